@@ -1,1 +1,2 @@
-//! it
+//! End-to-end tests.
+mod codegen;

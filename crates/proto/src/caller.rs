@@ -1,0 +1,132 @@
+//! Who is on the other end of an authenticated channel: one SPIFFE-style URI in the client
+//! certificate. Nothing in a message can change it (architecture.md decision 2).
+
+use crate::ids::{AgentId, IdError, TenantId};
+
+/// An authenticated peer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Caller {
+    /// A workload that asks for actions: `spiffe://<td>/tenant/<t>/agent/<a>`.
+    Agent {
+        /// Its tenant.
+        tenant: TenantId,
+        /// Its name inside the tenant.
+        agent: AgentId,
+    },
+    /// A person or tool that owns limits, halts and undo: `spiffe://<td>/tenant/<t>/operator/<o>`.
+    Operator {
+        /// Its tenant.
+        tenant: TenantId,
+        /// Its name inside the tenant.
+        name: AgentId,
+    },
+    /// One of our own daemons: `spiffe://<td>/service/<name>`.
+    Service {
+        /// `policyd` or `connectord/<instance>`.
+        name: AgentId,
+    },
+}
+
+impl Caller {
+    /// Reads the one URI of a certificate.
+    ///
+    /// # Errors
+    /// When the URI is not one of the three forms, byte for byte, or is of another trust domain.
+    pub fn from_spiffe(uri: &str, trust_domain: &str) -> Result<Self, IdError> {
+        let refuse = || {
+            IdError::new(
+                "caller URI",
+                uri,
+                "spiffe://<trust domain>/tenant/<t>/agent/<a>",
+            )
+        };
+        let path = uri
+            .strip_prefix("spiffe://")
+            .and_then(|rest| rest.strip_prefix(trust_domain))
+            .and_then(|rest| rest.strip_prefix('/'))
+            .ok_or_else(refuse)?;
+        if let Some(name) = path.strip_prefix("service/") {
+            return Ok(Self::Service {
+                name: AgentId::parse(name)?,
+            });
+        }
+        let rest = path.strip_prefix("tenant/").ok_or_else(refuse)?;
+        let (tenant, rest) = rest.split_once('/').ok_or_else(refuse)?;
+        let (kind, name) = rest.split_once('/').ok_or_else(refuse)?;
+        let (tenant, name) = (TenantId::parse(tenant)?, AgentId::parse(name)?);
+        match kind {
+            "agent" => Ok(Self::Agent {
+                tenant,
+                agent: name,
+            }),
+            "operator" => Ok(Self::Operator { tenant, name }),
+            _ => Err(refuse()),
+        }
+    }
+
+    /// The URI that names this caller inside a trust domain.
+    #[must_use]
+    pub fn spiffe(&self, trust_domain: &str) -> String {
+        match self {
+            Self::Agent { tenant, agent } => {
+                format!("spiffe://{trust_domain}/tenant/{tenant}/agent/{agent}")
+            }
+            Self::Operator { tenant, name } => {
+                format!("spiffe://{trust_domain}/tenant/{tenant}/operator/{name}")
+            }
+            Self::Service { name } => format!("spiffe://{trust_domain}/service/{name}"),
+        }
+    }
+
+    /// The tenant the caller belongs to; services belong to none.
+    #[must_use]
+    pub const fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Agent { tenant, .. } | Self::Operator { tenant, .. } => Some(tenant),
+            Self::Service { .. } => None,
+        }
+    }
+
+    /// Agent, operator or service name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Agent { agent, .. } => agent.as_str(),
+            Self::Operator { name, .. } | Self::Service { name } => name.as_str(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_round_trips() {
+        for uri in [
+            "spiffe://writ.localhost/tenant/acme/agent/triage",
+            "spiffe://writ.localhost/tenant/acme/operator/ops",
+            "spiffe://writ.localhost/service/connectord/eu-1",
+        ] {
+            let caller = Caller::from_spiffe(uri, "writ.localhost").unwrap();
+            assert_eq!(caller.spiffe("writ.localhost"), uri);
+        }
+    }
+
+    #[test]
+    fn a_uri_of_another_shape_or_domain_is_refused() {
+        for uri in [
+            "",
+            "https://writ.localhost/tenant/acme/agent/triage",
+            "spiffe://other/tenant/acme/agent/triage",
+            "spiffe://writ.localhost.evil/tenant/acme/agent/triage",
+            "spiffe://writ.localhost/tenant/acme/agent/",
+            "spiffe://writ.localhost/tenant/ACME/agent/triage",
+            "spiffe://writ.localhost/tenant/acme/admin/triage",
+            "spiffe://writ.localhost/tenant/acme",
+            "spiffe://writ.localhost/tenant/acme/agent/a b",
+        ] {
+            assert!(Caller::from_spiffe(uri, "writ.localhost").is_err(), "{uri}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The request hash (contract.md 2.3): what binds a token to exact arguments.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::context;
+use crate::value::{write_array, write_null, write_text};
+
+/// Everything the request hash covers. Agent and mode are claims of their own.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestParts<'a> {
+    /// Tenant of the record.
+    pub tenant: &'a str,
+    /// Connection id.
+    pub connection: &'a str,
+    /// Name of the action card.
+    pub action: &'a str,
+    /// Object type and id; none for a create.
+    pub target: Option<(&'a str, &'a str)>,
+    /// Canonical CBOR of the arguments, spliced in as one item.
+    pub args_cbor: &'a [u8],
+    /// Version tag or image digest the agent relied on.
+    pub precondition: Option<&'a str>,
+}
+
+/// SHA-256 of bytes.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// `SHA-256(CBOR(["writ.request.v1", tenant, connection, action, target, args, precondition]))`.
+///
+/// The caller has proven `args_cbor` canonical; otherwise the hash is of no use.
+#[must_use]
+pub fn request_hash(parts: &RequestParts<'_>) -> [u8; 32] {
+    let mut out = Vec::with_capacity(parts.args_cbor.len().saturating_add(256));
+    write_array(&mut out, 7);
+    for text in [
+        context::REQUEST,
+        parts.tenant,
+        parts.connection,
+        parts.action,
+    ] {
+        write_text(&mut out, text);
+    }
+    match parts.target {
+        Some((kind, id)) => {
+            write_array(&mut out, 2);
+            write_text(&mut out, kind);
+            write_text(&mut out, id);
+        }
+        None => write_null(&mut out),
+    }
+    out.extend_from_slice(parts.args_cbor);
+    match parts.precondition {
+        Some(tag) => write_text(&mut out, tag),
+        None => write_null(&mut out),
+    }
+    sha256(&out)
+}

@@ -1,0 +1,6 @@
+//! Generated gRPC types of package `writ.v1`.
+
+include!("pb/writ.v1.rs");
+
+/// The compiled protos, for reflection and for tests that walk every field.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("pb/descriptor.bin");
