@@ -1,1 +1,5 @@
-//! Placeholder while the workspace is laid out.
+//! policyd: decides, records, signs.
+//!
+//! `domain` is the pure core; the rest reads facts for it and makes its outcomes durable.
+
+pub mod domain;

@@ -1,1 +1,2 @@
+//! The program `policyd`: hands the command line over to `cli`.
 fn main() {}

@@ -191,36 +191,14 @@ const TIERS: &[(&str, Tier)] = &[
 ];
 
 fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
-    let name = ActionName::parse(&card.name).map_err(|error| invalid(error.to_string()))?;
-    let connection =
-        ConnectionId::parse(&card.connection).map_err(|error| invalid(error.to_string()))?;
-    for (key, text) in [
-        ("sentence", &card.sentence),
-        ("owner", &card.owner),
-        ("undo", &card.undo),
-        ("approver", &card.approver),
-    ] {
-        if text.trim().is_empty() {
-            return Err(invalid(format!(
-                "`{key}` is empty; a card without it is refused"
-            )));
-        }
-    }
-    if ActionName::parse(&card.target).is_err() {
-        return Err(invalid(format!(
-            "target `{}` is not an object type",
-            card.target
-        )));
-    }
-    if card.args.is_empty() || card.args.len() > CARD_ARGS_MAX {
-        return Err(invalid(format!(
-            "a card names 1 to {CARD_ARGS_MAX} arguments"
-        )));
-    }
-    let rollout = card.rollout.as_deref().unwrap_or("dry_run");
-    let rollout = pick("rollout", rollout, ROLLOUTS)?;
-    let rollout_max = card.rollout_max.as_deref().unwrap_or("dry_run");
-    let rollout_max = pick("rollout_max", rollout_max, ROLLOUTS)?;
+    check_texts(&card)?;
+    let rollout = pick(
+        "rollout",
+        card.rollout.as_deref().unwrap_or("dry_run"),
+        ROLLOUTS,
+    )?;
+    let furthest = card.rollout_max.as_deref().unwrap_or("dry_run");
+    let rollout_max = pick("rollout_max", furthest, ROLLOUTS)?;
     let (risk, tier) = (
         pick("risk", &card.risk, RISKS)?,
         pick("tier", &card.tier, TIERS)?,
@@ -241,16 +219,11 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
         Some("required") => true,
         Some(_) => return Err(invalid("precondition.version is \"required\" or absent")),
     };
-    let mut args = BTreeMap::new();
-    for (arg_name, text) in card.args {
-        let built = arg(&arg_name, &text)
-            .map_err(|error| invalid(format!("args.{arg_name}: {}", error.detail)))?;
-        args.insert(arg_name, built);
-    }
     Ok(Card {
-        name,
+        name: ActionName::parse(&card.name).map_err(|error| invalid(error.to_string()))?,
         sentence: card.sentence,
-        connection,
+        connection: ConnectionId::parse(&card.connection)
+            .map_err(|error| invalid(error.to_string()))?,
         verb: pick("verb", &card.verb, VERBS)?,
         target: card.target,
         owner: card.owner,
@@ -263,11 +236,48 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
         rollout_max,
         rollback_window_seconds: window(&card.rollback_window)?,
         records_per_day: card.caps.records_per_day,
-        args,
+        args: args(card.args)?,
         when: card.precondition.when,
         version_required,
         digest,
     })
+}
+
+fn check_texts(card: &CardText) -> Result<(), CardError> {
+    for (key, text) in [
+        ("sentence", &card.sentence),
+        ("owner", &card.owner),
+        ("undo", &card.undo),
+        ("approver", &card.approver),
+    ] {
+        if text.trim().is_empty() {
+            return Err(invalid(format!(
+                "`{key}` is empty; a card without it is refused"
+            )));
+        }
+    }
+    if ActionName::parse(&card.target).is_err() {
+        return Err(invalid(format!(
+            "target `{}` is not an object type",
+            card.target
+        )));
+    }
+    Ok(())
+}
+
+fn args(texts: BTreeMap<String, ArgText>) -> Result<BTreeMap<String, Arg>, CardError> {
+    if texts.is_empty() || texts.len() > CARD_ARGS_MAX {
+        return Err(invalid(format!(
+            "a card names 1 to {CARD_ARGS_MAX} arguments"
+        )));
+    }
+    let mut args = BTreeMap::new();
+    for (name, text) in texts {
+        let built =
+            arg(&name, &text).map_err(|error| invalid(format!("args.{name}: {}", error.detail)))?;
+        args.insert(name, built);
+    }
+    Ok(args)
 }
 
 fn window(text: &str) -> Result<u32, CardError> {

@@ -341,6 +341,26 @@ pub fn value_from_cbor(bytes: &[u8]) -> Result<Value, ValueError> {
     decoded.map_err(|flaw| ValueError::new(Reason::ArgsNotCanonical, at, flaw))
 }
 
+/// Decodes the first value of some bytes and gives back the rest, for outer forms that are not
+/// values themselves, such as the integer-labelled map of a record leaf.
+///
+/// # Errors
+/// `ARGS_NOT_CANONICAL`, or `ARGS_TOO_LARGE` for the size alone.
+pub fn first_from_cbor(bytes: &[u8]) -> Result<(Value, &[u8]), ValueError> {
+    if bytes.len() > ARGS_BYTES_MAX {
+        let detail = format!("{} bytes, at most {ARGS_BYTES_MAX}", bytes.len());
+        return Err(ValueError::new(Reason::ArgsTooLarge, 0, detail));
+    }
+    let mut decoder = Decoder {
+        reader: Reader::new(bytes),
+        nodes: 0,
+    };
+    let decoded = decoder.value(0);
+    let at = decoder.reader.at();
+    let value = decoded.map_err(|flaw| ValueError::new(Reason::ArgsNotCanonical, at, flaw))?;
+    Ok((value, bytes.get(at..).unwrap_or_default()))
+}
+
 /// Decodes arguments, which are a map, and proves that the bytes are canonical.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ pub(crate) use cbor::{
     Flaw, Head, Reader, write_array, write_bytes, write_head, write_int, write_map_head,
     write_null, write_text,
 };
-pub use cbor::{args_from_cbor, value_from_cbor};
+pub use cbor::{args_from_cbor, first_from_cbor, value_from_cbor};
 pub use decimal::{Decimal, minor_units, number_from_text};
 pub use json::{args_from_json, value_from_json};
 

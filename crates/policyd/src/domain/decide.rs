@@ -1,0 +1,186 @@
+//! The decision: pure, total, and closed. Whatever cannot be decided is a denial with a code.
+
+use writ_proto::Reason;
+
+use super::cedar::{Answer, evaluate};
+use super::facts::Facts;
+use super::policy_set::{ApprovalNeed, Rule};
+use super::request::Request;
+
+/// The three answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// A writ may be signed.
+    Allow,
+    /// Nothing may be signed.
+    Deny,
+    /// A person decides first.
+    RequireApproval,
+}
+
+impl Verdict {
+    /// The public name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "ALLOW",
+            Self::Deny => "DENY",
+            Self::RequireApproval => "REQUIRE_APPROVAL",
+        }
+    }
+}
+
+/// What was decided, and everything the record needs to say why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The answer.
+    pub verdict: Verdict,
+    /// Why, unless it is a plain ALLOW.
+    pub reason: Option<Reason>,
+    /// One sentence for the agent.
+    pub message: String,
+    /// What the agent can do.
+    pub remedy: String,
+    /// Rules that decided, sorted.
+    pub determining: Vec<String>,
+    /// What failed while deciding, for operators.
+    pub errors: Vec<String>,
+    /// Who has to approve, with REQUIRE_APPROVAL.
+    pub approval: Option<ApprovalNeed>,
+    /// Shortest life that a deciding rule asks for, in seconds.
+    pub ttl_seconds: Option<u32>,
+}
+
+impl Outcome {
+    /// A denial with a code.
+    #[must_use]
+    pub fn deny(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Deny,
+            reason: Some(reason),
+            message: message.into(),
+            remedy: reason.fix().to_owned(),
+            determining: Vec::new(),
+            errors: Vec::new(),
+            approval: None,
+            ttl_seconds: None,
+        }
+    }
+}
+
+/// Decides one request.
+#[must_use]
+pub fn decide(request: &Request, facts: &Facts) -> Outcome {
+    let (tenant, agent) = (request.tenant.as_str(), request.agent.as_str());
+    let halt = facts
+        .halts
+        .covers(tenant, &request.connection, request.action.as_str(), agent);
+    if let Some(scope) = halt {
+        return Outcome::deny(Reason::Halted, format!("halted: {scope}"));
+    }
+    let Some(card) = facts.policies.card(&request.action) else {
+        let message = format!("no action card named `{}`", request.action);
+        return Outcome::deny(Reason::UnknownAction, message);
+    };
+    if card.connection.as_str() != request.connection {
+        let message = format!("`{}` acts on another connection", request.action);
+        return Outcome::deny(Reason::UnknownConnection, message);
+    }
+    if request
+        .target
+        .as_ref()
+        .is_none_or(|(kind, _)| *kind != card.target)
+    {
+        let message = format!("target: `{}` acts on a {}", request.action, card.target);
+        return Outcome::deny(Reason::InvalidArguments, message);
+    }
+    if card.version_required && request.precondition.is_none() {
+        let message = "precondition: the card requires the version the agent relied on";
+        return Outcome::deny(Reason::InvalidArguments, message);
+    }
+    if let Err(error) = card.check(&request.args) {
+        return Outcome::deny(Reason::InvalidArguments, error.to_string());
+    }
+    conclude(
+        request,
+        facts,
+        evaluate(request, card, &facts.policies, facts.now),
+    )
+}
+
+/// From Cedar's answer to ours.
+fn conclude(request: &Request, facts: &Facts, answer: Answer) -> Outcome {
+    let rules: Vec<&Rule> = answer
+        .determining
+        .iter()
+        .filter_map(|id| facts.policies.rule(id))
+        .collect();
+    if !answer.errors.is_empty() || rules.len() != answer.determining.len() {
+        // Cedar skips a policy that fails, so a failing forbid would vanish.
+        let mut outcome = Outcome::deny(Reason::PolicyError, Reason::PolicyError.sentence());
+        outcome.determining = answer.determining;
+        outcome.errors = answer.errors;
+        return outcome;
+    }
+    let forbidding = rules.iter().find(|rule| rule.forbids);
+    let mut outcome = match (answer.allowed, forbidding) {
+        (true, None) if request.tenant == request.caller_tenant => allowed(&rules),
+        (true, _) => Outcome::deny(
+            Reason::Forbidden,
+            "an agent acts only inside its own tenant",
+        ),
+        (false, Some(rule)) => {
+            let mut outcome = Outcome::deny(Reason::Forbidden, rule.reason.clone());
+            if let Some(fix) = &rule.fix {
+                outcome.remedy.clone_from(fix);
+            }
+            outcome
+        }
+        (false, None) => {
+            let message = format!("no rule allows `{}` as asked", request.action);
+            Outcome::deny(Reason::NotPermitted, message)
+        }
+    };
+    outcome.determining = answer.determining;
+    outcome
+}
+
+fn allowed(rules: &[&Rule]) -> Outcome {
+    let unconditional = rules.iter().any(|rule| rule.approval.is_none());
+    let least = rules.iter().filter_map(|rule| rule.approval.clone()).min();
+    let (verdict, reason, approval) = match least {
+        Some(need) if !unconditional => (
+            Verdict::RequireApproval,
+            Some(Reason::ApprovalRequired),
+            Some(need),
+        ),
+        _ => (Verdict::Allow, None, None),
+    };
+    let carries = |rule: &&&Rule| approval.is_some() || rule.approval.is_none();
+    let message = rules
+        .iter()
+        .find(carries)
+        .map(|rule| rule.reason.clone())
+        .unwrap_or_default();
+    let remedy = approval.as_ref().map_or_else(String::new, |need| {
+        format!(
+            "{} of role {} must approve; {}",
+            need.quorum,
+            need.role,
+            Reason::ApprovalRequired.fix()
+        )
+    });
+    Outcome {
+        verdict,
+        reason,
+        message,
+        remedy,
+        determining: Vec::new(),
+        errors: Vec::new(),
+        approval,
+        ttl_seconds: rules.iter().filter_map(|rule| rule.ttl_seconds).min(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! Errors deny, groups forbid, slices agree with the whole.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use proptest::test_runner::{Config, TestRunner};
+use writ_proto::ids::{ActionName, AgentId, RequestId, TenantId};
+use writ_proto::token::Mode;
+use writ_proto::value::args_from_json;
+
+use super::*;
+use crate::domain::cedar::evaluate_unsliced;
+use crate::domain::facts::HaltView;
+use crate::domain::policy_set::{Sources, TenantPolicies};
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_793_703_600, 0).unwrap()
+}
+
+fn with_rules(extra: &str) -> Arc<TenantPolicies> {
+    let mut sources: Sources = crate::domain::policy_set::tests::shipped("acme");
+    sources.policies.push(("extra.cedar".into(), extra.into()));
+    Arc::new(TenantPolicies::build(&sources).unwrap())
+}
+
+fn refund(amount: &str) -> Request {
+    let args = args_from_json(&format!(
+        "{{\"amount\":{{\"currency\":\"EUR\",\"value\":{amount}}}}}"
+    ))
+    .unwrap();
+    Request {
+        caller_tenant: TenantId::parse("acme").unwrap(),
+        agent: AgentId::parse("triage").unwrap(),
+        cert_sha256: None,
+        tenant: TenantId::parse("acme").unwrap(),
+        request_id: RequestId::new(uuid::Uuid::from_u128(1)),
+        connection: "crm/main".into(),
+        action: ActionName::parse("refund").unwrap(),
+        target: Some(("order".into(), "O-7".into())),
+        args_cbor: args.encode(),
+        args,
+        precondition: None,
+        mode: Mode::Execute,
+        reason: "broken".into(),
+        evidence: vec![],
+        trace_id: None,
+    }
+}
+
+fn decide_with(extra: &str, request: &Request) -> Outcome {
+    let facts = Facts {
+        now: now(),
+        policies: with_rules(extra),
+        halts: HaltView::default(),
+    };
+    decide(request, &facts)
+}
+
+#[test]
+fn a_forbid_that_errors_beside_a_permit_that_matches_is_a_policy_error() {
+    // Each overflows for 49.00 EUR, in another way; strict validation cannot see it.
+    let conditions = [
+        "context.amount_minor * 9223372036854775807 > 0",
+        "context.amount_minor + 9223372036854775807 > 0",
+        "-9223372036854775807 - context.amount_minor > 0",
+        "context.amount_minor * context.amount_minor * context.amount_minor * context.amount_minor * context.amount_minor * context.amount_minor > 0",
+    ];
+    for effect in ["forbid", "permit"] {
+        for condition in conditions {
+            let extra = format!(
+                "@id(\"fails\") @reason(\"x\") {effect} (principal, action == Action::\"refund\", \
+                 resource) when {{ {condition} }};"
+            );
+            let outcome = decide_with(&extra, &refund("49.00"));
+            assert_eq!(outcome.verdict, Verdict::Deny, "{effect} {condition}");
+            assert_eq!(
+                outcome.reason,
+                Some(Reason::PolicyError),
+                "{effect} {condition}"
+            );
+            assert!(
+                outcome.errors.iter().any(|error| error.contains("fails")),
+                "{outcome:?}"
+            );
+        }
+    }
+    assert_eq!(decide_with("", &refund("49.00")).verdict, Verdict::Allow);
+}
+
+#[test]
+fn a_forbid_over_an_action_group_fires() {
+    for group in ["write", "verb:refund", "tier:compensable", "risk:high"] {
+        let extra = format!(
+            "@id(\"group\") @reason(\"x\") forbid (principal, action in Action::\"{group}\", resource);"
+        );
+        let outcome = decide_with(&extra, &refund("49.00"));
+        assert_eq!(outcome.reason, Some(Reason::Forbidden), "{group}");
+        assert!(outcome.determining.contains(&"group".to_owned()), "{group}");
+    }
+    let other = "@id(\"group\") @reason(\"x\") forbid (principal, action in Action::\"verb:set_status\", resource);";
+    assert_eq!(decide_with(other, &refund("49.00")).verdict, Verdict::Allow);
+}
+
+#[test]
+fn the_least_demanding_approval_is_asked_for() {
+    let extra = "@id(\"two\") @reason(\"x\") @approval(\"role:board;quorum:2;ttl:1h\") \
+                 permit (principal, action == Action::\"refund\", resource);";
+    let mut request = refund("900.00");
+    request.target = Some(("order".into(), "O-9".into()));
+    let outcome = decide_with(extra, &request);
+    assert_eq!(outcome.verdict, Verdict::RequireApproval);
+    assert_eq!(
+        outcome.approval.map(|need| (need.role, need.quorum)),
+        Some(("finance".into(), 1))
+    );
+    let free =
+        "@id(\"free\") @reason(\"x\") permit (principal, action == Action::\"refund\", resource);";
+    assert_eq!(decide_with(free, &request).verdict, Verdict::Allow);
+}
+
+#[test]
+fn a_rule_counts_only_between_its_dates() {
+    let at = |from: &str, until: &str| {
+        format!(
+            "@id(\"dated\") @reason(\"x\") @effective_from(\"{from}\") @effective_until(\"{until}\") \
+             forbid (principal, action == Action::\"refund\", resource);"
+        )
+    };
+    let table = [
+        (
+            "2026-11-03T11:00:00Z",
+            "2026-12-01T00:00:00Z",
+            Verdict::Deny,
+        ),
+        (
+            "2026-11-03T11:00:01Z",
+            "2026-12-01T00:00:00Z",
+            Verdict::Allow,
+        ),
+        (
+            "2026-01-01T00:00:00Z",
+            "2026-11-03T11:00:00Z",
+            Verdict::Allow,
+        ),
+    ];
+    for (from, until, want) in table {
+        assert_eq!(
+            decide_with(&at(from, until), &refund("49.00")).verdict,
+            want,
+            "{from} {until}"
+        );
+    }
+}
+
+#[test]
+fn another_tenant_is_refused_even_where_every_policy_allows_it() {
+    let mut sources = crate::domain::policy_set::tests::shipped("acme");
+    let all = "@id(\"all\") @reason(\"x\") permit (principal, action, resource);";
+    sources.policies = vec![("all.cedar".into(), all.into())];
+    let policies = Arc::new(TenantPolicies::build(&sources).unwrap());
+    let facts = Facts {
+        now: now(),
+        policies,
+        halts: HaltView::default(),
+    };
+    let mut request = refund("49.00");
+    assert_eq!(decide(&request, &facts).verdict, Verdict::Allow);
+    request.tenant = TenantId::parse("globex").unwrap();
+    assert_eq!(decide(&request, &facts).reason, Some(Reason::Forbidden));
+}
+
+#[test]
+fn every_scope_of_a_halt_stops_its_requests_and_no_others() {
+    let table = [
+        ("global", true),
+        ("tenant:acme", true),
+        ("tenant:globex", false),
+        ("connection:crm/main", true),
+        ("action:refund", true),
+        ("action:set_stage", false),
+        ("agent:triage", true),
+        ("agent:other", false),
+    ];
+    for (scope, halted) in table {
+        let halts = HaltView {
+            epoch: 0,
+            scopes: vec![scope.into()],
+        };
+        let facts = Facts {
+            now: now(),
+            policies: with_rules(""),
+            halts,
+        };
+        let stopped = decide(&refund("49.00"), &facts).reason == Some(Reason::Halted);
+        assert_eq!(stopped, halted, "{scope}");
+    }
+}
+
+#[test]
+fn slices_and_the_whole_set_agree_on_ten_thousand_requests() {
+    let mut extra = String::new();
+    for index in 0..40 {
+        let action = ["refund", "set_stage", "add_note", "set_ticket_status"][index % 4];
+        let group = ["write", "verb:refund", "risk:high", "tier:reversible"][index % 4];
+        let scope = if index % 3 == 0 {
+            format!("action in Action::\"{group}\"")
+        } else {
+            format!("action == Action::\"{action}\"")
+        };
+        let effect = if index % 5 == 0 { "forbid" } else { "permit" };
+        let hour = index % 24;
+        let _ = writeln!(
+            extra,
+            "@id(\"r{index}\") @reason(\"x\") {effect} (principal, {scope}, resource) when {{ context.hour * {} == {hour} }};",
+            if index % 7 == 0 {
+                "9223372036854775807"
+            } else {
+                "1"
+            },
+        );
+    }
+    let set = with_rules(&extra);
+    let mut runner = TestRunner::new(Config {
+        cases: 10_000,
+        ..Config::default()
+    });
+    let strategy = (0_usize..4, 0_i64..86_400 * 7, 1_i64..100_000, 0_usize..4);
+    let outcome = runner.run(&strategy, |(which, seconds, amount, who)| {
+        let (action, target, args) = [
+            (
+                "refund",
+                ("order", "O-7"),
+                format!(
+                    "{{\"amount\":{{\"currency\":\"EUR\",\"value\":{}.{:02}}}}}",
+                    amount / 100,
+                    amount % 100
+                ),
+            ),
+            (
+                "set_stage",
+                ("deal", "D-104"),
+                "{\"stage\":\"lost\"}".to_owned(),
+            ),
+            ("add_note", ("deal", "D-1"), "{\"text\":\"x\"}".to_owned()),
+            (
+                "set_ticket_status",
+                ("ticket", "T-1"),
+                "{\"status\":\"open\"}".to_owned(),
+            ),
+        ][which]
+            .clone();
+        let mut request = refund("1");
+        request.action = ActionName::parse(action).unwrap();
+        request.target = Some((target.0.into(), target.1.into()));
+        request.args = args_from_json(&args).unwrap();
+        request.agent = AgentId::parse(["triage", "seller", "rogue", "nobody"][who]).unwrap();
+        let now = now() + chrono::Duration::seconds(seconds);
+        let card = set.card(&request.action).unwrap();
+        let (sliced, whole) = (
+            evaluate(&request, card, &set, now),
+            evaluate_unsliced(&request, card, &set, now),
+        );
+        assert_eq!(sliced, whole);
+        Ok(())
+    });
+    outcome.unwrap();
+}

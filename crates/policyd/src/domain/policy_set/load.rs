@@ -1,0 +1,332 @@
+//! From texts to a checked set. Every finding is reported at once; one finding refuses the set.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::str::FromStr as _;
+use std::sync::Arc;
+
+use cedar_policy::{
+    ActionConstraint, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, Schema,
+    ValidationMode, Validator,
+};
+use serde::Deserialize;
+use writ_proto::Reason;
+use writ_proto::card::Card;
+use writ_proto::context;
+use writ_proto::digest::sha256;
+use writ_proto::ids::{ActionName, TenantId};
+use writ_proto::value::Value;
+
+use super::{Finding, PolicyErrors, Rule, Slice, TenantPolicies};
+use crate::domain::schema::{FactTypes, groups, schema_text};
+
+const POLICIES_MAX: usize = 20_000;
+const ENTITIES_MAX: usize = 1_000_000;
+
+/// The texts of one tenant, as read from its folder.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Name of the folder.
+    pub tenant: TenantId,
+    /// `set.toml`.
+    pub set_toml: String,
+    /// File name and text of each `.cedar` file.
+    pub policies: Vec<(String, String)>,
+    /// File name and text of each card.
+    pub cards: Vec<(String, String)>,
+    /// `entities.json`, Cedar's entity format.
+    pub entities_json: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetText {
+    id: String,
+    zone: String,
+    environment: String,
+    #[serde(default)]
+    facts: FactTypes,
+}
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, reason: Reason, file: &str, message: impl Display) {
+        let (file, message) = (file.to_owned(), format!("{message}"));
+        self.0.push(Finding {
+            reason,
+            file,
+            message,
+        });
+    }
+}
+
+pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
+    let mut findings = Findings(Vec::new());
+    let set: SetText = toml::from_str(&sources.set_toml).map_err(|error| {
+        findings.add(Reason::PolicyInvalid, "set.toml", error);
+        PolicyErrors(findings.0.clone())
+    })?;
+    let zone = set.zone.parse();
+    if zone.is_err() {
+        findings.add(
+            Reason::PolicyInvalid,
+            "set.toml",
+            format!("unknown zone `{}`", set.zone),
+        );
+    }
+    let cards = cards(sources, &mut findings);
+    let text = schema_text(cards.values().map(AsRef::as_ref), &set.facts);
+    let schema = Schema::from_cedarschema_str(&text);
+    let (rules, policies) = policies(sources, &mut findings);
+    let schema = match schema {
+        Ok((schema, _)) if findings.0.is_empty() => schema,
+        Ok(_) => return Err(PolicyErrors(findings.0)),
+        Err(error) => {
+            findings.add(
+                Reason::PolicyInvalid,
+                "set.toml",
+                format!("generated schema: {error}"),
+            );
+            return Err(PolicyErrors(findings.0));
+        }
+    };
+    let all = validated(&policies, &schema, &mut findings);
+    let entities = entities(sources, &schema, &mut findings);
+    let slices = slices(&cards, &rules, &policies, &schema, &mut findings);
+    if !findings.0.is_empty() {
+        return Err(PolicyErrors(findings.0));
+    }
+    let digest = digest(sources);
+    let zone = zone.map_err(|_| PolicyErrors(Vec::new()))?;
+    Ok(TenantPolicies {
+        tenant: sources.tenant.clone(),
+        label: set.id,
+        digest,
+        schema_digest: sha256(text.as_bytes()),
+        schema_text: text,
+        environment: set.environment,
+        zone,
+        schema,
+        all,
+        slices,
+        cards,
+        rules,
+        entities,
+    })
+}
+
+fn cards(sources: &Sources, findings: &mut Findings) -> BTreeMap<ActionName, Arc<Card>> {
+    let mut cards = BTreeMap::new();
+    for (file, text) in &sources.cards {
+        match Card::parse(text) {
+            Ok(card) if file.strip_suffix(".toml") != Some(card.name.as_str()) => {
+                let message = format!("the card is named `{}`; its file must be too", card.name);
+                findings.add(Reason::CardInvalid, file, message);
+            }
+            Ok(card) => {
+                cards.insert(card.name.clone(), Arc::new(card));
+            }
+            Err(error) => findings.add(error.reason, file, error),
+        }
+    }
+    cards
+}
+
+type Rules = BTreeMap<String, Rule>;
+
+fn policies(sources: &Sources, findings: &mut Findings) -> (Rules, Vec<(String, Policy)>) {
+    let (mut rules, mut policies) = (Rules::new(), Vec::new());
+    for (file, text) in &sources.policies {
+        let parsed = match PolicySet::from_str(text) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                findings.add(Reason::PolicyInvalid, file, error);
+                continue;
+            }
+        };
+        if parsed.templates().next().is_some() {
+            findings.add(
+                Reason::PolicyInvalid,
+                file,
+                "a template, which nothing would link",
+            );
+        }
+        for policy in parsed.policies() {
+            match Rule::read(policy) {
+                Ok((id, _)) if rules.contains_key(&id) => {
+                    findings.add(
+                        Reason::PolicyInvalid,
+                        file,
+                        format!("rule `{id}` is there twice"),
+                    );
+                }
+                Ok((id, rule)) => {
+                    policies.push((file.clone(), policy.new_id(PolicyId::new(&id))));
+                    rules.insert(id, rule);
+                }
+                Err(message) => findings.add(Reason::PolicyInvalid, file, message),
+            }
+        }
+    }
+    if rules.is_empty() {
+        findings.add(
+            Reason::PolicyEmpty,
+            sources.tenant.as_str(),
+            Reason::PolicyEmpty.sentence(),
+        );
+    }
+    if rules.len() > POLICIES_MAX {
+        let message = format!("{} rules, at most {POLICIES_MAX}", rules.len());
+        findings.add(Reason::PolicyInvalid, sources.tenant.as_str(), message);
+    }
+    (rules, policies)
+}
+
+fn validated(policies: &[(String, Policy)], schema: &Schema, findings: &mut Findings) -> PolicySet {
+    let all = PolicySet::from_policies(policies.iter().map(|(_, policy)| policy.clone()));
+    let all = all.unwrap_or_else(|error| {
+        findings.add(Reason::PolicyInvalid, "policies", error);
+        PolicySet::new()
+    });
+    let result = Validator::new(schema.clone()).validate(&all, ValidationMode::Strict);
+    for error in result.validation_errors() {
+        let id = error.policy_id();
+        let file = policies.iter().find(|(_, policy)| policy.id() == id);
+        let file = file.map_or("policies", |(file, _)| file.as_str());
+        findings.add(Reason::PolicyInvalid, file, error);
+    }
+    all
+}
+
+fn entities(
+    sources: &Sources,
+    schema: &Schema,
+    findings: &mut Findings,
+) -> BTreeMap<EntityUid, Entity> {
+    let parsed = match Entities::from_json_str(&sources.entities_json, Some(schema)) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let mut message = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(inner) = source {
+                message = format!("{message}: {inner}");
+                source = inner.source();
+            }
+            findings.add(Reason::PolicyInvalid, "entities.json", message);
+            return BTreeMap::new();
+        }
+    };
+    let mut entities = BTreeMap::new();
+    for entity in parsed.iter() {
+        if entity.uid().type_name().basename() == "Action" {
+            continue;
+        }
+        let tenant = entity.attr("tenant").and_then(Result::ok);
+        let own = cedar_policy::EvalResult::String(sources.tenant.as_str().to_owned());
+        if tenant.is_some_and(|tenant| tenant != own) {
+            let message = format!("{} is of another tenant", entity.uid());
+            findings.add(Reason::PolicyInvalid, "entities.json", message);
+        }
+        entities.insert(entity.uid(), entity.clone());
+    }
+    if entities.len() > ENTITIES_MAX {
+        let message = format!("{} entities, at most {ENTITIES_MAX}", entities.len());
+        findings.add(Reason::PolicyInvalid, "entities.json", message);
+    }
+    entities
+}
+
+fn slices(
+    cards: &BTreeMap<ActionName, Arc<Card>>,
+    rules: &Rules,
+    policies: &[(String, Policy)],
+    schema: &Schema,
+    findings: &mut Findings,
+) -> BTreeMap<ActionName, Slice> {
+    let mut slices = BTreeMap::new();
+    let known = schema.action_entities().ok();
+    for (name, card) in cards {
+        match slice(card, rules, policies, known.as_ref()) {
+            Ok(slice) => {
+                slices.insert(name.clone(), slice);
+            }
+            Err(message) => findings.add(Reason::PolicyInvalid, name.as_str(), message),
+        }
+    }
+    slices
+}
+
+fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
+    let kind = kind
+        .parse()
+        .map_err(|_| format!("`{kind}` is not an entity type"))?;
+    Ok(EntityUid::from_type_name_and_id(
+        kind,
+        cedar_policy::EntityId::new(id),
+    ))
+}
+
+fn slice(
+    card: &Card,
+    rules: &Rules,
+    policies: &[(String, Policy)],
+    known: Option<&Entities>,
+) -> Result<Slice, String> {
+    let action = uid("Action", card.name.as_str())?;
+    let mut own = BTreeSet::from([action.clone()]);
+    for group in groups(card) {
+        own.insert(uid("Action", &group)?);
+    }
+    // Without the action entities a forbid over a group of actions would not fire.
+    let entity = |uid: &EntityUid| known.and_then(|known| known.get(uid)).cloned();
+    let action_entities: Vec<Entity> = own.iter().filter_map(entity).collect();
+    if action_entities.len() != own.len() {
+        return Err(format!(
+            "the action entities of `{}` are missing",
+            card.name
+        ));
+    }
+    let concerns = |policy: &Policy| match policy.action_constraint() {
+        ActionConstraint::Any => true,
+        ActionConstraint::Eq(named) => named == action,
+        ActionConstraint::In(named) => named.iter().any(|uid| own.contains(uid)),
+    };
+    let chosen: Vec<Policy> = policies
+        .iter()
+        .map(|(_, policy)| policy)
+        .filter(|p| concerns(p))
+        .cloned()
+        .collect();
+    let is_dated = |policy: &Policy| {
+        let id: &str = policy.id().as_ref();
+        rules.get(id).is_some_and(Rule::is_dated)
+    };
+    let dated = chosen.iter().any(is_dated);
+    let policies = PolicySet::from_policies(chosen).map_err(|error| error.to_string())?;
+    Ok(Slice {
+        policies,
+        action,
+        action_entities,
+        dated,
+    })
+}
+
+fn digest(sources: &Sources) -> [u8; 32] {
+    let pair = |(name, text): &(String, String)| {
+        Value::List(vec![Value::Text(name.clone()), Value::Text(text.clone())])
+    };
+    let mut policies: Vec<_> = sources.policies.clone();
+    let mut cards: Vec<_> = sources.cards.clone();
+    policies.sort();
+    cards.sort();
+    let parts = vec![
+        Value::Text(context::POLICY_SET.to_owned()),
+        Value::Text(sources.tenant.as_str().to_owned()),
+        Value::Text(sources.set_toml.clone()),
+        Value::List(policies.iter().map(pair).collect()),
+        Value::List(cards.iter().map(pair).collect()),
+        Value::Text(sources.entities_json.clone()),
+    ];
+    sha256(&Value::List(parts).encode())
+}

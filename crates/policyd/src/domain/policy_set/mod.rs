@@ -1,0 +1,134 @@
+//! The policies, cards and entities of one tenant, checked as a whole and prepared for speed.
+//!
+//! A set is loaded to the side and swapped in whole. Policies are indexed by action, because
+//! Cedar costs about a microsecond for each policy it is shown; the entities of one request are
+//! put together from prepared parts.
+
+mod load;
+mod rule;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cedar_policy::{Entity, EntityUid, PolicySet, Schema};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use writ_proto::Reason;
+use writ_proto::card::Card;
+use writ_proto::ids::{ActionName, TenantId};
+
+pub use load::Sources;
+pub use rule::{ApprovalNeed, Rule};
+
+/// What a policy file, card or entity file has wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The stable code.
+    pub reason: Reason,
+    /// File name.
+    pub file: String,
+    /// What is wrong, and where.
+    pub message: String,
+}
+
+impl core::fmt::Display for Finding {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}: {} {}", self.file, self.reason.code(), self.message)
+    }
+}
+
+/// Why a set is refused: everything found, not only the first.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct PolicyErrors(pub Vec<Finding>);
+
+/// What is prepared for one action.
+#[derive(Debug)]
+pub(super) struct Slice {
+    pub(super) policies: PolicySet,
+    pub(super) action: EntityUid,
+    pub(super) action_entities: Vec<Entity>,
+    /// Some policy of the slice has effective dates, so the set depends on the time.
+    pub(super) dated: bool,
+}
+
+/// Everything policyd knows about one tenant, immutable.
+#[derive(Debug)]
+pub struct TenantPolicies {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Name of the set, for people.
+    pub label: String,
+    /// SHA-256 over every source of the set.
+    pub digest: [u8; 32],
+    /// SHA-256 of the generated schema.
+    pub schema_digest: [u8; 32],
+    /// The generated schema.
+    pub schema_text: String,
+    /// `production`, `staging` and the like; policies see it.
+    pub environment: String,
+    /// Zone of hours and weekdays in policies.
+    pub zone: Tz,
+    pub(super) schema: Schema,
+    pub(super) all: PolicySet,
+    pub(super) slices: BTreeMap<ActionName, Slice>,
+    cards: BTreeMap<ActionName, Arc<Card>>,
+    rules: BTreeMap<String, Rule>,
+    entities: BTreeMap<EntityUid, Entity>,
+}
+
+impl TenantPolicies {
+    /// Reads and checks all sources of a tenant.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn build(sources: &Sources) -> Result<Self, PolicyErrors> {
+        load::build(sources)
+    }
+
+    /// The card of an action.
+    #[must_use]
+    pub fn card(&self, action: &ActionName) -> Option<&Arc<Card>> {
+        self.cards.get(action)
+    }
+
+    /// All cards by name.
+    pub fn cards(&self) -> impl Iterator<Item = &Arc<Card>> {
+        self.cards.values()
+    }
+
+    /// All rules by id.
+    pub fn rules(&self) -> impl Iterator<Item = (&str, &Rule)> {
+        self.rules.iter().map(|(id, rule)| (id.as_str(), rule))
+    }
+
+    /// A rule by id.
+    #[must_use]
+    pub fn rule(&self, id: &str) -> Option<&Rule> {
+        self.rules.get(id)
+    }
+
+    pub(super) fn entity(&self, uid: &EntityUid) -> Option<&Entity> {
+        self.entities.get(uid)
+    }
+
+    pub(super) fn slice(&self, action: &ActionName) -> Option<&Slice> {
+        self.slices.get(action)
+    }
+
+    /// The policies of a slice that are in force at a moment.
+    pub(super) fn in_force(&self, slice: &Slice, now: DateTime<Utc>) -> Option<PolicySet> {
+        if !slice.dated {
+            return None;
+        }
+        let current = |id: &str| self.rules.get(id).is_some_and(|rule| rule.is_in_force(now));
+        let kept = slice
+            .policies
+            .policies()
+            .filter(|policy| current(policy.id().as_ref()));
+        PolicySet::from_policies(kept.cloned()).ok()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,129 @@
+//! The shipped sets load and pass their tests; a set with any flaw is refused whole.
+
+use std::path::Path;
+
+use super::*;
+use crate::domain::policy_test;
+
+/// Reads a shipped tenant folder; the product does this in `app/policies.rs`.
+pub(crate) fn shipped(tenant: &str) -> Sources {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../policies")
+        .join(tenant);
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let all = |folder: &Path, ending: &str| {
+        let mut files: Vec<(String, String)> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|found| found == ending))
+            .map(|path| {
+                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                (name, std::fs::read_to_string(&path).unwrap())
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    Sources {
+        tenant: TenantId::parse(tenant).unwrap(),
+        set_toml: read("set.toml"),
+        policies: all(&folder, "cedar"),
+        cards: all(&folder.join("actions"), "toml"),
+        entities_json: read("entities.json"),
+    }
+}
+
+#[test]
+fn the_shipped_sets_pass_their_tests() {
+    for (tenant, least) in [("acme", 30), ("globex", 2)] {
+        let set = Arc::new(TenantPolicies::build(&shipped(tenant)).unwrap());
+        let file = format!("../../policies/{tenant}/tests/story.json");
+        let json =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        let results = policy_test::run(&set, &json).unwrap();
+        let failed: Vec<_> = results
+            .iter()
+            .filter(|result| result.failure.is_some())
+            .collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+        assert!(results.len() >= least);
+    }
+}
+
+#[test]
+fn a_set_with_a_flaw_is_refused_and_says_what() {
+    type Break = fn(&mut Sources);
+    fn policy(sources: &mut Sources, text: &str) {
+        sources.policies.push(("extra.cedar".into(), text.into()));
+    }
+    let table: [(&str, Break); 12] = [
+        ("POLICY_EMPTY", |s| s.policies.clear()),
+        ("without `@id`", |s| {
+            policy(s, "permit(principal, action, resource);")
+        }),
+        ("without `@reason`", |s| {
+            policy(s, "@id(\"x\") permit(principal, action, resource);")
+        }),
+        ("did you mean `@owner`", |s| {
+            policy(
+                s,
+                "@id(\"x\") @reason(\"y\") @onwer(\"z\") permit(principal, action, resource);",
+            );
+        }),
+        ("there twice", |s| {
+            policy(
+                s,
+                "@id(\"set-stage\") @reason(\"y\") permit(principal, action, resource);",
+            );
+        }),
+        ("template", |s| {
+            policy(
+                s,
+                "@id(\"t\") @reason(\"y\") permit(principal == ?principal, action, resource);",
+            );
+        }),
+        ("attribute", |s| {
+            let text = "@id(\"x\") @reason(\"y\") forbid(principal, action == Action::\"refund\", \
+                        resource) when { resource.totl_minor > 1 };";
+            policy(s, text);
+        }),
+        ("unexpected", |s| policy(s, "@id(\"x\") permit(principal")),
+        ("only a permit", |s| {
+            let text = "@id(\"x\") @reason(\"y\") @approval(\"role:a;quorum:1;ttl:1h\") \
+                        forbid(principal, action, resource);";
+            policy(s, text);
+        }),
+        ("entities.json", |s| {
+            s.entities_json =
+                "[{\"uid\":{\"type\":\"Wizard\",\"id\":\"1\"},\"attrs\":{},\"parents\":[]}]".into()
+        }),
+        ("of another tenant", |s| {
+            s.entities_json = s.entities_json.replace("\"acme\"", "\"globex\"")
+        }),
+        ("zone", |s| {
+            s.set_toml = s.set_toml.replace("Europe/Amsterdam", "Europe/Atlantis")
+        }),
+    ];
+    for (expected, break_it) in table {
+        let mut sources = shipped("acme");
+        break_it(&mut sources);
+        let errors = TenantPolicies::build(&sources)
+            .expect_err(expected)
+            .to_string();
+        assert!(errors.contains(expected), "{expected}: {errors}");
+    }
+}
+
+#[test]
+fn any_changed_source_changes_the_digest() {
+    let digest = |sources: &Sources| TenantPolicies::build(sources).unwrap().digest;
+    let whole = shipped("acme");
+    let before = digest(&whole);
+    assert_eq!(before, digest(&shipped("acme")));
+    let mut changed = whole.clone();
+    changed.policies[0].1.push('\n');
+    assert_ne!(before, digest(&changed));
+    let mut changed = whole;
+    changed.set_toml.push('\n');
+    assert_ne!(before, digest(&changed));
+}

@@ -1,0 +1,159 @@
+//! Policy tests: requests with the verdict they must get, run through the real decision.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use writ_proto::ids::{ActionName, AgentId, RequestId, TenantId};
+use writ_proto::token::Mode;
+use writ_proto::value::args_from_json;
+
+use super::decide::decide;
+use super::facts::{Facts, HaltView};
+use super::policy_set::TenantPolicies;
+use super::request::Request;
+
+/// One case of a test file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// A sentence.
+    pub name: String,
+    /// Agent that asks.
+    pub agent: String,
+    /// Tenant named in the request; the agent's own if absent.
+    #[serde(default)]
+    pub tenant: Option<String>,
+    /// Action.
+    pub action: String,
+    /// Connection; that of the card if absent.
+    #[serde(default)]
+    pub connection: Option<String>,
+    /// Object type and id.
+    pub target: (String, String),
+    /// Arguments.
+    pub args: serde_json::Value,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// The moment, RFC 3339; a Tuesday noon if absent.
+    #[serde(default)]
+    pub now: Option<DateTime<Utc>>,
+    /// Execute unless true.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Version the agent relied on.
+    #[serde(default)]
+    pub precondition: Option<String>,
+    /// ALLOW, DENY or REQUIRE_APPROVAL.
+    pub verdict: String,
+    /// Reason code, if it matters.
+    #[serde(default)]
+    pub reason_code: Option<String>,
+    /// A rule that must be among those that decided.
+    #[serde(default)]
+    pub rule: Option<String>,
+}
+
+/// How one case went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseResult {
+    /// Its name.
+    pub name: String,
+    /// Why it failed, or nothing.
+    pub failure: Option<String>,
+    /// Rules that decided.
+    pub rules: Vec<String>,
+}
+
+/// Runs the cases of one file.
+///
+/// # Errors
+/// When the file is not a list of cases.
+pub fn run(policies: &Arc<TenantPolicies>, json: &str) -> Result<Vec<CaseResult>, String> {
+    let cases: Vec<Case> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    Ok(cases.iter().map(|case| run_one(policies, case)).collect())
+}
+
+fn run_one(policies: &Arc<TenantPolicies>, case: &Case) -> CaseResult {
+    let name = case.name.clone();
+    let (request, now) = match request(policies, case) {
+        Ok(parts) => parts,
+        Err(error) => {
+            return CaseResult {
+                name,
+                failure: Some(error),
+                rules: Vec::new(),
+            };
+        }
+    };
+    let facts = Facts {
+        now,
+        policies: Arc::clone(policies),
+        halts: HaltView::default(),
+    };
+    let outcome = decide(&request, &facts);
+    let code = outcome.reason.map(|reason| reason.code());
+    let wrong_code = case
+        .reason_code
+        .as_deref()
+        .is_some_and(|want| Some(want) != code);
+    let wrong_rule = case
+        .rule
+        .as_ref()
+        .is_some_and(|rule| !outcome.determining.iter().any(|id| id == rule));
+    let failed = outcome.verdict.name() != case.verdict || wrong_code || wrong_rule;
+    let failure = failed.then(|| {
+        let got = (
+            outcome.verdict.name(),
+            code.unwrap_or(""),
+            &outcome.determining,
+        );
+        format!(
+            "want {} {:?}, got {got:?}: {}",
+            case.verdict, case.reason_code, outcome.message
+        )
+    });
+    CaseResult {
+        name,
+        failure,
+        rules: outcome.determining,
+    }
+}
+
+fn request(policies: &TenantPolicies, case: &Case) -> Result<(Request, DateTime<Utc>), String> {
+    let text = |error: &dyn core::fmt::Display| error.to_string();
+    let action = ActionName::parse(&case.action).map_err(|error| text(&error))?;
+    let args = args_from_json(&case.args.to_string()).map_err(|error| text(&error))?;
+    let tenant = case.tenant.as_deref().unwrap_or(policies.tenant.as_str());
+    let of_card = || {
+        policies
+            .card(&action)
+            .map(|card| card.connection.as_str().to_owned())
+    };
+    let connection = case.connection.clone().or_else(of_card).unwrap_or_default();
+    let noon = DateTime::from_timestamp(1_793_703_600, 0);
+    let now = case.now.or(noon).ok_or("no time")?;
+    let request = Request {
+        caller_tenant: policies.tenant.clone(),
+        agent: AgentId::parse(&case.agent).map_err(|error| text(&error))?,
+        cert_sha256: None,
+        tenant: TenantId::parse(tenant).map_err(|error| text(&error))?,
+        request_id: RequestId::new(uuid::Uuid::nil()),
+        connection,
+        action,
+        target: Some(case.target.clone()),
+        args_cbor: args.encode(),
+        args,
+        precondition: case.precondition.clone(),
+        mode: if case.dry_run {
+            Mode::DryRun
+        } else {
+            Mode::Execute
+        },
+        reason: case.reason.clone(),
+        evidence: Vec::new(),
+        trace_id: None,
+    };
+    Ok((request, now))
+}

@@ -1,0 +1,117 @@
+//! Leaves are canonical, commitments are those of the shared sketch.
+
+use super::*;
+
+#[test]
+fn a_commitment_is_that_of_the_sketch() {
+    // `target_id` of records_sketch.json.
+    let salt = "66d95739a7adacc4239dcb963762b6738800bb3b189a9d30dbb625258802f5e1";
+    let disclosure = Disclosure {
+        name: "target_id",
+        salt: hex::decode(salt).unwrap().try_into().unwrap(),
+        value: Value::Text("8841201".into()),
+    };
+    assert_eq!(
+        hex::encode(disclosure.commitment()),
+        "24c98713dbe4774a9d9be75130d337553a9f66dc8d3186db8f1dd74c9f7d7d65"
+    );
+}
+
+#[test]
+fn a_leaf_of_the_sketch_is_read_only_where_its_form_is_ours() {
+    let draft = Draft {
+        origin: "p/log/acme".into(),
+        kind: Kind::Result,
+        record_id: Uuid::from_u128(3),
+        version: 2,
+        time_ms: 1_790_000_000_123,
+        writer: "policyd-0".into(),
+        tenant: "acme".into(),
+        agent: "triage".into(),
+        connection: "crm/main".into(),
+        action: "refund".into(),
+        target_type: "order".into(),
+        verdict: None,
+        reasons: vec![],
+        policy: None,
+        mode: Some(1),
+        money: Some(("EUR".into(), Value::Int(49))),
+        token: Some(TokenStamp {
+            cti: Uuid::from_u128(4),
+            kid: Some([1; 16]),
+            issued: 1,
+            expires: 2,
+        }),
+        execution: Some(ExecutionStamp {
+            status: "DONE".into(),
+            attempt: 1,
+            milliseconds: 12,
+            execution: Some(Uuid::from_u128(5)),
+        }),
+        epoch: Some(0),
+        trace_id: Some([2; 16]),
+        disclosures: vec![],
+    };
+    let leaf = draft.leaf(7, Some(&[9; 32]));
+    let read = project(&leaf).unwrap();
+    assert_eq!(
+        (read.seq, read.version, read.kind.as_str()),
+        (7, 2, "result")
+    );
+    assert_eq!(
+        (read.status.as_str(), read.money.as_str()),
+        ("DONE", "49 EUR")
+    );
+    assert_eq!(read.prev_hash(), Some([9; 32]));
+    for at in 0..leaf.len() {
+        assert!(project(&leaf[..at]).is_err(), "cut at {at}");
+    }
+    let mut longer = leaf;
+    longer.push(0);
+    assert!(project(&longer).is_err());
+}
+
+#[test]
+fn nothing_personal_stands_in_a_leaf() {
+    let secret = "Ada Lovelace";
+    let disclosure = Disclosure {
+        name: "reason",
+        salt: [1; 32],
+        value: Value::Text(secret.into()),
+    };
+    let draft = Draft {
+        origin: "p/log/acme".into(),
+        kind: Kind::Evaluated,
+        record_id: Uuid::from_u128(3),
+        version: 1,
+        time_ms: 0,
+        writer: "w".into(),
+        tenant: "acme".into(),
+        agent: "a".into(),
+        connection: String::new(),
+        action: String::new(),
+        target_type: String::new(),
+        verdict: Some(0),
+        reasons: vec![],
+        policy: None,
+        mode: None,
+        money: None,
+        token: None,
+        execution: None,
+        epoch: None,
+        trace_id: None,
+        disclosures: vec![disclosure],
+    };
+    let leaf = draft.leaf(0, None);
+    assert!(
+        !leaf
+            .windows(secret.len())
+            .any(|window| window == secret.as_bytes())
+    );
+    assert!(
+        draft
+            .disclosed()
+            .windows(secret.len())
+            .any(|window| window == secret.as_bytes())
+    );
+}

@@ -1,0 +1,85 @@
+//! An authorization request after the edge has taken it apart: who asks is known from the
+//! channel, arguments are canonical, sizes are within their limits.
+
+use writ_proto::context;
+use writ_proto::digest::{RequestParts, request_hash, sha256};
+use writ_proto::ids::{ActionName, AgentId, RequestId, TenantId};
+use writ_proto::token::Mode;
+use writ_proto::value::{Map, Value};
+
+/// A quote that supports an argument; recorded, not hashed into the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// What kind of document.
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+    /// The quoted part.
+    pub quote: String,
+}
+
+/// One exact action that an agent asks for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Tenant of the certificate.
+    pub caller_tenant: TenantId,
+    /// Agent of the certificate.
+    pub agent: AgentId,
+    /// SHA-256 of the client certificate (DER).
+    pub cert_sha256: Option<[u8; 32]>,
+    /// Tenant that the request names.
+    pub tenant: TenantId,
+    /// The caller's own id of this request.
+    pub request_id: RequestId,
+    /// Connection id.
+    pub connection: String,
+    /// Name of the action card.
+    pub action: ActionName,
+    /// Object type and id.
+    pub target: Option<(String, String)>,
+    /// The arguments.
+    pub args: Map,
+    /// Their canonical bytes.
+    pub args_cbor: Vec<u8>,
+    /// Version tag or digest that the agent relied on.
+    pub precondition: Option<String>,
+    /// Dry run or execute.
+    pub mode: Mode,
+    /// Why, in the agent's words.
+    pub reason: String,
+    /// What supports the arguments.
+    pub evidence: Vec<Evidence>,
+    /// W3C trace id.
+    pub trace_id: Option<[u8; 16]>,
+}
+
+impl Request {
+    /// The request hash of contract.md 2.3.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        request_hash(&RequestParts {
+            tenant: self.tenant.as_str(),
+            connection: &self.connection,
+            action: self.action.as_str(),
+            target: self
+                .target
+                .as_ref()
+                .map(|(kind, id)| (kind.as_str(), id.as_str())),
+            args_cbor: &self.args_cbor,
+            precondition: self.precondition.as_deref(),
+        })
+    }
+
+    /// Tells one request under a `request_id` from another: hash, agent and mode.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let parts = vec![
+            Value::Text(context::FINGERPRINT.to_owned()),
+            Value::Bytes(self.hash().to_vec()),
+            Value::Text(self.caller_tenant.as_str().to_owned()),
+            Value::Text(self.agent.as_str().to_owned()),
+            Value::Text(self.mode.name().to_owned()),
+        ];
+        sha256(&Value::List(parts).encode())
+    }
+}

@@ -1,0 +1,119 @@
+//! Cards and declared facts to the Cedar schema that policies, requests and entities are
+//! validated against.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use writ_proto::card::{ArgKind, Card};
+
+/// Facts of the target types: type, attribute, Cedar type. All are optional for policies.
+pub type FactTypes = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Cedar entity type of an object type: `set_ticket` becomes `SetTicket`.
+#[must_use]
+pub fn entity_type(target: &str) -> String {
+    let mut name = String::with_capacity(target.len());
+    for part in target.split('_') {
+        let mut letters = part.chars();
+        name.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        name.push_str(letters.as_str());
+    }
+    name
+}
+
+/// Action groups of a card; a policy may name a group instead of an action.
+#[must_use]
+pub fn groups(card: &Card) -> [String; 4] {
+    [
+        "write".to_owned(),
+        format!("verb:{}", card.verb.name()),
+        format!("tier:{}", card.tier.name()),
+        format!("risk:{}", card.risk.name()),
+    ]
+}
+
+fn cedar_type(kind: &ArgKind) -> String {
+    match kind {
+        ArgKind::Integer { .. } | ArgKind::Decimal { .. } => "Long".to_owned(),
+        ArgKind::Boolean => "Bool".to_owned(),
+        ArgKind::Money { .. } => "{ \"currency\": String, \"minor\": Long }".to_owned(),
+        ArgKind::List { of, .. } => format!("Set<{}>", cedar_type(of)),
+        ArgKind::Choice { .. }
+        | ArgKind::Text { .. }
+        | ArgKind::Date { .. }
+        | ArgKind::Timestamp { .. }
+        | ArgKind::Reference { .. } => "String".to_owned(),
+    }
+}
+
+/// The schema text.
+#[must_use]
+pub fn schema_text<'a>(cards: impl Iterator<Item = &'a Card> + Clone, facts: &FactTypes) -> String {
+    let mut out = String::from(
+        "entity Role;\n\
+         entity Agent in [Role] = { \"tenant\": String };\n\
+         entity Customer = { \"tenant\": String, \"tier\": String };\n",
+    );
+    let targets: BTreeSet<&str> = cards.clone().map(|card| card.target.as_str()).collect();
+    let listed = facts
+        .keys()
+        .map(String::as_str)
+        .filter(|name| *name != "customer");
+    for target in targets
+        .iter()
+        .copied()
+        .chain(listed)
+        .collect::<BTreeSet<_>>()
+    {
+        let name = entity_type(target);
+        let _ = write!(out, "entity {name} = {{ \"tenant\": String");
+        for (attribute, kind) in facts.get(target).into_iter().flatten() {
+            let _ = write!(out, ", \"{attribute}\"?: {kind}");
+        }
+        out.push_str(" };\n");
+    }
+    let all: BTreeSet<String> = cards.clone().flat_map(groups).collect();
+    for group in all {
+        let _ = writeln!(out, "action \"{group}\";");
+    }
+    for card in cards {
+        action(&mut out, card);
+    }
+    out
+}
+
+fn action(out: &mut String, card: &Card) {
+    let groups = groups(card).map(|group| format!("\"{group}\"")).join(", ");
+    let _ = writeln!(out, "action \"{}\" in [{groups}] appliesTo {{", card.name);
+    let _ = writeln!(
+        out,
+        "  principal: [Agent], resource: [{}],",
+        entity_type(&card.target)
+    );
+    out.push_str(
+        "  context: {\n    \"reason\": String, \"environment\": String, \"mode\": String,\n    \
+         \"hour\": Long, \"weekday\": Long, \"effects\": Set<String>,\n",
+    );
+    if let Some(amount) = card.args.get("amount").filter(|arg| is_money(&arg.kind)) {
+        let mark = if amount.optional { "?" } else { "" };
+        let _ = writeln!(
+            out,
+            "    \"amount_minor\"{mark}: Long, \"currency\"{mark}: String,"
+        );
+    }
+    out.push_str("    \"args\": {");
+    for (index, (name, arg)) in card.args.iter().enumerate() {
+        let (comma, mark) = (
+            if index > 0 { ", " } else { " " },
+            if arg.optional { "?" } else { "" },
+        );
+        let _ = write!(out, "{comma}\"{name}\"{mark}: {}", cedar_type(&arg.kind));
+    }
+    out.push_str(" }\n  }\n};\n");
+}
+
+/// Whether an argument is money.
+#[must_use]
+pub const fn is_money(kind: &ArgKind) -> bool {
+    matches!(kind, ArgKind::Money { .. })
+}
