@@ -1,5 +1,16 @@
 //! policyd: decides, records, signs.
 //!
-//! `domain` is the pure core; the rest reads facts for it and makes its outcomes durable.
+//! `domain` is the pure core. `store` makes its outcomes durable, `app` puts the two together,
+//! `grpc` is the only layer that knows the wire, `cli` the only one that prints.
 
+pub mod app;
+pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod grpc;
+pub mod ids;
+pub mod keys;
+pub mod server;
+pub mod store;
+pub mod task;
+pub mod telemetry;

@@ -342,15 +342,12 @@ pub fn value_from_cbor(bytes: &[u8]) -> Result<Value, ValueError> {
 }
 
 /// Decodes the first value of some bytes and gives back the rest, for outer forms that are not
-/// values themselves, such as the integer-labelled map of a record leaf.
+/// values themselves, such as the integer-labelled map of a record leaf. For bytes of our own
+/// stores: the whole may be longer than arguments may be, each value keeps the other limits.
 ///
 /// # Errors
-/// `ARGS_NOT_CANONICAL`, or `ARGS_TOO_LARGE` for the size alone.
+/// `ARGS_NOT_CANONICAL`.
 pub fn first_from_cbor(bytes: &[u8]) -> Result<(Value, &[u8]), ValueError> {
-    if bytes.len() > ARGS_BYTES_MAX {
-        let detail = format!("{} bytes, at most {ARGS_BYTES_MAX}", bytes.len());
-        return Err(ValueError::new(Reason::ArgsTooLarge, 0, detail));
-    }
     let mut decoder = Decoder {
         reader: Reader::new(bytes),
         nodes: 0,

@@ -1,0 +1,364 @@
+//! The main use case: decide, make the decision durable, and only then sign.
+
+use uuid::Uuid;
+use writ_proto::Reason;
+use writ_proto::ids::{DecisionId, TenantId, TokenId};
+use writ_proto::token::{Claims, Mode};
+use writ_proto::value::{Map, Value};
+
+use super::decided::Decided;
+use super::{App, AppError};
+use crate::domain::decide::{Outcome, Verdict, decide};
+use crate::domain::facts::Facts;
+use crate::domain::policy_set::TenantPolicies;
+use crate::domain::record::{Disclosure, Draft, Kind, PolicyStamp, TokenStamp};
+use crate::domain::request::Request;
+use crate::store::{Append, Appended, DecisionRow};
+use crate::{clock, ids};
+
+/// A decision, and the writ if it allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The decision.
+    pub decided: Decided,
+    /// The signed token.
+    pub token: Option<Vec<u8>>,
+}
+
+/// A request that could not even be read: who asked is known, what was asked only in part.
+#[derive(Debug, Clone)]
+pub struct Malformed {
+    /// Tenant of the certificate.
+    pub tenant: TenantId,
+    /// Agent of the certificate.
+    pub agent: String,
+    /// Action as far as it was readable.
+    pub action: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl App {
+    fn policies_of(&self, tenant: &TenantId) -> Result<std::sync::Arc<TenantPolicies>, AppError> {
+        let table = self.policies.load();
+        table
+            .get(tenant)
+            .cloned()
+            .ok_or_else(|| AppError::of(Reason::UnknownTenant))
+    }
+
+    /// Decides without a record and without a token.
+    ///
+    /// # Errors
+    /// When the caller's tenant has no policies.
+    pub fn simulate(
+        &self,
+        request: &Request,
+        at: chrono::DateTime<chrono::Utc>,
+    ) -> Result<Answer, AppError> {
+        let policies = self.policies_of(&request.caller_tenant)?;
+        let halts = self.halts.load().as_ref().clone();
+        let facts = Facts {
+            now: at,
+            policies,
+            halts,
+        };
+        let outcome = decide(request, &facts);
+        let mut decided = decided(request, &outcome, &facts);
+        decided.id = String::new();
+        Ok(Answer {
+            decided,
+            token: None,
+        })
+    }
+
+    /// Decides, records, and signs after the commit.
+    ///
+    /// # Errors
+    /// When it could not be decided or recorded; then there is no token and no effect.
+    pub async fn authorize(&self, request: &Request) -> Result<Answer, AppError> {
+        let policies = self.policies_of(&request.caller_tenant)?;
+        let halts = self.halts.load().as_ref().clone();
+        let facts = Facts {
+            now: clock::now(),
+            policies,
+            halts,
+        };
+        let outcome = decide(request, &facts);
+        let mut decided = decided(request, &outcome, &facts);
+        let id = ids::new_id();
+        decided.id = id.to_string();
+        let claims = (outcome.verdict == Verdict::Allow)
+            .then(|| self.claims(request, &outcome, &facts, id))
+            .transpose()?;
+        if let Some(claims) = &claims {
+            decided.claims = claims.encode();
+            decided.expires = i64::from(claims.exp);
+        }
+        let draft = self.draft(request, &outcome, &facts, (id, claims.as_ref()))?;
+        let row = DecisionRow {
+            id,
+            request_id: request.request_id.uuid(),
+            fingerprint: request.fingerprint(),
+            body: decided.encode(),
+        };
+        let tenant = request.caller_tenant.clone();
+        let append = Append {
+            tenant,
+            draft,
+            decision: Some(row),
+            outcome_id: None,
+        };
+        match self.writer.append(append).await? {
+            Appended::Stored { .. } => Ok(self.signed(decided)),
+            Appended::DuplicateDecision(row) if row.fingerprint == request.fingerprint() => {
+                Ok(self.signed(Decided::decode(&row.body)?))
+            }
+            Appended::DuplicateDecision(row) => {
+                let earlier = Decided::decode(&row.body)?;
+                let (was, is) = (
+                    hex::encode(&earlier.request_hash),
+                    hex::encode(request.hash()),
+                );
+                let message = format!("this request id decided another request: {was}, not {is}");
+                Err(AppError::new(Reason::RequestIdReused, message))
+            }
+            Appended::DuplicateOutcome => Err(AppError::of(Reason::Internal)),
+        }
+    }
+
+    /// Records a request that could not be read, as a denial of its authenticated caller.
+    ///
+    /// # Errors
+    /// When it could not be recorded.
+    pub async fn record_malformed(&self, malformed: &Malformed) -> Result<(), AppError> {
+        let mut draft = self.blank(Kind::Evaluated, &malformed.tenant, ids::new_id());
+        draft.agent.clone_from(&malformed.agent);
+        draft.action = malformed.action.chars().take(64).collect();
+        draft.verdict = Some(0);
+        draft.reasons = vec![malformed.reason.code().to_owned()];
+        let tenant = malformed.tenant.clone();
+        let append = Append {
+            tenant,
+            draft,
+            decision: None,
+            outcome_id: None,
+        };
+        self.writer
+            .append(append)
+            .await
+            .map(|_| ())
+            .map_err(AppError::from)
+    }
+
+    /// A decision of the caller's tenant; the agent that asked gets its token again.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, also for ids of other tenants.
+    pub async fn decision(
+        &self,
+        tenant: &TenantId,
+        agent: Option<&str>,
+        id: DecisionId,
+    ) -> Result<Answer, AppError> {
+        let row = self.ledger.decision(tenant, id.uuid()).await?;
+        let row = row.ok_or_else(|| AppError::of(Reason::NotFound))?;
+        let decided = Decided::decode(&row.body)?;
+        if agent.is_some_and(|agent| agent != decided.agent) {
+            return Err(AppError::of(Reason::NotFound));
+        }
+        let alive = decided.expires >= clock::now().timestamp();
+        if agent.is_some() && alive {
+            Ok(self.signed(decided))
+        } else {
+            Ok(Answer {
+                decided,
+                token: None,
+            })
+        }
+    }
+
+    /// Signs the claims of a durable decision.
+    fn signed(&self, decided: Decided) -> Answer {
+        let token = (decided.verdict == Verdict::Allow.name() && !decided.claims.is_empty())
+            .then(|| self.signer.load().mint(&decided.claims));
+        Answer { decided, token }
+    }
+
+    fn claims(
+        &self,
+        request: &Request,
+        outcome: &Outcome,
+        facts: &Facts,
+        id: Uuid,
+    ) -> Result<Claims, AppError> {
+        let overflow = || AppError::new(Reason::Internal, "the time is outside 32 bits");
+        let iat = u32::try_from(facts.now.timestamp()).map_err(|_| overflow())?;
+        let ttl = outcome
+            .ttl_seconds
+            .unwrap_or(u32::MAX)
+            .min(self.identity.ttl_seconds);
+        let card = facts.policies.card(&request.action);
+        let card = card.ok_or_else(|| AppError::of(Reason::Internal))?;
+        Ok(Claims {
+            iss: self.identity.issuer.clone(),
+            sub: request.agent.as_str().to_owned(),
+            aud: self.identity.audience.clone(),
+            exp: iat.checked_add(ttl).ok_or_else(overflow)?,
+            iat,
+            cti: TokenId::new(ids::new_id()),
+            cnf: request.cert_sha256,
+            tenant: request.tenant.as_str().to_owned(),
+            agent: request.agent.as_str().to_owned(),
+            connection: request.connection.clone(),
+            action: request.action.as_str().to_owned(),
+            target: request.target.clone(),
+            request_hash: request.hash(),
+            mode: request.mode,
+            decision_id: DecisionId::new(id),
+            record_version: 1,
+            policy_digest: facts.policies.digest,
+            epoch: facts.halts.epoch,
+            approval: None,
+            limits: None,
+            trace_id: request.trace_id,
+            card_digest: card.digest(),
+        })
+    }
+
+    fn blank(&self, kind: Kind, tenant: &TenantId, id: Uuid) -> Draft {
+        Draft {
+            origin: self.identity.origin(tenant.as_str()),
+            kind,
+            record_id: id,
+            version: 1,
+            time_ms: clock::now().timestamp_millis(),
+            writer: self.identity.writer.clone(),
+            tenant: tenant.as_str().to_owned(),
+            agent: String::new(),
+            connection: String::new(),
+            action: String::new(),
+            target_type: String::new(),
+            verdict: None,
+            reasons: Vec::new(),
+            policy: None,
+            mode: None,
+            money: None,
+            token: None,
+            execution: None,
+            epoch: None,
+            trace_id: None,
+            disclosures: Vec::new(),
+        }
+    }
+
+    /// A record without content, for the other use cases.
+    pub(super) fn blank_record(&self, kind: Kind, tenant: &TenantId, id: Uuid) -> Draft {
+        self.blank(kind, tenant, id)
+    }
+
+    fn draft(
+        &self,
+        request: &Request,
+        outcome: &Outcome,
+        facts: &Facts,
+        (id, claims): (Uuid, Option<&Claims>),
+    ) -> Result<Draft, AppError> {
+        let mut draft = self.blank(Kind::Evaluated, &request.caller_tenant, id);
+        draft.time_ms = facts.now.timestamp_millis();
+        request.agent.as_str().clone_into(&mut draft.agent);
+        draft.connection.clone_from(&request.connection);
+        request.action.as_str().clone_into(&mut draft.action);
+        draft.target_type = request
+            .target
+            .as_ref()
+            .map(|(kind, _)| kind.clone())
+            .unwrap_or_default();
+        draft.verdict = Some(match outcome.verdict {
+            Verdict::Deny => 0,
+            Verdict::Allow => 1,
+            Verdict::RequireApproval => 2,
+        });
+        draft.reasons = outcome
+            .reason
+            .iter()
+            .map(|reason| reason.code().to_owned())
+            .collect();
+        draft.policy = Some(PolicyStamp {
+            digest: facts.policies.digest,
+            label: facts.policies.label.clone(),
+            determining: outcome.determining.clone(),
+            errors: outcome.errors.clone(),
+            schema_digest: facts.policies.schema_digest,
+        });
+        draft.mode = Some(u8::from(request.mode == Mode::Execute));
+        draft.token = claims.map(|claims| TokenStamp {
+            cti: claims.cti.uuid(),
+            kid: Some(self.signer.load().token_kid()),
+            issued: claims.iat,
+            expires: claims.exp,
+        });
+        draft.epoch = Some(facts.halts.epoch);
+        draft.trace_id = request.trace_id;
+        draft.disclosures = disclosures(request)?;
+        Ok(draft)
+    }
+}
+
+/// The personal or guessable values of a request, each with its own salt.
+fn disclosures(request: &Request) -> Result<Vec<Disclosure>, AppError> {
+    let mut values = vec![
+        ("request_hash", Value::Bytes(request.hash().to_vec())),
+        ("args", Value::Map(request.args.clone())),
+    ];
+    if let Some((_, id)) = &request.target {
+        values.push(("target_id", Value::Text(id.clone())));
+    }
+    if !request.reason.is_empty() {
+        values.push(("reason", Value::Text(request.reason.clone())));
+    }
+    if !request.evidence.is_empty() {
+        let items = request.evidence.iter().map(|item| {
+            let mut map = Map::new();
+            map.set("type", Value::Text(item.kind.clone()));
+            map.set("id", Value::Text(item.id.clone()));
+            map.set("quote", Value::Text(item.quote.clone()));
+            Value::Map(map)
+        });
+        values.push(("evidence", Value::List(items.collect())));
+    }
+    values
+        .into_iter()
+        .map(|(name, value)| disclosure(name, value))
+        .collect()
+}
+
+/// One value with a fresh salt.
+pub(super) fn disclosure(name: &'static str, value: Value) -> Result<Disclosure, AppError> {
+    let salt = ids::salt().ok_or_else(|| AppError::of(Reason::Internal))?;
+    Ok(Disclosure { name, salt, value })
+}
+
+fn decided(request: &Request, outcome: &Outcome, facts: &Facts) -> Decided {
+    let digest = hex::encode(facts.policies.digest);
+    Decided {
+        id: String::new(),
+        tenant: request.caller_tenant.as_str().to_owned(),
+        verdict: outcome.verdict.name().to_owned(),
+        reason_code: outcome
+            .reason
+            .map(|reason| reason.code().to_owned())
+            .unwrap_or_default(),
+        message: outcome.message.clone(),
+        remedy: outcome.remedy.clone(),
+        rules: outcome.determining.clone(),
+        policy_version: format!("{} (sha256:{digest})", facts.policies.label),
+        request_hash: request.hash().to_vec(),
+        args_cbor: request.args_cbor.clone(),
+        claims: Vec::new(),
+        expires: 0,
+        created_ms: facts.now.timestamp_millis(),
+        agent: request.agent.as_str().to_owned(),
+        action: request.action.as_str().to_owned(),
+    }
+}

@@ -1,0 +1,61 @@
+//! The use cases: the only layer that sees clock, ids, keys and store together.
+
+pub mod authorize;
+pub mod decided;
+pub mod error;
+pub mod outcome;
+pub mod policies;
+pub mod records;
+pub mod signer;
+
+pub use error::AppError;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::domain::facts::HaltView;
+use crate::store::{SqliteLedger, WriterHandle};
+
+/// Everything the use cases share.
+#[derive(Debug)]
+pub struct App {
+    /// Policies in force, by tenant.
+    pub policies: ArcSwap<policies::PolicyTable>,
+    /// Halts as last heard from connectord.
+    pub halts: ArcSwap<HaltView>,
+    /// Reads.
+    pub ledger: SqliteLedger,
+    /// Writes.
+    pub writer: WriterHandle,
+    /// Signs.
+    pub signer: ArcSwap<signer::Signer>,
+    /// What tokens and records say about us.
+    pub identity: Identity,
+}
+
+/// Names of this policyd in tokens and records.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Issuer URI.
+    pub issuer: String,
+    /// The one connectord, or pool.
+    pub audience: String,
+    /// Prefix of log origins.
+    pub log: String,
+    /// This process in records.
+    pub writer: String,
+    /// Life of a token in seconds.
+    pub ttl_seconds: u32,
+}
+
+impl Identity {
+    /// The origin of a tenant's log.
+    #[must_use]
+    pub fn origin(&self, tenant: &str) -> String {
+        format!("{}/log/{tenant}", self.log)
+    }
+}
+
+/// Shared handle.
+pub type SharedApp = Arc<App>;

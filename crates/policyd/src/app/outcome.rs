@@ -1,0 +1,143 @@
+//! What connectord reports: executions, refusals, undo, halts. Each becomes a record, once.
+
+use uuid::Uuid;
+use writ_proto::Reason;
+use writ_proto::ids::TenantId;
+use writ_proto::value::{Map, Value};
+
+use super::authorize::disclosure;
+use super::{App, AppError};
+use crate::domain::record::{ExecutionStamp, Kind};
+use crate::ids;
+use crate::store::Append;
+
+/// One field before and after, as canonical values.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Field name.
+    pub field: String,
+    /// Before; none where the field was not there.
+    pub before: Option<Value>,
+    /// After.
+    pub after: Option<Value>,
+}
+
+/// A reported outcome, taken apart by the edge.
+#[derive(Debug, Clone)]
+pub struct Reported {
+    /// Made by connectord with the outcome.
+    pub outcome_id: Uuid,
+    /// Tenant of the record.
+    pub tenant: TenantId,
+    /// What happened.
+    pub kind: Kind,
+    /// Unix milliseconds.
+    pub time_ms: i64,
+    /// The decision that authorised it.
+    pub decision: Option<Uuid>,
+    /// The execution.
+    pub execution: Option<Uuid>,
+    /// Agent.
+    pub agent: String,
+    /// Connection.
+    pub connection: String,
+    /// Action.
+    pub action: String,
+    /// Object type and id.
+    pub target: Option<(String, String)>,
+    /// 0 dry run, 1 execute.
+    pub mode: Option<u8>,
+    /// Status.
+    pub status: String,
+    /// Reason code, or empty.
+    pub reason_code: String,
+    /// Attempt.
+    pub attempt: u32,
+    /// Milliseconds.
+    pub milliseconds: u64,
+    /// What changed.
+    pub changes: Vec<Change>,
+    /// What changed beside it.
+    pub collateral: Vec<Change>,
+    /// Who did it, for acts of people.
+    pub by: String,
+    /// Why.
+    pub note: String,
+}
+
+fn image(changes: &[Change], side: fn(&Change) -> &Option<Value>) -> Value {
+    let mut map = Map::new();
+    for change in changes {
+        if let Some(value) = side(change) {
+            map.set(&change.field, value.clone());
+        }
+    }
+    Value::Map(map)
+}
+
+impl App {
+    /// Makes an outcome a record. A repeated report changes nothing.
+    ///
+    /// # Errors
+    /// When it could not be recorded.
+    pub async fn report(&self, reported: &Reported) -> Result<(), AppError> {
+        let known = self.policies.load().contains_key(&reported.tenant);
+        if !known {
+            return Err(AppError::of(Reason::UnknownTenant));
+        }
+        let id = reported.decision.unwrap_or_else(ids::new_id);
+        let mut draft = self.blank_record(reported.kind, &reported.tenant, id);
+        // A later fact about a decision is the next version of its record.
+        draft.version = if reported.decision.is_some() { 2 } else { 1 };
+        draft.time_ms = reported.time_ms;
+        draft.agent.clone_from(&reported.agent);
+        draft.connection.clone_from(&reported.connection);
+        draft.action.clone_from(&reported.action);
+        draft.mode = reported.mode;
+        if !reported.reason_code.is_empty() {
+            draft.reasons = vec![reported.reason_code.clone()];
+        }
+        draft.execution = Some(ExecutionStamp {
+            status: reported.status.clone(),
+            attempt: reported.attempt,
+            milliseconds: reported.milliseconds,
+            execution: reported.execution,
+        });
+        let mut values = Vec::new();
+        if let Some((kind, id)) = &reported.target {
+            draft.target_type.clone_from(kind);
+            values.push(("target_id", Value::Text(id.clone())));
+        }
+        if !reported.changes.is_empty() {
+            values.push(("before", image(&reported.changes, |change| &change.before)));
+            values.push(("after", image(&reported.changes, |change| &change.after)));
+        }
+        if !reported.collateral.is_empty() {
+            values.push((
+                "collateral",
+                image(&reported.collateral, |change| &change.after),
+            ));
+        }
+        for (name, text) in [("by", &reported.by), ("note", &reported.note)] {
+            if !text.is_empty() {
+                values.push((name, Value::Text(text.clone())));
+            }
+        }
+        let disclosures: Result<Vec<_>, _> = values
+            .into_iter()
+            .map(|(name, value)| disclosure(name, value))
+            .collect();
+        draft.disclosures = disclosures?;
+        let append = Append {
+            tenant: reported.tenant.clone(),
+            draft,
+            decision: None,
+            outcome_id: Some(reported.outcome_id),
+        };
+        self.writer
+            .append(append)
+            .await
+            .map(|_| ())
+            .map_err(AppError::from)
+    }
+}

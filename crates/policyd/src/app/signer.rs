@@ -1,0 +1,96 @@
+//! The private keys in use, and the trust document that verifies what they sign.
+
+use std::path::Path;
+
+use ed25519_dalek::SigningKey;
+use writ_proto::keyset::{KeyEntry, KeySet, KeyStatus, KeyUse};
+
+use crate::config::Config;
+use crate::keys::{self, KeyError};
+
+/// Keys by use, loaded once.
+pub struct Signer {
+    token: SigningKey,
+    checkpoint: SigningKey,
+    trust: SigningKey,
+    /// What verifiers may trust.
+    pub keys: KeySet,
+}
+
+impl core::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Signer")
+            .field("keys", &self.keys.version)
+            .finish_non_exhaustive()
+    }
+}
+
+fn trust_error(path: &Path, why: impl core::fmt::Display) -> KeyError {
+    let detail = format!("{}: {why}", path.display());
+    KeyError {
+        reason: writ_proto::Reason::TrustInvalid,
+        detail,
+    }
+}
+
+impl Signer {
+    /// Loads the keys and proves that the trust document lists them as active.
+    ///
+    /// # Errors
+    /// When a key is unreadable, others can read it, or the document does not list it.
+    pub fn load(config: &Config) -> Result<Self, KeyError> {
+        let token = keys::load(&config.token.key_file)?;
+        let checkpoint = keys::load(&config.records.checkpoint_key_file)?;
+        let trust = keys::load(&config.trust.key_file)?;
+        let path = &config.trust.keys_file;
+        let text = std::fs::read_to_string(path).map_err(|error| trust_error(path, error))?;
+        let keys = KeySet::parse_document(&text, &trust.verifying_key())
+            .map_err(|error| trust_error(path, error))?;
+        for (key, usage) in [
+            (&token, KeyUse::Decision),
+            (&checkpoint, KeyUse::Checkpoint),
+        ] {
+            let active = |entry: &&KeyEntry| {
+                entry.key == key.verifying_key()
+                    && entry.usage == usage
+                    && entry.status == KeyStatus::Active
+            };
+            if keys.entries().iter().find(active).is_none() {
+                return Err(trust_error(
+                    path,
+                    format!("no active {} key is ours", usage.name()),
+                ));
+            }
+        }
+        Ok(Self {
+            token,
+            checkpoint,
+            trust,
+            keys,
+        })
+    }
+
+    /// Signs the payload of a token.
+    #[must_use]
+    pub fn mint(&self, payload: &[u8]) -> Vec<u8> {
+        writ_proto::token::mint_payload(payload, &self.token)
+    }
+
+    /// The id of the token key.
+    #[must_use]
+    pub fn token_kid(&self) -> [u8; 16] {
+        writ_proto::cose::kid_of(&self.token.verifying_key())
+    }
+
+    /// The key of checkpoints.
+    #[must_use]
+    pub const fn checkpoint_key(&self) -> &SigningKey {
+        &self.checkpoint
+    }
+
+    /// The signed trust document.
+    #[must_use]
+    pub fn document(&self) -> String {
+        self.keys.sign_document(&self.trust)
+    }
+}

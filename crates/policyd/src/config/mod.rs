@@ -1,0 +1,191 @@
+//! The configuration of policyd, and the only reader of the environment. Every path is relative
+//! to the folder of the file.
+
+pub mod layers;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use writ_proto::Reason;
+use writ_proto::limits::{TOKEN_TTL_SECONDS_DEFAULT, TOKEN_TTL_SECONDS_MAX};
+
+pub use layers::{ConfigError, Layers};
+
+/// The checked configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen.
+    pub server: ServerConfig,
+    /// Who we are and who may connect.
+    pub tls: TlsConfig,
+    /// Where records are kept.
+    pub store: StoreConfig,
+    /// Where policies are read.
+    pub policy: PolicyConfig,
+    /// What tokens say.
+    pub token: TokenConfig,
+    /// The log of records.
+    pub records: RecordsConfig,
+    /// The trust document.
+    pub trust: TrustConfig,
+    /// connectord, for its halts; absent means policyd does not follow them.
+    #[serde(default)]
+    pub connectord: Option<PeerConfig>,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address of gRPC; port 0 takes a free one.
+    pub grpc_addr: SocketAddr,
+    /// Offer gRPC reflection; off by default.
+    #[serde(default)]
+    pub reflection: bool,
+    /// Longest time for one answer, in seconds; default 5.
+    #[serde(default = "five")]
+    pub timeout_seconds: u64,
+}
+
+/// `[tls]`. mTLS is always on.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Certificate authority of callers, PEM.
+    pub ca: PathBuf,
+    /// Own certificate, PEM.
+    pub cert: PathBuf,
+    /// Own key, PEM, mode 0600.
+    pub key_file: PathBuf,
+    /// Trust domain of SPIFFE URIs in certificates.
+    pub trust_domain: String,
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// `sqlite://FILE`, relative to the configuration.
+    pub url: String,
+}
+
+/// `[policy]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// One folder a tenant.
+    pub dir: PathBuf,
+    /// Reload when files change; on by default.
+    #[serde(default = "yes")]
+    pub watch: bool,
+}
+
+/// `[token]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenConfig {
+    /// Life of a token in seconds, 1 to 300; default 60.
+    #[serde(default = "token_ttl")]
+    pub ttl_seconds: u32,
+    /// The one connectord, or pool, that may take the tokens.
+    pub audience: String,
+    /// Issuer URI.
+    pub issuer: String,
+    /// Ed25519 key, PKCS#8 PEM, mode 0600.
+    pub key_file: PathBuf,
+}
+
+/// `[records]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordsConfig {
+    /// Prefix of log origins: `<log>/log/<tenant>`.
+    pub log: String,
+    /// Ed25519 key of checkpoints, PKCS#8 PEM, mode 0600.
+    pub checkpoint_key_file: PathBuf,
+}
+
+/// `[trust]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustConfig {
+    /// The signed trust document, written by `keys rotate`.
+    pub keys_file: PathBuf,
+    /// Ed25519 key that signs it, PKCS#8 PEM, mode 0600.
+    pub key_file: PathBuf,
+}
+
+/// `[connectord]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerConfig {
+    /// `https://host:port` of its gRPC.
+    pub addr: String,
+}
+
+const fn five() -> u64 {
+    5
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn token_ttl() -> u32 {
+    TOKEN_TTL_SECONDS_DEFAULT
+}
+
+/// The environment of the process.
+#[must_use]
+pub fn environment() -> Vec<(String, String)> {
+    std::env::vars().collect()
+}
+
+/// One variable, such as `NO_COLOR`.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the environment enters"
+)]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+impl Config {
+    /// Checks the layers and makes paths absolute to the folder of the file.
+    ///
+    /// # Errors
+    /// When a key is unknown or a value is out of range.
+    pub fn from_layers(layers: &Layers, file: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = layers.shape()?;
+        if config.token.ttl_seconds == 0 || config.token.ttl_seconds > TOKEN_TTL_SECONDS_MAX {
+            let detail = format!("token.ttl_seconds is 1 to {TOKEN_TTL_SECONDS_MAX}");
+            return Err(ConfigError {
+                reason: Reason::ConfigInvalid,
+                detail,
+            });
+        }
+        if !(1..=60).contains(&config.server.timeout_seconds) {
+            return Err(ConfigError::invalid("server.timeout_seconds is 1 to 60"));
+        }
+        let base = file.parent().unwrap_or_else(|| Path::new(".")).to_owned();
+        for path in [
+            &mut config.tls.ca,
+            &mut config.tls.cert,
+            &mut config.tls.key_file,
+            &mut config.policy.dir,
+            &mut config.token.key_file,
+            &mut config.records.checkpoint_key_file,
+            &mut config.trust.keys_file,
+            &mut config.trust.key_file,
+        ] {
+            *path = base.join(&*path);
+        }
+        if let Some(name) = config.store.url.strip_prefix("sqlite://") {
+            config.store.url = format!("sqlite://{}", base.join(name).display());
+        }
+        Ok(config)
+    }
+}

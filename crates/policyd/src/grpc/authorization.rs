@@ -1,0 +1,168 @@
+//! `AuthorizationService`.
+
+use tonic::{Request, Response, Status};
+use writ_proto::ids::{AgentId, DecisionId, TenantId};
+use writ_proto::limits::BATCH_ITEMS_MAX;
+use writ_proto::pb::authorization_service_server::AuthorizationService;
+use writ_proto::{Caller, Reason, pb};
+
+use super::authn::{Authn, own_tenant};
+use super::convert;
+use super::status::status;
+use crate::app::authorize::{Answer, Malformed};
+use crate::app::{AppError, SharedApp};
+use crate::clock;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Authorization {
+    /// Use cases.
+    pub app: SharedApp,
+    /// Who calls.
+    pub authn: Authn,
+}
+
+type Agent = (TenantId, AgentId, [u8; 32]);
+
+impl Authorization {
+    /// Decides one message; what cannot be read is a record too, because its sender is known.
+    async fn decide(
+        &self,
+        message: pb::AuthorizeRequest,
+        agent: Agent,
+    ) -> Result<Answer, AppError> {
+        let action = message
+            .call
+            .as_ref()
+            .map(|call| call.action.clone())
+            .unwrap_or_default();
+        let validate_only = message.validate_only;
+        match convert::request(message, agent.clone()) {
+            Ok(request) if validate_only => self.app.simulate(&request, clock::now()),
+            Ok(request) => self.app.authorize(&request).await,
+            Err(error) => {
+                let (tenant, agent) = (agent.0, agent.1.as_str().to_owned());
+                let printable = action.chars().filter(char::is_ascii_graphic).collect();
+                let reason = error.reason;
+                let malformed = Malformed {
+                    tenant,
+                    agent,
+                    action: printable,
+                    reason,
+                };
+                self.app.record_malformed(&malformed).await?;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn item(result: Result<Answer, AppError>) -> pb::BatchAuthorizeItem {
+    use pb::batch_authorize_item::Outcome;
+    let outcome = match result {
+        Ok(answer) => Outcome::Decision(convert::decision(answer)),
+        Err(error) => Outcome::Error(pb::ItemError {
+            reason_code: error.reason.code().to_owned(),
+            message: error.public,
+            remedy: error.reason.fix().to_owned(),
+        }),
+    };
+    pb::BatchAuthorizeItem {
+        outcome: Some(outcome),
+    }
+}
+
+#[tonic::async_trait]
+impl AuthorizationService for Authorization {
+    async fn authorize(
+        &self,
+        request: Request<pb::AuthorizeRequest>,
+    ) -> Result<Response<pb::AuthorizeResponse>, Status> {
+        let agent = self.authn.agent(&request).map_err(|error| status(&error))?;
+        let answer = self.decide(request.into_inner(), agent).await;
+        let decision = Some(convert::decision(answer.map_err(|error| status(&error))?));
+        Ok(Response::new(pb::AuthorizeResponse { decision }))
+    }
+
+    async fn batch_authorize(
+        &self,
+        request: Request<pb::BatchAuthorizeRequest>,
+    ) -> Result<Response<pb::BatchAuthorizeResponse>, Status> {
+        let agent = self.authn.agent(&request).map_err(|error| status(&error))?;
+        let pb::BatchAuthorizeRequest { parent, requests } = request.into_inner();
+        if requests.len() > BATCH_ITEMS_MAX {
+            let message = format!("requests: at most {BATCH_ITEMS_MAX}");
+            return Err(status(&AppError::new(Reason::RequestTooLarge, message)));
+        }
+        if requests.iter().any(|item| item.parent != parent) {
+            let message = "every item names the parent of the batch";
+            return Err(status(&AppError::new(Reason::RequestMalformed, message)));
+        }
+        // Items run together so that they share a commit; each has its own outcome.
+        let mut running = Vec::with_capacity(requests.len());
+        for message in requests {
+            let (service, agent) = (self.clone(), agent.clone());
+            running.push(tokio::spawn(
+                async move { service.decide(message, agent).await },
+            ));
+        }
+        let mut items = Vec::with_capacity(running.len());
+        for task in running {
+            let ended = task.await;
+            items.push(item(
+                ended.unwrap_or_else(|_| Err(AppError::of(Reason::Internal))),
+            ));
+        }
+        Ok(Response::new(pb::BatchAuthorizeResponse { items }))
+    }
+
+    async fn simulate_authorization(
+        &self,
+        request: Request<pb::SimulateAuthorizationRequest>,
+    ) -> Result<Response<pb::SimulateAuthorizationResponse>, Status> {
+        let agent = self.authn.agent(&request).map_err(|error| status(&error))?;
+        let pb::SimulateAuthorizationRequest {
+            request: message,
+            at,
+        } = request.into_inner();
+        let missing = || {
+            status(&AppError::new(
+                Reason::RequestMalformed,
+                "request is missing",
+            ))
+        };
+        let message = message.ok_or_else(missing)?;
+        let moment = at.and_then(|at| chrono::DateTime::from_timestamp(at.seconds, 0));
+        let answer = convert::request(message, agent).and_then(|request| {
+            self.app
+                .simulate(&request, moment.unwrap_or_else(clock::now))
+        });
+        let decision = Some(convert::decision(answer.map_err(|error| status(&error))?));
+        Ok(Response::new(pb::SimulateAuthorizationResponse {
+            decision,
+        }))
+    }
+
+    async fn get_decision(
+        &self,
+        request: Request<pb::GetDecisionRequest>,
+    ) -> Result<Response<pb::GetDecisionResponse>, Status> {
+        let peer = self.authn.peer(&request).map_err(|error| status(&error))?;
+        let (tenant, agent) = match &peer.caller {
+            Caller::Agent { tenant, agent } => (tenant, Some(agent.as_str())),
+            Caller::Operator { tenant, .. } => (tenant, None),
+            Caller::Service { .. } => return Err(status(&AppError::of(Reason::NotFound))),
+        };
+        let pb::GetDecisionRequest { name } = request.into_inner();
+        let not_found = || AppError::of(Reason::NotFound);
+        let parts = name.split_once("/decisions/").ok_or_else(not_found);
+        let id = parts.and_then(|(parent, id)| {
+            own_tenant(parent, tenant)?;
+            DecisionId::parse(id).map_err(|_| not_found())
+        });
+        let id = id.map_err(|error| status(&error))?;
+        let answer = self.app.decision(tenant, agent, id).await;
+        let decision = Some(convert::decision(answer.map_err(|error| status(&error))?));
+        Ok(Response::new(pb::GetDecisionResponse { decision }))
+    }
+}

@@ -1,0 +1,196 @@
+//! Wire types to ours and back. Every field of a request is named here, so that one that is added
+//! to the proto breaks the build instead of being ignored.
+
+use writ_proto::Reason;
+use writ_proto::ids::{ActionName, AgentId, ConnectionId, RequestId, TenantId};
+use writ_proto::limits::{
+    EVIDENCE_ITEMS_MAX, EVIDENCE_QUOTE_BYTES_MAX, IDENT_BYTES_MAX, PRECONDITION_BYTES_MAX,
+    REASON_BYTES_MAX,
+};
+use writ_proto::pb;
+use writ_proto::token::Mode;
+use writ_proto::value::{args_from_cbor, args_from_json};
+
+use crate::app::AppError;
+use crate::app::authorize::Answer;
+use crate::domain::request::{Evidence, Request};
+
+fn malformed(what: impl Into<String>) -> AppError {
+    AppError::new(Reason::RequestMalformed, what)
+}
+
+fn within(name: &str, text: &str, most: usize) -> Result<(), AppError> {
+    if text.len() <= most {
+        return Ok(());
+    }
+    let message = format!("{name}: {} bytes, at most {most}", text.len());
+    Err(AppError::new(Reason::RequestTooLarge, message))
+}
+
+/// An authorization request of an authenticated agent.
+///
+/// # Errors
+/// The first field that is missing, malformed or too large.
+pub fn request(
+    message: pb::AuthorizeRequest,
+    (caller_tenant, agent, cert_sha256): (TenantId, AgentId, [u8; 32]),
+) -> Result<Request, AppError> {
+    let pb::AuthorizeRequest {
+        parent,
+        request_id,
+        validate_only: _,
+        call,
+        reason,
+        evidence,
+        traceparent,
+    } = message;
+    let tenant = parent
+        .strip_prefix("tenants/")
+        .ok_or_else(|| malformed("parent: tenants/{t}"))?;
+    let tenant = TenantId::parse(tenant).map_err(|error| malformed(error.to_string()))?;
+    let call = call.ok_or_else(|| malformed("call is missing"))?;
+    let pb::ActionCall {
+        connection,
+        action,
+        target,
+        mode,
+        precondition,
+        arguments,
+    } = call;
+    within("reason", &reason, REASON_BYTES_MAX)?;
+    within(
+        "precondition",
+        precondition.as_deref().unwrap_or_default(),
+        PRECONDITION_BYTES_MAX,
+    )?;
+    ConnectionId::parse(&connection).map_err(|error| malformed(error.to_string()))?;
+    let args = match arguments {
+        Some(pb::action_call::Arguments::ArgsJson(text)) => args_from_json(&text),
+        Some(pb::action_call::Arguments::ArgsCbor(bytes)) => args_from_cbor(&bytes),
+        None => return Err(malformed("arguments are missing")),
+    };
+    let args = args.map_err(|error| AppError::new(error.reason, error.to_string()))?;
+    Ok(Request {
+        caller_tenant,
+        agent,
+        cert_sha256: Some(cert_sha256),
+        tenant,
+        request_id: RequestId::parse(&request_id).map_err(|error| malformed(error.to_string()))?,
+        connection,
+        action: ActionName::parse(&action).map_err(|error| malformed(error.to_string()))?,
+        target: target.map(self::target).transpose()?,
+        args_cbor: args.encode(),
+        args,
+        precondition,
+        mode: self::mode(mode)?,
+        reason,
+        evidence: self::evidence(evidence)?,
+        trace_id: trace_id(&traceparent),
+    })
+}
+
+fn target(target: pb::Target) -> Result<(String, String), AppError> {
+    let pb::Target { r#type, id } = target;
+    for (name, text) in [("target.type", &r#type), ("target.id", &id)] {
+        within(name, text, IDENT_BYTES_MAX)?;
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(malformed(format!(
+                "{name}: 1 to 128 printable ASCII characters"
+            )));
+        }
+    }
+    Ok((r#type, id))
+}
+
+fn mode(mode: i32) -> Result<Mode, AppError> {
+    match pb::Mode::try_from(mode) {
+        Ok(pb::Mode::Unspecified | pb::Mode::DryRun) => Ok(Mode::DryRun),
+        Ok(pb::Mode::Execute) => Ok(Mode::Execute),
+        Err(_) => Err(malformed("mode is not known")),
+    }
+}
+
+fn evidence(items: Vec<pb::Evidence>) -> Result<Vec<Evidence>, AppError> {
+    if items.len() > EVIDENCE_ITEMS_MAX {
+        let message = format!("evidence: at most {EVIDENCE_ITEMS_MAX} items");
+        return Err(AppError::new(Reason::RequestTooLarge, message));
+    }
+    let convert = |item: pb::Evidence| {
+        let pb::Evidence {
+            r#type,
+            id,
+            quote,
+            sha256: _,
+            uncertain_fields: _,
+        } = item;
+        within("evidence.type", &r#type, IDENT_BYTES_MAX)?;
+        within("evidence.id", &id, IDENT_BYTES_MAX)?;
+        within("evidence.quote", &quote, EVIDENCE_QUOTE_BYTES_MAX)?;
+        if quote.contains('\0') || id.contains('\0') || r#type.contains('\0') {
+            return Err(malformed("evidence: U+0000"));
+        }
+        Ok(Evidence {
+            kind: r#type,
+            id,
+            quote,
+        })
+    };
+    items.into_iter().map(convert).collect()
+}
+
+/// W3C traceparent, version 00; anything else counts as absent.
+fn trace_id(traceparent: &str) -> Option<[u8; 16]> {
+    let mut parts = traceparent.split('-');
+    let (version, trace) = (parts.next()?, parts.next()?);
+    let lower = trace
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if version != "00" || trace.len() != 32 || !lower {
+        return None;
+    }
+    let bytes: [u8; 16] = hex::decode(trace).ok()?.try_into().ok()?;
+    (bytes != [0; 16]).then_some(bytes)
+}
+
+/// A decision for the wire.
+#[must_use]
+pub fn decision(answer: Answer) -> pb::Decision {
+    let Answer { decided, token } = answer;
+    let verdict = match decided.verdict.as_str() {
+        "ALLOW" => pb::Verdict::Allow,
+        "REQUIRE_APPROVAL" => pb::Verdict::RequireApproval,
+        _ => pb::Verdict::Deny,
+    };
+    let waits = verdict == pb::Verdict::RequireApproval;
+    let name = match decided.id.as_str() {
+        "" => String::new(),
+        id => format!("tenants/{}/decisions/{id}", decided.tenant),
+    };
+    let seconds = |seconds: i64| prost_types::Timestamp { seconds, nanos: 0 };
+    pb::Decision {
+        name,
+        verdict: verdict.into(),
+        reason_code: decided.reason_code,
+        message: decided.message,
+        remedy: decided.remedy,
+        rule_ids: decided.rules,
+        policy_version: decided.policy_version,
+        request_hash: decided.request_hash,
+        expire_time: token.is_some().then(|| seconds(decided.expires)),
+        token: token.unwrap_or_default(),
+        poll_after: waits.then_some(prost_types::Duration {
+            seconds: 15,
+            nanos: 0,
+        }),
+        args_cbor: decided.args_cbor,
+        state: if waits {
+            pb::DecisionState::Pending
+        } else {
+            pb::DecisionState::Final
+        }
+        .into(),
+        create_time: Some(seconds(decided.created_ms.div_euclid(1_000))),
+        agent: decided.agent,
+        action: decided.action,
+    }
+}

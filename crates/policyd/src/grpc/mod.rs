@@ -1,0 +1,9 @@
+//! The only layer that names tonic and the generated types.
+
+pub mod authn;
+pub mod authorization;
+pub mod client;
+pub mod convert;
+pub mod keys;
+pub mod records;
+pub mod status;

@@ -1,0 +1,314 @@
+//! `RecordService`.
+
+use std::pin::Pin;
+
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+use writ_proto::ids::TenantId;
+use writ_proto::limits::{OUTCOMES_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
+use writ_proto::pb::record_service_server::RecordService;
+use writ_proto::value::value_from_json;
+use writ_proto::{Reason, pb};
+
+use super::authn::{Authn, own_tenant};
+use super::status::status;
+use crate::app::outcome::{Change, Reported};
+use crate::app::{AppError, SharedApp};
+use crate::domain::merkle::leaf_hash;
+use crate::domain::record::{Kind, project};
+use crate::store::RecordRow;
+
+const STREAM_BUFFER: usize = 4;
+const TEXT_BYTES_MAX: usize = 2_000;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Records {
+    /// Use cases.
+    pub app: SharedApp,
+    /// Who calls.
+    pub authn: Authn,
+}
+
+impl Records {
+    fn operator<T>(&self, request: &Request<T>, parent: &str) -> Result<TenantId, Status> {
+        let own = self
+            .authn
+            .operator(request)
+            .map_err(|error| status(&error))?;
+        own_tenant(parent, &own).map_err(|error| status(&error))?;
+        Ok(own)
+    }
+}
+
+fn record(row: RecordRow) -> Result<pb::Record, AppError> {
+    let read = project(&row.leaf).map_err(|_| AppError::of(Reason::StoreCorrupt))?;
+    let time = chrono::DateTime::parse_from_rfc3339(&read.time).ok();
+    Ok(pb::Record {
+        seq: row.seq,
+        record_id: read.record_id,
+        version: read.version,
+        kind: read.kind,
+        time: time.map(|time| prost_types::Timestamp {
+            seconds: time.timestamp(),
+            nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
+        }),
+        agent: read.agent,
+        action: read.action,
+        verdict: read.verdict,
+        reason_codes: read.reasons,
+        rule_ids: read.rules,
+        policy_version: read.policy,
+        status: read.status,
+        leaf_hash: leaf_hash(&row.leaf).to_vec(),
+        leaf: row.leaf,
+    })
+}
+
+type ExportStream = Pin<Box<dyn Stream<Item = Result<pb::ExportRecordsResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl RecordService for Records {
+    async fn list_records(
+        &self,
+        request: Request<pb::ListRecordsRequest>,
+    ) -> Result<Response<pb::ListRecordsResponse>, Status> {
+        let tenant = self.operator(&request, &request.get_ref().parent)?;
+        let pb::ListRecordsRequest {
+            parent: _,
+            page_size,
+            page_token,
+        } = request.into_inner();
+        let size = match usize::try_from(page_size) {
+            Ok(0) | Err(_) => PAGE_SIZE_DEFAULT,
+            Ok(size) => size.min(PAGE_SIZE_MAX),
+        };
+        let from: u64 = if page_token.is_empty() {
+            Ok(0)
+        } else {
+            page_token.parse()
+        }
+        .map_err(|_| status(&AppError::new(Reason::RequestMalformed, "page_token")))?;
+        let rows = self
+            .app
+            .records(&tenant, from, size)
+            .await
+            .map_err(|error| status(&error))?;
+        let next = (rows.len() == size).then(|| rows.last().map(|row| row.seq.saturating_add(1)));
+        let records: Result<Vec<_>, AppError> = rows.into_iter().map(record).collect();
+        Ok(Response::new(pb::ListRecordsResponse {
+            records: records.map_err(|error| status(&error))?,
+            next_page_token: next
+                .flatten()
+                .map(|seq| seq.to_string())
+                .unwrap_or_default(),
+        }))
+    }
+
+    type ExportRecordsStream = ExportStream;
+
+    async fn export_records(
+        &self,
+        request: Request<pb::ExportRecordsRequest>,
+    ) -> Result<Response<Self::ExportRecordsStream>, Status> {
+        let tenant = self.operator(&request, &request.get_ref().parent)?;
+        let from = request.into_inner().from_seq;
+        let start = self.app.export_start(&tenant, from).await;
+        let (head, header) = start.map_err(|error| status(&error))?;
+        let (sender, receiver) = tokio::sync::mpsc::channel(STREAM_BUFFER);
+        let app = SharedApp::clone(&self.app);
+        tokio::spawn(async move {
+            let chunk = |text: String| {
+                Ok(pb::ExportRecordsResponse {
+                    chunk: text.into_bytes(),
+                })
+            };
+            let mut next = from;
+            if let Some(header) = header {
+                drop(sender.send(chunk(header)).await);
+            }
+            while next < head.frontier.size() {
+                let lines = match app.export_lines(&tenant, next, &head).await {
+                    Ok(lines) if !lines.is_empty() => lines,
+                    Ok(_) => {
+                        let error = AppError::of(Reason::StoreCorrupt);
+                        drop(sender.send(Err(status(&error))).await);
+                        return;
+                    }
+                    Err(error) => {
+                        drop(sender.send(Err(status(&error))).await);
+                        return;
+                    }
+                };
+                next = next.saturating_add(u64::try_from(lines.len()).unwrap_or(u64::MAX));
+                for part in lines.chunks(50) {
+                    if sender.send(chunk(part.concat())).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            drop(sender.send(chunk(app.export_end(&tenant, &head))).await);
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        request: Request<pb::GetCheckpointRequest>,
+    ) -> Result<Response<pb::GetCheckpointResponse>, Status> {
+        let tenant = self.operator(&request, &request.get_ref().parent)?;
+        let note = self
+            .app
+            .checkpoint(&tenant)
+            .await
+            .map_err(|error| status(&error))?;
+        Ok(Response::new(pb::GetCheckpointResponse { note }))
+    }
+
+    async fn report_outcomes(
+        &self,
+        request: Request<pb::ReportOutcomesRequest>,
+    ) -> Result<Response<pb::ReportOutcomesResponse>, Status> {
+        self.authn
+            .connectord(&request)
+            .map_err(|error| status(&error))?;
+        let pb::ReportOutcomesRequest { outcomes } = request.into_inner();
+        if outcomes.len() > OUTCOMES_MAX {
+            let message = format!("outcomes: at most {OUTCOMES_MAX}");
+            return Err(status(&AppError::new(Reason::RequestTooLarge, message)));
+        }
+        let mut response = pb::ReportOutcomesResponse::default();
+        for outcome in outcomes {
+            let id = outcome.outcome_id.clone();
+            let result = match reported(outcome) {
+                Ok(reported) => self.app.report(&reported).await,
+                Err(error) => Err(error),
+            };
+            match result {
+                Ok(()) => response.accepted_outcome_ids.push(id),
+                // A store that is away is no verdict on the outcome: the sender keeps it.
+                Err(error) if error.reason == Reason::StoreUnavailable => {
+                    return Err(status(&error));
+                }
+                Err(error) => response.rejections.push(pb::OutcomeRejection {
+                    outcome_id: id,
+                    reason_code: error.reason.code().to_owned(),
+                }),
+            }
+        }
+        Ok(Response::new(response))
+    }
+}
+
+fn malformed(what: &str) -> AppError {
+    AppError::new(Reason::RequestMalformed, what)
+}
+
+fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
+    let pb::Outcome {
+        outcome_id,
+        tenant,
+        kind,
+        time,
+        decision_id,
+        execution_id,
+        agent,
+        connection,
+        action,
+        target,
+        mode,
+        status,
+        reason_code,
+        attempt,
+        duration_ms,
+        changes,
+        collateral,
+        token_id: _,
+        by,
+        note,
+    } = outcome;
+    let id = |text: &str, what: &str| {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        Uuid::try_parse(text).map(Some).map_err(|_| malformed(what))
+    };
+    for text in [
+        &agent,
+        &connection,
+        &action,
+        &status,
+        &reason_code,
+        &by,
+        &note,
+    ] {
+        if text.len() > TEXT_BYTES_MAX || text.contains('\0') {
+            return Err(malformed("a text is too long or holds U+0000"));
+        }
+    }
+    Ok(Reported {
+        outcome_id: id(&outcome_id, "outcome_id")?.ok_or_else(|| malformed("outcome_id"))?,
+        tenant: TenantId::parse(&tenant).map_err(|_| malformed("tenant"))?,
+        kind: self::kind(kind)?,
+        time_ms: time.map_or(0, |time| {
+            time.seconds
+                .saturating_mul(1_000)
+                .saturating_add(i64::from(time.nanos / 1_000_000))
+        }),
+        decision: id(&decision_id, "decision_id")?,
+        execution: id(&execution_id, "execution_id")?,
+        agent,
+        connection,
+        action,
+        target: target.map(|target| (target.r#type, target.id)),
+        mode: match pb::Mode::try_from(mode) {
+            Ok(pb::Mode::DryRun) => Some(0),
+            Ok(pb::Mode::Execute) => Some(1),
+            Ok(pb::Mode::Unspecified) | Err(_) => None,
+        },
+        status,
+        reason_code,
+        attempt,
+        milliseconds: duration_ms,
+        changes: self::changes(changes)?,
+        collateral: self::changes(collateral)?,
+        by,
+        note,
+    })
+}
+
+fn kind(kind: i32) -> Result<Kind, AppError> {
+    match pb::OutcomeKind::try_from(kind) {
+        Ok(pb::OutcomeKind::Refused) => Ok(Kind::TokenRefused),
+        Ok(pb::OutcomeKind::Result) => Ok(Kind::Result),
+        Ok(pb::OutcomeKind::Undo) => Ok(Kind::Undo),
+        Ok(pb::OutcomeKind::Reconciled) => Ok(Kind::Reconciliation),
+        Ok(pb::OutcomeKind::HaltSet) => Ok(Kind::HaltSet),
+        Ok(pb::OutcomeKind::HaltCleared) => Ok(Kind::HaltCleared),
+        Ok(pb::OutcomeKind::RolloutChanged) => Ok(Kind::RolloutChanged),
+        Ok(pb::OutcomeKind::Unspecified) | Err(_) => Err(malformed("kind")),
+    }
+}
+
+fn changes(items: Vec<pb::FieldChange>) -> Result<Vec<Change>, AppError> {
+    let value = |text: Option<String>| {
+        text.map(|text| value_from_json(&text))
+            .transpose()
+            .map_err(|_| malformed("changes"))
+    };
+    let convert = |item: pb::FieldChange| {
+        let pb::FieldChange {
+            field,
+            before_json,
+            after_json,
+        } = item;
+        Ok(Change {
+            field,
+            before: value(before_json)?,
+            after: value(after_json)?,
+        })
+    };
+    items.into_iter().map(convert).collect()
+}

@@ -1,0 +1,239 @@
+//! Puts the daemon together: configuration to listener to services, until told to stop.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Certificate, Identity as TlsIdentity, Server, ServerTlsConfig};
+use writ_proto::Reason;
+use writ_proto::limits::MESSAGE_BYTES_MAX;
+use writ_proto::pb::authorization_service_server::AuthorizationServiceServer;
+use writ_proto::pb::key_service_server::KeyServiceServer;
+use writ_proto::pb::record_service_server::RecordServiceServer;
+
+use crate::app::signer::Signer;
+use crate::app::{App, AppError, Identity, SharedApp, policies};
+use crate::config::Config;
+use crate::domain::facts::HaltView;
+use crate::grpc::authn::Authn;
+use crate::grpc::client::{ClientFiles, endpoint};
+use crate::grpc::{authorization::Authorization, keys::Keys, records::Records};
+use crate::store::{SqliteLedger, Writer};
+use crate::{ids, keys, task};
+
+const STREAMS_MAX: u32 = 256;
+const CALLS_PER_CONNECTION_MAX: usize = 256;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEPALIVE: Duration = Duration::from_secs(20);
+const HEALTH_PERIOD: Duration = Duration::from_millis(500);
+
+/// A daemon that listens but does not serve yet.
+#[derive(Debug)]
+pub struct Bound {
+    app: SharedApp,
+    writer: Writer,
+    listener: TcpListener,
+    config: Config,
+}
+
+fn fail(reason: Reason, why: impl core::fmt::Display) -> AppError {
+    AppError::new(reason, why.to_string())
+}
+
+/// Opens everything and binds the port. Nothing is served yet.
+///
+/// # Errors
+/// Whatever is wrong with keys, policies, store or port, with its code.
+pub async fn bind(config: Config) -> Result<Bound, AppError> {
+    let signer = Signer::load(&config).map_err(|error| fail(error.reason, error.detail))?;
+    let table = policies::load(&config.policy.dir).map_err(|errors| {
+        let reason = errors
+            .0
+            .first()
+            .map_or(Reason::PolicyInvalid, |first| first.reason);
+        fail(reason, errors)
+    })?;
+    let ledger = SqliteLedger::open(&config.store.url)
+        .await
+        .map_err(|error| {
+            let public = format!("{}: {error}", config.store.url);
+            AppError {
+                public,
+                ..AppError::from(error)
+            }
+        })?;
+    let deadline = Duration::from_secs(config.server.timeout_seconds);
+    let (writer, handle) = Writer::new(ledger.clone(), deadline);
+    let addr = config.server.grpc_addr;
+    let listener = TcpListener::bind(addr).await.map_err(|error| {
+        let message = format!("{addr}: {error}; choose another with --set server.grpc_addr=...");
+        fail(Reason::PortInUse, message)
+    })?;
+    let identity = Identity {
+        issuer: config.token.issuer.clone(),
+        audience: config.token.audience.clone(),
+        log: config.records.log.clone(),
+        writer: format!("policyd-{}", ids::new_id()),
+        ttl_seconds: config.token.ttl_seconds,
+    };
+    let app = Arc::new(App {
+        policies: ArcSwap::from_pointee(table),
+        halts: ArcSwap::from_pointee(HaltView::default()),
+        ledger,
+        writer: handle,
+        signer: ArcSwap::from_pointee(signer),
+        identity,
+    });
+    Ok(Bound {
+        app,
+        writer,
+        listener,
+        config,
+    })
+}
+
+impl Bound {
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn addr(&self) -> Result<SocketAddr, AppError> {
+        self.listener
+            .local_addr()
+            .map_err(|error| fail(Reason::Internal, error))
+    }
+
+    /// One line about what is in force.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let table = self.app.policies.load();
+        let sets = table.values().map(|set| {
+            let short: String = hex::encode(set.digest).chars().take(8).collect();
+            format!("{} {} (sha256:{short})", set.tenant, set.label)
+        });
+        let sets: Vec<String> = sets.collect();
+        format!(
+            "policies {}  keys v{}",
+            sets.join(", "),
+            self.app.signer.load().keys.version
+        )
+    }
+
+    /// Serves until `stop` is done.
+    ///
+    /// # Errors
+    /// When the certificates are unusable or the listener fails.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+        let Self {
+            app,
+            writer,
+            listener,
+            config,
+        } = self;
+        let writing = tokio::spawn(writer.run());
+        if config.policy.watch {
+            task::reload::watch(SharedApp::clone(&app), config.policy.dir.clone())
+                .map_err(|error| fail(Reason::ConfigInvalid, error))?;
+        }
+        if let Some(peer) = &config.connectord {
+            let files = ClientFiles {
+                ca: &config.tls.ca,
+                cert: &config.tls.cert,
+                key: &config.tls.key_file,
+            };
+            let endpoint = endpoint(&peer.addr, &files, Duration::from_secs(1))?;
+            tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
+        }
+        let authn = Authn::new(&config.tls.trust_domain);
+        let (reporter, health) = tonic_health::server::health_reporter();
+        tokio::spawn(watch_health(reporter, SharedApp::clone(&app)));
+        let authorization = AuthorizationServiceServer::new(Authorization {
+            app: SharedApp::clone(&app),
+            authn: authn.clone(),
+        })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let records = RecordServiceServer::new(Records {
+            app: SharedApp::clone(&app),
+            authn: authn.clone(),
+        })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let key_service = KeyServiceServer::new(Keys {
+            app: SharedApp::clone(&app),
+            authn,
+        })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut router = Server::builder()
+            .tls_config(server_tls(&config)?)
+            .map_err(|error| fail(Reason::TlsInvalid, error))?
+            .timeout(Duration::from_secs(
+                config.server.timeout_seconds.saturating_add(1),
+            ))
+            .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
+            .load_shed(true)
+            .max_concurrent_streams(STREAMS_MAX)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .tcp_nodelay(true)
+            .add_service(health)
+            .add_service(authorization)
+            .add_service(records)
+            .add_service(key_service);
+        if config.server.reflection {
+            let v1 = reflection()
+                .build_v1()
+                .map_err(|error| fail(Reason::Internal, error))?;
+            let v1alpha = reflection()
+                .build_v1alpha()
+                .map_err(|error| fail(Reason::Internal, error))?;
+            router = router.add_service(v1).add_service(v1alpha);
+        }
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let served = router.serve_with_incoming_shutdown(incoming, stop).await;
+        drop(app);
+        writing.abort();
+        served.map_err(|error| fail(Reason::Internal, error))
+    }
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(writ_proto::pb::FILE_DESCRIPTOR_SET)
+}
+
+fn server_tls(config: &Config) -> Result<ServerTlsConfig, AppError> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path)
+            .map_err(|error| fail(Reason::TlsInvalid, format!("{}: {error}", path.display())))
+    };
+    let key = keys::read_private(&config.tls.key_file)
+        .map_err(|error| fail(error.reason, error.detail))?;
+    Ok(ServerTlsConfig::new()
+        .identity(TlsIdentity::from_pem(read(&config.tls.cert)?, key.as_str()))
+        .client_ca_root(Certificate::from_pem(read(&config.tls.ca)?))
+        .timeout(HANDSHAKE_TIMEOUT))
+}
+
+/// Says SERVING while the store answers.
+async fn watch_health(reporter: tonic_health::server::HealthReporter, app: SharedApp) {
+    let mut ticks = tokio::time::interval(HEALTH_PERIOD);
+    loop {
+        ticks.tick().await;
+        if app.ledger.ping().await.is_ok() {
+            reporter
+                .set_serving::<AuthorizationServiceServer<Authorization>>()
+                .await;
+            reporter.set_serving::<RecordServiceServer<Records>>().await;
+        } else {
+            reporter
+                .set_not_serving::<AuthorizationServiceServer<Authorization>>()
+                .await;
+            reporter
+                .set_not_serving::<RecordServiceServer<Records>>()
+                .await;
+        }
+    }
+}
