@@ -1,1 +1,26 @@
-//! Placeholder while the workspace is laid out.
+//! connectord: the only holder of CRM credentials. Verifies, executes once, keeps before and
+//! after, undoes.
+//!
+//! `domain` is the pure core, `store` the journal, `system` the drivers; `app` puts them
+//! together, `grpc` is the only layer that knows the wire.
+
+pub mod app;
+pub mod cards;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod crash;
+pub mod credentials;
+pub mod domain;
+pub mod grpc;
+pub mod halt;
+pub mod ids;
+pub mod private_file;
+pub mod sandbox;
+pub mod server;
+pub mod store;
+pub mod system;
+pub mod task;
+pub mod telemetry;
+pub mod trust;
+pub mod vectors;

@@ -1,1 +1,10 @@
-fn main() {}
+//! The program `connectord`: hands the command line over to `cli`.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    connectord::cli::main()
+}

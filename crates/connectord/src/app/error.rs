@@ -1,0 +1,55 @@
+//! "Could not do it", apart from any transport, with the stable code of why.
+
+use writ_proto::Reason;
+
+use crate::domain::gate::Refusal;
+use crate::store::JournalError;
+
+/// A refusal or a failure, as the edge tells it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {public}", reason.code())]
+pub struct AppError {
+    /// The stable code.
+    pub reason: Reason,
+    /// What the caller may know.
+    pub public: String,
+    /// What only the log says.
+    pub detail: String,
+}
+
+impl AppError {
+    /// A failure whose sentence is all there is to say.
+    pub fn new(reason: Reason, public: impl Into<String>) -> Self {
+        Self {
+            reason,
+            public: public.into(),
+            detail: String::new(),
+        }
+    }
+
+    /// A failure with the sentence of its code.
+    #[must_use]
+    pub fn of(reason: Reason) -> Self {
+        Self::new(reason, reason.sentence())
+    }
+}
+
+impl From<Refusal> for AppError {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.reason, refusal.detail)
+    }
+}
+
+impl From<JournalError> for AppError {
+    fn from(error: JournalError) -> Self {
+        let reason = match &error {
+            JournalError::Unavailable(_) => Reason::StoreUnavailable,
+            JournalError::Corrupt(_) => Reason::StoreCorrupt,
+            JournalError::SchemaVersion { .. } => Reason::SchemaVersion,
+        };
+        Self {
+            detail: error.to_string(),
+            ..Self::of(reason)
+        }
+    }
+}

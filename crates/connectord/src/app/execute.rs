@@ -1,0 +1,348 @@
+//! One call from claim to receipt (threats.md 3). The same plan serves dry run, real run and
+//! recovery; they differ only in the last call.
+
+use std::sync::Arc;
+
+use writ_proto::Reason;
+use writ_proto::token::Mode;
+
+use super::admit::Admitted;
+use super::outcome::{Kind, Outcome};
+use super::{App, AppError, SharedApp};
+use crate::domain::execution::{Change, Execution, State};
+use crate::domain::gate::{Call, Refusal};
+use crate::domain::image::Image;
+use crate::domain::plan::{FieldPlan, Plan, plan};
+use crate::store::{Claim, Claimed};
+use crate::system::{Applied, Leave, SystemError};
+use crate::{clock, crash, ids};
+
+const WAIT_STEPS_MAX: u32 = 100;
+const WAIT_STEP: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// What the caller gets: the execution, and whether an earlier call made it.
+#[derive(Debug, Clone)]
+pub struct Executed {
+    /// The journal entry.
+    pub execution: Execution,
+    /// The outcome was stored by an earlier identical call.
+    pub replayed: bool,
+}
+
+/// Field changes as they are journaled.
+pub(super) fn changes(fields: &[FieldPlan]) -> Vec<Change> {
+    let change = |field: &FieldPlan| Change {
+        field: field.field.clone(),
+        before_json: field.old.as_ref().map(writ_proto::value::Value::to_json),
+        after_json: Some(field.new.to_json()),
+    };
+    fields.iter().map(change).collect()
+}
+
+impl App {
+    /// Verifies, claims and executes. The work goes on if the caller hangs up.
+    ///
+    /// # Errors
+    /// The refusal, which is also a record, or that the journal is away.
+    pub async fn execute(
+        self: Arc<Self>,
+        token: &[u8],
+        call: Call,
+        certificate: [u8; 32],
+    ) -> Result<Executed, AppError> {
+        let admitted = match self.admit(token, &call, certificate).await? {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Err(self.refuse(&call, &refusal).await),
+        };
+        let execution = self.intent(&admitted, &call);
+        let claim = claim(&admitted, &call, &execution);
+        match self.journal.claim(&claim).await? {
+            Claimed::Fresh => {}
+            Claimed::Repeated(earlier) => return self.earlier(*earlier).await,
+            Claimed::Replayed => {
+                return Err(self
+                    .refuse(&call, &Refusal::of(Reason::TokenReplayed))
+                    .await);
+            }
+            Claimed::OverCap => {
+                let cap = admitted.card.records_per_day;
+                let detail = format!("at most {cap} records a day");
+                return Err(self
+                    .refuse(&call, &Refusal::new(Reason::BudgetExceeded, detail))
+                    .await);
+            }
+        }
+        crash::point("after_claim").await;
+        // The task owns the claim from here; dropping this future changes nothing.
+        let app = SharedApp::clone(&self);
+        let task = tokio::spawn(async move { app.carry_out(admitted, call, execution).await });
+        let execution = task
+            .await
+            .map_err(|_| AppError::of(Reason::OutcomeUnknown))??;
+        Ok(Executed {
+            execution,
+            replayed: false,
+        })
+    }
+
+    /// All checks and the plan; nothing is claimed, nothing is written.
+    ///
+    /// # Errors
+    /// The refusal, which is also a record.
+    pub async fn preview(
+        &self,
+        token: &[u8],
+        call: &Call,
+        certificate: [u8; 32],
+    ) -> Result<Plan, AppError> {
+        let admitted = match self.admit(token, call, certificate).await? {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Err(self.refuse(call, &refusal).await),
+        };
+        match self.look(&admitted, call).await {
+            Ok((_, plan)) => Ok(plan),
+            Err(refusal) => Err(self.refuse(call, &refusal).await),
+        }
+    }
+
+    /// Records a refusal. If that fails the caller is still refused, and told of the store.
+    async fn refuse(&self, call: &Call, refusal: &Refusal) -> AppError {
+        let report = Outcome::of_refusal(call, refusal).report();
+        match self.journal.save(&[], &[report]).await {
+            Ok(()) => AppError::from(refusal.clone()),
+            Err(error) => AppError::from(error),
+        }
+    }
+
+    fn intent(&self, admitted: &Admitted, call: &Call) -> Execution {
+        let now = clock::now().timestamp_millis();
+        let claims = admitted.permit.claims();
+        let (object, target) = call.target.clone().unwrap_or_default();
+        let window = i64::from(admitted.card.rollback_window_seconds).saturating_mul(1_000);
+        Execution {
+            id: ids::new_id().to_string(),
+            tenant: call.tenant.clone(),
+            decision: claims.decision_id.to_string(),
+            cti: claims.cti.to_string(),
+            agent: call.agent.clone(),
+            connection: call.connection.clone(),
+            action: call.action.clone(),
+            verb: admitted.card.verb.name().to_owned(),
+            object,
+            target,
+            run: call.run_id.clone(),
+            execute: call.mode == Mode::Execute,
+            state: State::Claimed,
+            wrote: false,
+            sentence: String::new(),
+            changes: Vec::new(),
+            collateral: Vec::new(),
+            args_json: admitted.permit.args().to_json(),
+            version: None,
+            key: claims.decision_id.to_string(),
+            reason_code: String::new(),
+            message: String::new(),
+            created_id: String::new(),
+            created_ms: now,
+            undo_until_ms: now.saturating_add(window),
+            undone_by: String::new(),
+            undo_of: String::new(),
+        }
+    }
+
+    /// A retry of the same call waits for the first one, within bounds.
+    async fn earlier(&self, mut execution: Execution) -> Result<Executed, AppError> {
+        for _ in 0..WAIT_STEPS_MAX {
+            if execution.state.is_final() || execution.state == State::InDoubt {
+                return Ok(Executed {
+                    execution,
+                    replayed: true,
+                });
+            }
+            tokio::time::sleep(WAIT_STEP).await;
+            let (tenant, id) = (execution.tenant.clone(), execution.id.clone());
+            let found = self.journal.execution(&tenant, &id).await?;
+            execution = found.ok_or_else(|| AppError::of(Reason::StoreCorrupt))?;
+        }
+        Err(AppError::of(Reason::OutcomeUnknown))
+    }
+
+    /// The before-image and the plan.
+    async fn look(&self, admitted: &Admitted, call: &Call) -> Result<(Image, Plan), Refusal> {
+        let (object, id) = call.target.clone().unwrap_or_default();
+        let mut names: Vec<String> = admitted
+            .card
+            .args
+            .values()
+            .map(|arg| arg.field.clone())
+            .collect();
+        names.extend(admitted.card.when.keys().cloned());
+        let before = admitted
+            .system
+            .read(&object, &id, &names)
+            .await
+            .map_err(unreadable)?;
+        let plan = plan(&admitted.permit, call, &admitted.card, &before)?;
+        Ok((before, plan))
+    }
+
+    async fn carry_out(
+        &self,
+        admitted: Admitted,
+        call: Call,
+        mut execution: Execution,
+    ) -> Result<Execution, AppError> {
+        let (before, plan) = match self.look(&admitted, &call).await {
+            Ok(seen) => seen,
+            Err(refusal) => return self.fail(execution, &refusal).await,
+        };
+        execution.sentence.clone_from(&plan.sentence);
+        execution.changes = changes(&plan.fields);
+        execution.version.clone_from(&plan.version);
+        if !execution.execute {
+            execution.sentence = format!("would {}", plan.sentence);
+            return self.end(execution, State::Done, Kind::Result).await;
+        }
+        crash::point("after_before_image").await;
+        let alive = clock::now().timestamp()
+            <= i64::from(admitted.permit.claims().exp)
+                .saturating_add(i64::from(self.rules.leeway_seconds));
+        if !alive {
+            return self
+                .fail(execution, &Refusal::of(Reason::TokenExpired))
+                .await;
+        }
+        execution.state = State::Sending;
+        self.journal.save(&[&execution], &[]).await?;
+        crash::point("after_sending_marked").await;
+        // Right before the write, after everything that takes time.
+        if let Err(refusal) = self.check_halts(&call) {
+            return self.fail(execution, &refusal).await;
+        }
+        let applied = admitted
+            .system
+            .write(Leave::Permit(&admitted.permit), &plan)
+            .await;
+        crash::point("after_write").await;
+        self.settle(execution, &admitted, (&before, &plan), applied)
+            .await
+    }
+
+    async fn settle(
+        &self,
+        mut execution: Execution,
+        admitted: &Admitted,
+        (before, plan): (&Image, &Plan),
+        applied: Applied,
+    ) -> Result<Execution, AppError> {
+        let refusal = match applied {
+            Applied::Done { created_id } => {
+                execution.wrote = true;
+                execution.created_id = created_id;
+                self.read_back(&mut execution, admitted, (before, plan))
+                    .await;
+                crash::point("after_read_back").await;
+                let done = self.end(execution, State::Done, Kind::Result).await?;
+                crash::point("after_finish").await;
+                return Ok(done);
+            }
+            Applied::Conflict(why) => Refusal::new(Reason::PreconditionFailed, why),
+            Applied::Refused(why) => Refusal::new(Reason::SystemRefused, why),
+            Applied::RateLimited(why) => Refusal::new(Reason::SystemRateLimited, why),
+            Applied::Unknown(why) => {
+                Reason::OutcomeUnknown
+                    .code()
+                    .clone_into(&mut execution.reason_code);
+                execution.message = why;
+                return self.end(execution, State::InDoubt, Kind::Result).await;
+            }
+        };
+        self.fail(execution, &refusal).await
+    }
+
+    /// Compares what stands there with what was written, on declared fields only.
+    async fn read_back(
+        &self,
+        execution: &mut Execution,
+        admitted: &Admitted,
+        (before, plan): (&Image, &Plan),
+    ) {
+        let names: Vec<String> = before
+            .fields
+            .iter()
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let declared = plan.fields.iter().map(|field| field.field.clone());
+        let names: Vec<String> = names.into_iter().chain(declared).collect();
+        match admitted.system.read(&plan.object, &plan.id, &names).await {
+            Ok(after) => {
+                for change in &mut execution.changes {
+                    change.after_json = after.value(&change.field).map(|value| value.to_json());
+                }
+                execution.collateral = changes(&plan.collateral(before, &after));
+                execution.version.clone_from(&after.version);
+                if !plan.is_applied_in(&after) {
+                    // A success that changed something else is what people must see.
+                    "the system of record shows another value than was written"
+                        .clone_into(&mut execution.message);
+                }
+            }
+            Err(error) => execution.message = format!("written, but not read back: {error}"),
+        }
+    }
+
+    /// Ends an execution that did not happen.
+    async fn fail(
+        &self,
+        mut execution: Execution,
+        refusal: &Refusal,
+    ) -> Result<Execution, AppError> {
+        refusal.reason.code().clone_into(&mut execution.reason_code);
+        execution.message.clone_from(&refusal.detail);
+        self.end(execution, State::Failed, Kind::Result).await
+    }
+
+    /// Writes the end and its report in one transaction.
+    pub(super) async fn end(
+        &self,
+        mut execution: Execution,
+        state: State,
+        kind: Kind,
+    ) -> Result<Execution, AppError> {
+        execution.state = state;
+        let report = Outcome::of_execution(kind, &execution, state.name()).report();
+        self.journal.save(&[&execution], &[report]).await?;
+        tracing::info!(
+            execution = execution.id,
+            tenant = execution.tenant,
+            action = execution.action,
+            state = state.name(),
+            reason = execution.reason_code,
+            "execution ended"
+        );
+        Ok(execution)
+    }
+}
+
+fn claim(admitted: &Admitted, call: &Call, execution: &Execution) -> Claim {
+    let claims = admitted.permit.claims();
+    Claim {
+        issuer: claims.iss.clone(),
+        cti: claims.cti.bytes(),
+        request_id: call.request_id.into_bytes(),
+        request_hash: *admitted.permit.request_hash(),
+        caller: format!("{}/{}", call.tenant, call.agent),
+        day: clock::now().format("%Y-%m-%d").to_string(),
+        records_per_day: admitted.card.records_per_day,
+        execution: execution.clone(),
+    }
+}
+
+/// Why a record could not be read, as a refusal: nothing was sent.
+pub(super) fn unreadable(error: SystemError) -> Refusal {
+    match error {
+        SystemError::NotFound => Refusal::of(Reason::TargetNotFound),
+        SystemError::Unknown(why) => Refusal::new(Reason::TargetNotFound, why),
+        SystemError::Unavailable(why) => Refusal::new(Reason::SystemUnavailable, why),
+    }
+}

@@ -1,0 +1,52 @@
+//! The use cases. One execution is one detached task that owns its claim: a caller that hangs up
+//! changes nothing.
+
+pub mod admit;
+pub mod error;
+pub mod execute;
+pub mod outcome;
+pub mod reconcile;
+pub mod rollout;
+pub mod undo;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use error::AppError;
+
+use crate::cards::CardTable;
+use crate::halt::HaltStore;
+use crate::store::SqliteJournal;
+use crate::system::HttpJson;
+use crate::trust::Trust;
+
+/// Everything the use cases share.
+#[derive(Debug)]
+pub struct App {
+    /// connectord's own cards.
+    pub cards: CardTable,
+    /// Drivers by connection.
+    pub systems: BTreeMap<String, Arc<HttpJson>>,
+    /// Spent tokens, executions, outbox.
+    pub journal: SqliteJournal,
+    /// Halts.
+    pub halts: HaltStore,
+    /// Trusted keys.
+    pub trust: Trust,
+    /// What this connectord accepts.
+    pub rules: Rules,
+}
+
+/// What this connectord accepts.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Its own audience, compared byte for byte.
+    pub audience: String,
+    /// Allowed clock difference in seconds.
+    pub leeway_seconds: u32,
+    /// Longest life of a token in seconds.
+    pub ttl_seconds_max: u32,
+}
+
+/// Shared handle.
+pub type SharedApp = Arc<App>;

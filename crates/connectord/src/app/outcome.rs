@@ -1,0 +1,140 @@
+//! What connectord tells policyd, made in the same transaction as the fact it tells.
+
+use uuid::Uuid;
+
+use crate::domain::execution::{Change, Execution};
+use crate::domain::gate::{Call, Refusal};
+use crate::store::Report;
+use crate::{clock, ids};
+
+/// What an outcome is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A token was refused.
+    Refused,
+    /// An execution reached a state.
+    Result,
+    /// An undo, done or refused.
+    Undo,
+    /// An execution in doubt was settled.
+    Reconciled,
+    /// A halt was set.
+    HaltSet,
+    /// A halt was cleared.
+    HaltCleared,
+    /// An action was promoted or demoted.
+    RolloutChanged,
+}
+
+/// An outcome before it is put on the wire.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Made with the outcome.
+    pub id: Uuid,
+    /// What it is about.
+    pub kind: Kind,
+    /// Tenant.
+    pub tenant: String,
+    /// Unix milliseconds.
+    pub time_ms: i64,
+    /// Decision, or empty.
+    pub decision: String,
+    /// Execution, or empty.
+    pub execution: String,
+    /// Agent.
+    pub agent: String,
+    /// Connection.
+    pub connection: String,
+    /// Action.
+    pub action: String,
+    /// Object type and id.
+    pub target: Option<(String, String)>,
+    /// Whether it was to write; none where that makes no sense.
+    pub execute: Option<bool>,
+    /// Status.
+    pub status: String,
+    /// Reason code, or empty.
+    pub reason_code: String,
+    /// Milliseconds.
+    pub milliseconds: u64,
+    /// What changed.
+    pub changes: Vec<Change>,
+    /// What changed beside it.
+    pub collateral: Vec<Change>,
+    /// Who, for acts of people.
+    pub by: String,
+    /// Why.
+    pub note: String,
+}
+
+impl Outcome {
+    /// An outcome with nothing in it but its tenant and status.
+    #[must_use]
+    pub fn new(kind: Kind, tenant: &str, status: &str) -> Self {
+        Self {
+            id: ids::new_id(),
+            kind,
+            tenant: tenant.to_owned(),
+            time_ms: clock::now().timestamp_millis(),
+            decision: String::new(),
+            execution: String::new(),
+            agent: String::new(),
+            connection: String::new(),
+            action: String::new(),
+            target: None,
+            execute: None,
+            status: status.to_owned(),
+            reason_code: String::new(),
+            milliseconds: 0,
+            changes: Vec::new(),
+            collateral: Vec::new(),
+            by: String::new(),
+            note: String::new(),
+        }
+    }
+
+    /// The outcome of an execution.
+    #[must_use]
+    pub fn of_execution(kind: Kind, execution: &Execution, status: &str) -> Self {
+        let now = clock::now().timestamp_millis();
+        Self {
+            decision: execution.decision.clone(),
+            execution: execution.id.clone(),
+            agent: execution.agent.clone(),
+            connection: execution.connection.clone(),
+            action: execution.action.clone(),
+            target: Some((execution.object.clone(), execution.target.clone())),
+            execute: Some(execution.execute),
+            reason_code: execution.reason_code.clone(),
+            milliseconds: u64::try_from(now.saturating_sub(execution.created_ms)).unwrap_or(0),
+            changes: execution.changes.clone(),
+            collateral: execution.collateral.clone(),
+            note: execution.sentence.clone(),
+            ..Self::new(kind, &execution.tenant, status)
+        }
+    }
+
+    /// The outcome of a refused call.
+    #[must_use]
+    pub fn of_refusal(call: &Call, refusal: &Refusal) -> Self {
+        Self {
+            agent: call.agent.clone(),
+            connection: call.connection.clone(),
+            action: call.action.clone(),
+            target: call.target.clone(),
+            execute: Some(call.mode == writ_proto::token::Mode::Execute),
+            reason_code: refusal.reason.code().to_owned(),
+            note: refusal.detail.clone(),
+            ..Self::new(Kind::Refused, &call.tenant, "REFUSED")
+        }
+    }
+
+    /// The report that goes into the outbox.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        Report {
+            id: self.id.into_bytes(),
+            body: crate::grpc::outcome::encode(self),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What a crash or a lost answer left behind. Takeover never sends: it looks, and what cannot be
+//! told is left to a person.
+
+use writ_proto::value::{Map, Value, value_from_json};
+
+use super::outcome::Kind;
+use super::{App, AppError};
+use crate::clock;
+use crate::domain::execution::{Execution, State};
+use crate::domain::plan::{FieldPlan, Plan};
+use crate::system::Happened;
+use crate::system::http::CALL_TIMEOUT;
+
+/// An execution in doubt is given to a person after this long.
+const DOUBT_MS_MAX: i64 = 10 * 60 * 1_000;
+
+impl App {
+    /// Settles everything that has not ended. With `at_start` nothing else is running, so what is
+    /// CLAIMED or SENDING belongs to a process that is gone.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn reconcile(&self, at_start: bool) -> Result<usize, AppError> {
+        let mut settled = 0_usize;
+        for execution in self.journal.open_executions().await? {
+            let ended = match execution.state {
+                State::Claimed if at_start => {
+                    let mut execution = execution;
+                    "the process stopped before anything was sent"
+                        .clone_into(&mut execution.message);
+                    "OUTCOME_UNKNOWN".clone_into(&mut execution.reason_code);
+                    self.end(execution, State::ReconciledNotApplied, Kind::Reconciled)
+                        .await?;
+                    true
+                }
+                State::Sending if at_start => {
+                    let mut execution = execution;
+                    "the process stopped while the call was out".clone_into(&mut execution.message);
+                    "OUTCOME_UNKNOWN".clone_into(&mut execution.reason_code);
+                    let doubtful = self.end(execution, State::InDoubt, Kind::Result).await?;
+                    self.settle_doubt(doubtful).await?
+                }
+                State::InDoubt => self.settle_doubt(execution).await?,
+                _ => false,
+            };
+            settled = settled.saturating_add(usize::from(ended));
+        }
+        Ok(settled)
+    }
+
+    async fn settle_doubt(&self, mut execution: Execution) -> Result<bool, AppError> {
+        let age = clock::now()
+            .timestamp_millis()
+            .saturating_sub(execution.created_ms);
+        // A call can still be served after its answer was given up: "not there" counts only later.
+        let call_ms = i64::try_from(CALL_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
+        let Some(system) = self.systems.get(&execution.connection) else {
+            return Ok(false);
+        };
+        let happened = system.reconcile(&plan_of(&execution)).await;
+        let state = match happened {
+            Happened::Yes { created_id } => {
+                execution.wrote = true;
+                if !created_id.is_empty() {
+                    execution.created_id = created_id;
+                }
+                State::ReconciledApplied
+            }
+            Happened::No if age > call_ms => State::ReconciledNotApplied,
+            Happened::No => return Ok(false),
+            Happened::CannotTell(why) if age > DOUBT_MS_MAX => {
+                execution.message = why;
+                State::Human
+            }
+            Happened::CannotTell(why) => {
+                tracing::warn!(execution = execution.id, why, "still in doubt");
+                return Ok(false);
+            }
+        };
+        if state == State::ReconciledApplied && !execution.undo_of.is_empty() {
+            self.mark_undone(&execution).await?;
+        }
+        self.end(execution, state, Kind::Reconciled).await?;
+        Ok(true)
+    }
+}
+
+/// The plan as it was journaled.
+fn plan_of(execution: &Execution) -> Plan {
+    let fields = execution.changes.iter().map(|change| FieldPlan {
+        field: change.field.clone(),
+        old: change.before_value(),
+        new: change.after_value().unwrap_or(Value::Null),
+    });
+    let args = match value_from_json(&execution.args_json) {
+        Ok(Value::Map(map)) => map,
+        _ => Map::new(),
+    };
+    Plan {
+        object: execution.object.clone(),
+        id: execution.target.clone(),
+        verb: execution.verb.clone(),
+        fields: fields.collect(),
+        args,
+        version: execution.version.clone(),
+        key: execution.key.clone(),
+        sentence: execution.sentence.clone(),
+    }
+}

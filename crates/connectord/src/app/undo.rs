@@ -1,0 +1,207 @@
+//! Undo: one execution or many, last in, first out, each with its own outcome. Halts do not stop
+//! it; drift does. The intent is journaled before the write, like every other write.
+
+use writ_proto::Reason;
+
+use super::execute::{changes, unreadable};
+use super::outcome::{Kind, Outcome};
+use super::{App, AppError};
+use crate::domain::execution::{Change, Execution, State};
+use crate::domain::gate::Refusal;
+use crate::domain::undo;
+use crate::store::Filter;
+use crate::system::{Applied, Leave};
+use crate::{clock, ids};
+
+/// Most executions of one batch.
+pub const UNDO_MAX: u32 = 1_000;
+
+/// Who asks for an undo, and why.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Tenant of the operator.
+    pub tenant: String,
+    /// The operator.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Plan only.
+    pub dry_run: bool,
+}
+
+/// How the undo of one execution went.
+#[derive(Debug, Clone)]
+pub struct Undone {
+    /// The execution that was to be undone.
+    pub execution: String,
+    /// Whether the record carries its earlier values again.
+    pub undone: bool,
+    /// Why not, or nothing.
+    pub refusal: Option<Refusal>,
+    /// What stands there, and what undo writes.
+    pub changes: Vec<Change>,
+}
+
+impl App {
+    /// Undoes one execution.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, or the journal is away. A refusal is inside the answer.
+    pub async fn undo(&self, order: &Order, id: &str) -> Result<Undone, AppError> {
+        let found = self.journal.execution(&order.tenant, id).await?;
+        let execution = found.ok_or_else(|| AppError::of(Reason::NotFound))?;
+        self.undo_one(order, execution).await
+    }
+
+    /// Undoes what a filter finds, newest first.
+    ///
+    /// # Errors
+    /// When the journal is away. Refusals are inside the answer.
+    pub async fn batch_undo(
+        &self,
+        order: &Order,
+        filter: &Filter,
+    ) -> Result<Vec<Undone>, AppError> {
+        let mut items = Vec::new();
+        for execution in self.journal.list(&order.tenant, filter).await? {
+            let stands = execution.wrote && execution.undone_by.is_empty();
+            if stands && execution.undo_of.is_empty() {
+                items.push(self.undo_one(order, execution).await?);
+            }
+        }
+        Ok(items)
+    }
+
+    async fn undo_one(&self, order: &Order, execution: Execution) -> Result<Undone, AppError> {
+        let id = execution.id.clone();
+        let answer = |refusal: Option<Refusal>, undone: bool, changes: Vec<Change>| Undone {
+            execution: id.clone(),
+            undone,
+            refusal,
+            changes,
+        };
+        let (leaf, plan) = match self.undo_plan(&execution).await {
+            Ok(planned) => planned,
+            Err(refusal) => {
+                if !order.dry_run {
+                    self.report_refused(order, &execution, &refusal).await?;
+                }
+                return Ok(answer(Some(refusal), false, Vec::new()));
+            }
+        };
+        let planned = changes(&plan.fields);
+        if order.dry_run {
+            return Ok(answer(None, false, planned));
+        }
+        let mut own = self.undo_intent(order, &execution, &plan);
+        self.journal.save(&[&own], &[]).await?;
+        match leaf.write(Leave::Undo(&execution), &plan).await {
+            Applied::Done { .. } => {
+                own.wrote = true;
+                own.state = State::Done;
+                let mut undone = execution;
+                undone.undone_by.clone_from(&own.id);
+                let mut outcome = Outcome::of_execution(Kind::Undo, &own, "UNDONE");
+                (outcome.by, outcome.note) = (order.by.clone(), order.reason.clone());
+                self.journal
+                    .save(&[&own, &undone], &[outcome.report()])
+                    .await?;
+                Ok(answer(None, true, planned))
+            }
+            Applied::Unknown(why) => {
+                own.message = why;
+                Reason::OutcomeUnknown
+                    .code()
+                    .clone_into(&mut own.reason_code);
+                self.end(own, State::InDoubt, Kind::Undo).await?;
+                Ok(answer(
+                    Some(Refusal::of(Reason::OutcomeUnknown)),
+                    false,
+                    planned,
+                ))
+            }
+            Applied::Conflict(why) | Applied::Refused(why) | Applied::RateLimited(why) => {
+                let refusal = Refusal::new(Reason::PreconditionFailed, why);
+                refusal.reason.code().clone_into(&mut own.reason_code);
+                own.message.clone_from(&refusal.detail);
+                self.end(own, State::Failed, Kind::Undo).await?;
+                Ok(answer(Some(refusal), false, planned))
+            }
+        }
+    }
+
+    async fn undo_plan(
+        &self,
+        execution: &Execution,
+    ) -> Result<
+        (
+            std::sync::Arc<crate::system::HttpJson>,
+            crate::domain::plan::Plan,
+        ),
+        Refusal,
+    > {
+        let now = clock::now().timestamp_millis();
+        undo::check_standing(execution, now)?;
+        let system = self.systems.get(&execution.connection).cloned();
+        let system = system.ok_or_else(|| Refusal::of(Reason::UnknownConnection))?;
+        let names: Vec<String> = execution
+            .changes
+            .iter()
+            .map(|change| change.field.clone())
+            .collect();
+        let current = system
+            .read(&execution.object, &execution.target, &names)
+            .await;
+        let plan = undo::plan(execution, now, &current.map_err(unreadable)?)?;
+        Ok((system, plan))
+    }
+
+    fn undo_intent(
+        &self,
+        order: &Order,
+        execution: &Execution,
+        plan: &crate::domain::plan::Plan,
+    ) -> Execution {
+        Execution {
+            id: ids::new_id().to_string(),
+            cti: String::new(),
+            agent: order.by.clone(),
+            state: State::Sending,
+            wrote: false,
+            sentence: plan.sentence.clone(),
+            changes: changes(&plan.fields),
+            collateral: Vec::new(),
+            args_json: "{}".to_owned(),
+            version: plan.version.clone(),
+            key: plan.key.clone(),
+            reason_code: String::new(),
+            message: order.reason.clone(),
+            created_id: String::new(),
+            created_ms: clock::now().timestamp_millis(),
+            undone_by: String::new(),
+            undo_of: execution.id.clone(),
+            ..execution.clone()
+        }
+    }
+
+    async fn report_refused(
+        &self,
+        order: &Order,
+        execution: &Execution,
+        refusal: &Refusal,
+    ) -> Result<(), AppError> {
+        let mut outcome = Outcome::of_execution(Kind::Undo, execution, "UNDO_REFUSED");
+        refusal.reason.code().clone_into(&mut outcome.reason_code);
+        (outcome.by, outcome.note) = (order.by.clone(), refusal.detail.clone());
+        Ok(self.journal.save(&[], &[outcome.report()]).await?)
+    }
+
+    /// After recovery found that an undo had happened.
+    pub(super) async fn mark_undone(&self, own: &Execution) -> Result<(), AppError> {
+        if let Some(mut undone) = self.journal.execution(&own.tenant, &own.undo_of).await? {
+            undone.undone_by.clone_from(&own.id);
+            self.journal.save(&[&undone], &[]).await?;
+        }
+        Ok(())
+    }
+}

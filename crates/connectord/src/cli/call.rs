@@ -1,0 +1,135 @@
+//! `connectord preview` and `connectord execute`: one call with its writ.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+use writ_proto::pb::connector_service_client::ConnectorServiceClient;
+use writ_proto::value::args_from_json;
+use writ_proto::{Reason, pb};
+
+use super::executions::{describe, shown};
+use super::output::{Output, exit_code};
+use super::remote::{Remote, failed};
+use crate::app::AppError;
+use crate::ids;
+
+/// The call and its writ.
+#[derive(Debug, Args)]
+pub(super) struct CallArgs {
+    #[command(flatten)]
+    remote: Remote,
+    /// Name of the action card.
+    action: String,
+    /// Object type and id, such as `deal/D-104`.
+    #[arg(long)]
+    target: String,
+    /// Connection id.
+    #[arg(long, default_value = "crm/main")]
+    connection: String,
+    /// File with the token, binary or base64url.
+    #[arg(long)]
+    token: PathBuf,
+    /// File with the arguments, canonical CBOR or JSON.
+    #[arg(long)]
+    args: PathBuf,
+    /// Version the agent relied on.
+    #[arg(long)]
+    precondition: Option<String>,
+    /// Ask for a dry run.
+    #[arg(long)]
+    dry_run: bool,
+    /// Own id of this call, to repeat it.
+    #[arg(long)]
+    request_id: Option<String>,
+    /// Groups executions.
+    #[arg(long, default_value = "")]
+    run: String,
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, AppError> {
+    std::fs::read(path).map_err(|error| {
+        AppError::new(
+            Reason::RequestMalformed,
+            format!("{}: {error}", path.display()),
+        )
+    })
+}
+
+impl CallArgs {
+    fn token(&self) -> Result<Vec<u8>, AppError> {
+        use base64::Engine as _;
+        let bytes = read(&self.token)?;
+        let text = core::str::from_utf8(&bytes).ok().map(str::trim);
+        let decoded = text.and_then(|text| {
+            base64::engine::general_purpose::URL_SAFE_NO_PAD
+                .decode(text)
+                .ok()
+        });
+        Ok(decoded.unwrap_or(bytes))
+    }
+
+    fn call(&self) -> Result<pb::ActionCall, AppError> {
+        let malformed = |why: &str| AppError::new(Reason::RequestMalformed, why);
+        let target = self
+            .target
+            .split_once('/')
+            .ok_or_else(|| malformed("--target TYPE/ID"))?;
+        let bytes = read(&self.args)?;
+        let args = match core::str::from_utf8(&bytes) {
+            Ok(text) if text.trim_start().starts_with('{') => args_from_json(text)
+                .map_err(|error| AppError::new(error.reason, error.to_string()))?
+                .encode(),
+            _ => bytes,
+        };
+        let mode = if self.dry_run {
+            pb::Mode::DryRun
+        } else {
+            pb::Mode::Execute
+        };
+        Ok(pb::ActionCall {
+            connection: self.connection.clone(),
+            action: self.action.clone(),
+            target: Some(pb::Target {
+                r#type: target.0.to_owned(),
+                id: target.1.to_owned(),
+            }),
+            mode: mode.into(),
+            precondition: self.precondition.clone(),
+            arguments: Some(pb::action_call::Arguments::ArgsCbor(args)),
+        })
+    }
+}
+
+pub(super) async fn preview(args: &CallArgs, output: &Output) -> Result<u8, AppError> {
+    let request = pb::PreviewRequest {
+        parent: args.remote.parent(),
+        token: args.token()?,
+        call: Some(args.call()?),
+    };
+    let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
+    let answer = client.preview(request).await.map_err(failed)?.into_inner();
+    output.line(
+        &answer.would_have,
+        &json!({"would_have": answer.would_have}),
+    );
+    Ok(0)
+}
+
+pub(super) async fn execute(args: &CallArgs, output: &Output) -> Result<u8, AppError> {
+    let request = pb::ExecuteRequest {
+        parent: args.remote.parent(),
+        request_id: args
+            .request_id
+            .clone()
+            .unwrap_or_else(|| ids::new_id().to_string()),
+        token: args.token()?,
+        call: Some(args.call()?),
+        run_id: args.run.clone(),
+    };
+    let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
+    let answer = client.execute(request).await.map_err(failed)?.into_inner();
+    let execution = answer.execution.unwrap_or_default();
+    output.line(&describe(&execution), &shown(&execution));
+    Ok(Reason::from_code(&execution.reason_code).map_or(0, exit_code))
+}

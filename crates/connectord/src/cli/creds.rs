@@ -1,0 +1,125 @@
+//! `connectord creds`: secrets come from a file or standard input and are never printed.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use writ_proto::Reason;
+use writ_proto::ids::ConnectionId;
+
+use super::Common;
+use super::output::Output;
+use crate::app::AppError;
+use crate::clock;
+use crate::credentials::CredentialStore;
+
+/// Sealed credentials.
+#[derive(Debug, Subcommand)]
+pub(super) enum CredsCommand {
+    /// Add the credential of a connection.
+    Add(Put),
+    /// Replace it.
+    Rotate(Put),
+    /// What there is.
+    Ls,
+    /// Forget it.
+    Rm {
+        /// Connection id.
+        connection: String,
+    },
+}
+
+/// Whose secret, and where it comes from.
+#[derive(Debug, Args)]
+pub(super) struct Put {
+    /// Connection id.
+    connection: String,
+    /// A file; standard input if absent.
+    #[arg(long)]
+    file: Option<PathBuf>,
+}
+
+const SECRET_BYTES_MAX: u64 = 16 * 1_024;
+
+fn secret(args: &Put) -> Result<zeroize::Zeroizing<String>, AppError> {
+    let wrong = |error: std::io::Error| AppError::new(Reason::CredentialMissing, error.to_string());
+    let mut text = zeroize::Zeroizing::new(String::new());
+    match &args.file {
+        Some(path) => {
+            let file = std::fs::File::open(path).map_err(wrong)?;
+            file.take(SECRET_BYTES_MAX)
+                .read_to_string(&mut text)
+                .map_err(wrong)?;
+        }
+        None => {
+            std::io::stdin()
+                .take(SECRET_BYTES_MAX)
+                .read_to_string(&mut text)
+                .map_err(wrong)?;
+        }
+    }
+    let end = text.trim_end_matches(['\r', '\n']).len();
+    text.truncate(end);
+    Ok(text)
+}
+
+pub(super) fn run(
+    common: &Common,
+    command: &CredsCommand,
+    output: &Output,
+) -> Result<u8, AppError> {
+    let config = common.read()?.credentials;
+    let store = CredentialStore::new(config.file, config.key_file);
+    let exists = |connection: &str| -> Result<bool, AppError> {
+        Ok(store
+            .list()?
+            .iter()
+            .any(|listed| listed.connection == connection))
+    };
+    match command {
+        CredsCommand::Add(args) | CredsCommand::Rotate(args) => {
+            let name = ConnectionId::parse(&args.connection)
+                .map_err(|error| AppError::new(Reason::RequestMalformed, error.to_string()))?;
+            let adds = matches!(command, CredsCommand::Add(_));
+            if adds == exists(name.as_str())? {
+                let hint = if adds {
+                    "there is one; use creds rotate"
+                } else {
+                    "there is none; use creds add"
+                };
+                return Err(AppError::new(
+                    Reason::CredentialMissing,
+                    format!("{name}: {hint}"),
+                ));
+            }
+            store.put(name.as_str(), &secret(args)?, clock::now().timestamp())?;
+            output.line(
+                &format!("{name}  sealed"),
+                &json!({"connection": name.as_str()}),
+            );
+        }
+        CredsCommand::Ls => {
+            for listed in store.list()? {
+                let added = chrono::DateTime::from_timestamp(listed.added, 0).unwrap_or_default();
+                let added = added.format("%Y-%m-%d").to_string();
+                let text = format!(
+                    "{}  added {added}  ****{}",
+                    listed.connection, listed.last_four
+                );
+                output.line(
+                    &text,
+                    &json!({"connection": listed.connection, "added": added}),
+                );
+            }
+        }
+        CredsCommand::Rm { connection } => {
+            store.remove(connection)?;
+            output.line(
+                &format!("{connection}  removed"),
+                &json!({"connection": connection}),
+            );
+        }
+    }
+    Ok(0)
+}

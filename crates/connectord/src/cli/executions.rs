@@ -1,0 +1,251 @@
+//! `connectord executions` and `connectord undo`.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value as Json, json};
+use writ_proto::pb::connector_service_client::ConnectorServiceClient;
+use writ_proto::{Reason, pb};
+
+use super::output::Output;
+use super::remote::{Remote, failed};
+use crate::app::AppError;
+use crate::clock;
+
+/// Reading executions.
+#[derive(Debug, Subcommand)]
+pub(super) enum ExecutionsCommand {
+    /// Newest first.
+    Ls {
+        #[command(flatten)]
+        remote: Remote,
+        /// Only this run.
+        #[arg(long, default_value = "")]
+        run: String,
+        /// At most this many.
+        #[arg(long, default_value_t = 50)]
+        limit: i32,
+        /// Only those in doubt.
+        #[arg(long)]
+        in_doubt: bool,
+    },
+    /// One execution with before and after.
+    Show {
+        #[command(flatten)]
+        remote: Remote,
+        /// Execution id.
+        id: String,
+    },
+}
+
+/// What to undo.
+#[derive(Debug, Args)]
+pub(super) struct UndoArgs {
+    #[command(flatten)]
+    remote: Remote,
+    /// One execution.
+    #[arg(long, conflicts_with_all = ["run", "since"])]
+    execution: Option<String>,
+    /// Everything of a run.
+    #[arg(long)]
+    run: Option<String>,
+    /// Everything of the last so many minutes or hours, such as 15m.
+    #[arg(long)]
+    since: Option<String>,
+    /// Only this action.
+    #[arg(long, default_value = "")]
+    action: String,
+    /// Why; recorded.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Show what would be undone.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn state_name(state: i32) -> &'static str {
+    let state = pb::ExecutionState::try_from(state).unwrap_or(pb::ExecutionState::Unspecified);
+    state
+        .as_str_name()
+        .strip_prefix("EXECUTION_STATE_")
+        .unwrap_or("UNSPECIFIED")
+}
+
+fn side(value: Option<&String>) -> &str {
+    value.map_or("empty", String::as_str)
+}
+
+/// One execution in a few lines.
+pub(super) fn describe(execution: &pb::Execution) -> String {
+    let id = execution.name.rsplit('/').next().unwrap_or_default();
+    let mut text = format!(
+        "{id}  {}  {}",
+        state_name(execution.state),
+        execution.sentence
+    );
+    for change in &execution.changes {
+        let (before, after) = (
+            side(change.before_json.as_ref()),
+            side(change.after_json.as_ref()),
+        );
+        text.push_str(&format!("\n  {}: {before} -> {after}", change.field));
+    }
+    for change in &execution.collateral {
+        let (before, after) = (
+            side(change.before_json.as_ref()),
+            side(change.after_json.as_ref()),
+        );
+        text.push_str(&format!(
+            "\n  also changed {}: {before} -> {after}",
+            change.field
+        ));
+    }
+    if !execution.reason_code.is_empty() || !execution.message.is_empty() {
+        text.push_str(&format!(
+            "\n  {} {}",
+            execution.reason_code, execution.message
+        ));
+    }
+    if !execution.undone_by.is_empty() {
+        text.push_str(&format!("\n  undone by {}", execution.undone_by));
+    }
+    text
+}
+
+fn changes(changes: &[pb::FieldChange]) -> Vec<Json> {
+    let convert = |change: &pb::FieldChange| json!({"field": change.field, "before": change.before_json, "after": change.after_json});
+    changes.iter().map(convert).collect()
+}
+
+/// One execution as JSON.
+pub(super) fn shown(execution: &pb::Execution) -> Json {
+    json!({
+        "name": execution.name,
+        "state": state_name(execution.state),
+        "wrote": execution.wrote,
+        "sentence": execution.sentence,
+        "changes": changes(&execution.changes),
+        "collateral": changes(&execution.collateral),
+        "reason_code": execution.reason_code,
+        "message": execution.message,
+        "decision": execution.decision_id,
+        "agent": execution.agent,
+        "action": execution.action,
+        "run": execution.run_id,
+        "undone_by": execution.undone_by,
+        "created_id": execution.created_id,
+    })
+}
+
+pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<u8, AppError> {
+    match command {
+        ExecutionsCommand::Ls {
+            remote,
+            run,
+            limit,
+            in_doubt,
+        } => {
+            let wanted = pb::ExecutionState::InDoubt;
+            let request = pb::ListExecutionsRequest {
+                parent: remote.parent(),
+                page_size: *limit,
+                page_token: String::new(),
+                state: if *in_doubt { wanted.into() } else { 0 },
+                run_id: run.clone(),
+            };
+            let mut client = ConnectorServiceClient::new(remote.channel().await?);
+            let answer = client
+                .list_executions(request)
+                .await
+                .map_err(failed)?
+                .into_inner();
+            for execution in &answer.executions {
+                output.line(&describe(execution), &shown(execution));
+            }
+        }
+        ExecutionsCommand::Show { remote, id } => {
+            let name = format!("{}/executions/{id}", remote.parent());
+            let mut client = ConnectorServiceClient::new(remote.channel().await?);
+            let request = pb::GetExecutionRequest { name };
+            let answer = client
+                .get_execution(request)
+                .await
+                .map_err(failed)?
+                .into_inner();
+            let execution = answer.execution.unwrap_or_default();
+            output.line(&describe(&execution), &shown(&execution));
+        }
+    }
+    Ok(0)
+}
+
+fn since(text: &str) -> Result<prost_types::Timestamp, AppError> {
+    let refuse = || AppError::new(Reason::RequestMalformed, "--since is like 15m or 2h");
+    let (number, unit) = text
+        .split_at_checked(text.len().saturating_sub(1))
+        .ok_or_else(refuse)?;
+    let unit: i64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(refuse()),
+    };
+    let back = number
+        .parse::<i64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit));
+    let back = back.filter(|back| *back > 0).ok_or_else(refuse)?;
+    let seconds = clock::now().timestamp().saturating_sub(back);
+    Ok(prost_types::Timestamp { seconds, nanos: 0 })
+}
+
+pub(super) async fn undo(args: &UndoArgs, output: &Output) -> Result<u8, AppError> {
+    let since = args.since.as_deref().map(since).transpose()?;
+    let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
+    let items = if let Some(id) = &args.execution {
+        let name = format!("{}/executions/{id}", args.remote.parent());
+        let (reason, dry_run) = (args.reason.clone(), args.dry_run);
+        let request = pb::UndoRequest {
+            name,
+            reason,
+            dry_run,
+        };
+        let answer = client.undo(request).await.map_err(failed)?.into_inner();
+        answer.item.into_iter().collect()
+    } else {
+        let request = pb::BatchUndoRequest {
+            parent: args.remote.parent(),
+            run_id: args.run.clone().unwrap_or_default(),
+            since,
+            action: args.action.clone(),
+            reason: args.reason.clone(),
+            dry_run: args.dry_run,
+        };
+        client
+            .batch_undo(request)
+            .await
+            .map_err(failed)?
+            .into_inner()
+            .items
+    };
+    let (mut done, mut planned) = (0_usize, 0_usize);
+    for item in &items {
+        done = done.saturating_add(usize::from(item.undone));
+        planned = planned.saturating_add(usize::from(item.reason_code.is_empty()));
+        let what = match (item.undone, item.reason_code.as_str()) {
+            (true, _) => "UNDONE".to_owned(),
+            (false, "") => "would be undone".to_owned(),
+            (false, code) => format!("REFUSED {code} {}", item.message),
+        };
+        let value = json!({"execution": item.execution, "undone": item.undone,
+            "reason_code": item.reason_code, "message": item.message, "changes": changes(&item.changes)});
+        output.line(&format!("{}  {what}", item.execution), &value);
+    }
+    let (count, verb) = if args.dry_run {
+        (planned, "would undo")
+    } else {
+        (done, "undid")
+    };
+    let value = json!({"undone": done, "planned": planned, "of": items.len()});
+    output.line(&format!("{verb} {count} of {}", items.len()), &value);
+    Ok(u8::from(planned != items.len()))
+}

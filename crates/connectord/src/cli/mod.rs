@@ -1,0 +1,175 @@
+//! The command line. stdout carries the result only; logs and errors go to stderr.
+
+mod actions;
+mod call;
+mod creds;
+mod executions;
+mod halt;
+mod output;
+mod remote;
+mod sandbox;
+mod server;
+mod vectors;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::AppError;
+use crate::config::{Config, Layers, environment};
+use crate::telemetry;
+use output::{Format, Output};
+
+/// Executes what policyd has signed, once, and can undo it.
+#[derive(Debug, Parser)]
+#[command(name = "connectord", version)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every subcommand.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// Configuration file.
+    #[arg(
+        short,
+        long,
+        global = true,
+        default_value = "connectord.toml",
+        env = "CONNECTORD_CONFIG"
+    )]
+    config: PathBuf,
+    /// Overrides one value: a.b=value.
+    #[arg(long, global = true, value_name = "A.B=VALUE")]
+    set: Vec<String>,
+    /// How to print the result.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    /// Print logs as text or JSON.
+    #[arg(long, global = true, value_parser = ["text", "json"], default_value = "text")]
+    log_format: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Server(server::ServerArgs),
+    /// Whether the daemon serves.
+    Health(remote::Remote),
+    /// Check configuration, keys, cards and systems without serving.
+    Doctor,
+    /// Show the plan of a call; nothing is claimed or written.
+    Preview(call::CallArgs),
+    /// Execute a call with its writ.
+    Execute(call::CallArgs),
+    /// Undo one execution, a run, or a time window.
+    Undo(executions::UndoArgs),
+    /// List or show executions.
+    #[command(subcommand)]
+    Executions(executions::ExecutionsCommand),
+    /// List, show, promote or demote actions.
+    #[command(subcommand)]
+    Actions(actions::ActionsCommand),
+    /// Add, list, rotate or remove sealed credentials.
+    #[command(subcommand)]
+    Creds(creds::CredsCommand),
+    /// Set, clear or show halts, in the folder itself: no server is needed.
+    #[command(subcommand)]
+    Halt(halt::HaltCommand),
+    /// The configuration and where each value came from.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// The sandbox CRM.
+    #[command(subcommand)]
+    Sandbox(sandbox::SandboxCommand),
+    /// Run a file of conformance vectors through this program.
+    Vectors(vectors::VectorsArgs),
+    /// What a reason code means and what to do.
+    Explain {
+        /// The code.
+        code: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print every value that is set.
+    Show {
+        /// Print where it came from.
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+impl Common {
+    fn layers(&self) -> Result<Layers, AppError> {
+        let env = environment().into_iter();
+        Layers::read(&self.config, env, "CONNECTORD_", &self.set)
+            .map_err(|error| AppError::new(error.reason, error.detail))
+    }
+
+    fn read(&self) -> Result<Config, AppError> {
+        Config::from_layers(&self.layers()?, &self.config)
+            .map_err(|error| AppError::new(error.reason, error.detail))
+    }
+}
+
+/// Runs the command line and gives its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.common.output);
+    let filter = crate::config::variable("RUST_LOG").unwrap_or_else(|| "info".to_owned());
+    telemetry::start(&filter, cli.common.log_format == "json");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(&cli, &output)),
+        Err(error) => Err(AppError::new(
+            writ_proto::Reason::Internal,
+            error.to_string(),
+        )),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => ExitCode::from(output.failure(&error)),
+    }
+}
+
+async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
+    let common = &cli.common;
+    match &cli.command {
+        Command::Server(args) => server::run(common, args).await,
+        Command::Health(remote) => remote::health(remote, output).await,
+        Command::Doctor => server::doctor(common, output).await,
+        Command::Preview(args) => call::preview(args, output).await,
+        Command::Execute(args) => call::execute(args, output).await,
+        Command::Undo(args) => executions::undo(args, output).await,
+        Command::Executions(command) => executions::run(command, output).await,
+        Command::Actions(command) => actions::run(command, output).await,
+        Command::Creds(command) => creds::run(common, command, output),
+        Command::Halt(command) => halt::run(common, command, output),
+        Command::Config(ConfigCommand::Show { origin }) => {
+            for (path, value, from) in common.layers()?.origins() {
+                let shown = if *origin {
+                    format!("{path} = {value}   {from}")
+                } else {
+                    format!("{path} = {value}")
+                };
+                output.line(
+                    &shown,
+                    &serde_json::json!({"path": path, "value": value, "origin": from}),
+                );
+            }
+            Ok(0)
+        }
+        Command::Sandbox(command) => sandbox::run(command, output).await,
+        Command::Vectors(args) => vectors::run(args, output),
+        Command::Explain { code } => Ok(output.explain(code)),
+    }
+}

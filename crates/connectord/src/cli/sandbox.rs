@@ -1,0 +1,173 @@
+//! `connectord sandbox`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::json;
+use writ_proto::Reason;
+
+use super::output::Output;
+use super::server::{ready, stop};
+use crate::app::AppError;
+use crate::private_file::read_private;
+use crate::sandbox::{Store, bind, serve};
+
+/// The sandbox CRM.
+#[derive(Debug, Subcommand)]
+pub(super) enum SandboxCommand {
+    /// Serve it on loopback.
+    Serve {
+        /// Address; port 0 takes a free one.
+        #[arg(long, default_value = "127.0.0.1:7380")]
+        addr: SocketAddr,
+        /// SQLite file.
+        #[arg(long, default_value = "sandbox.db")]
+        db: PathBuf,
+        /// File with the bearer secret, mode 0600.
+        #[arg(long)]
+        secret_file: PathBuf,
+        /// Writes the address here as JSON once it serves.
+        #[arg(long)]
+        ready_file: Option<PathBuf>,
+    },
+    /// Add the sample records that are missing, and deals L-1 to L-n for load.
+    Seed {
+        /// SQLite file.
+        #[arg(long, default_value = "sandbox.db")]
+        db: PathBuf,
+        /// How many load deals.
+        #[arg(long, default_value_t = 0)]
+        deals: u32,
+    },
+    /// Start over. Effects go too, so only a stopped sandbox is reset.
+    Reset {
+        /// SQLite file.
+        #[arg(long, default_value = "sandbox.db")]
+        db: PathBuf,
+    },
+    /// Records of a kind, or the effects.
+    Show {
+        /// SQLite file.
+        #[arg(long, default_value = "sandbox.db")]
+        db: PathBuf,
+        /// contacts, deals, orders, tickets, notes, tasks, refunds or effects.
+        #[arg(default_value = "effects")]
+        kind: String,
+    },
+    /// Make the next writes of a running sandbox fail.
+    Fault {
+        /// `http://127.0.0.1:PORT`.
+        #[arg(long, default_value = "http://127.0.0.1:7380")]
+        url: String,
+        /// File with the bearer secret, mode 0600.
+        #[arg(long)]
+        secret_file: PathBuf,
+        /// slow, rate_limited, rate_limited_bare, error_before, error_after, answer_lost, late_commit.
+        kind: String,
+        /// For how many writes; 0 switches faults off.
+        #[arg(long, default_value_t = 1)]
+        count: u32,
+        /// Milliseconds, for slow and late_commit.
+        #[arg(long, default_value_t = 0)]
+        delay_ms: u64,
+    },
+}
+
+fn broken(error: impl core::fmt::Display) -> AppError {
+    AppError::new(Reason::StoreUnavailable, error.to_string())
+}
+
+async fn open(db: &std::path::Path) -> Result<Store, AppError> {
+    Store::open(&format!("sqlite://{}", db.display()))
+        .await
+        .map_err(broken)
+}
+
+pub(super) async fn run(command: &SandboxCommand, output: &Output) -> Result<u8, AppError> {
+    match command {
+        SandboxCommand::Serve {
+            addr,
+            db,
+            secret_file,
+            ready_file,
+        } => {
+            let secret = read_private(secret_file)?.trim().to_owned();
+            let listener = bind(*addr)
+                .await
+                .map_err(|error| AppError::new(Reason::PortInUse, format!("{addr}: {error}")))?;
+            let bound = listener.local_addr().map_err(broken)?;
+            let store = open(db).await?;
+            tracing::info!(http = %bound, "sandbox CRM ready");
+            let value = json!({"http": bound.to_string(), "pid": std::process::id()});
+            ready(ready_file.as_ref(), &value)?;
+            serve(listener, store, secret, stop())
+                .await
+                .map_err(broken)?;
+        }
+        SandboxCommand::Seed { db, deals } => {
+            open(db)
+                .await?
+                .seed((*deals).min(1_000_000))
+                .await
+                .map_err(broken)?;
+            output.line("seeded", &json!({"seeded": true}));
+        }
+        SandboxCommand::Reset { db } => {
+            for ending in ["", "-wal", "-shm"] {
+                let path = format!("{}{ending}", db.display());
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(broken(error));
+                    }
+                    _ => {}
+                }
+            }
+            open(db).await?;
+            output.line("reset", &json!({"reset": true}));
+        }
+        SandboxCommand::Show { db, kind } if kind == "effects" => {
+            for effect in open(db).await?.effects().await.map_err(broken)? {
+                let text = format!(
+                    "{} {} {}/{} {}",
+                    effect.seq, effect.by, effect.kind, effect.id, effect.change
+                );
+                output.line(&text, &json!(effect));
+            }
+        }
+        SandboxCommand::Show { db, kind } => {
+            for record in open(db).await?.list(kind, None).await.map_err(broken)? {
+                let text = format!(
+                    "{}/{} v{} {}",
+                    kind, record.id, record.version, record.fields
+                );
+                output.line(
+                    &text,
+                    &json!({"id": record.id, "version": record.version, "fields": record.fields}),
+                );
+            }
+        }
+        SandboxCommand::Fault {
+            url,
+            secret_file,
+            kind,
+            count,
+            delay_ms,
+        } => {
+            let secret = read_private(secret_file)?;
+            let body = json!({"kind": kind, "count": count, "delay_ms": delay_ms});
+            let answer = reqwest::Client::new()
+                .post(format!("{url}/_sandbox/faults"))
+                .bearer_auth(secret.trim())
+                .json(&body)
+                .send()
+                .await
+                .map_err(broken)?;
+            if !answer.status().is_success() {
+                return Err(broken(format!("HTTP {}", answer.status())));
+            }
+            output.line(&format!("{kind} for {count} writes"), &body);
+        }
+    }
+    Ok(0)
+}

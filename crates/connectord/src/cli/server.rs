@@ -1,0 +1,75 @@
+//! `connectord server` and `connectord doctor`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use writ_proto::Reason;
+
+use super::Common;
+use super::output::Output;
+use crate::app::AppError;
+use crate::server::bind;
+
+/// Flags of the daemon.
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Writes the address here as JSON once it serves.
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+}
+
+/// Ends on Ctrl-C or SIGTERM.
+pub(super) async fn stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Tells a waiting parent where we listen.
+pub(super) fn ready(file: Option<&PathBuf>, value: &serde_json::Value) -> Result<(), AppError> {
+    let Some(file) = file else { return Ok(()) };
+    let fresh = file.with_extension("new");
+    std::fs::write(&fresh, value.to_string())
+        .and_then(|()| std::fs::rename(&fresh, file))
+        .map_err(|error| AppError::new(Reason::Internal, format!("{}: {error}", file.display())))
+}
+
+pub(super) async fn run(common: &Common, args: &ServerArgs) -> Result<u8, AppError> {
+    let bound = bind(common.read()?).await?;
+    let addr = bound.addr()?;
+    tracing::info!(grpc = %addr, "ready  {}", bound.summary());
+    ready(
+        args.ready_file.as_ref(),
+        &json!({"grpc": addr.to_string(), "pid": std::process::id()}),
+    )?;
+    bound.serve(stop()).await?;
+    Ok(0)
+}
+
+pub(super) async fn doctor(common: &Common, output: &Output) -> Result<u8, AppError> {
+    let mut config = common.read()?;
+    config.server.grpc_addr.set_port(0);
+    let ok = |what: &str| output.line(&format!("ok    {what}"), &json!({"ok": what}));
+    ok("configuration");
+    let halts = crate::halt::HaltStore::new(config.halt.dir.clone());
+    let state = halts
+        .read()
+        .map_err(|error| AppError::new(Reason::HaltUnknown, error.to_string()))?;
+    ok(&format!(
+        "halts: epoch {}, {} set",
+        state.epoch,
+        state.flags.len()
+    ));
+    let bound = bind(config).await?;
+    ok(&format!(
+        "keys, cards, systems, credentials, journal: {}",
+        bound.summary()
+    ));
+    Ok(0)
+}

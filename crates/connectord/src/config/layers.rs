@@ -1,0 +1,237 @@
+//! One configuration out of several layers, and where each value came from.
+//!
+//! Precedence: flag and `--set`, then environment, then file, then default. A key that does not
+//! exist is an error with the nearest key that does.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::{Table, Value};
+use writ_proto::Reason;
+
+/// Why a configuration is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} {detail}", reason.code())]
+pub struct ConfigError {
+    /// The stable code.
+    pub reason: Reason,
+    /// What was found and what to do.
+    pub detail: String,
+}
+
+impl ConfigError {
+    /// A value that cannot be accepted.
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self {
+            reason: Reason::ConfigInvalid,
+            detail: detail.into(),
+        }
+    }
+
+    /// From what serde says about a table.
+    fn of_serde(message: &str) -> Self {
+        let Some(rest) = message.split("unknown field `").nth(1) else {
+            return Self::invalid(message.trim().to_owned());
+        };
+        let found = rest.split('`').next().unwrap_or_default();
+        let listed = rest.split("expected").nth(1).unwrap_or_default();
+        let known: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
+        let near = known
+            .iter()
+            .min_by_key(|known| strsim::levenshtein(known, found));
+        let hint = near
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
+        let detail = format!("there is no key `{found}`{hint}");
+        Self {
+            reason: Reason::ConfigUnknownKey,
+            detail,
+        }
+    }
+}
+
+/// Values and their origins, before they are checked.
+#[derive(Debug, Clone, Default)]
+pub struct Layers {
+    table: Table,
+    origins: BTreeMap<String, String>,
+}
+
+impl Layers {
+    /// Reads the file, then the environment, then `--set`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not TOML, or a setting is not `a.b=value`.
+    pub fn read(
+        file: &Path,
+        env: impl Iterator<Item = (String, String)>,
+        prefix: &str,
+        sets: &[String],
+    ) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            ConfigError::invalid(format!("cannot read {}: {error}", file.display()))
+        })?;
+        let table: Table = toml::from_str(&text)
+            .map_err(|error| ConfigError::invalid(format!("{}: {error}", file.display())))?;
+        let mut layers = Self::default();
+        layers.merge("", table, &file.display().to_string());
+        for (name, value) in env {
+            let Some(path) = name.strip_prefix(prefix) else {
+                continue;
+            };
+            if path.contains("__") {
+                let path = path.to_lowercase().replace("__", ".");
+                layers.set(&path, &value, &format!("env {name}"));
+            }
+        }
+        for setting in sets {
+            let (path, value) = setting
+                .split_once('=')
+                .ok_or_else(|| ConfigError::invalid(format!("--set {setting} is not a.b=value")))?;
+            layers.set(path, value, "--set");
+        }
+        Ok(layers)
+    }
+
+    fn merge(&mut self, path: &str, table: Table, origin: &str) {
+        for (key, value) in table {
+            let path = if path.is_empty() {
+                key
+            } else {
+                format!("{path}.{key}")
+            };
+            match value {
+                Value::Table(inner) if !inner.is_empty() => self.merge(&path, inner, origin),
+                value => self.put(&path, value, origin),
+            }
+        }
+    }
+
+    fn put(&mut self, path: &str, value: Value, origin: &str) {
+        let mut table = &mut self.table;
+        let mut parts = path.split('.').peekable();
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                table.insert(part.to_owned(), value);
+                break;
+            }
+            let next = table
+                .entry(part)
+                .or_insert_with(|| Value::Table(Table::new()));
+            let Value::Table(inner) = next else { return };
+            table = inner;
+        }
+        self.origins.insert(path.to_owned(), origin.to_owned());
+    }
+
+    /// Text that reads as a TOML value is one; everything else is a string.
+    fn set(&mut self, path: &str, text: &str, origin: &str) {
+        let parsed: Option<Table> = toml::from_str(&format!("v = {text}")).ok();
+        let value = parsed.and_then(|mut table| table.remove("v"));
+        self.put(
+            path,
+            value.unwrap_or_else(|| Value::String(text.to_owned())),
+            origin,
+        );
+    }
+
+    /// The checked shape.
+    ///
+    /// # Errors
+    /// `CONFIG_UNKNOWN_KEY` with the nearest key, or `CONFIG_INVALID`.
+    pub fn shape<T: serde::de::DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        T::deserialize(self.table.clone())
+            .map_err(|error| ConfigError::of_serde(&error.to_string()))
+    }
+
+    /// Every set value with its origin, by path.
+    #[must_use]
+    pub fn origins(&self) -> Vec<(String, String, String)> {
+        let value_at = |path: &str| {
+            let mut parts = path.split('.');
+            let first = parts.next().and_then(|part| self.table.get(part));
+            parts.fold(first, |value, part| value.and_then(|value| value.get(part)))
+        };
+        let shown = |path: &String| value_at(path).map(ToString::to_string).unwrap_or_default();
+        self.origins
+            .iter()
+            .map(|(path, origin)| (path.clone(), shown(path), origin.clone()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Deserialize, Debug, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Shape {
+        server: Server,
+    }
+
+    #[derive(serde::Deserialize, Debug, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Server {
+        grpc_addr: String,
+        workers: u8,
+    }
+
+    fn read(text: &str, env: &[(&str, &str)], sets: &[&str]) -> Result<Layers, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let env = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        Layers::read(file.path(), env, "CONNECTORD_", &sets)
+    }
+
+    const FILE: &str = "[server]\ngrpc_addr = \"127.0.0.1:1\"\nworkers = 1\n";
+
+    #[test]
+    fn a_later_layer_wins_and_is_named() {
+        let env = [
+            ("CONNECTORD_SERVER__WORKERS", "2"),
+            ("CONNECTORD_CONFIG", "x"),
+            ("OTHER__A", "y"),
+        ];
+        let layers = read(FILE, &env, &["server.grpc_addr=127.0.0.1:0"]).unwrap();
+        let shape: Shape = layers.shape().unwrap();
+        assert_eq!(
+            shape.server,
+            Server {
+                grpc_addr: "127.0.0.1:0".into(),
+                workers: 2
+            }
+        );
+        let origins = layers.origins();
+        assert!(origins.iter().any(|(path, value, origin)| {
+            path == "server.workers" && value == "2" && origin == "env CONNECTORD_SERVER__WORKERS"
+        }));
+        assert!(
+            origins
+                .iter()
+                .any(|(path, _, origin)| path == "server.grpc_addr" && origin == "--set")
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_nearest_one() {
+        for (text, found, near) in [
+            ("[sever]\n", "sever", "server"),
+            (
+                "[server]\ngrpc_adr = \"x\"\nworkers = 1\n",
+                "grpc_adr",
+                "grpc_addr",
+            ),
+        ] {
+            let error = read(text, &[], &[]).unwrap().shape::<Shape>().unwrap_err();
+            assert_eq!(error.reason, Reason::ConfigUnknownKey, "{error}");
+            assert!(
+                error.detail.contains(found) && error.detail.contains(near),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The configuration of connectord, and the only reader of the environment. Every path is
+//! relative to the folder of the file.
+
+pub mod layers;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use writ_proto::limits::{LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_TTL_SECONDS_MAX};
+
+pub use layers::{ConfigError, Layers};
+
+/// The checked configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen.
+    pub server: ServerConfig,
+    /// Who we are and who may connect.
+    pub tls: TlsConfig,
+    /// Where executions are journaled.
+    pub store: StoreConfig,
+    /// Which keys are trusted.
+    pub trust: TrustConfig,
+    /// Where halts are read.
+    pub halt: HaltConfig,
+    /// connectord's own cards.
+    pub cards: FolderConfig,
+    /// System files.
+    pub systems: FolderConfig,
+    /// The sealed credentials.
+    pub credentials: CredentialConfig,
+    /// policyd, for reports; without it they wait.
+    #[serde(default)]
+    pub policyd: Option<PeerConfig>,
+    /// Instances of systems of record.
+    pub connection: Vec<ConnectionConfig>,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address of gRPC; port 0 takes a free one.
+    pub grpc_addr: SocketAddr,
+    /// Own audience; tokens must name it byte for byte.
+    pub audience: String,
+    /// Offer gRPC reflection; off by default.
+    #[serde(default)]
+    pub reflection: bool,
+}
+
+/// `[tls]`. mTLS is always on.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Certificate authority of callers, PEM.
+    pub ca: PathBuf,
+    /// Own certificate, PEM.
+    pub cert: PathBuf,
+    /// Own key, PEM, mode 0600.
+    pub key_file: PathBuf,
+    /// Trust domain of SPIFFE URIs in certificates.
+    pub trust_domain: String,
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// `sqlite://FILE`, relative to the configuration.
+    pub url: String,
+}
+
+/// `[trust]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustConfig {
+    /// The signed trust document.
+    pub keys_file: PathBuf,
+    /// The pinned public key that signs it, hex.
+    pub root_key: String,
+    /// Allowed clock difference in seconds, at most 30; default 5.
+    #[serde(default = "leeway")]
+    pub leeway_seconds: u32,
+    /// Longest life of a token in seconds, at most 300.
+    #[serde(default = "ttl_max")]
+    pub ttl_seconds_max: u32,
+}
+
+/// `[halt]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HaltConfig {
+    /// Folder of flag files. If it is not there, everything is halted.
+    pub dir: PathBuf,
+}
+
+/// A folder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FolderConfig {
+    /// The folder.
+    pub dir: PathBuf,
+}
+
+/// `[credentials]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialConfig {
+    /// The sealed file.
+    pub file: PathBuf,
+    /// 32 bytes of hex that seal it, mode 0600.
+    pub key_file: PathBuf,
+}
+
+/// `[policyd]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerConfig {
+    /// `https://host:port` of its gRPC.
+    pub addr: String,
+}
+
+/// `[[connection]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionConfig {
+    /// Name on cards, such as `crm/main`.
+    pub name: String,
+    /// Name of the system file.
+    pub system: String,
+    /// https, or http on loopback.
+    pub base_url: String,
+}
+
+const fn leeway() -> u32 {
+    LEEWAY_SECONDS_DEFAULT
+}
+
+const fn ttl_max() -> u32 {
+    TOKEN_TTL_SECONDS_MAX
+}
+
+/// The environment of the process.
+#[must_use]
+pub fn environment() -> Vec<(String, String)> {
+    std::env::vars().collect()
+}
+
+/// One variable, such as `NO_COLOR`.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the environment enters"
+)]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+impl Config {
+    /// Checks the layers and makes paths absolute to the folder of the file.
+    ///
+    /// # Errors
+    /// When a key is unknown or a value is out of range.
+    pub fn from_layers(layers: &Layers, file: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = layers.shape()?;
+        if config.trust.leeway_seconds > LEEWAY_SECONDS_MAX {
+            let detail = format!("trust.leeway_seconds is at most {LEEWAY_SECONDS_MAX}");
+            return Err(ConfigError::invalid(detail));
+        }
+        if !(1..=TOKEN_TTL_SECONDS_MAX).contains(&config.trust.ttl_seconds_max) {
+            let detail = format!("trust.ttl_seconds_max is 1 to {TOKEN_TTL_SECONDS_MAX}");
+            return Err(ConfigError::invalid(detail));
+        }
+        let base = file.parent().unwrap_or_else(|| Path::new(".")).to_owned();
+        for path in [
+            &mut config.tls.ca,
+            &mut config.tls.cert,
+            &mut config.tls.key_file,
+            &mut config.trust.keys_file,
+            &mut config.halt.dir,
+            &mut config.cards.dir,
+            &mut config.systems.dir,
+            &mut config.credentials.file,
+            &mut config.credentials.key_file,
+        ] {
+            *path = base.join(&*path);
+        }
+        if let Some(name) = config.store.url.strip_prefix("sqlite://") {
+            config.store.url = format!("sqlite://{}", base.join(name).display());
+        }
+        Ok(config)
+    }
+}

@@ -1,0 +1,275 @@
+//! CRM credentials: sealed at rest, and the only file of the product that reads them. Others get
+//! a [`Credential`] that can put itself on a request and nothing else.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use writ_proto::Reason;
+use zeroize::Zeroizing;
+
+use crate::domain::gate::Refusal;
+use crate::private_file::{read_private, write_private};
+use crate::system::file::Auth;
+
+const SECRET_BYTES_MAX: usize = 16 * 1_024;
+
+/// A secret that can be shown to its system and to nobody else.
+#[derive(Clone)]
+pub struct Credential(Arc<SecretString>);
+
+impl core::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Credential(..)")
+    }
+}
+
+impl Credential {
+    /// Puts the secret on a request. Header values are marked so that nothing prints them.
+    pub fn put_on(&self, request: reqwest::RequestBuilder, auth: Auth) -> reqwest::RequestBuilder {
+        let secret = self.0.expose_secret();
+        match auth {
+            Auth::Bearer => request.bearer_auth(secret),
+            Auth::Basic => {
+                let (user, password) = secret.split_once(':').unwrap_or((secret, ""));
+                request.basic_auth(user, Some(password))
+            }
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize, Default)]
+struct Sealed {
+    nonce: String,
+    sealed: String,
+    added: i64,
+    last_four: String,
+}
+
+/// What may be said about a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Connection id.
+    pub connection: String,
+    /// Unix seconds.
+    pub added: i64,
+    /// The last four characters of a long secret, else nothing.
+    pub last_four: String,
+}
+
+/// The sealed file and the key file beside it.
+#[derive(Debug, Clone)]
+pub struct CredentialStore {
+    file: PathBuf,
+    key_file: PathBuf,
+}
+
+fn seal_error(path: &Path) -> Refusal {
+    Refusal::new(
+        Reason::CredentialSeal,
+        format!("{}: cannot be opened", path.display()),
+    )
+}
+
+impl CredentialStore {
+    /// A store in two files.
+    #[must_use]
+    pub const fn new(file: PathBuf, key_file: PathBuf) -> Self {
+        Self { file, key_file }
+    }
+
+    fn cipher(&self) -> Result<XChaCha20Poly1305, Refusal> {
+        let text = read_private(&self.key_file)?;
+        let key = Zeroizing::new(hex::decode(text.trim()).unwrap_or_default());
+        XChaCha20Poly1305::new_from_slice(&key).map_err(|_| {
+            let detail = format!("{}: not 32 bytes of hex", self.key_file.display());
+            Refusal::new(Reason::KeyInvalid, detail)
+        })
+    }
+
+    fn read(&self) -> Result<BTreeMap<String, Sealed>, Refusal> {
+        match std::fs::read_to_string(&self.file) {
+            Ok(text) => serde_json::from_str(&text).map_err(|_| seal_error(&self.file)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(_) => Err(seal_error(&self.file)),
+        }
+    }
+
+    fn save(&self, all: &BTreeMap<String, Sealed>) -> Result<(), Refusal> {
+        let text = serde_json::to_string_pretty(all).unwrap_or_default();
+        write_private(&self.file, text.as_bytes())
+    }
+
+    /// Seals a secret under a connection, replacing an older one.
+    ///
+    /// # Errors
+    /// When the secret is empty or has control characters, or the files cannot be used.
+    pub fn put(&self, connection: &str, secret: &str, now: i64) -> Result<(), Refusal> {
+        let plain = !secret.is_empty() && secret.len() <= SECRET_BYTES_MAX;
+        if !plain || secret.chars().any(char::is_control) {
+            let detail = "a secret is one line of text without control characters";
+            return Err(Refusal::new(Reason::CredentialMissing, detail));
+        }
+        let mut all = self.read()?;
+        let nonce: [u8; 24] = crate::ids::random().ok_or_else(|| Refusal::of(Reason::Internal))?;
+        // The connection is authenticated too: a sealed secret cannot be moved to another one.
+        let payload = Payload {
+            msg: secret.as_bytes(),
+            aad: connection.as_bytes(),
+        };
+        let sealed = self
+            .cipher()?
+            .encrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| seal_error(&self.file))?;
+        let tail: String = secret
+            .chars()
+            .rev()
+            .take(4)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect();
+        let entry = Sealed {
+            nonce: hex::encode(nonce),
+            sealed: hex::encode(sealed),
+            added: now,
+            last_four: if secret.chars().count() >= 16 {
+                tail
+            } else {
+                String::new()
+            },
+        };
+        all.insert(connection.to_owned(), entry);
+        self.save(&all)
+    }
+
+    /// Opens the secret of a connection.
+    ///
+    /// # Errors
+    /// `CREDENTIAL_MISSING`, or `CREDENTIAL_SEAL` when it was changed or sealed with another key.
+    pub fn open(&self, connection: &str) -> Result<Credential, Refusal> {
+        let all = self.read()?;
+        let entry = all.get(connection).ok_or_else(|| {
+            let detail =
+                format!("no credential for {connection}: connectord creds add {connection}");
+            Refusal::new(Reason::CredentialMissing, detail)
+        })?;
+        let nonce: Option<[u8; 24]> = hex::decode(&entry.nonce)
+            .ok()
+            .and_then(|nonce| nonce.try_into().ok());
+        let nonce = nonce.ok_or_else(|| seal_error(&self.file))?;
+        let sealed = hex::decode(&entry.sealed).map_err(|_| seal_error(&self.file))?;
+        let payload = Payload {
+            msg: &sealed,
+            aad: connection.as_bytes(),
+        };
+        let opened = self.cipher()?.decrypt(&XNonce::from(nonce), payload);
+        let opened = opened.map_err(|_| seal_error(&self.file))?;
+        let text = String::from_utf8(opened).map_err(|_| seal_error(&self.file))?;
+        Ok(Credential(Arc::new(SecretString::from(text))))
+    }
+
+    /// What there is, without any secret.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn list(&self) -> Result<Vec<Listed>, Refusal> {
+        let listed = self.read()?.into_iter().map(|(connection, entry)| Listed {
+            connection,
+            added: entry.added,
+            last_four: entry.last_four,
+        });
+        Ok(listed.collect())
+    }
+
+    /// Forgets the secret of a connection.
+    ///
+    /// # Errors
+    /// `CREDENTIAL_MISSING` when there is none.
+    pub fn remove(&self, connection: &str) -> Result<(), Refusal> {
+        let mut all = self.read()?;
+        if all.remove(connection).is_none() {
+            return Err(Refusal::of(Reason::CredentialMissing));
+        }
+        self.save(&all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "canary-8f41c2-crm-secret";
+
+    fn store(folder: &tempfile::TempDir) -> CredentialStore {
+        let key_file = folder.path().join("seal.key");
+        write_private(&key_file, hex::encode([7; 32]).as_bytes()).unwrap();
+        CredentialStore::new(folder.path().join("credentials.json"), key_file)
+    }
+
+    #[test]
+    fn a_secret_is_sealed_and_never_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        store.put("crm/main", SECRET, 5).unwrap();
+        let file = std::fs::read_to_string(folder.path().join("credentials.json")).unwrap();
+        assert!(!file.contains(SECRET) && !file.contains("canary"));
+        let credential = store.open("crm/main").unwrap();
+        assert!(!format!("{credential:?}").contains("canary"));
+        assert_eq!(store.list().unwrap()[0].last_four, "cret");
+        let request = credential.put_on(
+            reqwest::Client::new().get("http://127.0.0.1/"),
+            Auth::Bearer,
+        );
+        let request = request.build().unwrap();
+        assert!(!format!("{request:?}").contains("canary"));
+        assert_eq!(
+            request.headers()["authorization"],
+            format!("Bearer {SECRET}")
+        );
+    }
+
+    #[test]
+    fn a_secret_opens_only_for_its_connection_and_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        store.put("crm/main", SECRET, 5).unwrap();
+        assert_eq!(
+            store.open("crm/other").unwrap_err().reason,
+            Reason::CredentialMissing
+        );
+        let path = folder.path().join("credentials.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("crm/main", "crm/moved")).unwrap();
+        assert_eq!(
+            store.open("crm/moved").unwrap_err().reason,
+            Reason::CredentialSeal
+        );
+        std::fs::write(&path, &text).unwrap();
+        std::fs::remove_file(folder.path().join("seal.key")).unwrap();
+        write_private(
+            &folder.path().join("seal.key"),
+            hex::encode([8; 32]).as_bytes(),
+        )
+        .unwrap();
+        assert_eq!(
+            store.open("crm/main").unwrap_err().reason,
+            Reason::CredentialSeal
+        );
+        store.remove("crm/main").unwrap();
+        assert!(store.open("crm/main").is_err());
+    }
+
+    #[test]
+    fn an_empty_or_many_line_secret_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        for secret in ["", "a\nb", "a\r", "\u{0}"] {
+            assert!(store.put("crm/main", secret, 5).is_err());
+        }
+    }
+}

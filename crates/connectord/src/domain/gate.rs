@@ -1,0 +1,235 @@
+//! The gate: from a verified token and an exact call to a permit, or to a refusal with a code.
+//!
+//! Checks 15 to 18 of contract.md 1.5, in their order. Only this file can build a [`Permit`].
+
+use subtle::ConstantTimeEq as _;
+use writ_proto::Reason;
+use writ_proto::card::{Card, Rollout};
+use writ_proto::digest::{RequestParts, request_hash};
+use writ_proto::token::{Claims, Mode, TokenError, VerifiedToken};
+use writ_proto::value::{Map, args_from_cbor};
+
+/// What the caller wants executed, byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Tenant.
+    pub tenant: String,
+    /// The authenticated agent.
+    pub agent: String,
+    /// Connection id.
+    pub connection: String,
+    /// Name of the action card.
+    pub action: String,
+    /// Object type and id.
+    pub target: Option<(String, String)>,
+    /// Canonical arguments.
+    pub args_cbor: Vec<u8>,
+    /// Version or digest that the agent relied on.
+    pub precondition: Option<String>,
+    /// Dry run or execute.
+    pub mode: Mode,
+    /// The caller's id of this call.
+    pub request_id: uuid::Uuid,
+    /// Groups executions.
+    pub run_id: String,
+}
+
+/// Why a call is refused: a value, not a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The first check that failed.
+    pub reason: Reason,
+    /// What the caller may know.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal with a sentence of its own.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            detail: detail.into(),
+        }
+    }
+
+    /// A refusal with the sentence of its code.
+    #[must_use]
+    pub fn of(reason: Reason) -> Self {
+        Self::new(reason, reason.sentence())
+    }
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        Self::new(error.reason, error.detail)
+    }
+}
+
+/// What connectord knows when a call arrives.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// Digest of connectord's own card.
+    pub card_digest: &'a [u8; 32],
+    /// How far the action goes for this tenant.
+    pub rollout: Rollout,
+    /// The current halt epoch.
+    pub epoch: u64,
+    /// The scope that halts this call.
+    pub halted: Option<&'a str>,
+}
+
+/// Leave to do exactly one thing. Its fields are private, and only [`admit`] makes one.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    claims: Claims,
+    args: Map,
+    request_hash: [u8; 32],
+}
+
+impl Permit {
+    /// The signed claims.
+    #[must_use]
+    pub const fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The arguments, decoded from the bytes that were hashed.
+    #[must_use]
+    pub const fn args(&self) -> &Map {
+        &self.args
+    }
+
+    /// Hash of the request that is executed.
+    #[must_use]
+    pub const fn request_hash(&self) -> &[u8; 32] {
+        &self.request_hash
+    }
+}
+
+/// Check 15: the token is for this tenant, agent, connection, action and target.
+fn check_scope(claims: &Claims, call: &Call) -> Result<(), Refusal> {
+    let pairs = [
+        ("tenant", &claims.tenant, &call.tenant),
+        ("agent", &claims.agent, &call.agent),
+        ("connection", &claims.connection, &call.connection),
+        ("action", &claims.action, &call.action),
+    ];
+    for (name, signed, got) in pairs {
+        if signed != got {
+            return Err(Refusal::new(
+                Reason::TokenScopeMismatch,
+                format!("another {name}"),
+            ));
+        }
+    }
+    if claims.target != call.target {
+        return Err(Refusal::new(Reason::TokenScopeMismatch, "another target"));
+    }
+    Ok(())
+}
+
+/// Check 16: the mode is the signed one, and a write needs an action that is live.
+fn check_mode(claims: &Claims, call: &Call, rollout: Rollout) -> Result<(), Refusal> {
+    if claims.mode != call.mode {
+        let detail = format!("signed {}, got {}", claims.mode.name(), call.mode.name());
+        return Err(Refusal::new(Reason::TokenModeMismatch, detail));
+    }
+    let enough = match call.mode {
+        Mode::Execute => rollout == Rollout::Live,
+        Mode::DryRun => rollout != Rollout::Suggest,
+    };
+    if enough {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::DryRunOnly,
+        format!("{} is at {}", call.action, rollout.name()),
+    ))
+}
+
+/// Check 17 up to the card's own schema.
+fn check_args(
+    claims: &Claims,
+    call: &Call,
+    card_digest: &[u8; 32],
+) -> Result<(Map, [u8; 32]), Refusal> {
+    let args = args_from_cbor(&call.args_cbor)
+        .map_err(|error| Refusal::new(Reason::ArgsNotCanonical, error.to_string()))?;
+    let hash = request_hash(&RequestParts {
+        tenant: &call.tenant,
+        connection: &call.connection,
+        action: &call.action,
+        target: call
+            .target
+            .as_ref()
+            .map(|(kind, id)| (kind.as_str(), id.as_str())),
+        args_cbor: &call.args_cbor,
+        precondition: call.precondition.as_deref(),
+    });
+    if !bool::from(hash.ct_eq(&claims.request_hash)) {
+        return Err(Refusal::of(Reason::TokenArgsMismatch));
+    }
+    if claims.card_digest != *card_digest {
+        return Err(Refusal::of(Reason::CardMismatch));
+    }
+    Ok((args, hash))
+}
+
+/// Check 18: halts, and the epoch the token was issued in.
+fn check_standing(claims: &Claims, seen: &Seen<'_>) -> Result<(), Refusal> {
+    if let Some(scope) = seen.halted {
+        return Err(Refusal::new(Reason::Halted, scope));
+    }
+    if claims.epoch != seen.epoch {
+        let detail = format!("issued in halt epoch {}, now {}", claims.epoch, seen.epoch);
+        return Err(Refusal::new(Reason::TokenRevoked, detail));
+    }
+    Ok(())
+}
+
+/// Checks 15 to 18. The card's schema is the last part of check 17 and needs the whole card;
+/// conformance vectors have only its digest and pass none.
+///
+/// # Errors
+/// The first check that fails.
+pub fn admit(
+    token: &VerifiedToken,
+    call: &Call,
+    seen: &Seen<'_>,
+    card: Option<&Card>,
+) -> Result<Permit, Refusal> {
+    let claims = token.claims();
+    check_scope(claims, call)?;
+    check_mode(claims, call, seen.rollout)?;
+    let (args, request_hash) = check_args(claims, call, seen.card_digest)?;
+    if let Some(card) = card {
+        if card.connection.as_str() != call.connection
+            || call
+                .target
+                .as_ref()
+                .is_none_or(|(kind, _)| *kind != card.target)
+        {
+            return Err(Refusal::new(
+                Reason::ArgsSchema,
+                "the card acts on something else",
+            ));
+        }
+        card.check(&args)
+            .map_err(|error| Refusal::new(Reason::ArgsSchema, error.to_string()))?;
+        if card.version_required && call.precondition.is_none() {
+            return Err(Refusal::new(
+                Reason::ArgsSchema,
+                "the card requires a version",
+            ));
+        }
+    }
+    check_standing(claims, seen)?;
+    Ok(Permit {
+        claims: claims.clone(),
+        args,
+        request_hash,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! Checks 15 to 18 on the shared vectors, and a mutation of every field of a call.
+
+use ed25519_dalek::SigningKey;
+use serde_json::Value as Json;
+use writ_proto::digest::RequestParts;
+use writ_proto::ids::{DecisionId, TokenId};
+use writ_proto::keyset::{KeyEntry, KeySet, KeyUse};
+use writ_proto::token::{UnverifiedToken, Verifier, mint};
+
+use super::*;
+
+fn vectors() -> Json {
+    serde_json::from_str(include_str!("../../../../../tests/vectors/token.json")).unwrap()
+}
+
+#[test]
+fn every_vector_ends_at_its_check() {
+    let vectors = vectors();
+    for case in vectors["vectors"].as_array().unwrap() {
+        let got = crate::vectors::token_case(&vectors, case).unwrap();
+        assert_eq!(got, case["expect"].as_str().unwrap(), "{}", case["name"]);
+    }
+}
+
+fn call() -> Call {
+    Call {
+        tenant: "acme".into(),
+        agent: "triage".into(),
+        connection: "crm/main".into(),
+        action: "set_stage".into(),
+        target: Some(("deal".into(), "D-104".into())),
+        args_cbor: writ_proto::value::args_from_json("{\"stage\":\"qualified\"}")
+            .unwrap()
+            .encode(),
+        precondition: Some("v1".into()),
+        mode: Mode::Execute,
+        request_id: uuid::Uuid::from_u128(1),
+        run_id: String::new(),
+    }
+}
+
+fn token(call: &Call) -> VerifiedToken {
+    let key = SigningKey::from_bytes(&[1; 32]);
+    let claims = Claims {
+        iss: "p".into(),
+        sub: "s".into(),
+        aud: "connectord".into(),
+        exp: 1_060,
+        iat: 1_000,
+        cti: TokenId::new(uuid::Uuid::from_u128(2)),
+        cnf: None,
+        tenant: call.tenant.clone(),
+        agent: call.agent.clone(),
+        connection: call.connection.clone(),
+        action: call.action.clone(),
+        target: call.target.clone(),
+        request_hash: request_hash(&RequestParts {
+            tenant: &call.tenant,
+            connection: &call.connection,
+            action: &call.action,
+            target: call
+                .target
+                .as_ref()
+                .map(|(kind, id)| (kind.as_str(), id.as_str())),
+            args_cbor: &call.args_cbor,
+            precondition: call.precondition.as_deref(),
+        }),
+        mode: call.mode,
+        decision_id: DecisionId::new(uuid::Uuid::from_u128(3)),
+        record_version: 1,
+        policy_digest: [0; 32],
+        epoch: 4,
+        approval: None,
+        limits: None,
+        trace_id: None,
+        card_digest: [5; 32],
+    };
+    let entry = KeyEntry::new(key.verifying_key(), "p", KeyUse::Decision);
+    let keys = KeySet::new(1, vec![entry]).unwrap();
+    let verifier = Verifier {
+        keys: &keys,
+        audience: "connectord",
+        now_seconds: 1_000,
+        leeway_seconds: 5,
+        ttl_seconds_max: 60,
+        client_cert_sha256: None,
+        require_cnf: false,
+    };
+    UnverifiedToken::new(&mint(&claims, &key))
+        .verify(&verifier)
+        .unwrap()
+}
+
+const SEEN: Seen<'_> = Seen {
+    card_digest: &[5; 32],
+    rollout: Rollout::Live,
+    epoch: 4,
+    halted: None,
+};
+
+fn reason(call: &Call, seen: &Seen<'_>) -> Option<Reason> {
+    admit(&token(&super::tests::call()), call, seen, None)
+        .err()
+        .map(|refusal| refusal.reason)
+}
+
+#[test]
+fn a_change_of_any_field_of_the_call_is_refused() {
+    assert_eq!(reason(&call(), &SEEN), None);
+    type Change = fn(&mut Call);
+    // Destructured so that a new field of a call cannot be forgotten here.
+    let Call {
+        tenant: _,
+        agent: _,
+        connection: _,
+        action: _,
+        target: _,
+        args_cbor: _,
+        precondition: _,
+        mode: _,
+        request_id: _,
+        run_id: _,
+    } = call();
+    let table: [(&str, Change, Reason); 12] = [
+        (
+            "tenant",
+            |c| c.tenant = "globex".into(),
+            Reason::TokenScopeMismatch,
+        ),
+        (
+            "tenant prefix",
+            |c| c.tenant = "acm".into(),
+            Reason::TokenScopeMismatch,
+        ),
+        (
+            "agent",
+            |c| c.agent = "other".into(),
+            Reason::TokenScopeMismatch,
+        ),
+        (
+            "connection",
+            |c| c.connection = "crm/other".into(),
+            Reason::TokenScopeMismatch,
+        ),
+        (
+            "action",
+            |c| c.action = "set_owner".into(),
+            Reason::TokenScopeMismatch,
+        ),
+        (
+            "target type",
+            |c| c.target = Some(("order".into(), "D-104".into())),
+            Reason::TokenScopeMismatch,
+        ),
+        (
+            "target id",
+            |c| c.target = Some(("deal".into(), "D-105".into())),
+            Reason::TokenScopeMismatch,
+        ),
+        ("no target", |c| c.target = None, Reason::TokenScopeMismatch),
+        ("mode", |c| c.mode = Mode::DryRun, Reason::TokenModeMismatch),
+        (
+            "precondition",
+            |c| c.precondition = Some("v2".into()),
+            Reason::TokenArgsMismatch,
+        ),
+        (
+            "no precondition",
+            |c| c.precondition = None,
+            Reason::TokenArgsMismatch,
+        ),
+        (
+            "args",
+            |c| {
+                c.args_cbor = writ_proto::value::args_from_json("{\"stage\":\"won\"}")
+                    .unwrap()
+                    .encode()
+            },
+            Reason::TokenArgsMismatch,
+        ),
+    ];
+    for (name, change, want) in table {
+        let mut changed = call();
+        change(&mut changed);
+        assert_eq!(reason(&changed, &SEEN), Some(want), "{name}");
+    }
+}
+
+#[test]
+fn every_changed_byte_of_the_arguments_is_refused() {
+    for at in 0..call().args_cbor.len() {
+        for bit in 0..8 {
+            let mut changed = call();
+            changed.args_cbor[at] ^= 1 << bit;
+            let got = reason(&changed, &SEEN);
+            let wanted = [
+                Some(Reason::ArgsNotCanonical),
+                Some(Reason::TokenArgsMismatch),
+            ];
+            assert!(wanted.contains(&got), "{at}.{bit}: {got:?}");
+        }
+    }
+}
+
+#[test]
+fn what_connectord_sees_can_only_refuse() {
+    let table = [
+        (
+            Seen {
+                card_digest: &[6; 32],
+                ..SEEN
+            },
+            Reason::CardMismatch,
+        ),
+        (
+            Seen {
+                rollout: Rollout::DryRun,
+                ..SEEN
+            },
+            Reason::DryRunOnly,
+        ),
+        (
+            Seen {
+                rollout: Rollout::Suggest,
+                ..SEEN
+            },
+            Reason::DryRunOnly,
+        ),
+        (Seen { epoch: 5, ..SEEN }, Reason::TokenRevoked),
+        (Seen { epoch: 3, ..SEEN }, Reason::TokenRevoked),
+        (
+            Seen {
+                halted: Some("tenant:acme"),
+                ..SEEN
+            },
+            Reason::Halted,
+        ),
+    ];
+    for (seen, want) in table {
+        assert_eq!(reason(&call(), &seen), Some(want));
+    }
+}

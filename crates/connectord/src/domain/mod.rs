@@ -1,0 +1,10 @@
+//! The pure core: may this call happen, and what exactly would it do.
+//!
+//! **Invariant:** no clock, file, socket or randomness here, and only `gate.rs` builds a
+//! `Permit`; `tests/it/tidy.rs` enforces both.
+
+pub mod execution;
+pub mod gate;
+pub mod image;
+pub mod plan;
+pub mod undo;

@@ -1,0 +1,223 @@
+//! Wire types to ours and back. Every field of a request is named here, so that one that is added
+//! to the proto breaks the build instead of being ignored.
+
+use writ_proto::card::{Card, Rollout};
+use writ_proto::ids::{AgentId, RequestId, RunId, TenantId};
+use writ_proto::limits::{ARGS_BYTES_MAX, IDENT_BYTES_MAX, PRECONDITION_BYTES_MAX};
+use writ_proto::token::Mode;
+use writ_proto::{Reason, pb};
+
+use super::outcome::{changes, timestamp};
+use crate::app::AppError;
+use crate::app::undo::Undone;
+use crate::domain::execution::{Execution, State};
+use crate::domain::gate::Call;
+
+pub(super) fn malformed(what: impl Into<String>) -> AppError {
+    AppError::new(Reason::RequestMalformed, what)
+}
+
+/// The call of an authenticated agent, with the token to check it against.
+///
+/// # Errors
+/// The first field that is missing, malformed or too large.
+pub fn call(message: pb::ExecuteRequest, agent: &AgentId) -> Result<(Vec<u8>, Call), AppError> {
+    let pb::ExecuteRequest {
+        parent,
+        request_id,
+        token,
+        call,
+        run_id,
+    } = message;
+    let request = RequestId::parse(&request_id).map_err(|error| malformed(error.to_string()))?;
+    if !run_id.is_empty() {
+        RunId::parse(&run_id).map_err(|error| malformed(error.to_string()))?;
+    }
+    let mut call = exact_call(&parent, call, agent)?;
+    call.request_id = request.uuid();
+    call.run_id = run_id;
+    Ok((token, call))
+}
+
+/// The call of a preview.
+///
+/// # Errors
+/// The first field that is missing, malformed or too large.
+pub fn preview(message: pb::PreviewRequest, agent: &AgentId) -> Result<(Vec<u8>, Call), AppError> {
+    let pb::PreviewRequest {
+        parent,
+        token,
+        call,
+    } = message;
+    Ok((token, exact_call(&parent, call, agent)?))
+}
+
+fn exact_call(
+    parent: &str,
+    call: Option<pb::ActionCall>,
+    agent: &AgentId,
+) -> Result<Call, AppError> {
+    let tenant = parent
+        .strip_prefix("tenants/")
+        .ok_or_else(|| malformed("parent: tenants/{t}"))?;
+    let tenant = TenantId::parse(tenant).map_err(|error| malformed(error.to_string()))?;
+    let call = call.ok_or_else(|| malformed("call is missing"))?;
+    let pb::ActionCall {
+        connection,
+        action,
+        target,
+        mode,
+        precondition,
+        arguments,
+    } = call;
+    let args_cbor = match arguments {
+        Some(pb::action_call::Arguments::ArgsCbor(bytes)) => bytes,
+        Some(pb::action_call::Arguments::ArgsJson(_)) => {
+            return Err(malformed(
+                "arguments: Execute takes the args_cbor that policyd returned",
+            ));
+        }
+        None => return Err(malformed("arguments are missing")),
+    };
+    let sizes = [
+        ("args_cbor", args_cbor.len(), ARGS_BYTES_MAX),
+        ("connection", connection.len(), IDENT_BYTES_MAX),
+        ("action", action.len(), IDENT_BYTES_MAX),
+        (
+            "precondition",
+            precondition.as_deref().map_or(0, str::len),
+            PRECONDITION_BYTES_MAX,
+        ),
+        (
+            "target.type",
+            target.as_ref().map_or(0, |t| t.r#type.len()),
+            IDENT_BYTES_MAX,
+        ),
+        (
+            "target.id",
+            target.as_ref().map_or(0, |t| t.id.len()),
+            IDENT_BYTES_MAX,
+        ),
+    ];
+    for (name, found, most) in sizes {
+        if found > most {
+            let message = format!("{name}: {found} bytes, at most {most}");
+            return Err(AppError::new(Reason::RequestTooLarge, message));
+        }
+    }
+    let mode = match pb::Mode::try_from(mode) {
+        Ok(pb::Mode::Unspecified | pb::Mode::DryRun) => Mode::DryRun,
+        Ok(pb::Mode::Execute) => Mode::Execute,
+        Err(_) => return Err(malformed("mode is not known")),
+    };
+    Ok(Call {
+        tenant: tenant.as_str().to_owned(),
+        agent: agent.as_str().to_owned(),
+        connection,
+        action,
+        target: target.map(|pb::Target { r#type, id }| (r#type, id)),
+        args_cbor,
+        precondition,
+        mode,
+        request_id: uuid::Uuid::nil(),
+        run_id: String::new(),
+    })
+}
+
+const fn state(state: State) -> pb::ExecutionState {
+    match state {
+        State::Claimed => pb::ExecutionState::Claimed,
+        State::Sending => pb::ExecutionState::Sending,
+        State::Done => pb::ExecutionState::Done,
+        State::Failed => pb::ExecutionState::Failed,
+        State::InDoubt => pb::ExecutionState::InDoubt,
+        State::ReconciledApplied => pb::ExecutionState::ReconciledApplied,
+        State::ReconciledNotApplied => pb::ExecutionState::ReconciledNotApplied,
+        State::Human => pb::ExecutionState::Human,
+    }
+}
+
+/// The state that a list asks for.
+///
+/// # Errors
+/// When it is not known.
+pub fn wanted_state(wanted: i32) -> Result<Option<String>, AppError> {
+    let wanted = pb::ExecutionState::try_from(wanted).map_err(|_| malformed("state"))?;
+    let found = State::ALL.into_iter().find(|known| state(*known) == wanted);
+    Ok(found.map(|known| known.name().to_owned()))
+}
+
+/// An execution for the wire.
+#[must_use]
+pub fn execution(execution: Execution) -> pb::Execution {
+    let mode = if execution.execute {
+        pb::Mode::Execute
+    } else {
+        pb::Mode::DryRun
+    };
+    let undoable = execution.wrote && !execution.changes.is_empty();
+    pb::Execution {
+        name: format!("tenants/{}/executions/{}", execution.tenant, execution.id),
+        state: state(execution.state).into(),
+        mode: mode.into(),
+        wrote: execution.wrote,
+        changes: changes(&execution.changes),
+        collateral: changes(&execution.collateral),
+        sentence: execution.sentence,
+        reason_code: execution.reason_code,
+        message: execution.message,
+        decision_id: execution.decision,
+        agent: execution.agent,
+        action: execution.action,
+        connection: execution.connection,
+        target: Some(pb::Target {
+            r#type: execution.object,
+            id: execution.target,
+        }),
+        run_id: execution.run,
+        create_time: Some(timestamp(execution.created_ms)),
+        undo_expire_time: undoable.then(|| timestamp(execution.undo_until_ms)),
+        undone_by: execution.undone_by,
+        created_id: execution.created_id,
+    }
+}
+
+/// The undo of one execution for the wire.
+#[must_use]
+pub fn undone(tenant: &str, item: Undone) -> pb::UndoItem {
+    let (reason_code, message) = item
+        .refusal
+        .map(|refusal| (refusal.reason.code().to_owned(), refusal.detail))
+        .unwrap_or_default();
+    pb::UndoItem {
+        execution: format!("tenants/{tenant}/executions/{}", item.execution),
+        undone: item.undone,
+        reason_code,
+        message,
+        changes: changes(&item.changes),
+    }
+}
+
+/// An action for the wire.
+#[must_use]
+pub fn action(card: &Card, rollout: Rollout) -> pb::Action {
+    pb::Action {
+        name: card.name.to_string(),
+        sentence: card.sentence.clone(),
+        connection: card.connection.to_string(),
+        verb: card.verb.name().to_owned(),
+        target_type: card.target.clone(),
+        tier: card.tier.name().to_owned(),
+        risk: card.risk.name().to_owned(),
+        owner: card.owner.clone(),
+        rollout: match rollout {
+            Rollout::Suggest => pb::Rollout::Suggest,
+            Rollout::DryRun => pb::Rollout::DryRun,
+            Rollout::Live => pb::Rollout::Live,
+        }
+        .into(),
+        fields: card.args.values().map(|arg| arg.field.clone()).collect(),
+        card_digest: card.digest().to_vec(),
+        undo: card.undo.clone(),
+    }
+}

@@ -1,0 +1,9 @@
+//! The only layer that names tonic and the generated types.
+
+pub mod authn;
+pub mod client;
+pub mod connector;
+pub mod convert;
+pub mod halt;
+pub mod outcome;
+pub mod status;

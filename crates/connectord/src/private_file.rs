@@ -1,0 +1,57 @@
+//! Files that only their owner may read.
+
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use writ_proto::Reason;
+use zeroize::Zeroizing;
+
+use crate::domain::gate::Refusal;
+
+fn invalid(path: &Path, why: impl core::fmt::Display) -> Refusal {
+    Refusal::new(Reason::KeyInvalid, format!("{}: {why}", path.display()))
+}
+
+/// Reads a file of mode 0600.
+///
+/// # Errors
+/// `KEY_FILE_MODE` with the command that repairs it, `KEY_INVALID` when it cannot be read.
+pub fn read_private(path: &Path) -> Result<Zeroizing<String>, Refusal> {
+    let mode = std::fs::metadata(path)
+        .map_err(|error| invalid(path, error))?
+        .permissions()
+        .mode();
+    if mode & 0o077 != 0 {
+        let name = path.display();
+        let detail = format!(
+            "{name} has mode {:o}, others can use it. Fix: chmod 600 {name}",
+            mode & 0o777
+        );
+        return Err(Refusal::new(Reason::KeyFileMode, detail));
+    }
+    std::fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(|error| invalid(path, error))
+}
+
+/// Writes a file with mode 0600, whole or not at all.
+///
+/// # Errors
+/// `KEY_INVALID` when it cannot be written.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Refusal> {
+    let fresh = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh);
+    let written = file.and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)
+    });
+    written.map_err(|error| invalid(path, error))
+}

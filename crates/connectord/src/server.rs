@@ -1,0 +1,239 @@
+//! Puts the daemon together: configuration to listener to services, until told to stop.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use writ_proto::Reason;
+use writ_proto::limits::MESSAGE_BYTES_MAX;
+use writ_proto::pb::connector_service_server::ConnectorServiceServer;
+use writ_proto::pb::halt_service_server::HaltServiceServer;
+
+use crate::app::{App, AppError, Rules, SharedApp};
+use crate::cards;
+use crate::config::{Config, ConnectionConfig};
+use crate::credentials::CredentialStore;
+use crate::grpc::authn::Authn;
+use crate::grpc::client::{ClientFiles, endpoint};
+use crate::grpc::{connector::Connector, halt::Halts};
+use crate::halt::HaltStore;
+use crate::private_file::read_private;
+use crate::store::SqliteJournal;
+use crate::system::HttpJson;
+use crate::system::file::SystemFile;
+use crate::system::http::{HttpClient, base_url};
+use crate::task;
+use crate::trust::Trust;
+
+const STREAMS_MAX: u32 = 256;
+const CALLS_PER_CONNECTION_MAX: usize = 256;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_secs(20);
+const HEALTH_PERIOD: Duration = Duration::from_millis(500);
+
+/// A daemon that listens but does not serve yet.
+#[derive(Debug)]
+pub struct Bound {
+    app: SharedApp,
+    listener: TcpListener,
+    config: Config,
+}
+
+fn fail(reason: Reason, why: impl core::fmt::Display) -> AppError {
+    AppError::new(reason, why.to_string())
+}
+
+fn connect_system(config: &Config, connection: &ConnectionConfig) -> Result<HttpJson, AppError> {
+    let path = config
+        .systems
+        .dir
+        .join(format!("{}.toml", connection.system));
+    let wrong = |why: &dyn core::fmt::Display| {
+        fail(
+            Reason::SystemFileInvalid,
+            format!("{}: {why}", path.display()),
+        )
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
+    let file = SystemFile::parse(&text).map_err(|error| wrong(&error))?;
+    let base = base_url(&connection.base_url).map_err(|why| fail(Reason::ConfigInvalid, why))?;
+    let sealed = CredentialStore::new(
+        config.credentials.file.clone(),
+        config.credentials.key_file.clone(),
+    );
+    let credential = sealed.open(&connection.name)?;
+    let client = HttpClient::new(base, &file, credential).map_err(|why| wrong(&why))?;
+    Ok(HttpJson::new(file, client))
+}
+
+/// Opens everything, settles what a crash left, and binds the port. Nothing is served yet.
+///
+/// # Errors
+/// Whatever is wrong with keys, cards, systems, credentials, journal or port, with its code.
+pub async fn bind(config: Config) -> Result<Bound, AppError> {
+    let trust = Trust::load(config.trust.keys_file.clone(), &config.trust.root_key)?;
+    let cards = cards::load(&config.cards.dir)?;
+    let mut systems = BTreeMap::new();
+    for connection in &config.connection {
+        let system = connect_system(&config, connection)?;
+        systems.insert(connection.name.clone(), Arc::new(system));
+    }
+    let journal = SqliteJournal::open(&config.store.url)
+        .await
+        .map_err(|error| {
+            let public = format!("{}: {error}", config.store.url);
+            AppError {
+                public,
+                ..AppError::from(error)
+            }
+        })?;
+    let rules = Rules {
+        audience: config.server.audience.clone(),
+        leeway_seconds: config.trust.leeway_seconds,
+        ttl_seconds_max: config.trust.ttl_seconds_max,
+    };
+    let halts = HaltStore::new(config.halt.dir.clone());
+    let app = Arc::new(App {
+        cards,
+        systems,
+        journal,
+        halts,
+        trust,
+        rules,
+    });
+    let addr = config.server.grpc_addr;
+    let listener = TcpListener::bind(addr).await.map_err(|error| {
+        let message = format!("{addr}: {error}; choose another with --set server.grpc_addr=...");
+        fail(Reason::PortInUse, message)
+    })?;
+    let settled = app.reconcile(true).await?;
+    if settled > 0 {
+        tracing::warn!(settled, "executions of an earlier process were settled");
+    }
+    Ok(Bound {
+        app,
+        listener,
+        config,
+    })
+}
+
+impl Bound {
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn addr(&self) -> Result<SocketAddr, AppError> {
+        self.listener
+            .local_addr()
+            .map_err(|error| fail(Reason::Internal, error))
+    }
+
+    /// One line about what is in force.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let systems: Vec<&str> = self.app.systems.keys().map(String::as_str).collect();
+        let (cards, keys) = (self.app.cards.len(), self.app.trust.keys().version);
+        format!(
+            "cards {cards}  connections {}  keys v{keys}",
+            systems.join(", ")
+        )
+    }
+
+    /// Serves until `stop` is done.
+    ///
+    /// # Errors
+    /// When the certificates are unusable or the listener fails.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+        let Self {
+            app,
+            listener,
+            config,
+        } = self;
+        if let Some(peer) = &config.policyd {
+            let files = ClientFiles {
+                ca: &config.tls.ca,
+                cert: &config.tls.cert,
+                key: &config.tls.key_file,
+            };
+            let endpoint = endpoint(&peer.addr, &files, Duration::from_secs(10))?;
+            tokio::spawn(task::outbox::deliver(SharedApp::clone(&app), endpoint));
+        }
+        tokio::spawn(task::settle::settle(SharedApp::clone(&app)));
+        tokio::spawn(task::halt_watch::watch(SharedApp::clone(&app)));
+        let authn = Authn::new(&config.tls.trust_domain);
+        let (reporter, health) = tonic_health::server::health_reporter();
+        tokio::spawn(watch_health(reporter, SharedApp::clone(&app)));
+        let connector = ConnectorServiceServer::new(Connector {
+            app: SharedApp::clone(&app),
+            authn: authn.clone(),
+        })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let halts = HaltServiceServer::new(Halts { app, authn })
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut router = Server::builder()
+            .tls_config(server_tls(&config)?)
+            .map_err(|error| fail(Reason::TlsInvalid, error))?
+            .timeout(CALL_TIMEOUT)
+            .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
+            .load_shed(true)
+            .max_concurrent_streams(STREAMS_MAX)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .tcp_nodelay(true)
+            .add_service(health)
+            .add_service(connector)
+            .add_service(halts);
+        if config.server.reflection {
+            let v1 = reflection()
+                .build_v1()
+                .map_err(|error| fail(Reason::Internal, error))?;
+            let v1alpha = reflection()
+                .build_v1alpha()
+                .map_err(|error| fail(Reason::Internal, error))?;
+            router = router.add_service(v1).add_service(v1alpha);
+        }
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let served = router.serve_with_incoming_shutdown(incoming, stop).await;
+        served.map_err(|error| fail(Reason::Internal, error))
+    }
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(writ_proto::pb::FILE_DESCRIPTOR_SET)
+}
+
+fn server_tls(config: &Config) -> Result<ServerTlsConfig, AppError> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path)
+            .map_err(|error| fail(Reason::TlsInvalid, format!("{}: {error}", path.display())))
+    };
+    let key = read_private(&config.tls.key_file)?;
+    Ok(ServerTlsConfig::new()
+        .identity(Identity::from_pem(read(&config.tls.cert)?, key.as_str()))
+        .client_ca_root(Certificate::from_pem(read(&config.tls.ca)?))
+        .timeout(HANDSHAKE_TIMEOUT))
+}
+
+/// Says SERVING while the journal answers.
+async fn watch_health(reporter: tonic_health::server::HealthReporter, app: SharedApp) {
+    let mut ticks = tokio::time::interval(HEALTH_PERIOD);
+    loop {
+        ticks.tick().await;
+        if app.journal.ping().await.is_ok() {
+            reporter
+                .set_serving::<ConnectorServiceServer<Connector>>()
+                .await;
+        } else {
+            reporter
+                .set_not_serving::<ConnectorServiceServer<Connector>>()
+                .await;
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A system file: how one kind of system performs each verb on each object type, as data that is
+//! checked when it is loaded. There is no script, no expression, no DELETE and no free URL.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+use serde::Deserialize;
+
+use super::template::check_placeholders;
+
+/// A checked system file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SystemFile {
+    /// Name of the kind.
+    pub kind: String,
+    /// Only `http_json` in this version.
+    pub driver: String,
+    /// How the credential is shown.
+    pub auth: Auth,
+    /// Headers of every request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// JSON pointer to the message of an error answer.
+    #[serde(default)]
+    pub error_message: String,
+    /// Object types.
+    pub object: BTreeMap<String, ObjectFile>,
+}
+
+/// How the credential is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// `Authorization: Bearer SECRET`.
+    Bearer,
+    /// `Authorization: Basic`, the secret is `user:password`.
+    Basic,
+}
+
+/// One object type.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectFile {
+    /// The whole id must match.
+    pub id: String,
+    /// How a record is read.
+    pub read: ReadFile,
+    /// Names that agents know to values the system stores, by field.
+    #[serde(default)]
+    pub values: BTreeMap<String, BTreeMap<String, toml::Value>>,
+    /// Fields read beside the declared ones; changes there are reported.
+    #[serde(default)]
+    pub watch: Vec<String>,
+    /// Verbs.
+    #[serde(default)]
+    pub verb: BTreeMap<String, VerbFile>,
+}
+
+/// How a record is read.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadFile {
+    /// `GET /path/{target.id}`.
+    pub request: String,
+    /// JSON pointer to the object of fields.
+    pub fields: String,
+    /// `header:ETag`, or a JSON pointer.
+    pub version: String,
+    /// Pointer inside a field, for systems that answer `{"id": .., "name": ..}`.
+    #[serde(default)]
+    pub inside: BTreeMap<String, String>,
+}
+
+/// How a verb is performed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerbFile {
+    /// The calls, in order; only the last may change the target.
+    pub step: Vec<StepFile>,
+    /// Header of the idempotency key, if the system honours one.
+    #[serde(default)]
+    pub idempotency: Option<String>,
+    /// `after_image`, or `GET /path?key={decision.key}` that lists what the key made.
+    #[serde(default)]
+    pub reconcile: Option<String>,
+    /// Pointer to the id of a created record in the answer of the last step.
+    #[serde(default)]
+    pub created: Option<String>,
+}
+
+/// One call.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepFile {
+    /// `POST /path` or `PATCH /path`.
+    pub request: String,
+    /// The body, with placeholders.
+    pub body: toml::Value,
+    /// Send `If-Match` with the version; refused without one.
+    #[serde(default)]
+    pub if_match: bool,
+}
+
+/// Why a file is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct FileError(pub String);
+
+const METHODS_READ: [&str; 1] = ["GET"];
+const METHODS_WRITE: [&str; 3] = ["POST", "PATCH", "PUT"];
+const STEPS_MAX: usize = 4;
+
+impl SystemFile {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, FileError> {
+        let file: Self = toml::from_str(text).map_err(|error| FileError(error.to_string()))?;
+        if file.driver != "http_json" {
+            return Err(FileError(format!(
+                "there is no driver `{}`; use http_json",
+                file.driver
+            )));
+        }
+        for (name, object) in &file.object {
+            object
+                .check()
+                .map_err(|error| FileError(format!("object.{name}: {}", error.0)))?;
+        }
+        Ok(file)
+    }
+}
+
+/// Method and path of a request line.
+///
+/// # Errors
+/// When the method is not allowed here or the path is not absolute.
+pub fn request_line<'a>(line: &'a str, methods: &[&str]) -> Result<(&'a str, &'a str), FileError> {
+    let (method, path) = line
+        .split_once(' ')
+        .ok_or_else(|| FileError(format!("`{line}` is not like `GET /path`")))?;
+    if !methods.contains(&method) {
+        let allowed = methods.join(", ");
+        return Err(FileError(format!(
+            "`{method}` is not allowed here, only {allowed}"
+        )));
+    }
+    let clean = path.starts_with('/') && !path.contains("//") && !path.contains('*');
+    if !clean || path.contains("..") || path.chars().any(char::is_whitespace) {
+        return Err(FileError(format!(
+            "`{path}` is not an absolute path without wildcards"
+        )));
+    }
+    check_placeholders(path)?;
+    Ok((method, path))
+}
+
+impl ObjectFile {
+    fn check(&self) -> Result<(), FileError> {
+        self.id_pattern()?;
+        request_line(&self.read.request, &METHODS_READ)?;
+        for (name, verb) in &self.verb {
+            let wrong = |error: FileError| FileError(format!("verb.{name}: {}", error.0));
+            if verb.step.is_empty() || verb.step.len() > STEPS_MAX {
+                return Err(wrong(FileError(format!(
+                    "a verb has 1 to {STEPS_MAX} steps"
+                ))));
+            }
+            for step in &verb.step {
+                request_line(&step.request, &METHODS_WRITE).map_err(wrong)?;
+                check_placeholders(&step.body.to_string()).map_err(wrong)?;
+            }
+            match verb.reconcile.as_deref() {
+                None | Some("after_image") => {}
+                Some(line) => {
+                    request_line(line, &METHODS_READ).map_err(wrong)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The pattern that a whole id must match.
+    ///
+    /// # Errors
+    /// When it is no pattern.
+    pub fn id_pattern(&self) -> Result<Regex, FileError> {
+        Regex::new(&format!("^(?:{})$", self.id)).map_err(|error| FileError(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+kind = "x"
+driver = "http_json"
+auth = "bearer"
+[object.deal]
+id = "[0-9]+"
+read = { request = "GET /deals/{target.id}", fields = "", version = "header:ETag" }
+[object.deal.verb.update_fields]
+step = [{ request = "PATCH /deals/{target.id}", body = "{fields}", if_match = true }]
+"#;
+
+    #[test]
+    fn a_file_that_could_do_more_than_it_should_is_refused() {
+        assert!(SystemFile::parse(FILE).is_ok());
+        for (from, to, expected) in [
+            ("PATCH /deals", "DELETE /deals", "not allowed here"),
+            ("GET /deals", "POST /deals", "not allowed here"),
+            (
+                "/deals/{target.id}\", fields",
+                "/deals/*\", fields",
+                "wildcards",
+            ),
+            ("GET /deals/", "GET https://evil/", "absolute path"),
+            ("GET /deals/", "GET //evil/", "absolute path"),
+            ("{fields}", "{env.SECRET}", "placeholder"),
+            ("{fields}", "{fields", "placeholder"),
+            ("if_match", "if_mach", "if_mach"),
+            ("\"http_json\"", "\"shell\"", "no driver"),
+            ("\"[0-9]+\"", "\"[0-9\"", "regex"),
+        ] {
+            assert!(FILE.contains(from), "{from}");
+            let error = SystemFile::parse(&FILE.replacen(from, to, 1)).expect_err(expected);
+            assert!(error.0.contains(expected), "{expected}: {error}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What runs beside the calls: delivering reports, settling doubts, telling of halts.
+
+pub mod halt_watch;
+pub mod outbox;
+pub mod settle;

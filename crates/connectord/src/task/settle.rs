@@ -1,0 +1,17 @@
+//! Settles executions in doubt, again and again until each has ended.
+
+use std::time::Duration;
+
+use crate::app::SharedApp;
+
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// Looks until the process ends.
+pub async fn settle(app: SharedApp) {
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        if let Err(error) = app.reconcile(false).await {
+            tracing::warn!(%error, "executions in doubt could not be looked at");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The keys that connectord trusts: a document signed by the pinned trust key, read again when a
+//! token names a key that is not there, and never replaced by an older one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use ed25519_dalek::VerifyingKey;
+use writ_proto::Reason;
+use writ_proto::keyset::{KeySet, public_key};
+
+use crate::domain::gate::Refusal;
+
+/// Seconds between two readings for keys that are not known.
+const REFRESH_SECONDS: i64 = 10;
+
+/// The trusted keys and where they come from.
+#[derive(Debug)]
+pub struct Trust {
+    file: PathBuf,
+    root: VerifyingKey,
+    keys: ArcSwap<KeySet>,
+    read_at: AtomicI64,
+}
+
+impl Trust {
+    /// Reads the document and proves its signature.
+    ///
+    /// # Errors
+    /// `TRUST_INVALID`.
+    pub fn load(file: PathBuf, root_hex: &str) -> Result<Self, Refusal> {
+        let root = hex::decode(root_hex)
+            .ok()
+            .and_then(|bytes| public_key(&bytes));
+        let root = root.ok_or_else(|| Refusal::new(Reason::TrustInvalid, "trust.root_key"))?;
+        let keys = read(&file, &root)?;
+        Ok(Self {
+            file,
+            root,
+            keys: ArcSwap::from_pointee(keys),
+            read_at: AtomicI64::new(0),
+        })
+    }
+
+    /// The keys in use.
+    pub fn keys(&self) -> Arc<KeySet> {
+        self.keys.load_full()
+    }
+
+    /// Reads the document again, at most once in ten seconds; true if there may be news.
+    pub fn refresh(&self, now_seconds: i64) -> bool {
+        let last = self.read_at.load(Ordering::Relaxed);
+        if now_seconds.saturating_sub(last) < REFRESH_SECONDS {
+            return false;
+        }
+        self.read_at.store(now_seconds, Ordering::Relaxed);
+        match read(&self.file, &self.root) {
+            Ok(keys) if keys.supersedes(&self.keys.load()) => {
+                self.keys.store(Arc::new(keys));
+                true
+            }
+            Ok(keys) => {
+                tracing::error!(version = keys.version, "an older trust document is refused");
+                false
+            }
+            Err(refusal) => {
+                tracing::error!(detail = refusal.detail, "the trust document is refused");
+                false
+            }
+        }
+    }
+}
+
+fn read(file: &std::path::Path, root: &VerifyingKey) -> Result<KeySet, Refusal> {
+    let refuse = |why: &dyn core::fmt::Display| {
+        Refusal::new(Reason::TrustInvalid, format!("{}: {why}", file.display()))
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| refuse(&error))?;
+    KeySet::parse_document(&text, root).map_err(|error| refuse(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::SigningKey;
+    use writ_proto::keyset::{KeyEntry, KeyUse};
+
+    #[test]
+    fn a_newer_document_is_taken_an_older_or_unsigned_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("public.json");
+        let root = SigningKey::from_bytes(&[1; 32]);
+        let key = SigningKey::from_bytes(&[2; 32]).verifying_key();
+        let set = |version| {
+            KeySet::new(version, vec![KeyEntry::new(key, "p", KeyUse::Decision)]).unwrap()
+        };
+        std::fs::write(&file, set(5).sign_document(&root)).unwrap();
+        let trust =
+            Trust::load(file.clone(), &hex::encode(root.verifying_key().as_bytes())).unwrap();
+        std::fs::write(&file, set(4).sign_document(&root)).unwrap();
+        assert!(!trust.refresh(100));
+        assert_eq!(trust.keys().version, 5);
+        std::fs::write(&file, set(6).sign_document(&root)).unwrap();
+        assert!(!trust.refresh(105), "not twice in ten seconds");
+        assert!(trust.refresh(110));
+        assert_eq!(trust.keys().version, 6);
+        std::fs::write(
+            &file,
+            set(7).sign_document(&SigningKey::from_bytes(&[3; 32])),
+        )
+        .unwrap();
+        assert!(!trust.refresh(120));
+        assert_eq!(trust.keys().version, 6);
+    }
+}
