@@ -1,2 +1,10 @@
 //! The program `policyd`: hands the command line over to `cli`.
-fn main() {}
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    policyd::cli::main()
+}

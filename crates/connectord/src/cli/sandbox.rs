@@ -55,6 +55,19 @@ pub(super) enum SandboxCommand {
         #[arg(default_value = "effects")]
         kind: String,
     },
+    /// Change fields of a record of a running sandbox, as a person would.
+    Edit {
+        /// `http://127.0.0.1:PORT`.
+        #[arg(long, default_value = "http://127.0.0.1:7380")]
+        url: String,
+        /// File with the bearer secret, mode 0600.
+        #[arg(long)]
+        secret_file: PathBuf,
+        /// Kind and id, such as `deals/D-104`.
+        record: String,
+        /// field=value; a value that is JSON is taken as such.
+        fields: Vec<String>,
+    },
     /// Make the next writes of a running sandbox fail.
     Fault {
         /// `http://127.0.0.1:PORT`.
@@ -82,6 +95,25 @@ async fn open(db: &std::path::Path) -> Result<Store, AppError> {
     Store::open(&format!("sqlite://{}", db.display()))
         .await
         .map_err(broken)
+}
+
+/// Reads the version and writes against it, as a person's browser would.
+async fn edit(url: &str, secret: &str, record: &str, fields: &[String]) -> Result<(), AppError> {
+    let client = reqwest::Client::new();
+    let address = format!("{url}/{record}");
+    let read = client.get(&address).bearer_auth(secret).send().await.map_err(broken)?;
+    let version = read.headers().get("etag").and_then(|value| value.to_str().ok());
+    let version = version.ok_or_else(|| broken(format!("{record}: HTTP {}", read.status())))?;
+    let mut body = serde_json::Map::new();
+    for field in fields {
+        let (name, text) = field.split_once('=').ok_or_else(|| broken("field=value"))?;
+        let value = serde_json::from_str(text).unwrap_or_else(|_| json!(text));
+        body.insert(name.to_owned(), value);
+    }
+    let request = client.patch(&address).bearer_auth(secret).header("x-actor", "person");
+    let answer = request.header("if-match", version).json(&body).send().await.map_err(broken)?;
+    let status = answer.status();
+    if status.is_success() { Ok(()) } else { Err(broken(format!("{record}: HTTP {status}"))) }
 }
 
 pub(super) async fn run(command: &SandboxCommand, output: &Output) -> Result<u8, AppError> {
@@ -146,6 +178,11 @@ pub(super) async fn run(command: &SandboxCommand, output: &Output) -> Result<u8,
                     &json!({"id": record.id, "version": record.version, "fields": record.fields}),
                 );
             }
+        }
+        SandboxCommand::Edit { url, secret_file, record, fields } => {
+            let secret = read_private(secret_file)?;
+            edit(url, secret.trim(), record, fields).await?;
+            output.line(&format!("{record} changed"), &json!({"record": record}));
         }
         SandboxCommand::Fault {
             url,

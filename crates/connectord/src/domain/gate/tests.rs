@@ -98,8 +98,8 @@ const SEEN: Seen<'_> = Seen {
     halted: None,
 };
 
-fn reason(call: &Call, seen: &Seen<'_>) -> Option<Reason> {
-    admit(&token(&super::tests::call()), call, seen, None)
+fn reason(changed: &Call, seen: &Seen<'_>) -> Option<Reason> {
+    admit(&token(&call()), changed, seen, None)
         .err()
         .map(|refusal| refusal.reason)
 }

@@ -1,0 +1,173 @@
+//! `policyd authorize` and `policyd decisions`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value as Json, json};
+use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
+use writ_proto::value::{Map, Value, args_from_json, value_from_json};
+use writ_proto::{Reason, pb};
+
+use super::output::{Output, exit_code};
+use super::remote::{Remote, failed};
+use crate::app::AppError;
+use crate::ids;
+
+/// What is asked for. Who asks is the certificate.
+#[derive(Debug, Args)]
+pub(super) struct AuthorizeArgs {
+    #[command(flatten)]
+    remote: Remote,
+    /// Name of the action card.
+    action: String,
+    /// Arguments as name=value; a value that is JSON is taken as such.
+    args: Vec<String>,
+    /// Object type and id, such as `deal/D-104`.
+    #[arg(long)]
+    target: String,
+    /// Connection id.
+    #[arg(long, default_value = "crm/main")]
+    connection: String,
+    /// All arguments as one JSON object instead.
+    #[arg(long, conflicts_with = "args")]
+    args_json: Option<String>,
+    /// Why.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Version the agent relied on.
+    #[arg(long)]
+    precondition: Option<String>,
+    /// Ask for a dry run.
+    #[arg(long)]
+    dry_run: bool,
+    /// Decide only; nothing is recorded or signed.
+    #[arg(long)]
+    validate_only: bool,
+    /// Own id of this request, to repeat it.
+    #[arg(long)]
+    request_id: Option<String>,
+    /// Writes the token here.
+    #[arg(long)]
+    token_out: Option<PathBuf>,
+    /// Writes the canonical arguments here.
+    #[arg(long)]
+    args_out: Option<PathBuf>,
+}
+
+/// Reading decisions.
+#[derive(Debug, Subcommand)]
+pub(super) enum DecisionsCommand {
+    /// One decision.
+    Get {
+        #[command(flatten)]
+        remote: Remote,
+        /// Decision id.
+        id: String,
+    },
+}
+
+fn malformed(why: impl Into<String>) -> AppError {
+    AppError::new(Reason::RequestMalformed, why)
+}
+
+fn arguments(args: &AuthorizeArgs) -> Result<Map, AppError> {
+    if let Some(text) = &args.args_json {
+        return args_from_json(text).map_err(|error| AppError::new(error.reason, error.to_string()));
+    }
+    let mut map = Map::new();
+    for pair in &args.args {
+        let (name, text) = pair.split_once('=').ok_or_else(|| malformed(format!("{pair}: name=value")))?;
+        let value = value_from_json(text).unwrap_or_else(|_| Value::Text(text.to_owned()));
+        map.insert(name.to_owned(), value).map_err(|error| AppError::new(error.reason, error.to_string()))?;
+    }
+    Ok(map)
+}
+
+/// The verdict of a decision by name.
+pub(super) fn verdict(decision: &pb::Decision) -> &'static str {
+    match pb::Verdict::try_from(decision.verdict) {
+        Ok(pb::Verdict::Allow) => "ALLOW",
+        Ok(pb::Verdict::RequireApproval) => "REQUIRE_APPROVAL",
+        // Whatever is not known is a refusal.
+        _ => "DENY",
+    }
+}
+
+fn describe(decision: &pb::Decision) -> String {
+    let id = decision.name.rsplit('/').next().unwrap_or_default();
+    let mut text = format!("{} {id}  {} {}", verdict(decision), decision.reason_code, decision.message);
+    if !decision.rule_ids.is_empty() {
+        text.push_str(&format!("\n  rules: {}", decision.rule_ids.join(", ")));
+    }
+    if !decision.remedy.is_empty() {
+        text.push_str(&format!("\n  {}", decision.remedy));
+    }
+    text
+}
+
+fn shown(decision: &pb::Decision) -> Json {
+    json!({
+        "name": decision.name,
+        "verdict": verdict(decision),
+        "reason_code": decision.reason_code,
+        "message": decision.message,
+        "remedy": decision.remedy,
+        "rules": decision.rule_ids,
+        "policy_version": decision.policy_version,
+        "request_hash": hex::encode(&decision.request_hash),
+        "args_cbor": hex::encode(&decision.args_cbor),
+        "agent": decision.agent,
+        "action": decision.action,
+    })
+}
+
+fn code(decision: &pb::Decision) -> u8 {
+    match verdict(decision) {
+        "ALLOW" => 0,
+        "REQUIRE_APPROVAL" => 11,
+        _ => Reason::from_code(&decision.reason_code).map(exit_code).filter(|c| *c == 12).unwrap_or(10),
+    }
+}
+
+pub(super) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppError> {
+    let target = args.target.split_once('/').ok_or_else(|| malformed("--target TYPE/ID"))?;
+    let mode = if args.dry_run { pb::Mode::DryRun } else { pb::Mode::Execute };
+    let call = pb::ActionCall {
+        connection: args.connection.clone(),
+        action: args.action.clone(),
+        target: Some(pb::Target { r#type: target.0.to_owned(), id: target.1.to_owned() }),
+        mode: mode.into(),
+        precondition: args.precondition.clone(),
+        arguments: Some(pb::action_call::Arguments::ArgsCbor(arguments(args)?.encode())),
+    };
+    let request = pb::AuthorizeRequest {
+        parent: args.remote.parent(),
+        request_id: args.request_id.clone().unwrap_or_else(|| ids::new_id().to_string()),
+        validate_only: args.validate_only,
+        call: Some(call),
+        reason: args.reason.clone(),
+        evidence: Vec::new(),
+        traceparent: String::new(),
+    };
+    let mut client = AuthorizationServiceClient::new(args.remote.channel().await?);
+    let answer = client.authorize(request).await.map_err(failed)?.into_inner();
+    let decision = answer.decision.unwrap_or_default();
+    for (path, bytes) in [(&args.token_out, &decision.token), (&args.args_out, &decision.args_cbor)] {
+        if let Some(path) = path {
+            std::fs::write(path, bytes)
+                .map_err(|error| malformed(format!("{}: {error}", path.display())))?;
+        }
+    }
+    output.line(&describe(&decision), &shown(&decision));
+    Ok(code(&decision))
+}
+
+pub(super) async fn decisions(command: &DecisionsCommand, output: Output) -> Result<u8, AppError> {
+    let DecisionsCommand::Get { remote, id } = command;
+    let name = format!("{}/decisions/{id}", remote.parent());
+    let mut client = AuthorizationServiceClient::new(remote.channel().await?);
+    let answer = client.get_decision(pb::GetDecisionRequest { name }).await.map_err(failed)?;
+    let decision = answer.into_inner().decision.unwrap_or_default();
+    output.line(&describe(&decision), &shown(&decision));
+    Ok(0)
+}

@@ -1,0 +1,167 @@
+//! The command line. stdout carries the result only; logs and errors go to stderr.
+
+mod authorize;
+mod demo;
+mod init;
+mod keys;
+mod output;
+mod policy;
+mod records;
+mod remote;
+mod sample;
+mod server;
+mod token;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::json;
+
+use crate::app::AppError;
+use crate::config::{Config, Layers, environment};
+use crate::telemetry;
+use output::{Format, Output};
+
+/// Decides what an agent may do, records it, and signs it.
+#[derive(Debug, Parser)]
+#[command(name = "policyd", version)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every subcommand.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// Configuration file.
+    #[arg(short, long, global = true, default_value = "policyd.toml", env = "POLICYD_CONFIG")]
+    config: PathBuf,
+    /// Overrides one value: a.b=value.
+    #[arg(long, global = true, value_name = "A.B=VALUE")]
+    set: Vec<String>,
+    /// How to print the result.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    /// Print logs as text or JSON.
+    #[arg(long, global = true, value_parser = ["text", "json"], default_value = "text")]
+    log_format: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a folder to start from: configuration, development CA, keys, sample policies.
+    Init(init::InitArgs),
+    /// Run the daemon.
+    Server(server::ServerArgs),
+    /// Whether the daemon serves.
+    Health(remote::Remote),
+    /// Check configuration, keys, policies and store without serving.
+    Doctor,
+    /// Check policies and cards.
+    Check(policy::FolderArgs),
+    /// Run the policy tests of a folder.
+    Test(policy::FolderArgs),
+    /// Ask for one action.
+    Authorize(Box<authorize::AuthorizeArgs>),
+    /// Read decisions.
+    #[command(subcommand)]
+    Decisions(authorize::DecisionsCommand),
+    /// List, export and verify records.
+    #[command(subcommand)]
+    Records(records::RecordsCommand),
+    /// List and rotate signing keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Look into a token.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// The configuration and where each value came from.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Arguments as canonical CBOR in hex, and their SHA-256.
+    Canonicalize {
+        /// A file with one JSON object.
+        file: PathBuf,
+    },
+    /// What a reason code means and what to do.
+    Explain {
+        /// The code.
+        code: String,
+    },
+    /// The whole story on this machine, in throw-away data.
+    Demo(demo::DemoArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print every value that is set.
+    Show {
+        /// Print where it came from.
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+impl Common {
+    fn layers(&self) -> Result<Layers, AppError> {
+        let env = environment().into_iter();
+        Layers::read(&self.config, env, "POLICYD_", &self.set)
+            .map_err(|error| AppError::new(error.reason, error.detail))
+    }
+
+    fn read(&self) -> Result<Config, AppError> {
+        Config::from_layers(&self.layers()?, &self.config)
+            .map_err(|error| AppError::new(error.reason, error.detail))
+    }
+}
+
+/// Runs the command line and gives its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.common.output);
+    let quiet = matches!(cli.command, Command::Demo(_));
+    let default = if quiet { "warn" } else { "info" };
+    let filter = crate::config::variable("RUST_LOG").unwrap_or_else(|| default.to_owned());
+    telemetry::start(&filter, cli.common.log_format == "json");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(&cli, output)),
+        Err(error) => Err(AppError::new(writ_proto::Reason::Internal, error.to_string())),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => ExitCode::from(output.failure(&error)),
+    }
+}
+
+async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
+    let common = &cli.common;
+    match &cli.command {
+        Command::Init(args) => init::run(args, output),
+        Command::Server(args) => server::run(common, args).await,
+        Command::Health(remote) => remote::health(remote, &output).await,
+        Command::Doctor => server::doctor(common, output).await,
+        Command::Check(args) => policy::check(args, output),
+        Command::Test(args) => policy::test(args, output),
+        Command::Authorize(args) => authorize::run(args, output).await,
+        Command::Decisions(command) => authorize::decisions(command, output).await,
+        Command::Records(command) => records::run(command, output).await,
+        Command::Keys(command) => keys::run(common, command, output),
+        Command::Token(command) => token::run(command, output),
+        Command::Config(ConfigCommand::Show { origin }) => {
+            for (path, value, from) in common.layers()?.origins() {
+                let tail = if *origin { format!("   {from}") } else { String::new() };
+                let value_json = json!({"path": path, "value": value, "origin": from});
+                output.line(&format!("{path} = {value}{tail}"), &value_json);
+            }
+            Ok(0)
+        }
+        Command::Canonicalize { file } => token::canonicalize(file, output),
+        Command::Explain { code } => Ok(output.explain(code)),
+        Command::Demo(args) => demo::run(args, output).await,
+    }
+}

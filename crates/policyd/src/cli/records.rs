@@ -1,0 +1,133 @@
+//! `policyd records`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use ed25519_dalek::VerifyingKey;
+use serde_json::json;
+use writ_proto::keyset::{KeySet, public_key};
+use writ_proto::pb::record_service_client::RecordServiceClient;
+use writ_proto::{Reason, pb};
+
+use super::output::Output;
+use super::remote::{Remote, failed};
+use crate::app::AppError;
+use crate::domain::export;
+
+/// The log of records.
+#[derive(Debug, Subcommand)]
+pub(super) enum RecordsCommand {
+    /// Records in order.
+    Ls {
+        #[command(flatten)]
+        remote: Remote,
+        /// At most this many.
+        #[arg(long, default_value_t = 100)]
+        limit: i32,
+        /// From this sequence number on.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+    },
+    /// The whole log with its signed head, as JSON lines.
+    Export {
+        #[command(flatten)]
+        remote: Remote,
+        /// Where to write it.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Prove an export with public keys alone. Exit 0 ok, 1 a proof fails, 2 unreadable.
+    Verify {
+        /// The export.
+        file: PathBuf,
+        /// The trust document.
+        #[arg(long)]
+        trust: PathBuf,
+        /// The pinned public key that signs it, hex; without it the document is taken on trust.
+        #[arg(long)]
+        root: Option<String>,
+    },
+}
+
+fn broken(path: &std::path::Path, why: impl core::fmt::Display) -> AppError {
+    AppError::new(Reason::ExportInvalid, format!("{}: {why}", path.display()))
+}
+
+pub(super) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, AppError> {
+    match command {
+        RecordsCommand::Ls { remote, limit, from } => {
+            let mut client = RecordServiceClient::new(remote.channel().await?);
+            let page_token = from.to_string();
+            let request = pb::ListRecordsRequest { parent: remote.parent(), page_size: *limit, page_token };
+            let answer = client.list_records(request).await.map_err(failed)?.into_inner();
+            for record in &answer.records {
+                output.line(&describe(record), &shown(record));
+            }
+            Ok(0)
+        }
+        RecordsCommand::Export { remote, out } => {
+            let mut client = RecordServiceClient::new(remote.channel().await?);
+            let request = pb::ExportRecordsRequest { parent: remote.parent(), from_seq: 0 };
+            let mut stream = client.export_records(request).await.map_err(failed)?.into_inner();
+            let mut bytes = Vec::new();
+            while let Some(part) = stream.message().await.map_err(failed)? {
+                bytes.extend_from_slice(&part.chunk);
+            }
+            std::fs::write(out, &bytes).map_err(|error| broken(out, error))?;
+            let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+            let records = lines.saturating_sub(2);
+            let text = format!("{records} records in {}", out.display());
+            output.line(&text, &json!({"records": records, "file": out}));
+            Ok(0)
+        }
+        RecordsCommand::Verify { file, trust, root } => {
+            let bytes = std::fs::read(file).map_err(|error| broken(file, error))?;
+            let keys = keys(trust, root.as_deref())?;
+            let report = export::verify(&bytes, &keys);
+            for finding in &report.findings {
+                output.line(finding, &json!({"finding": finding}));
+            }
+            let word = if report.is_ok() { "OK" } else { "FAILED" };
+            let (records, key) = (report.records, &report.signed_by);
+            let text = format!("{}: {word} {records} records of {}, signed by {key}", file.display(), report.origin);
+            output.line(&text, &json!({"result": word, "records": records, "origin": report.origin, "signed_by": key}));
+            Ok(if report.is_ok() { 0 } else { 1 + u8::from(report.unreadable) })
+        }
+    }
+}
+
+/// The trust document, proven by the pinned key, or by the trust key it lists itself.
+fn keys(path: &std::path::Path, root: Option<&str>) -> Result<KeySet, AppError> {
+    let text = std::fs::read_to_string(path).map_err(|error| broken(path, error))?;
+    let listed = || -> Option<VerifyingKey> {
+        let json: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let key = json.get("keys")?.as_array()?.iter().find(|key| key.get("use").is_some_and(|u| u == "trust"))?;
+        public_key(&hex::decode(key.get("public_key")?.as_str()?).ok()?)
+    };
+    let pinned = root.and_then(|root| public_key(&hex::decode(root).ok()?));
+    let key = if root.is_some() { pinned } else { listed() };
+    let key = key.ok_or_else(|| broken(path, "no trust key to check it with"))?;
+    KeySet::parse_document(&text, &key).map_err(|error| broken(path, error))
+}
+
+fn describe(record: &pb::Record) -> String {
+    let time = record.time.as_ref().map_or(0, |time| time.seconds);
+    let time = chrono::DateTime::from_timestamp(time, 0).unwrap_or_default().format("%H:%M:%S");
+    format!(
+        "#{:<5} {time} {:<16} {:<18} {:<16} {:<10} {} {}",
+        record.seq,
+        record.kind,
+        record.action,
+        record.verdict,
+        record.status,
+        record.reason_codes.join(","),
+        record.rule_ids.join(",")
+    )
+}
+
+fn shown(record: &pb::Record) -> serde_json::Value {
+    json!({"seq": record.seq, "record": record.record_id, "version": record.version, "kind": record.kind,
+        "agent": record.agent, "action": record.action, "verdict": record.verdict, "status": record.status,
+        "reasons": record.reason_codes, "rules": record.rule_ids, "policy": record.policy_version,
+        "leaf_hash": hex::encode(&record.leaf_hash)})
+}

@@ -1,0 +1,93 @@
+//! Flags of subcommands that call a daemon, and failures that come back from it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use tonic::Status;
+use tonic::transport::Channel;
+use tonic_types::StatusExt as _;
+use writ_proto::Reason;
+
+use super::output::Output;
+use crate::app::AppError;
+use crate::grpc::client::{ClientFiles, connect, endpoint};
+
+/// Where the daemon is and who we are.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Remote {
+    /// `https://host:port` of policyd.
+    #[arg(
+        long,
+        default_value = "https://127.0.0.1:7350",
+        env = "POLICYD_ADDR"
+    )]
+    pub(crate) addr: String,
+    /// Certificate authority, PEM.
+    #[arg(long, default_value = "certs/ca.pem")]
+    pub(crate) cacert: PathBuf,
+    /// Own certificate, PEM: it says who we are.
+    #[arg(long)]
+    pub(crate) cert: PathBuf,
+    /// Own key, PEM.
+    #[arg(long)]
+    pub(crate) key: PathBuf,
+    /// Tenant.
+    #[arg(long, default_value = "acme")]
+    pub(crate) tenant: String,
+    /// Longest wait in seconds.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) timeout: u64,
+}
+
+impl Remote {
+    pub(crate) async fn channel(&self) -> Result<Channel, AppError> {
+        let files = ClientFiles {
+            ca: &self.cacert,
+            cert: &self.cert,
+            key: &self.key,
+        };
+        connect(&endpoint(
+            &self.addr,
+            &files,
+            Duration::from_secs(self.timeout.clamp(1, 600)),
+        )?)
+        .await
+    }
+
+    pub(crate) fn parent(&self) -> String {
+        format!("tenants/{}", self.tenant)
+    }
+}
+
+/// A failure as the daemon told it.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
+pub(crate) fn failed(status: Status) -> AppError {
+    let info = status.get_details_error_info();
+    let reason = info.and_then(|info| Reason::from_code(&info.reason));
+    let message = status.message();
+    let reason = reason.unwrap_or(Reason::Unavailable);
+    let public = message
+        .strip_prefix(reason.code())
+        .unwrap_or(message)
+        .trim()
+        .to_owned();
+    AppError::new(reason, public)
+}
+
+/// Asks the health service.
+pub(super) async fn health(remote: &Remote, output: &Output) -> Result<u8, AppError> {
+    use tonic_health::pb::health_client::HealthClient;
+    let mut client = HealthClient::new(remote.channel().await?);
+    let service = "writ.v1.AuthorizationService".to_owned();
+    let request = tonic_health::pb::HealthCheckRequest { service };
+    let answer = client.check(request).await.map_err(failed)?.into_inner();
+    let serving = answer.status == 1;
+    let text = if serving { "SERVING" } else { "NOT_SERVING" };
+    output.line(text, &json!({"status": text}));
+    Ok(if serving { 0 } else { 5 })
+}

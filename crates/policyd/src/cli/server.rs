@@ -1,0 +1,55 @@
+//! `policyd server` and `policyd doctor`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use writ_proto::Reason;
+
+use super::Common;
+use super::output::Output;
+use crate::app::AppError;
+use crate::server::bind;
+
+/// Flags of the daemon.
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Writes the address here as JSON once it serves.
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+}
+
+/// Ends on Ctrl-C or SIGTERM.
+pub(super) async fn stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+pub(super) async fn run(common: &Common, args: &ServerArgs) -> Result<u8, AppError> {
+    let bound = bind(common.read()?).await?;
+    let addr = bound.addr()?;
+    tracing::info!(grpc = %addr, "ready  {}", bound.summary());
+    if let Some(file) = &args.ready_file {
+        let value = json!({"grpc": addr.to_string(), "pid": std::process::id()});
+        let fresh = file.with_extension("new");
+        std::fs::write(&fresh, value.to_string())
+            .and_then(|()| std::fs::rename(&fresh, file))
+            .map_err(|error| AppError::new(Reason::Internal, format!("{}: {error}", file.display())))?;
+    }
+    bound.serve(stop()).await?;
+    Ok(0)
+}
+
+pub(super) async fn doctor(common: &Common, output: Output) -> Result<u8, AppError> {
+    let mut config = common.read()?;
+    config.server.grpc_addr.set_port(0);
+    output.line("ok    configuration", &json!({"ok": "configuration"}));
+    let summary = bind(config).await?.summary();
+    let text = format!("ok    keys, policies, store: {summary}");
+    output.line(&text, &json!({"ok": summary}));
+    Ok(0)
+}
