@@ -101,8 +101,16 @@ async fn open(db: &std::path::Path) -> Result<Store, AppError> {
 async fn edit(url: &str, secret: &str, record: &str, fields: &[String]) -> Result<(), AppError> {
     let client = reqwest::Client::new();
     let address = format!("{url}/{record}");
-    let read = client.get(&address).bearer_auth(secret).send().await.map_err(broken)?;
-    let version = read.headers().get("etag").and_then(|value| value.to_str().ok());
+    let read = client
+        .get(&address)
+        .bearer_auth(secret)
+        .send()
+        .await
+        .map_err(broken)?;
+    let version = read
+        .headers()
+        .get("etag")
+        .and_then(|value| value.to_str().ok());
     let version = version.ok_or_else(|| broken(format!("{record}: HTTP {}", read.status())))?;
     let mut body = serde_json::Map::new();
     for field in fields {
@@ -110,10 +118,22 @@ async fn edit(url: &str, secret: &str, record: &str, fields: &[String]) -> Resul
         let value = serde_json::from_str(text).unwrap_or_else(|_| json!(text));
         body.insert(name.to_owned(), value);
     }
-    let request = client.patch(&address).bearer_auth(secret).header("x-actor", "person");
-    let answer = request.header("if-match", version).json(&body).send().await.map_err(broken)?;
+    let request = client
+        .patch(&address)
+        .bearer_auth(secret)
+        .header("x-actor", "person");
+    let answer = request
+        .header("if-match", version)
+        .json(&body)
+        .send()
+        .await
+        .map_err(broken)?;
     let status = answer.status();
-    if status.is_success() { Ok(()) } else { Err(broken(format!("{record}: HTTP {status}"))) }
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(broken(format!("{record}: HTTP {status}")))
+    }
 }
 
 pub(super) async fn run(command: &SandboxCommand, output: &Output) -> Result<u8, AppError> {
@@ -124,18 +144,7 @@ pub(super) async fn run(command: &SandboxCommand, output: &Output) -> Result<u8,
             secret_file,
             ready_file,
         } => {
-            let secret = read_private(secret_file)?.trim().to_owned();
-            let listener = bind(*addr)
-                .await
-                .map_err(|error| AppError::new(Reason::PortInUse, format!("{addr}: {error}")))?;
-            let bound = listener.local_addr().map_err(broken)?;
-            let store = open(db).await?;
-            tracing::info!(http = %bound, "sandbox CRM ready");
-            let value = json!({"http": bound.to_string(), "pid": std::process::id()});
-            ready(ready_file.as_ref(), &value)?;
-            serve(listener, store, secret, stop())
-                .await
-                .map_err(broken)?;
+            serve_until_stopped(*addr, db, (secret_file, ready_file.as_ref())).await?;
         }
         SandboxCommand::Seed { db, deals } => {
             open(db)
@@ -146,16 +155,7 @@ pub(super) async fn run(command: &SandboxCommand, output: &Output) -> Result<u8,
             output.line("seeded", &json!({"seeded": true}));
         }
         SandboxCommand::Reset { db } => {
-            for ending in ["", "-wal", "-shm"] {
-                let path = format!("{}{ending}", db.display());
-                match std::fs::remove_file(&path) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(broken(error));
-                    }
-                    _ => {}
-                }
-            }
-            open(db).await?;
+            reset(db).await?;
             output.line("reset", &json!({"reset": true}));
         }
         SandboxCommand::Show { db, kind } if kind == "effects" => {
@@ -179,7 +179,12 @@ pub(super) async fn run(command: &SandboxCommand, output: &Output) -> Result<u8,
                 );
             }
         }
-        SandboxCommand::Edit { url, secret_file, record, fields } => {
+        SandboxCommand::Edit {
+            url,
+            secret_file,
+            record,
+            fields,
+        } => {
             let secret = read_private(secret_file)?;
             edit(url, secret.trim(), record, fields).await?;
             output.line(&format!("{record} changed"), &json!({"record": record}));
@@ -193,18 +198,55 @@ pub(super) async fn run(command: &SandboxCommand, output: &Output) -> Result<u8,
         } => {
             let secret = read_private(secret_file)?;
             let body = json!({"kind": kind, "count": count, "delay_ms": delay_ms});
-            let answer = reqwest::Client::new()
-                .post(format!("{url}/_sandbox/faults"))
-                .bearer_auth(secret.trim())
-                .json(&body)
-                .send()
-                .await
-                .map_err(broken)?;
-            if !answer.status().is_success() {
-                return Err(broken(format!("HTTP {}", answer.status())));
-            }
+            fault(url, secret.trim(), &body).await?;
             output.line(&format!("{kind} for {count} writes"), &body);
         }
     }
     Ok(0)
+}
+
+async fn serve_until_stopped(
+    addr: SocketAddr,
+    db: &std::path::Path,
+    (secret_file, ready_file): (&std::path::Path, Option<&PathBuf>),
+) -> Result<(), AppError> {
+    let secret = read_private(secret_file)?.trim().to_owned();
+    let taken = |error| AppError::new(Reason::PortInUse, format!("{addr}: {error}"));
+    let listener = bind(addr).await.map_err(taken)?;
+    let bound = listener.local_addr().map_err(broken)?;
+    let store = open(db).await?;
+    tracing::info!(http = %bound, "sandbox CRM ready");
+    ready(
+        ready_file,
+        &json!({"http": bound.to_string(), "pid": std::process::id()}),
+    )?;
+    serve(listener, store, secret, stop()).await.map_err(broken)
+}
+
+async fn fault(url: &str, secret: &str, body: &serde_json::Value) -> Result<(), AppError> {
+    let request = reqwest::Client::new().post(format!("{url}/_sandbox/faults"));
+    let answer = request
+        .bearer_auth(secret)
+        .json(body)
+        .send()
+        .await
+        .map_err(broken)?;
+    let status = answer.status();
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(broken(format!("HTTP {status}")))
+    }
+}
+
+async fn reset(db: &std::path::Path) -> Result<(), AppError> {
+    for ending in ["", "-wal", "-shm"] {
+        match std::fs::remove_file(format!("{}{ending}", db.display())) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(broken(error));
+            }
+            _ => {}
+        }
+    }
+    open(db).await.map(|_| ())
 }

@@ -72,13 +72,17 @@ fn malformed(why: impl Into<String>) -> AppError {
 
 fn arguments(args: &AuthorizeArgs) -> Result<Map, AppError> {
     if let Some(text) = &args.args_json {
-        return args_from_json(text).map_err(|error| AppError::new(error.reason, error.to_string()));
+        return args_from_json(text)
+            .map_err(|error| AppError::new(error.reason, error.to_string()));
     }
     let mut map = Map::new();
     for pair in &args.args {
-        let (name, text) = pair.split_once('=').ok_or_else(|| malformed(format!("{pair}: name=value")))?;
+        let (name, text) = pair
+            .split_once('=')
+            .ok_or_else(|| malformed(format!("{pair}: name=value")))?;
         let value = value_from_json(text).unwrap_or_else(|_| Value::Text(text.to_owned()));
-        map.insert(name.to_owned(), value).map_err(|error| AppError::new(error.reason, error.to_string()))?;
+        map.insert(name.to_owned(), value)
+            .map_err(|error| AppError::new(error.reason, error.to_string()))?;
     }
     Ok(map)
 }
@@ -95,7 +99,12 @@ pub(super) fn verdict(decision: &pb::Decision) -> &'static str {
 
 fn describe(decision: &pb::Decision) -> String {
     let id = decision.name.rsplit('/').next().unwrap_or_default();
-    let mut text = format!("{} {id}  {} {}", verdict(decision), decision.reason_code, decision.message);
+    let mut text = format!(
+        "{} {id}  {} {}",
+        verdict(decision),
+        decision.reason_code,
+        decision.message
+    );
     if !decision.rule_ids.is_empty() {
         text.push_str(&format!("\n  rules: {}", decision.rule_ids.join(", ")));
     }
@@ -125,24 +134,42 @@ fn code(decision: &pb::Decision) -> u8 {
     match verdict(decision) {
         "ALLOW" => 0,
         "REQUIRE_APPROVAL" => 11,
-        _ => Reason::from_code(&decision.reason_code).map(exit_code).filter(|c| *c == 12).unwrap_or(10),
+        _ => Reason::from_code(&decision.reason_code)
+            .map(exit_code)
+            .filter(|c| *c == 12)
+            .unwrap_or(10),
     }
 }
 
 pub(super) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppError> {
-    let target = args.target.split_once('/').ok_or_else(|| malformed("--target TYPE/ID"))?;
-    let mode = if args.dry_run { pb::Mode::DryRun } else { pb::Mode::Execute };
+    let target = args
+        .target
+        .split_once('/')
+        .ok_or_else(|| malformed("--target TYPE/ID"))?;
+    let mode = if args.dry_run {
+        pb::Mode::DryRun
+    } else {
+        pb::Mode::Execute
+    };
     let call = pb::ActionCall {
         connection: args.connection.clone(),
         action: args.action.clone(),
-        target: Some(pb::Target { r#type: target.0.to_owned(), id: target.1.to_owned() }),
+        target: Some(pb::Target {
+            r#type: target.0.to_owned(),
+            id: target.1.to_owned(),
+        }),
         mode: mode.into(),
         precondition: args.precondition.clone(),
-        arguments: Some(pb::action_call::Arguments::ArgsCbor(arguments(args)?.encode())),
+        arguments: Some(pb::action_call::Arguments::ArgsCbor(
+            arguments(args)?.encode(),
+        )),
     };
     let request = pb::AuthorizeRequest {
         parent: args.remote.parent(),
-        request_id: args.request_id.clone().unwrap_or_else(|| ids::new_id().to_string()),
+        request_id: args
+            .request_id
+            .clone()
+            .unwrap_or_else(|| ids::new_id().to_string()),
         validate_only: args.validate_only,
         call: Some(call),
         reason: args.reason.clone(),
@@ -150,9 +177,16 @@ pub(super) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppE
         traceparent: String::new(),
     };
     let mut client = AuthorizationServiceClient::new(args.remote.channel().await?);
-    let answer = client.authorize(request).await.map_err(failed)?.into_inner();
+    let answer = client
+        .authorize(request)
+        .await
+        .map_err(failed)?
+        .into_inner();
     let decision = answer.decision.unwrap_or_default();
-    for (path, bytes) in [(&args.token_out, &decision.token), (&args.args_out, &decision.args_cbor)] {
+    for (path, bytes) in [
+        (&args.token_out, &decision.token),
+        (&args.args_out, &decision.args_cbor),
+    ] {
         if let Some(path) = path {
             std::fs::write(path, bytes)
                 .map_err(|error| malformed(format!("{}: {error}", path.display())))?;
@@ -166,7 +200,10 @@ pub(super) async fn decisions(command: &DecisionsCommand, output: Output) -> Res
     let DecisionsCommand::Get { remote, id } = command;
     let name = format!("{}/decisions/{id}", remote.parent());
     let mut client = AuthorizationServiceClient::new(remote.channel().await?);
-    let answer = client.get_decision(pb::GetDecisionRequest { name }).await.map_err(failed)?;
+    let answer = client
+        .get_decision(pb::GetDecisionRequest { name })
+        .await
+        .map_err(failed)?;
     let decision = answer.into_inner().decision.unwrap_or_default();
     output.line(&describe(&decision), &shown(&decision));
     Ok(0)

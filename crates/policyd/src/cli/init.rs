@@ -36,7 +36,10 @@ pub(super) struct InitArgs {
 impl InitArgs {
     /// For a folder and ports.
     pub(super) fn new(dir: &Path, port_base: u16) -> Self {
-        Self { dir: dir.to_owned(), port_base }
+        Self {
+            dir: dir.to_owned(),
+            port_base,
+        }
     }
 }
 
@@ -80,12 +83,27 @@ pub(super) fn run(args: &InitArgs, output: Output) -> Result<u8, AppError> {
     certificates(dir)?;
     let root = signing_keys(dir)?;
     let random = || ids::salt().ok_or_else(|| failed(dir, "the system gave no randomness"));
-    secret(&dir.join("keys/seal.key"), hex::encode(random()?).as_bytes())?;
-    secret(&dir.join("keys/sandbox.secret"), hex::encode(random()?).as_bytes())?;
-    let (policyd, connectord, sandbox) =
-        (args.port_base, args.port_base.saturating_add(10), args.port_base.saturating_add(30));
-    write(&dir.join("policyd.toml"), &policyd_toml(policyd, connectord))?;
-    write(&dir.join("connectord.toml"), &connectord_toml(policyd, (connectord, sandbox), &root))?;
+    secret(
+        &dir.join("keys/seal.key"),
+        hex::encode(random()?).as_bytes(),
+    )?;
+    secret(
+        &dir.join("keys/sandbox.secret"),
+        hex::encode(random()?).as_bytes(),
+    )?;
+    let (policyd, connectord, sandbox) = (
+        args.port_base,
+        args.port_base.saturating_add(10),
+        args.port_base.saturating_add(30),
+    );
+    write(
+        &dir.join("policyd.toml"),
+        &policyd_toml(policyd, connectord),
+    )?;
+    write(
+        &dir.join("connectord.toml"),
+        &connectord_toml(policyd, (connectord, sandbox), &root),
+    )?;
     let text = format!(
         "wrote {}: policyd.toml connectord.toml policies/ systems/ certs/ (development CA) keys/ (ed25519 by use, mode 0600)\n\
          next: connectord creds add crm/main --file keys/sandbox.secret",
@@ -100,8 +118,13 @@ fn signing_keys(dir: &Path) -> Result<String, AppError> {
         keys::create(&dir.join("keys").join(name))
             .map_err(|error| AppError::new(error.reason, error.detail))
     };
-    let (token, checkpoint, trust) = (make("token.pem")?, make("checkpoint.pem")?, make("trust.pem")?);
-    let entry = |key: &ed25519_dalek::SigningKey, usage| KeyEntry::new(key.verifying_key(), ISSUER, usage);
+    let (token, checkpoint, trust) = (
+        make("token.pem")?,
+        make("checkpoint.pem")?,
+        make("trust.pem")?,
+    );
+    let entry =
+        |key: &ed25519_dalek::SigningKey, usage| KeyEntry::new(key.verifying_key(), ISSUER, usage);
     let entries = vec![
         entry(&token, KeyUse::Decision),
         entry(&checkpoint, KeyUse::Checkpoint),
@@ -135,7 +158,9 @@ fn certificates(dir: &Path) -> Result<(), AppError> {
             params.subject_alt_names.push(SanType::DnsName(host));
             let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
             params.subject_alt_names.push(SanType::IpAddress(loopback));
-            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+            params
+                .extended_key_usages
+                .push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         let certificate = params.signed_by(&key, &issuer).map_err(broken)?;
         write(&dir.join(format!("certs/{name}.pem")), &certificate.pem())?;
@@ -149,7 +174,9 @@ fn base(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     let day = |days: i64| {
-        let date = clock::now().checked_add_signed(chrono::Duration::days(days)).unwrap_or_default();
+        let date = clock::now()
+            .checked_add_signed(chrono::Duration::days(days))
+            .unwrap_or_default();
         use chrono::Datelike as _;
         let part = |number: u32| u8::try_from(number).unwrap_or(1);
         rcgen::date_time_ymd(date.year(), part(date.month()), part(date.day()))

@@ -41,8 +41,13 @@ pub(super) fn run(common: &Common, command: &KeysCommand, output: Output) -> Res
     match command {
         KeysCommand::Ls => {
             for entry in set.entries() {
-                let (kid, usage, status) = (hex::encode(entry.kid), entry.usage.name(), entry.status.name());
-                let value = json!({"kid": kid, "use": usage, "status": status, "issuer": entry.issuer});
+                let (kid, usage, status) = (
+                    hex::encode(entry.kid),
+                    entry.usage.name(),
+                    entry.status.name(),
+                );
+                let value =
+                    json!({"kid": kid, "use": usage, "status": status, "issuer": entry.issuer});
                 output.line(&format!("{kid}  {usage:<10}  {status}"), &value);
             }
         }
@@ -65,7 +70,10 @@ pub(super) fn run(common: &Common, command: &KeysCommand, output: Output) -> Res
             std::fs::rename(&fresh, file).map_err(|error| failed(file, error))?;
             let kid = hex::encode(writ_proto::cose::kid_of(&key.verifying_key()));
             let text = format!("{kid} signs {} after policyd is restarted", usage.name());
-            output.line(&text, &json!({"kid": kid, "use": usage.name(), "version": document.version}));
+            output.line(
+                &text,
+                &json!({"kid": kid, "use": usage.name(), "version": document.version}),
+            );
         }
     }
     Ok(0)
@@ -79,7 +87,10 @@ fn rotated(
     issuer: &str,
 ) -> Result<KeySet, AppError> {
     let overlap = i64::from(TOKEN_TTL_SECONDS_MAX.saturating_add(LEEWAY_SECONDS_MAX));
-    let last = clock::now().timestamp().saturating_add(overlap).saturating_add(3_600);
+    let last = clock::now()
+        .timestamp()
+        .saturating_add(overlap)
+        .saturating_add(3_600);
     let mut entries: Vec<KeyEntry> = set.entries().to_vec();
     for entry in entries.iter_mut().filter(|entry| entry.usage == usage) {
         if entry.status == KeyStatus::Active {

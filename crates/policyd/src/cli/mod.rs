@@ -37,7 +37,13 @@ struct Cli {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
     /// Configuration file.
-    #[arg(short, long, global = true, default_value = "policyd.toml", env = "POLICYD_CONFIG")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        default_value = "policyd.toml",
+        env = "POLICYD_CONFIG"
+    )]
     config: PathBuf,
     /// Overrides one value: a.b=value.
     #[arg(long, global = true, value_name = "A.B=VALUE")]
@@ -127,10 +133,15 @@ pub fn main() -> ExitCode {
     let default = if quiet { "warn" } else { "info" };
     let filter = crate::config::variable("RUST_LOG").unwrap_or_else(|| default.to_owned());
     telemetry::start(&filter, cli.common.log_format == "json");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(run(&cli, output)),
-        Err(error) => Err(AppError::new(writ_proto::Reason::Internal, error.to_string())),
+        Err(error) => Err(AppError::new(
+            writ_proto::Reason::Internal,
+            error.to_string(),
+        )),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -154,7 +165,11 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Token(command) => token::run(command, output),
         Command::Config(ConfigCommand::Show { origin }) => {
             for (path, value, from) in common.layers()?.origins() {
-                let tail = if *origin { format!("   {from}") } else { String::new() };
+                let tail = if *origin {
+                    format!("   {from}")
+                } else {
+                    String::new()
+                };
                 let value_json = json!({"path": path, "value": value, "origin": from});
                 output.line(&format!("{path} = {value}{tail}"), &value_json);
             }

@@ -32,12 +32,18 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) const fn new(format: Format) -> Self {
-        Self { format, silent: false }
+        Self {
+            format,
+            silent: false,
+        }
     }
 
     /// The same, but results are not printed: for a command inside another.
     pub(crate) const fn silenced(self) -> Self {
-        Self { silent: true, ..self }
+        Self {
+            silent: true,
+            ..self
+        }
     }
 
     /// One line of a result, for people or as JSON.

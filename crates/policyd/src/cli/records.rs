@@ -55,11 +55,23 @@ fn broken(path: &std::path::Path, why: impl core::fmt::Display) -> AppError {
 
 pub(super) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, AppError> {
     match command {
-        RecordsCommand::Ls { remote, limit, from } => {
+        RecordsCommand::Ls {
+            remote,
+            limit,
+            from,
+        } => {
             let mut client = RecordServiceClient::new(remote.channel().await?);
             let page_token = from.to_string();
-            let request = pb::ListRecordsRequest { parent: remote.parent(), page_size: *limit, page_token };
-            let answer = client.list_records(request).await.map_err(failed)?.into_inner();
+            let request = pb::ListRecordsRequest {
+                parent: remote.parent(),
+                page_size: *limit,
+                page_token,
+            };
+            let answer = client
+                .list_records(request)
+                .await
+                .map_err(failed)?
+                .into_inner();
             for record in &answer.records {
                 output.line(&describe(record), &shown(record));
             }
@@ -67,8 +79,15 @@ pub(super) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, 
         }
         RecordsCommand::Export { remote, out } => {
             let mut client = RecordServiceClient::new(remote.channel().await?);
-            let request = pb::ExportRecordsRequest { parent: remote.parent(), from_seq: 0 };
-            let mut stream = client.export_records(request).await.map_err(failed)?.into_inner();
+            let request = pb::ExportRecordsRequest {
+                parent: remote.parent(),
+                from_seq: 0,
+            };
+            let mut stream = client
+                .export_records(request)
+                .await
+                .map_err(failed)?
+                .into_inner();
             let mut bytes = Vec::new();
             while let Some(part) = stream.message().await.map_err(failed)? {
                 bytes.extend_from_slice(&part.chunk);
@@ -89,9 +108,17 @@ pub(super) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, 
             }
             let word = if report.is_ok() { "OK" } else { "FAILED" };
             let (records, key) = (report.records, &report.signed_by);
-            let text = format!("{}: {word} {records} records of {}, signed by {key}", file.display(), report.origin);
+            let text = format!(
+                "{}: {word} {records} records of {}, signed by {key}",
+                file.display(),
+                report.origin
+            );
             output.line(&text, &json!({"result": word, "records": records, "origin": report.origin, "signed_by": key}));
-            Ok(if report.is_ok() { 0 } else { 1 + u8::from(report.unreadable) })
+            Ok(if report.is_ok() {
+                0
+            } else {
+                1 + u8::from(report.unreadable)
+            })
         }
     }
 }
@@ -101,7 +128,11 @@ fn keys(path: &std::path::Path, root: Option<&str>) -> Result<KeySet, AppError> 
     let text = std::fs::read_to_string(path).map_err(|error| broken(path, error))?;
     let listed = || -> Option<VerifyingKey> {
         let json: serde_json::Value = serde_json::from_str(&text).ok()?;
-        let key = json.get("keys")?.as_array()?.iter().find(|key| key.get("use").is_some_and(|u| u == "trust"))?;
+        let key = json
+            .get("keys")?
+            .as_array()?
+            .iter()
+            .find(|key| key.get("use").is_some_and(|u| u == "trust"))?;
         public_key(&hex::decode(key.get("public_key")?.as_str()?).ok()?)
     };
     let pinned = root.and_then(|root| public_key(&hex::decode(root).ok()?));
@@ -112,7 +143,9 @@ fn keys(path: &std::path::Path, root: Option<&str>) -> Result<KeySet, AppError> 
 
 fn describe(record: &pb::Record) -> String {
     let time = record.time.as_ref().map_or(0, |time| time.seconds);
-    let time = chrono::DateTime::from_timestamp(time, 0).unwrap_or_default().format("%H:%M:%S");
+    let time = chrono::DateTime::from_timestamp(time, 0)
+        .unwrap_or_default()
+        .format("%H:%M:%S");
     format!(
         "#{:<5} {time} {:<16} {:<18} {:<16} {:<10} {} {}",
         record.seq,

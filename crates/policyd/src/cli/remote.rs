@@ -18,11 +18,7 @@ use crate::grpc::client::{ClientFiles, connect, endpoint};
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Remote {
     /// `https://host:port` of policyd.
-    #[arg(
-        long,
-        default_value = "https://127.0.0.1:7350",
-        env = "POLICYD_ADDR"
-    )]
+    #[arg(long, default_value = "https://127.0.0.1:7350", env = "POLICYD_ADDR")]
     pub(crate) addr: String,
     /// Certificate authority, PEM.
     #[arg(long, default_value = "certs/ca.pem")]

@@ -22,7 +22,9 @@ pub(super) struct ServerArgs {
 /// Ends on Ctrl-C or SIGTERM.
 pub(super) async fn stop() {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return;
+    };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
@@ -38,7 +40,9 @@ pub(super) async fn run(common: &Common, args: &ServerArgs) -> Result<u8, AppErr
         let fresh = file.with_extension("new");
         std::fs::write(&fresh, value.to_string())
             .and_then(|()| std::fs::rename(&fresh, file))
-            .map_err(|error| AppError::new(Reason::Internal, format!("{}: {error}", file.display())))?;
+            .map_err(|error| {
+                AppError::new(Reason::Internal, format!("{}: {error}", file.display()))
+            })?;
     }
     bound.serve(stop()).await?;
     Ok(0)

@@ -35,8 +35,12 @@ pub(super) enum TokenCommand {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, AppError> {
-    std::fs::read(path)
-        .map_err(|error| AppError::new(Reason::RequestMalformed, format!("{}: {error}", path.display())))
+    std::fs::read(path).map_err(|error| {
+        AppError::new(
+            Reason::RequestMalformed,
+            format!("{}: {error}", path.display()),
+        )
+    })
 }
 
 fn read_args(path: &Path) -> Result<Map, AppError> {
@@ -51,7 +55,9 @@ fn read_args(path: &Path) -> Result<Map, AppError> {
 fn shown(value: Option<&Value>) -> String {
     value.map_or_else(
         || "nothing".to_owned(),
-        |value| Money::from_value(value).map_or_else(|_| value.to_json(), |money| money.to_string()),
+        |value| {
+            Money::from_value(value).map_or_else(|_| value.to_json(), |money| money.to_string())
+        },
     )
 }
 
@@ -60,22 +66,46 @@ pub(super) fn difference(signed: &Map, got: &Map) -> Option<String> {
     let names = signed.iter().chain(got.iter()).map(|(name, _)| name);
     let differs = |name: &&str| signed.get(name) != got.get(name);
     let name = names.into_iter().find(differs)?;
-    Some(format!("{name}: signed {}, got {}", shown(signed.get(name)), shown(got.get(name))))
+    Some(format!(
+        "{name}: signed {}, got {}",
+        shown(signed.get(name)),
+        shown(got.get(name))
+    ))
 }
 
 pub(super) fn run(command: &TokenCommand, output: Output) -> Result<u8, AppError> {
-    let TokenCommand::Inspect { file, args, signed_args, precondition } = command;
+    let TokenCommand::Inspect {
+        file,
+        args,
+        signed_args,
+        precondition,
+    } = command;
     let bytes = read(file)?;
     let text = core::str::from_utf8(&bytes).ok().map(str::trim);
-    let bytes = text.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).unwrap_or(bytes);
+    let bytes = text
+        .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
+        .unwrap_or(bytes);
     let (claims, kid) = UnverifiedToken::new(&bytes)
         .inspect_unverified()
         .map_err(|error| AppError::new(error.reason, error.detail))?;
-    let target = claims.target.as_ref().map(|(kind, id)| format!("{kind}/{id}")).unwrap_or_default();
+    let target = claims
+        .target
+        .as_ref()
+        .map(|(kind, id)| format!("{kind}/{id}"))
+        .unwrap_or_default();
     let text = format!(
         "{} on {target} through {} by {}/{}  {}\n  cti {}  kid {}  decision {}\n  issued {}  expires {}  epoch {}",
-        claims.action, claims.connection, claims.tenant, claims.agent, claims.mode.name(), claims.cti,
-        hex::encode(kid), claims.decision_id, claims.iat, claims.exp, claims.epoch,
+        claims.action,
+        claims.connection,
+        claims.tenant,
+        claims.agent,
+        claims.mode.name(),
+        claims.cti,
+        hex::encode(kid),
+        claims.decision_id,
+        claims.iat,
+        claims.exp,
+        claims.epoch,
     );
     let value = json!({"action": claims.action, "target": target, "connection": claims.connection,
         "tenant": claims.tenant, "agent": claims.agent, "mode": claims.mode.name(),
@@ -88,24 +118,36 @@ pub(super) fn run(command: &TokenCommand, output: Output) -> Result<u8, AppError
         tenant: &claims.tenant,
         connection: &claims.connection,
         action: &claims.action,
-        target: claims.target.as_ref().map(|(kind, id)| (kind.as_str(), id.as_str())),
+        target: claims
+            .target
+            .as_ref()
+            .map(|(kind, id)| (kind.as_str(), id.as_str())),
         args_cbor: &got.encode(),
         precondition: precondition.as_deref(),
     });
     if hash == claims.request_hash {
-        output.line("MATCH the arguments are the signed ones", &json!({"match": true}));
+        output.line(
+            "MATCH the arguments are the signed ones",
+            &json!({"match": true}),
+        );
         return Ok(0);
     }
     let signed = signed_args.as_deref().map(read_args).transpose()?;
     let what = signed.and_then(|signed| difference(&signed, &got));
     let what = what.unwrap_or_else(|| "the request hash differs".to_owned());
-    output.line(&format!("MISMATCH {what}"), &json!({"match": false, "difference": what}));
+    output.line(
+        &format!("MISMATCH {what}"),
+        &json!({"match": false, "difference": what}),
+    );
     Ok(13)
 }
 
 pub(super) fn canonicalize(file: &Path, output: Output) -> Result<u8, AppError> {
     let bytes = read_args(file)?.encode();
     let (cbor, digest) = (hex::encode(&bytes), hex::encode(sha256(&bytes)));
-    output.line(&format!("{cbor}\nsha256 {digest}"), &json!({"args_cbor": cbor, "sha256": digest}));
+    output.line(
+        &format!("{cbor}\nsha256 {digest}"),
+        &json!({"args_cbor": cbor, "sha256": digest}),
+    );
     Ok(0)
 }

@@ -105,6 +105,7 @@ fn reason(changed: &Call, seen: &Seen<'_>) -> Option<Reason> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn a_change_of_any_field_of_the_call_is_refused() {
     assert_eq!(reason(&call(), &SEEN), None);
     type Change = fn(&mut Call);
@@ -174,7 +175,7 @@ fn a_change_of_any_field_of_the_call_is_refused() {
             |c| {
                 c.args_cbor = writ_proto::value::args_from_json("{\"stage\":\"won\"}")
                     .unwrap()
-                    .encode()
+                    .encode();
             },
             Reason::TokenArgsMismatch,
         ),

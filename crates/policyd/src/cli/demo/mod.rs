@@ -39,7 +39,10 @@ struct Row {
 }
 
 pub(super) async fn run(args: &DemoArgs, output: Output) -> Result<u8, AppError> {
-    let folder = args.keep.clone().unwrap_or_else(|| PathBuf::from(".policyd-demo"));
+    let folder = args
+        .keep
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(".policyd-demo"));
     if args.keep.is_none() && folder.exists() {
         std::fs::remove_dir_all(&folder).map_err(|error| processes::broken(&error))?;
     }
@@ -53,7 +56,10 @@ pub(super) async fn run(args: &DemoArgs, output: Output) -> Result<u8, AppError>
     let started = Instant::now();
     let rows = story::play(&processes, |number, row| {
         let mark = if row.expected { " " } else { "!" };
-        let text = format!("{mark}{number:>2}  {:<44} {:<27} {}", row.asks, row.said, row.happened);
+        let text = format!(
+            "{mark}{number:>2}  {:<44} {:<27} {}",
+            row.asks, row.said, row.happened
+        );
         let value = json!({"step": number, "asks": row.asks, "policy_said": row.said,
             "what_happened": row.happened, "as_expected": row.expected});
         output.line(&text, &value);
@@ -64,8 +70,15 @@ pub(super) async fn run(args: &DemoArgs, output: Output) -> Result<u8, AppError>
     let text = format!("{expected} of {} as expected in {seconds} ms.", rows.len());
     output.line(&text, &json!({"as_expected": expected, "of": rows.len(), "milliseconds": u64::try_from(seconds).unwrap_or(0)}));
     if !args.exit {
-        let hint = if std::io::stdin().is_terminal() { "Ctrl-C ends it." } else { "SIGTERM ends it." };
-        let text = format!("The daemons stay up. {hint}  Sandbox CRM: {}", processes.sandbox_url);
+        let hint = if std::io::stdin().is_terminal() {
+            "Ctrl-C ends it."
+        } else {
+            "SIGTERM ends it."
+        };
+        let text = format!(
+            "The daemons stay up. {hint}  Sandbox CRM: {}",
+            processes.sandbox_url
+        );
         output.line(&text, &json!({"sandbox": processes.sandbox_url}));
         super::server::stop().await;
     }

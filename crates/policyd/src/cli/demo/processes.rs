@@ -23,7 +23,7 @@ pub(super) struct Processes {
     pub(super) policyd_url: String,
     pub(super) connectord_url: String,
     pub(super) sandbox_url: String,
-    _children: Vec<Child>,
+    children: Vec<Child>,
 }
 
 pub(super) fn broken(error: &dyn core::fmt::Display) -> AppError {
@@ -44,7 +44,10 @@ fn sibling() -> Result<PathBuf, AppError> {
 /// A port that nobody uses right now.
 fn free_port() -> Result<u16, AppError> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(|error| broken(&error))?;
-    listener.local_addr().map(|addr| addr.port()).map_err(|error| broken(&error))
+    listener
+        .local_addr()
+        .map(|addr| addr.port())
+        .map_err(|error| broken(&error))
 }
 
 struct Starter<'a> {
@@ -85,6 +88,107 @@ impl Starter<'_> {
     }
 }
 
+/// The ports of the three daemons.
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    policyd: u16,
+    connectord: u16,
+    sandbox: u16,
+}
+
+impl Ports {
+    fn choose(base: Option<u16>) -> Result<Self, AppError> {
+        let of = |base: u16, step: u16| base.saturating_add(step);
+        match base {
+            Some(base) => Ok(Self {
+                policyd: base,
+                connectord: of(base, 10),
+                sandbox: of(base, 30),
+            }),
+            None => Ok(Self {
+                policyd: free_port()?,
+                connectord: free_port()?,
+                sandbox: free_port()?,
+            }),
+        }
+    }
+}
+
+impl Starter<'_> {
+    /// Seals the sandbox's secret for connectord; nobody else ever reads it.
+    async fn seal(&self, connectord: &Path) -> Result<(), AppError> {
+        let status = Command::new(connectord)
+            .current_dir(self.folder)
+            .args([
+                "creds",
+                "add",
+                "crm/main",
+                "--file",
+                "keys/sandbox.secret",
+                "-o",
+                "json",
+            ])
+            .stdout(Stdio::null())
+            .status()
+            .await
+            .map_err(|error| broken(&error))?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(broken(&"the credential could not be sealed"))
+        }
+    }
+
+    fn spawn_all(
+        &self,
+        (policyd, connectord): (&Path, &Path),
+        ports: Ports,
+    ) -> Result<Vec<Child>, AppError> {
+        let addr = |port: u16| format!("server.grpc_addr=127.0.0.1:{port}");
+        let url = |port: u16| format!("https://localhost:{port}");
+        let connection = format!(
+            "connection=[{{name=\"crm/main\", system=\"sandbox\", base_url=\"http://127.0.0.1:{}\"}}]",
+            ports.sandbox
+        );
+        let (own, peer) = (
+            addr(ports.policyd),
+            format!("connectord.addr={}", url(ports.connectord)),
+        );
+        let (hands, head) = (
+            addr(ports.connectord),
+            format!("policyd.addr={}", url(ports.policyd)),
+        );
+        let sandbox = format!("127.0.0.1:{}", ports.sandbox);
+        let secret = "keys/sandbox.secret";
+        let serve = [
+            "sandbox",
+            "serve",
+            "--addr",
+            &sandbox,
+            "--secret-file",
+            secret,
+        ];
+        let hands = [
+            "server",
+            "--set",
+            &hands,
+            "--set",
+            &head,
+            "--set",
+            &connection,
+        ];
+        Ok(vec![
+            self.spawn("sandbox", connectord, &serve)?,
+            self.spawn(
+                "policyd",
+                policyd,
+                &["server", "--set", &own, "--set", &peer],
+            )?,
+            self.spawn("connectord", connectord, &hands)?,
+        ])
+    }
+}
+
 impl Processes {
     pub(super) async fn start(
         folder: &Path,
@@ -97,53 +201,41 @@ impl Processes {
         let quiet = Output::new(Format::Json).silenced();
         init(&InitArgs::new(folder, port_base.unwrap_or(7350)), quiet)?;
         let folder = folder.canonicalize().map_err(|error| broken(&error))?;
-        let (policyd, connectord, sandbox) = match port_base {
-            Some(base) => (base, base.saturating_add(10), base.saturating_add(30)),
-            None => (free_port()?, free_port()?, free_port()?),
-        };
-        let urls = [policyd, connectord].map(|port| format!("https://localhost:{port}"));
-        let [policyd_url, connectord_url] = urls;
-        let sandbox_url = format!("http://127.0.0.1:{sandbox}");
+        let ports = Ports::choose(port_base)?;
         let starter = Starter { folder: &folder };
-        let status = Command::new(&connectord_bin)
-            .current_dir(&folder)
-            .args(["creds", "add", "crm/main", "--file", "keys/sandbox.secret", "-o", "json"])
-            .stdout(Stdio::null())
-            .status()
-            .await
-            .map_err(|error| broken(&error))?;
-        if !status.success() {
-            return Err(broken(&"the credential could not be sealed"));
-        }
-        let addr = |port: u16| format!("server.grpc_addr=127.0.0.1:{port}");
-        let connection = format!(
-            "connection=[{{name=\"crm/main\", system=\"sandbox\", base_url=\"{sandbox_url}\"}}]"
-        );
-        let (own, peer) = (addr(policyd), format!("connectord.addr={connectord_url}"));
-        let (hands, head) = (addr(connectord), format!("policyd.addr={policyd_url}"));
-        let sandbox_addr = format!("127.0.0.1:{sandbox}");
-        let mut children = vec![
-            starter.spawn(
-                "sandbox",
-                &connectord_bin,
-                &["sandbox", "serve", "--addr", &sandbox_addr, "--secret-file", "keys/sandbox.secret"],
-            )?,
-            starter.spawn("policyd", &policyd_bin, &["server", "--set", &own, "--set", &peer])?,
-            starter.spawn(
-                "connectord",
-                &connectord_bin,
-                &["server", "--set", &hands, "--set", &head, "--set", &connection],
-            )?,
-        ];
-        for (name, child) in ["sandbox", "policyd", "connectord"].iter().zip(&mut children) {
+        starter.seal(&connectord_bin).await?;
+        let mut children = starter.spawn_all((&policyd_bin, &connectord_bin), ports)?;
+        for (name, child) in ["sandbox", "policyd", "connectord"]
+            .iter()
+            .zip(&mut children)
+        {
             starter.ready(name, child).await?;
         }
-        let ids: Vec<u32> = children.iter().filter_map(Child::id).collect();
+        let processes = Self {
+            policyd_url: format!("https://localhost:{}", ports.policyd),
+            connectord_url: format!("https://localhost:{}", ports.connectord),
+            sandbox_url: format!("http://127.0.0.1:{}", ports.sandbox),
+            folder,
+            connectord_bin,
+            children,
+        };
+        processes.introduce(output);
+        Ok(processes)
+    }
+
+    fn introduce(&self, output: Output) {
+        let pids: Vec<u32> = self.children.iter().filter_map(Child::id).collect();
+        let (policyd, connectord, sandbox) =
+            (&self.policyd_url, &self.connectord_url, &self.sandbox_url);
         let text = format!(
-            "  policyd, connectord, sandbox CRM  pids {ids:?}\n  policyd {policyd_url}  connectord {connectord_url}  CRM {sandbox_url}\n  CRM secret readable by: agent no | policyd no | connectord yes\n #  {:<44} {:<27} what happened",
+            "  sandbox CRM, policyd, connectord: pids {pids:?}\n  \
+             policyd {policyd}  connectord {connectord}  CRM {sandbox}\n  \
+             CRM secret readable by: agent no | policyd no | connectord yes\n \
+             #  {:<44} {:<27} what happened",
             "the agent asks", "policy said"
         );
-        output.line(&text, &json!({"pids": ids, "policyd": policyd_url, "connectord": connectord_url, "sandbox": sandbox_url}));
-        Ok(Self { folder, connectord_bin, policyd_url, connectord_url, sandbox_url, _children: children })
+        let value = json!({"pids": pids, "policyd": policyd, "connectord": connectord,
+            "sandbox": sandbox});
+        output.line(&text, &value);
     }
 }

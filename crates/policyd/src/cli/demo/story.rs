@@ -41,7 +41,11 @@ async fn actor(processes: &Processes, name: &str) -> Result<Actor, AppError> {
         path(format!("certs/{name}.pem")),
         path(format!("keys/{name}-tls.pem")),
     );
-    let files = ClientFiles { ca: &ca, cert: &cert, key: &key };
+    let files = ClientFiles {
+        ca: &ca,
+        cert: &cert,
+        key: &key,
+    };
     let policyd = connect(&endpoint(&processes.policyd_url, &files, CALL_TIMEOUT)?).await?;
     let connectord = connect(&endpoint(&processes.connectord_url, &files, CALL_TIMEOUT)?).await?;
     Ok(Actor {
@@ -72,12 +76,18 @@ struct Asked {
 
 fn said(decision: &pb::Decision) -> String {
     let word = verdict(decision);
-    if decision.reason_code.is_empty() { word.to_owned() } else { format!("{word} {}", decision.reason_code) }
+    if decision.reason_code.is_empty() {
+        word.to_owned()
+    } else {
+        format!("{word} {}", decision.reason_code)
+    }
 }
 
 impl Actor {
     async fn ask(&mut self, wish: Wish) -> Result<Asked, AppError> {
-        let args = args_from_json(wish.args).map_err(|error| broken(&error))?.encode();
+        let args = args_from_json(wish.args)
+            .map_err(|error| broken(&error))?
+            .encode();
         let call = pb::ActionCall {
             connection: "crm/main".to_owned(),
             action: wish.action.to_owned(),
@@ -98,9 +108,17 @@ impl Actor {
             evidence: Vec::new(),
             traceparent: String::new(),
         };
-        let answer = self.authorize.authorize(request).await.map_err(|error| broken(&error))?;
+        let answer = self
+            .authorize
+            .authorize(request)
+            .await
+            .map_err(|error| broken(&error))?;
         let decision = answer.into_inner().decision.unwrap_or_default();
-        Ok(Asked { decision, call, tenant: wish.tenant })
+        Ok(Asked {
+            decision,
+            call,
+            tenant: wish.tenant,
+        })
     }
 
     /// Executes; a refusal is its reason code.
@@ -116,12 +134,18 @@ impl Actor {
             Ok(answer) => {
                 let execution = answer.into_inner().execution.unwrap_or_default();
                 let failed = !execution.reason_code.is_empty();
-                Ok(if failed { Err(execution.reason_code.clone()) } else { Ok(execution) })
+                Ok(if failed {
+                    Err(execution.reason_code.clone())
+                } else {
+                    Ok(execution)
+                })
             }
             Err(status) if status.code() == Code::Unavailable => Err(broken(&status)),
             Err(status) => {
                 let info = status.get_details_error_info();
-                Ok(Err(info.map_or_else(|| status.to_string(), |info| info.reason)))
+                Ok(Err(
+                    info.map_or_else(|| status.to_string(), |info| info.reason)
+                ))
             }
         }
     }
@@ -186,7 +210,13 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
     }
 
     /// Presents a decision that must be refused with a code.
-    async fn refused(&mut self, asks: &str, asked: &Asked, code: &str, more: &str) -> Result<(), AppError> {
+    async fn refused(
+        &mut self,
+        asks: &str,
+        asked: &Asked,
+        code: &str,
+        more: &str,
+    ) -> Result<(), AppError> {
         let (happened, expected) = match self.agent.execute(asked).await? {
             Ok(_) => ("EXECUTED".to_owned(), false),
             Err(found) => (format!("REFUSED {found} {more}"), found == code),
@@ -211,7 +241,11 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
             rollout: pb::Rollout::Live.into(),
             reason: "the would-have log looks right".to_owned(),
         };
-        self.operator.execute.set_action_rollout(request).await.map_err(|error| broken(&error))?;
+        self.operator
+            .execute
+            .set_action_rollout(request)
+            .await
+            .map_err(|error| broken(&error))?;
         Ok(())
     }
 
@@ -221,30 +255,54 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
             reason: "demo".to_owned(),
             dry_run: false,
         };
-        let answer = self.operator.execute.undo(request).await.map_err(|error| broken(&error))?;
+        let answer = self
+            .operator
+            .execute
+            .undo(request)
+            .await
+            .map_err(|error| broken(&error))?;
         Ok(answer.into_inner().item.unwrap_or_default())
     }
 
     async fn spend(&mut self) -> Result<(), AppError> {
-        let dry = Wish { mode: pb::Mode::DryRun, ..STAGE };
-        self.write("set_stage deal D-104 -> qualified", dry, |e| !e.wrote).await?;
+        let dry = Wish {
+            mode: pb::Mode::DryRun,
+            ..STAGE
+        };
+        self.write("set_stage deal D-104 -> qualified", dry, |e| !e.wrote)
+            .await?;
         let live = self.agent.ask(STAGE).await?;
-        self.refused("the same as a real write", &live, "DRY_RUN_ONLY", "").await?;
+        self.refused("the same as a real write", &live, "DRY_RUN_ONLY", "")
+            .await?;
         self.promote("set_stage").await?;
         self.promote("refund").await?;
         Ok(())
     }
 
     async fn refunds(&mut self) -> Result<(), AppError> {
-        let (spent, _) = self.write("refund order O-7  49.00 EUR", REFUND, |e| e.wrote).await?;
-        self.refused("its token under a new request id", &spent, "TOKEN_REPLAYED", "").await?;
+        let (spent, _) = self
+            .write("refund order O-7  49.00 EUR", REFUND, |e| e.wrote)
+            .await?;
+        self.refused(
+            "its token under a new request id",
+            &spent,
+            "TOKEN_REPLAYED",
+            "",
+        )
+        .await?;
         let mut tampered = self.agent.ask(REFUND).await?;
         let signed = args_from_json(REFUND.args).map_err(|error| broken(&error))?;
         let got = args_from_json(r#"{"amount":{"currency":"EUR","value":490.00}}"#)
             .map_err(|error| broken(&error))?;
         let what = difference(&signed, &got).unwrap_or_default();
         tampered.call.arguments = Some(pb::action_call::Arguments::ArgsCbor(got.encode()));
-        self.refused("a fresh token with amount 490.00", &tampered, "TOKEN_ARGS_MISMATCH", &what).await
+        self.refused(
+            "a fresh token with amount 490.00",
+            &tampered,
+            "TOKEN_ARGS_MISMATCH",
+            &what,
+        )
+        .await
     }
 
     async fn denials(&mut self) -> Result<(), AppError> {
@@ -253,24 +311,65 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
             args: r#"{"amount":{"currency":"EUR","value":900.00}}"#,
             ..REFUND
         };
-        self.denied("refund order O-9 900.00 EUR", large, "REQUIRE_APPROVAL APPROVAL_REQUIRED").await?;
-        let owner = Wish { action: "set_owner", args: r#"{"owner":"U-7"}"#, ..STAGE };
-        self.denied("set_owner deal D-104", owner, "DENY NOT_PERMITTED").await?;
-        let other = Wish { tenant: "globex", ..STAGE };
-        self.denied("an agent of acme asks for tenant globex", other, "DENY FORBIDDEN").await
+        self.denied(
+            "refund order O-9 900.00 EUR",
+            large,
+            "REQUIRE_APPROVAL APPROVAL_REQUIRED",
+        )
+        .await?;
+        let owner = Wish {
+            action: "set_owner",
+            args: r#"{"owner":"U-7"}"#,
+            ..STAGE
+        };
+        self.denied("set_owner deal D-104", owner, "DENY NOT_PERMITTED")
+            .await?;
+        let other = Wish {
+            tenant: "globex",
+            ..STAGE
+        };
+        self.denied(
+            "an agent of acme asks for tenant globex",
+            other,
+            "DENY FORBIDDEN",
+        )
+        .await
     }
 
     async fn halts(&mut self) -> Result<(), AppError> {
         let asked = self.agent.ask(STAGE).await?;
         let (scope, reason) = ("tenant:acme".to_owned(), "demo".to_owned());
-        let set = pb::SetHaltRequest { scope: scope.clone(), reason: reason.clone() };
-        self.operator.halt.set_halt(set).await.map_err(|error| broken(&error))?;
-        self.refused("halt tenant acme, then a writ from before", &asked, "HALTED", "").await?;
+        let set = pb::SetHaltRequest {
+            scope: scope.clone(),
+            reason: reason.clone(),
+        };
+        self.operator
+            .halt
+            .set_halt(set)
+            .await
+            .map_err(|error| broken(&error))?;
+        self.refused(
+            "halt tenant acme, then a writ from before",
+            &asked,
+            "HALTED",
+            "",
+        )
+        .await?;
         let clear = pb::ClearHaltRequest { scope, reason };
-        self.operator.halt.clear_halt(clear).await.map_err(|error| broken(&error))?;
+        self.operator
+            .halt
+            .clear_halt(clear)
+            .await
+            .map_err(|error| broken(&error))?;
         // policyd follows connectord's halts; the next step must not race it.
         for _ in 0..SETTLE_STEPS_MAX {
-            let asked = self.agent.ask(Wish { mode: pb::Mode::DryRun, ..STAGE }).await?;
+            let asked = self
+                .agent
+                .ask(Wish {
+                    mode: pb::Mode::DryRun,
+                    ..STAGE
+                })
+                .await?;
             if verdict(&asked.decision) == "ALLOW" {
                 break;
             }
@@ -281,15 +380,25 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
 
     async fn undos(&mut self, first: &pb::Execution) -> Result<(), AppError> {
         let item = self.undo(first).await?;
-        let stage = item.changes.first().and_then(|change| change.after_json.clone());
+        let stage = item
+            .changes
+            .first()
+            .and_then(|change| change.after_json.clone());
         let happened = format!("UNDONE  stage is {} again", stage.unwrap_or_default());
         self.row("undo the stage change", "-", &happened, item.undone);
-        let (_, again) = self.write("resume; set_stage once more", STAGE, |e| e.wrote).await?;
+        let (_, again) = self
+            .write("resume; set_stage once more", STAGE, |e| e.wrote)
+            .await?;
         self.person_edits().await?;
         let item = self.undo(&again).await?;
         let happened = format!("REFUSED {} {}", item.reason_code, item.message);
         let refused = !item.undone && item.reason_code == "PRECONDITION_FAILED";
-        self.row("a person edits the deal, then undo", "-", &happened, refused);
+        self.row(
+            "a person edits the deal, then undo",
+            "-",
+            &happened,
+            refused,
+        );
         Ok(())
     }
 
@@ -298,12 +407,23 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         let edit = tokio::process::Command::new(&self.processes.connectord_bin)
             .current_dir(&self.processes.folder)
             .args(["sandbox", "edit", "--url", &self.processes.sandbox_url])
-            .args(["--secret-file", "keys/sandbox.secret", "deals/D-104", "stage=proposal", "-o", "json"])
+            .args([
+                "--secret-file",
+                "keys/sandbox.secret",
+                "deals/D-104",
+                "stage=proposal",
+                "-o",
+                "json",
+            ])
             .stdout(std::process::Stdio::null())
             .status()
             .await
             .map_err(|error| broken(&error))?;
-        if edit.success() { Ok(()) } else { Err(broken(&"the edit in the sandbox failed")) }
+        if edit.success() {
+            Ok(())
+        } else {
+            Err(broken(&"the edit in the sandbox failed"))
+        }
     }
 
     async fn export(&mut self) -> Result<(), AppError> {
@@ -316,8 +436,10 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         let mut report = export::Report::default();
         // The last outcomes are still on their way from connectord's outbox.
         for _ in 0..SETTLE_STEPS_MAX {
-            let request =
-                pb::ExportRecordsRequest { parent: "tenants/acme".to_owned(), from_seq: 0 };
+            let request = pb::ExportRecordsRequest {
+                parent: "tenants/acme".to_owned(),
+                from_seq: 0,
+            };
             let stream = self.operator.records.export_records(request).await;
             let mut stream = stream.map_err(|error| broken(&error))?.into_inner();
             let mut bytes = Vec::new();
@@ -332,12 +454,20 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
             tokio::time::sleep(SETTLE_STEP).await;
         }
         let happened = if report.is_ok() {
-            format!("OK  {} records: hash chain, checkpoint, signature", report.records)
+            format!(
+                "OK  {} records: hash chain, checkpoint, signature",
+                report.records
+            )
         } else {
             report.findings.join("; ")
         };
         let complete = report.is_ok() && report.records >= 15;
-        self.row("export all records, verify offline", "-", &happened, complete);
+        self.row(
+            "export all records, verify offline",
+            "-",
+            &happened,
+            complete,
+        );
         Ok(())
     }
 }
@@ -349,9 +479,17 @@ pub(super) async fn play(
 ) -> Result<Vec<Row>, AppError> {
     let agent = actor(processes, "agent-acme-triage").await?;
     let operator = actor(processes, "operator-acme-ops").await?;
-    let mut story = Story { processes, agent, operator, show, rows: Vec::new() };
+    let mut story = Story {
+        processes,
+        agent,
+        operator,
+        show,
+        rows: Vec::new(),
+    };
     story.spend().await?;
-    let (_, first) = story.write("the same, with the action live", STAGE, |e| e.wrote).await?;
+    let (_, first) = story
+        .write("the same, with the action live", STAGE, |e| e.wrote)
+        .await?;
     story.refunds().await?;
     story.denials().await?;
     story.halts().await?;

@@ -59,10 +59,10 @@ fn a_set_with_a_flaw_is_refused_and_says_what() {
     let table: [(&str, Break); 12] = [
         ("POLICY_EMPTY", |s| s.policies.clear()),
         ("without `@id`", |s| {
-            policy(s, "permit(principal, action, resource);")
+            policy(s, "permit(principal, action, resource);");
         }),
         ("without `@reason`", |s| {
-            policy(s, "@id(\"x\") permit(principal, action, resource);")
+            policy(s, "@id(\"x\") permit(principal, action, resource);");
         }),
         ("did you mean `@owner`", |s| {
             policy(
@@ -95,13 +95,13 @@ fn a_set_with_a_flaw_is_refused_and_says_what() {
         }),
         ("entities.json", |s| {
             s.entities_json =
-                "[{\"uid\":{\"type\":\"Wizard\",\"id\":\"1\"},\"attrs\":{},\"parents\":[]}]".into()
+                "[{\"uid\":{\"type\":\"Wizard\",\"id\":\"1\"},\"attrs\":{},\"parents\":[]}]".into();
         }),
         ("of another tenant", |s| {
-            s.entities_json = s.entities_json.replace("\"acme\"", "\"globex\"")
+            s.entities_json = s.entities_json.replace("\"acme\"", "\"globex\"");
         }),
         ("zone", |s| {
-            s.set_toml = s.set_toml.replace("Europe/Amsterdam", "Europe/Atlantis")
+            s.set_toml = s.set_toml.replace("Europe/Amsterdam", "Europe/Atlantis");
         }),
     ];
     for (expected, break_it) in table {

@@ -86,9 +86,9 @@ async fn concurrent_appends_are_numbered_without_gaps_and_survive_a_restart() {
         let rows = reopened.record_list(&tenant, 0, 1_000).await.unwrap();
         assert_eq!(rows.len(), count);
         let mut prev = None;
-        for (index, row) in rows.iter().enumerate() {
+        for (index, row) in (0_u64..).zip(&rows) {
             let read = project(&row.leaf).unwrap();
-            assert_eq!((row.seq, read.seq), (index as u64, index as u64));
+            assert_eq!((row.seq, read.seq), (index, index));
             assert_eq!(read.prev_hash(), prev);
             prev = Some(leaf_hash(&row.leaf));
         }
