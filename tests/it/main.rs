@@ -1,2 +1,8 @@
-//! End-to-end tests.
+//! The end-to-end tests: one file a subject.
+
+mod attack;
+mod bad_input;
 mod codegen;
+mod crash;
+mod story;
+mod tidy;

@@ -1,1 +1,625 @@
-//! e2e
+//! The harness of the end-to-end tests: the built daemons as real processes on free ports, mTLS
+//! clients for each identity, and a check that everything that is told adds up.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test makes ids and reads what it likes"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic_types::StatusExt as _;
+use writ_proto::pb;
+use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
+use writ_proto::pb::connector_service_client::ConnectorServiceClient;
+use writ_proto::pb::halt_service_client::HaltServiceClient;
+use writ_proto::pb::record_service_client::RecordServiceClient;
+use writ_proto::value::args_from_json;
+
+/// Longest wait for anything that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// The built program, of the same profile as this test.
+pub fn program(name: &str) -> PathBuf {
+    let profile = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
+    let path = root().join("target").join(profile).join(name);
+    assert!(
+        path.exists(),
+        "{} is not built: cargo build --release",
+        path.display()
+    );
+    path
+}
+
+pub fn failpoint_connectord() -> PathBuf {
+    let path = root().join("target/failpoints/connectord");
+    assert!(
+        path.exists(),
+        "{} is not built; tests/run builds it",
+        path.display()
+    );
+    path
+}
+
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// A process that ends with its handle.
+pub struct Process {
+    child: Child,
+    pub log: PathBuf,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+impl Process {
+    pub fn start(
+        folder: &Path,
+        name: &str,
+        program: &Path,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let ready = folder.join(format!("{name}.ready"));
+        let _stale = std::fs::remove_file(&ready);
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
+        let child = Command::new(program)
+            .current_dir(folder)
+            .args(args)
+            .arg("--ready-file")
+            .arg(&ready)
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        let mut process = Self { child, log };
+        let started = Instant::now();
+        while !ready.exists() {
+            if let Some(status) = process.child.try_wait().unwrap() {
+                panic!("{name} ended with {status}: {}", process.logged());
+            }
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{name} is not ready: {}",
+                process.logged()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        process
+    }
+
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, and wait until it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// One running Writ with its sandbox CRM.
+pub struct World {
+    pub folder: tempfile::TempDir,
+    pub policyd_port: u16,
+    pub connectord_port: u16,
+    pub sandbox_port: u16,
+    pub policyd: Option<Process>,
+    pub connectord: Option<Process>,
+    pub sandbox: Option<Process>,
+    pub env: Vec<(&'static str, &'static str)>,
+}
+
+/// The clients of one identity.
+#[derive(Clone)]
+pub struct Actor {
+    pub authorize: AuthorizationServiceClient<Channel>,
+    pub records: RecordServiceClient<Channel>,
+    pub execute: ConnectorServiceClient<Channel>,
+    pub halt: HaltServiceClient<Channel>,
+}
+
+/// What an agent asks for.
+#[derive(Clone)]
+pub struct Wish {
+    pub tenant: String,
+    pub action: String,
+    pub target: (String, String),
+    pub args: String,
+    pub mode: pb::Mode,
+    pub reason: String,
+}
+
+/// A decision and the call it authorises.
+#[derive(Clone)]
+pub struct Asked {
+    pub decision: pb::Decision,
+    pub call: pb::ActionCall,
+    pub tenant: String,
+}
+
+pub fn stage(deal: &str, stage: &str) -> Wish {
+    Wish {
+        tenant: "acme".into(),
+        action: "set_stage".into(),
+        target: ("deal".into(), deal.into()),
+        args: format!("{{\"stage\":\"{stage}\"}}"),
+        mode: pb::Mode::Execute,
+        reason: "the customer asked".into(),
+    }
+}
+
+pub fn refund(order: &str, amount: &str) -> Wish {
+    Wish {
+        action: "refund".into(),
+        target: ("order".into(), order.into()),
+        args: format!("{{\"amount\":{{\"currency\":\"EUR\",\"value\":{amount}}}}}"),
+        ..stage("", "")
+    }
+}
+
+/// The reason code of a status.
+pub fn code(status: &tonic::Status) -> String {
+    status
+        .get_details_error_info()
+        .map_or_else(|| status.to_string(), |info| info.reason)
+}
+
+impl World {
+    /// Everything up, nothing promoted.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub fn start_with(env: &[(&'static str, &'static str)]) -> Self {
+        let mut world = Self::prepare(env);
+        world.start_sandbox();
+        world.start_policyd();
+        world.start_connectord(&program("connectord"), &[]);
+        world
+    }
+
+    /// The folder made by `init`, nothing running.
+    pub fn prepare(env: &[(&'static str, &'static str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |program: &Path, args: &[&str]| {
+            let output = Command::new(program)
+                .current_dir(folder.path())
+                .args(args)
+                .output()
+                .unwrap();
+            assert!(
+                output.status.success(),
+                "{args:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        };
+        run(&program("policyd"), &["init", "."]);
+        run(
+            &program("connectord"),
+            &["creds", "add", "crm/main", "--file", "keys/sandbox.secret"],
+        );
+        Self {
+            policyd_port: free_port(),
+            connectord_port: free_port(),
+            sandbox_port: free_port(),
+            policyd: None,
+            connectord: None,
+            sandbox: None,
+            env: env.to_vec(),
+            folder,
+        }
+    }
+
+    pub fn start_sandbox(&mut self) {
+        let addr = format!("127.0.0.1:{}", self.sandbox_port);
+        let args = [
+            "sandbox",
+            "serve",
+            "--addr",
+            &addr,
+            "--secret-file",
+            "keys/sandbox.secret",
+        ];
+        let path = self.folder.path();
+        self.sandbox = Some(Process::start(
+            path,
+            "sandbox",
+            &program("connectord"),
+            &args,
+            &self.env,
+        ));
+    }
+
+    pub fn start_policyd(&mut self) {
+        let own = format!("server.grpc_addr=127.0.0.1:{}", self.policyd_port);
+        let peer = format!("connectord.addr=https://localhost:{}", self.connectord_port);
+        let args = ["server", "--set", &own, "--set", &peer];
+        let path = self.folder.path();
+        self.policyd = Some(Process::start(
+            path,
+            "policyd",
+            &program("policyd"),
+            &args,
+            &self.env,
+        ));
+    }
+
+    pub fn start_connectord(&mut self, program: &Path, env: &[(&'static str, &str)]) {
+        let own = format!("server.grpc_addr=127.0.0.1:{}", self.connectord_port);
+        let peer = format!("policyd.addr=https://localhost:{}", self.policyd_port);
+        let connection = format!(
+            "connection=[{{name=\"crm/main\", system=\"sandbox\", base_url=\"http://127.0.0.1:{}\"}}]",
+            self.sandbox_port
+        );
+        let args = [
+            "server",
+            "--set",
+            &own,
+            "--set",
+            &peer,
+            "--set",
+            &connection,
+        ];
+        let mut all: Vec<(&str, &str)> = self.env.clone();
+        all.extend_from_slice(env);
+        let path = self.folder.path();
+        self.connectord = Some(Process::start(path, "connectord", program, &args, &all));
+    }
+
+    pub fn kill_connectord(&mut self) {
+        self.connectord.take().expect("connectord runs").kill();
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn channel(&self, name: &str, port: u16) -> Result<Channel, tonic::transport::Error> {
+        let read = |path: String| std::fs::read_to_string(self.path(&path)).unwrap();
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(read("certs/ca.pem".into())))
+            .identity(Identity::from_pem(
+                read(format!("certs/{name}.pem")),
+                read(format!("keys/{name}-tls.pem")),
+            ));
+        let endpoint = Endpoint::from_shared(format!("https://localhost:{port}")).unwrap();
+        endpoint
+            .tls_config(tls)
+            .unwrap()
+            .timeout(PATIENCE)
+            .connect()
+            .await
+    }
+
+    /// The clients of a certificate that `init` made, such as `agent-acme-triage`.
+    pub async fn actor(&self, name: &str) -> Actor {
+        let policyd = self.channel(name, self.policyd_port).await.unwrap();
+        let connectord = self.channel(name, self.connectord_port).await.unwrap();
+        Actor {
+            authorize: AuthorizationServiceClient::new(policyd.clone()),
+            records: RecordServiceClient::new(policyd),
+            execute: ConnectorServiceClient::new(connectord.clone()),
+            halt: HaltServiceClient::new(connectord),
+        }
+    }
+
+    pub async fn agent(&self) -> Actor {
+        self.actor("agent-acme-triage").await
+    }
+
+    pub async fn operator(&self) -> Actor {
+        self.actor("operator-acme-ops").await
+    }
+
+    /// Makes actions live for acme.
+    pub async fn promote(&self, actions: &[&str]) {
+        let mut operator = self.operator().await;
+        for action in actions {
+            let request = pb::SetActionRolloutRequest {
+                name: format!("tenants/acme/actions/{action}"),
+                rollout: pb::Rollout::Live.into(),
+                reason: "test".into(),
+            };
+            operator.execute.set_action_rollout(request).await.unwrap();
+        }
+    }
+
+    /// Runs a program of ours in the folder.
+    pub fn run(&self, name: &str, args: &[&str]) -> std::process::Output {
+        let mut command = Command::new(program(name));
+        command
+            .current_dir(self.folder.path())
+            .args(args)
+            .stdin(Stdio::null());
+        command.output().unwrap()
+    }
+
+    /// The real changes in the CRM, from its own append-only table.
+    pub async fn effects(&self) -> Vec<serde_json::Value> {
+        let secret = std::fs::read_to_string(self.path("keys/sandbox.secret")).unwrap();
+        let url = format!("http://127.0.0.1:{}/_sandbox/effects", self.sandbox_port);
+        let answer = reqwest::Client::new()
+            .get(url)
+            .bearer_auth(secret)
+            .send()
+            .await
+            .unwrap();
+        answer.json().await.unwrap()
+    }
+
+    /// A person changes a record in the CRM itself.
+    pub fn person_edits(&self, record: &str, field: &str) {
+        let url = format!("http://127.0.0.1:{}", self.sandbox_port);
+        let args = [
+            "sandbox",
+            "edit",
+            "--url",
+            &url,
+            "--secret-file",
+            "keys/sandbox.secret",
+            record,
+            field,
+        ];
+        assert!(self.run("connectord", &args).status.success());
+    }
+
+    pub fn fault(&self, kind: &str, count: &str, delay_ms: &str) {
+        let url = format!("http://127.0.0.1:{}", self.sandbox_port);
+        let args = [
+            "sandbox",
+            "fault",
+            "--url",
+            &url,
+            "--secret-file",
+            "keys/sandbox.secret",
+            kind,
+            "--count",
+            count,
+            "--delay-ms",
+            delay_ms,
+        ];
+        let output = self.run("connectord", &args);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    pub async fn executions(&self) -> Vec<pb::Execution> {
+        let request = pb::ListExecutionsRequest {
+            parent: "tenants/acme".into(),
+            page_size: 1_000,
+            ..pb::ListExecutionsRequest::default()
+        };
+        let mut operator = self.operator().await;
+        operator
+            .execute
+            .list_executions(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .executions
+    }
+
+    /// All export lines of acme.
+    pub async fn export(&self) -> Vec<u8> {
+        let request = pb::ExportRecordsRequest {
+            parent: "tenants/acme".into(),
+            from_seq: 0,
+        };
+        let mut operator = self.operator().await;
+        let mut stream = operator
+            .records
+            .export_records(request)
+            .await
+            .unwrap()
+            .into_inner();
+        let mut bytes = Vec::new();
+        while let Some(part) = stream.message().await.unwrap() {
+            bytes.extend_from_slice(&part.chunk);
+        }
+        bytes
+    }
+
+    pub async fn records(&self) -> Vec<serde_json::Value> {
+        let bytes = self.export().await;
+        let lines = bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
+        let all: Vec<serde_json::Value> = lines
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
+        all.iter()
+            .filter(|line| line.get("record").is_some())
+            .map(|line| line["record"].clone())
+            .collect()
+    }
+
+    /// Waits until every execution has ended and every report has become a record.
+    pub async fn settle(&self) -> (Vec<pb::Execution>, Vec<serde_json::Value>) {
+        let started = Instant::now();
+        loop {
+            let (executions, records) = (self.executions().await, self.records().await);
+            let ended = executions.iter().all(|execution| {
+                use pb::ExecutionState as S;
+                let open = [S::Claimed, S::Sending, S::InDoubt].map(i32::from);
+                !open.contains(&execution.state) && reported(execution, &records)
+            });
+            if ended {
+                return (executions, records);
+            }
+            assert!(started.elapsed() < PATIENCE, "not settled: {executions:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Every effect has an execution that says it wrote, every such execution has its effect and
+    /// its record, each has an ALLOW before it, and the export verifies.
+    pub async fn check_everything(&self) {
+        let (executions, records) = self.settle().await;
+        let effects = self.effects().await;
+        let ours = effects
+            .iter()
+            .filter(|effect| effect["by"] == "connectord")
+            .count();
+        let wrote: Vec<_> = executions
+            .iter()
+            .filter(|execution| execution.wrote)
+            .collect();
+        assert_eq!(
+            ours,
+            wrote.len(),
+            "effects {effects:#?}\nexecutions {executions:#?}"
+        );
+        for execution in &wrote {
+            let allowed = records.iter().any(|record| {
+                record["record_id"] == execution.decision_id.as_str()
+                    && record["verdict"] == "ALLOW"
+            });
+            assert!(allowed, "no ALLOW for {execution:?}");
+        }
+        let export = self.path("export.jsonl");
+        std::fs::write(&export, self.export().await).unwrap();
+        let output = self.run(
+            "policyd",
+            &[
+                "records",
+                "verify",
+                "export.jsonl",
+                "--trust",
+                "keys/public.json",
+            ],
+        );
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
+}
+
+fn reported(execution: &pb::Execution, records: &[serde_json::Value]) -> bool {
+    let id = execution.name.rsplit('/').next().unwrap_or_default();
+    records.iter().any(|record| record["execution_id"] == id)
+}
+
+impl Actor {
+    pub fn request(wish: &Wish) -> pb::AuthorizeRequest {
+        let args = args_from_json(&wish.args).unwrap().encode();
+        pb::AuthorizeRequest {
+            parent: format!("tenants/{}", wish.tenant),
+            request_id: uuid::Uuid::now_v7().to_string(),
+            validate_only: false,
+            call: Some(pb::ActionCall {
+                connection: "crm/main".into(),
+                action: wish.action.clone(),
+                target: Some(pb::Target {
+                    r#type: wish.target.0.clone(),
+                    id: wish.target.1.clone(),
+                }),
+                mode: wish.mode.into(),
+                precondition: None,
+                arguments: Some(pb::action_call::Arguments::ArgsCbor(args)),
+            }),
+            reason: wish.reason.clone(),
+            evidence: vec![],
+            traceparent: String::new(),
+        }
+    }
+
+    pub async fn ask(&mut self, wish: &Wish) -> Asked {
+        let request = Self::request(wish);
+        let call = request.call.clone().unwrap();
+        let answer = self
+            .authorize
+            .authorize(request)
+            .await
+            .unwrap()
+            .into_inner();
+        Asked {
+            decision: answer.decision.unwrap(),
+            call,
+            tenant: wish.tenant.clone(),
+        }
+    }
+
+    pub fn execute_request(asked: &Asked) -> pb::ExecuteRequest {
+        pb::ExecuteRequest {
+            parent: format!("tenants/{}", asked.tenant),
+            request_id: uuid::Uuid::now_v7().to_string(),
+            token: asked.decision.token.clone(),
+            call: Some(asked.call.clone()),
+            run_id: "test".into(),
+        }
+    }
+
+    /// Executes under a fresh request id; a refusal is its reason code.
+    pub async fn present(&mut self, asked: &Asked) -> Result<pb::Execution, String> {
+        self.send(Self::execute_request(asked))
+            .await
+            .map(|response| response.execution.unwrap())
+    }
+
+    pub async fn send(
+        &mut self,
+        request: pb::ExecuteRequest,
+    ) -> Result<pb::ExecuteResponse, String> {
+        match self.execute.execute(request).await {
+            Ok(response) => Ok(response.into_inner()),
+            Err(status) => Err(code(&status)),
+        }
+    }
+
+    pub async fn undo(&mut self, execution: &pb::Execution) -> pb::UndoItem {
+        let request = pb::UndoRequest {
+            name: execution.name.clone(),
+            reason: "test".into(),
+            dry_run: false,
+        };
+        self.execute
+            .undo(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .item
+            .unwrap()
+    }
+}

@@ -1,0 +1,203 @@
+//! Bad input: each gets a code, a sentence and a fix, changes nothing, and is a record where the
+//! caller is known.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use e2e::{Actor, World, code, stage};
+use writ_proto::pb;
+
+type Change = fn(&mut pb::AuthorizeRequest);
+
+fn call(request: &mut pb::AuthorizeRequest) -> &mut pb::ActionCall {
+    request.call.as_mut().unwrap()
+}
+
+fn json(request: &mut pb::AuthorizeRequest, text: &str) {
+    call(request).arguments = Some(pb::action_call::Arguments::ArgsJson(text.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_request_of_a_known_caller_is_refused_and_recorded() {
+    let world = World::start();
+    let mut agent = world.agent().await;
+    let table: &[(Change, &str)] = &[
+        (|r| r.parent = "acme".into(), "REQUEST_MALFORMED"),
+        (|r| r.parent = "tenants/ACME".into(), "REQUEST_MALFORMED"),
+        (|r| r.request_id = String::new(), "REQUEST_MALFORMED"),
+        (
+            |r| r.request_id = "00000000-0000-0000-0000-000000000000".into(),
+            "REQUEST_MALFORMED",
+        ),
+        (|r| r.call = None, "REQUEST_MALFORMED"),
+        (|r| call(r).action = "Set-Stage".into(), "REQUEST_MALFORMED"),
+        (
+            |r| call(r).connection = "CRM main".into(),
+            "REQUEST_MALFORMED",
+        ),
+        (|r| call(r).mode = 7, "REQUEST_MALFORMED"),
+        (|r| call(r).arguments = None, "REQUEST_MALFORMED"),
+        (
+            |r| call(r).target.as_mut().unwrap().id = "D 104".into(),
+            "REQUEST_MALFORMED",
+        ),
+        (|r| r.reason = "x".repeat(2_001), "REQUEST_TOO_LARGE"),
+        (
+            |r| call(r).precondition = Some("x".repeat(257)),
+            "REQUEST_TOO_LARGE",
+        ),
+        (
+            |r| json(r, "{\"stage\":\"new\",\"stage\":\"won\"}"),
+            "ARGS_DUPLICATE_KEY",
+        ),
+        (|r| json(r, "{\"stage\":NaN}"), "ARGS_NON_FINITE"),
+        (|r| json(r, "[1]"), "ARGS_NOT_OBJECT"),
+        (|r| json(r, "{\"stage\":\"new\",}"), "ARGS_BAD_JSON"),
+        (
+            |r| {
+                json(
+                    r,
+                    &format!("{{\"a\":{}{}}}", "[".repeat(16), "]".repeat(16)),
+                )
+            },
+            "ARGS_TOO_DEEP",
+        ),
+        (
+            |r| json(r, &format!("{{\"a\":\"{}\"}}", "x".repeat(70_000))),
+            "ARGS_TOO_LARGE",
+        ),
+        (
+            |r| call(r).arguments = Some(pb::action_call::Arguments::ArgsCbor(vec![0xbf, 0xff])),
+            "ARGS_NOT_CANONICAL",
+        ),
+    ];
+    for (index, (change, want)) in table.iter().enumerate() {
+        let mut request = Actor::request(&stage("D-104", "qualified"));
+        change(&mut request);
+        let status = agent.authorize.authorize(request).await.unwrap_err();
+        assert_eq!(code(&status), *want, "case {index}");
+        assert!(status.message().len() > want.len(), "a sentence");
+        let record = world.records().await.pop().unwrap();
+        assert_eq!(record["seq"], index);
+        assert_eq!(
+            (&record["verdict"], &record["reasons"][0]),
+            (&"DENY".into(), &(*want).into())
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sizes_are_accepted_up_to_the_limit_and_not_beyond() {
+    let world = World::start();
+    let mut agent = world.agent().await;
+    for (size, accepted) in [(1_999, true), (2_000, true), (2_001, false)] {
+        let mut request = Actor::request(&stage("D-104", "qualified"));
+        request.reason = "x".repeat(size);
+        assert_eq!(
+            agent.authorize.authorize(request).await.is_ok(),
+            accepted,
+            "reason {size}"
+        );
+    }
+    for (items, accepted) in [(99, true), (100, true), (101, false)] {
+        let requests = (0..items)
+            .map(|_| Actor::request(&stage("D-104", "qualified")))
+            .collect();
+        let batch = pb::BatchAuthorizeRequest {
+            parent: "tenants/acme".into(),
+            requests,
+        };
+        match agent.authorize.batch_authorize(batch).await {
+            Ok(answer) => assert!(accepted && answer.into_inner().items.len() == items),
+            Err(status) => assert!(!accepted && code(&status) == "REQUEST_TOO_LARGE"),
+        }
+    }
+    let mut huge = Actor::request(&stage("D-104", "qualified"));
+    huge.traceparent = "x".repeat(300 * 1_024);
+    assert!(
+        agent.authorize.authorize(huge).await.is_err(),
+        "messages end at 256 KiB"
+    );
+    assert!(
+        agent
+            .ask(&stage("D-104", "qualified"))
+            .await
+            .decision
+            .name
+            .starts_with("tenants/acme")
+    );
+}
+
+/// Starts a daemon that must refuse to, and gives what it said.
+fn refuses(world: &World, program: &str, args: &[&str]) -> String {
+    let output = world.run(program, args);
+    assert!(!output.status.success(), "{args:?} started");
+    assert_eq!(output.stdout, b"", "stdout carries results only");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_daemon_that_cannot_run_safely_says_why_and_what_to_do() {
+    let world = World::prepare(&[]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = format!("server.grpc_addr={}", taken.local_addr().unwrap());
+    let free = "server.grpc_addr=127.0.0.1:0";
+    for program in ["policyd", "connectord"] {
+        let said = refuses(&world, program, &["server", "--set", &addr]);
+        assert!(
+            said.contains("PORT_IN_USE") && said.contains("Fix:"),
+            "{said}"
+        );
+        let said = refuses(&world, program, &["server", "--set", "sever.grpc_addr=1"]);
+        assert!(
+            said.contains("CONFIG_UNKNOWN_KEY") && said.contains("did you mean `server`"),
+            "{said}"
+        );
+    }
+    let key = world.path("keys/token.pem");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let said = refuses(&world, "policyd", &["server", "--set", free]);
+    assert!(
+        said.contains("KEY_FILE_MODE") && said.contains("chmod 600"),
+        "{said}"
+    );
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let rule = world.path("policies/acme/sales.cedar");
+    let good = std::fs::read_to_string(&rule).unwrap();
+    std::fs::write(&rule, "permit(principal, action, resource);").unwrap();
+    let said = refuses(&world, "policyd", &["server", "--set", free]);
+    assert!(
+        said.contains("POLICY_INVALID") && said.contains("@id"),
+        "{said}"
+    );
+    std::fs::write(&rule, good).unwrap();
+    std::fs::create_dir(world.path("empty")).unwrap();
+    let said = refuses(
+        &world,
+        "policyd",
+        &["server", "--set", free, "--set", "policy.dir=empty"],
+    );
+    assert!(said.contains("POLICY_EMPTY"), "{said}");
+    let said = refuses(
+        &world,
+        "connectord",
+        &["server", "--set", free, "--set", "cards.dir=empty"],
+    );
+    assert!(said.contains("CARD_MISSING"), "{said}");
+    std::fs::remove_file(world.path("keys/credentials.json")).unwrap();
+    let said = refuses(&world, "connectord", &["server", "--set", free]);
+    assert!(said.contains("CREDENTIAL_MISSING"), "{said}");
+}
+
+#[test]
+fn every_reason_code_is_explained_by_both_programs() {
+    for reason in writ_proto::Reason::all() {
+        for program in ["policyd", "connectord"] {
+            let output = std::process::Command::new(e2e::program(program))
+                .args(["explain", reason.code(), "-o", "json"])
+                .output()
+                .unwrap();
+            let page: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(page["fix"], reason.fix());
+        }
+    }
+}

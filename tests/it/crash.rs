@@ -1,0 +1,158 @@
+//! connectord is killed at every named point between claim and receipt, and the CRM cuts or
+//! delays its answers: nothing is lost, doubled or unrecorded.
+
+use std::time::{Duration, Instant};
+
+use e2e::{Actor, World, failpoint_connectord, program, refund, stage};
+use writ_proto::pb;
+use writ_proto::pb::ExecutionState as State;
+
+const POINTS: [(&str, Option<bool>); 6] = [
+    ("after_claim", Some(false)),
+    ("after_before_image", Some(false)),
+    ("after_sending_marked", Some(false)),
+    ("after_write", Some(true)),
+    ("after_read_back", Some(true)),
+    ("after_finish", Some(true)),
+];
+
+async fn killed_at(point: &str, wrote: bool, wish: &e2e::Wish) {
+    let mut world = World::prepare(&[]);
+    world.start_sandbox();
+    world.start_policyd();
+    world.start_connectord(&program("connectord"), &[]);
+    world.promote(&["set_stage", "refund"]).await;
+    world.kill_connectord();
+    world.start_connectord(&failpoint_connectord(), &[("CONNECTORD_CRASH_AT", point)]);
+    let mut agent = world.agent().await;
+    let asked = agent.ask(wish).await;
+    let request = Actor::execute_request(&asked);
+    let (mut caller, sent) = (agent.clone(), request.clone());
+    let call = tokio::spawn(async move { caller.send(sent).await });
+    let started = Instant::now();
+    while !world
+        .connectord
+        .as_ref()
+        .unwrap()
+        .logged()
+        .contains(&format!("crash point {point}"))
+    {
+        assert!(started.elapsed() < e2e::PATIENCE, "{point} was not reached");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.kill_connectord();
+    call.await.unwrap().unwrap_err();
+    world.start_connectord(&program("connectord"), &[]);
+    let (executions, _) = world.settle().await;
+    assert_eq!(executions.len(), 1, "{point}");
+    assert_eq!(executions[0].wrote, wrote, "{point}: {:?}", executions[0]);
+    assert_eq!(world.effects().await.len(), usize::from(wrote), "{point}");
+    // The retry of the caller that never heard an answer gets that outcome, and no second effect.
+    let mut agent = world.agent().await;
+    let again = agent.send(request).await;
+    if let Ok(again) = again {
+        assert!(again.replayed, "{point}");
+    }
+    assert_eq!(world.effects().await.len(), usize::from(wrote), "{point}");
+    world.check_everything().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_point_loses_doubles_and_hides_nothing_for_an_update() {
+    for (point, wrote) in POINTS {
+        killed_at(point, wrote.unwrap(), &stage("D-104", "qualified")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_point_loses_doubles_and_hides_nothing_for_a_refund() {
+    for (point, wrote) in POINTS {
+        killed_at(point, wrote.unwrap(), &refund("O-7", "49.00")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_of_the_crm_ends_in_the_truth() {
+    let world = World::start();
+    world.promote(&["refund"]).await;
+    let mut agent = world.agent().await;
+    let table = [
+        ("rate_limited", State::Failed, "SYSTEM_RATE_LIMITED", 0),
+        ("rate_limited_bare", State::Failed, "SYSTEM_RATE_LIMITED", 0),
+        ("slow", State::Done, "", 1),
+        (
+            "error_after",
+            State::ReconciledApplied,
+            "OUTCOME_UNKNOWN",
+            1,
+        ),
+        (
+            "answer_lost",
+            State::ReconciledApplied,
+            "OUTCOME_UNKNOWN",
+            1,
+        ),
+        (
+            "error_before",
+            State::ReconciledNotApplied,
+            "OUTCOME_UNKNOWN",
+            0,
+        ),
+    ];
+    let mut effects = 0;
+    for (fault, state, code, more) in table {
+        world.fault(fault, "1", "200");
+        let asked = agent.ask(&refund("O-7", "1.00")).await;
+        let execution = agent.present(&asked).await.unwrap();
+        let (executions, _) = world.settle().await;
+        let settled = executions
+            .iter()
+            .find(|found| found.name == execution.name)
+            .unwrap();
+        assert_eq!(settled.state, i32::from(state), "{fault}: {settled:?}");
+        assert_eq!(settled.reason_code, code, "{fault}");
+        effects += more;
+        assert_eq!(world.effects().await.len(), effects, "{fault}");
+    }
+    world.check_everything().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_after_the_answer_was_given_up_is_found() {
+    let world = World::start();
+    world.promote(&["refund"]).await;
+    let mut agent = world.agent().await;
+    world.fault("late_commit", "1", "1500");
+    let asked = agent.ask(&refund("O-7", "1.00")).await;
+    let execution = agent.present(&asked).await.unwrap();
+    assert_eq!(execution.state, i32::from(State::InDoubt));
+    let (executions, _) = world.settle().await;
+    assert_eq!(executions[0].state, i32::from(State::ReconciledApplied));
+    assert_eq!(world.effects().await.len(), 1);
+    world.check_everything().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_wait_for_policyd_and_a_caller_that_hangs_up_changes_nothing() {
+    let mut world = World::start();
+    world.promote(&["refund"]).await;
+    let mut agent = world.agent().await;
+    let asked = agent.ask(&refund("O-7", "1.00")).await;
+    world.policyd.take().unwrap().kill();
+    world.fault("slow", "1", "500");
+    let (mut caller, request) = (agent.clone(), Actor::execute_request(&asked));
+    let call = tokio::spawn(async move { caller.send(request).await });
+    let started = Instant::now();
+    while world.effects().await.is_empty() {
+        assert!(started.elapsed() < e2e::PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    call.abort();
+    world.start_policyd();
+    let (executions, records) = world.settle().await;
+    assert_eq!(executions[0].state, i32::from(State::Done));
+    assert!(records.iter().any(|record| record["status"] == "DONE"));
+    world.check_everything().await;
+    let mode = pb::Mode::Execute;
+    assert_eq!(executions[0].mode, i32::from(mode));
+}

@@ -1,0 +1,182 @@
+//! The repository checks its own rules: layers, sizes, leftovers.
+
+use std::path::{Path, PathBuf};
+
+const FILE_LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 100;
+
+fn rust_files() -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, out: &mut Vec<(PathBuf, String)>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path.file_name().unwrap() != "pb" {
+                walk(&path, out);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                out.push((path.strip_prefix(e2e::root()).unwrap().to_owned(), text));
+            }
+        }
+    }
+    let mut files = Vec::new();
+    for folder in ["crates", "tests"] {
+        walk(&e2e::root().join(folder), &mut files);
+    }
+    files.retain(|(path, _)| !path.ends_with("pb/writ.v1.rs"));
+    files.sort();
+    files
+}
+
+fn code_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with("//"))
+}
+
+#[test]
+fn layers_import_only_what_they_may() {
+    // Folder of a daemon, and words that must not stand in its code.
+    let table: [(&str, &[&str]); 6] = [
+        (
+            "crates/proto/src",
+            &["tokio", "sqlx", "Utc::now", "std::fs", "std::env"],
+        ),
+        (
+            "crates/policyd/src/domain",
+            &[
+                "tonic",
+                "sqlx",
+                "tokio",
+                "std::fs",
+                "std::env",
+                "pb::",
+                "crate::store",
+                "crate::app",
+                "crate::grpc",
+            ],
+        ),
+        (
+            "crates/connectord/src/domain",
+            &[
+                "tonic",
+                "sqlx",
+                "tokio",
+                "std::fs",
+                "std::env",
+                "pb::",
+                "crate::store",
+                "crate::app",
+                "crate::grpc",
+                "crate::system",
+            ],
+        ),
+        ("crates/policyd/src/app", &["tonic", "sqlx::", "pb::"]),
+        ("crates/connectord/src/app", &["tonic", "sqlx::", "pb::"]),
+        ("crates/connectord/src", &["cedar_policy", "policyd::"]),
+    ];
+    for (folder, banned) in table {
+        for (path, text) in rust_files() {
+            let is_test = path.ends_with("tests.rs");
+            if !path.starts_with(folder) || is_test {
+                continue;
+            }
+            let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            for line in code_lines(product) {
+                let hit = banned.iter().find(|word| line.contains(**word));
+                // The generated code is included by one line of its own crate.
+                assert!(hit.is_none(), "{}: `{line}` names {hit:?}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_gate_builds_a_permit_and_only_one_file_reads_secrets() {
+    for (path, text) in rust_files() {
+        let builds =
+            code_lines(&text).any(|line| line.contains("Permit {") && !line.contains("impl"));
+        let is_gate = path.ends_with("connectord/src/domain/gate.rs");
+        assert!(
+            !builds || is_gate || path.starts_with("tests"),
+            "{}",
+            path.display()
+        );
+        let exposes = code_lines(&text).any(|line| line.contains("expose_secret"));
+        let holder = path.ends_with("connectord/src/credentials.rs") || path.starts_with("tests");
+        assert!(!exposes || holder, "{}", path.display());
+    }
+}
+
+#[test]
+fn files_and_functions_stay_small_and_files_say_what_they_are() {
+    let mut sizes = Vec::new();
+    for (path, text) in rust_files() {
+        let lines = text.lines().count();
+        sizes.push(lines);
+        assert!(lines <= FILE_LINES_MAX, "{}: {lines} lines", path.display());
+        assert!(text.starts_with("//!"), "{} has no header", path.display());
+        let mut start = None;
+        for (number, line) in text.lines().enumerate() {
+            let code = line.trim_start();
+            let indent = line.len() - code.len();
+            let opens = code.starts_with("fn ") || code.contains(" fn ");
+            if opens && !code.starts_with("//") && start.is_none() {
+                start = Some((number, indent));
+            }
+            if let Some((from, depth)) = start {
+                if code == "}" && indent == depth {
+                    assert!(
+                        number - from <= FUNCTION_LINES_MAX,
+                        "{}:{from}",
+                        path.display()
+                    );
+                    start = None;
+                } else if code.ends_with(';') && indent == depth && number == from {
+                    start = None;
+                }
+            }
+        }
+    }
+    sizes.sort_unstable();
+    let median = sizes[sizes.len() / 2];
+    assert!(median <= 250, "median {median} lines a file");
+}
+
+#[test]
+fn nothing_is_left_over() {
+    let words = [
+        "TO".to_owned() + "DO",
+        "FIX".to_owned() + "ME",
+        "unimplemented".to_owned() + "!",
+        "#[ig".to_owned() + "nore",
+    ];
+    for (path, text) in rust_files() {
+        for word in &words {
+            assert!(!text.contains(word.as_str()), "{}: {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn generated_code_and_samples_are_compiled_in_completely() {
+    let sample =
+        std::fs::read_to_string(e2e::root().join("crates/policyd/src/cli/sample.rs")).unwrap();
+    for tenant in ["acme", "globex"] {
+        for folder in ["", "actions", "tests"] {
+            let path = e2e::root().join("policies").join(tenant).join(folder);
+            for entry in std::fs::read_dir(path).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    let name = path
+                        .strip_prefix(e2e::root())
+                        .unwrap()
+                        .display()
+                        .to_string();
+                    assert!(
+                        sample.contains(&format!("\"{name}\"")),
+                        "{name} is not in `init`"
+                    );
+                }
+            }
+        }
+    }
+}
