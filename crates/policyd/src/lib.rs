@@ -4,6 +4,7 @@
 //! `grpc` is the only layer that knows the wire, `cli` the only one that prints.
 
 pub mod app;
+mod bench;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -204,7 +204,8 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(writ_proto::pb::FILE_DESCRIPTOR_SET)
 }
 
-fn server_tls(config: &Config) -> Result<ServerTlsConfig, AppError> {
+/// The server side of mTLS.
+pub(crate) fn server_tls(config: &Config) -> Result<ServerTlsConfig, AppError> {
     let read = |path: &Path| {
         std::fs::read_to_string(path)
             .map_err(|error| fail(Reason::TlsInvalid, format!("{}: {error}", path.display())))

@@ -4,10 +4,10 @@ mod authorize;
 mod demo;
 mod init;
 mod keys;
-mod output;
+pub(crate) mod output;
 mod policy;
 mod records;
-mod remote;
+pub(crate) mod remote;
 mod sample;
 mod server;
 mod token;
@@ -19,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
 use crate::app::AppError;
+use crate::bench;
 use crate::config::{Config, Layers, environment};
 use crate::telemetry;
 use output::{Format, Output};
@@ -99,6 +100,11 @@ enum Command {
     },
     /// The whole story on this machine, in throw-away data.
     Demo(demo::DemoArgs),
+    /// Measure decisions beside a bare echo on this machine.
+    Bench(bench::BenchArgs),
+    /// The echo that `bench` measures against.
+    #[command(hide = true)]
+    BenchEcho(bench::echo::EchoArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -129,7 +135,7 @@ impl Common {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.common.output);
-    let quiet = matches!(cli.command, Command::Demo(_));
+    let quiet = matches!(cli.command, Command::Demo(_) | Command::Bench(_));
     let default = if quiet { "warn" } else { "info" };
     let filter = crate::config::variable("RUST_LOG").unwrap_or_else(|| default.to_owned());
     telemetry::start(&filter, cli.common.log_format == "json");
@@ -178,5 +184,14 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Canonicalize { file } => token::canonicalize(file, output),
         Command::Explain { code } => Ok(output.explain(code)),
         Command::Demo(args) => demo::run(args, output).await,
+        // Told to stop, it still ends its servers and removes its folder.
+        Command::Bench(args) => tokio::select! {
+            result = bench::run(args, output) => result,
+            () = server::stop() => Ok(1),
+        },
+        Command::BenchEcho(args) => {
+            bench::echo::serve(&common.read()?, args, server::stop()).await?;
+            Ok(0)
+        }
     }
 }

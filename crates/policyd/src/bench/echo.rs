@@ -1,0 +1,97 @@
+//! The floor that decisions are measured against: the same service over the same mTLS with the
+//! same message sizes, which decides, records and signs nothing. Only `bench` starts it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use prost::Message as _;
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+use writ_proto::pb::authorization_service_server::{
+    AuthorizationService, AuthorizationServiceServer,
+};
+use writ_proto::{Reason, pb};
+
+use crate::app::AppError;
+use crate::config::Config;
+use crate::server::server_tls;
+
+/// Flags of the hidden subcommand.
+#[derive(Debug, Args)]
+pub(crate) struct EchoArgs {
+    /// File with the encoded answer of every call.
+    #[arg(long)]
+    pub(crate) answer: PathBuf,
+    /// Writes the address here as JSON once it serves.
+    #[arg(long)]
+    pub(crate) ready_file: PathBuf,
+}
+
+struct Echo {
+    answer: pb::AuthorizeResponse,
+}
+
+#[tonic::async_trait]
+impl AuthorizationService for Echo {
+    async fn authorize(
+        &self,
+        _: Request<pb::AuthorizeRequest>,
+    ) -> Result<Response<pb::AuthorizeResponse>, Status> {
+        Ok(Response::new(self.answer.clone()))
+    }
+
+    async fn batch_authorize(
+        &self,
+        _: Request<pb::BatchAuthorizeRequest>,
+    ) -> Result<Response<pb::BatchAuthorizeResponse>, Status> {
+        Err(Status::unimplemented("the echo answers Authorize"))
+    }
+
+    async fn simulate_authorization(
+        &self,
+        _: Request<pb::SimulateAuthorizationRequest>,
+    ) -> Result<Response<pb::SimulateAuthorizationResponse>, Status> {
+        Err(Status::unimplemented("the echo answers Authorize"))
+    }
+
+    async fn get_decision(
+        &self,
+        _: Request<pb::GetDecisionRequest>,
+    ) -> Result<Response<pb::GetDecisionResponse>, Status> {
+        Err(Status::unimplemented("the echo answers Authorize"))
+    }
+}
+
+fn fail(why: impl core::fmt::Display) -> AppError {
+    AppError::new(Reason::Internal, why.to_string())
+}
+
+/// Serves until told to stop.
+pub(crate) async fn serve(
+    config: &Config,
+    args: &EchoArgs,
+    stop: impl Future<Output = ()>,
+) -> Result<(), AppError> {
+    let bytes = std::fs::read(&args.answer).map_err(fail)?;
+    let answer = pb::AuthorizeResponse::decode(bytes.as_slice()).map_err(fail)?;
+    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(fail)?;
+    let addr = listener.local_addr().map_err(fail)?;
+    let router = Server::builder()
+        .tls_config(server_tls(config)?)
+        .map_err(|error| AppError::new(Reason::TlsInvalid, error.to_string()))?
+        .add_service(AuthorizationServiceServer::new(Echo { answer }));
+    let fresh = args.ready_file.with_extension("new");
+    std::fs::write(
+        &fresh,
+        serde_json::json!({"grpc": addr.to_string()}).to_string(),
+    )
+    .and_then(|()| std::fs::rename(&fresh, &args.ready_file))
+    .map_err(fail)?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    router
+        .serve_with_incoming_shutdown(incoming, stop)
+        .await
+        .map_err(fail)
+}
