@@ -1,12 +1,14 @@
 //! The journal in SQLite: WAL, `synchronous=FULL`, `BEGIN IMMEDIATE`.
 
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use writ_proto::card::Rollout;
 
 use super::{Claim, Claimed, Filter, JournalError, Report, rollout_from};
@@ -15,12 +17,27 @@ use crate::domain::execution::Execution;
 const SCHEMA_VERSION: i64 = 1;
 const CONNECTIONS_MAX: u32 = 8;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A journal in one SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteJournal {
     pool: SqlitePool,
+    /// Writers queue here, in order, instead of spinning on the lock of the database.
+    turn: Arc<Mutex<()>>,
+}
+
+/// A write transaction and the turn it was given.
+struct Write {
+    tx: Transaction<'static, Sqlite>,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Write {
+    async fn commit(self) -> Result<(), JournalError> {
+        self.tx.commit().await.map_err(lost)
+    }
 }
 
 #[expect(
@@ -54,9 +71,24 @@ impl SqliteJournal {
             .connect_with(options)
             .await
             .map_err(lost)?;
-        let journal = Self { pool };
+        let journal = Self {
+            pool,
+            turn: Arc::new(Mutex::new(())),
+        };
         journal.prepare().await?;
         Ok(journal)
+    }
+
+    /// A write transaction, within a bounded wait.
+    async fn begin(&self) -> Result<Write, JournalError> {
+        let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.turn).lock_owned()).await;
+        let turn = turn.map_err(|_| JournalError::Unavailable("too many writers".to_owned()))?;
+        let tx = self
+            .pool
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(lost)?;
+        Ok(Write { tx, _turn: turn })
     }
 
     async fn prepare(&self) -> Result<(), JournalError> {
@@ -95,11 +127,7 @@ impl SqliteJournal {
     /// # Errors
     /// When the journal is away; then the token is not spent.
     pub async fn claim(&self, claim: &Claim) -> Result<Claimed, JournalError> {
-        let mut tx = self
-            .pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(lost)?;
+        let mut write = self.begin().await?;
         let inserted = sqlx::query(
             "INSERT INTO claim (issuer, cti, request_id, request_hash, caller, execution) \
              VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (issuer, cti) DO NOTHING",
@@ -110,18 +138,18 @@ impl SqliteJournal {
         .bind(claim.request_hash.as_slice())
         .bind(&claim.caller)
         .bind(&claim.execution.id)
-        .execute(&mut *tx)
+        .execute(&mut *write.tx)
         .await
         .map_err(lost)?;
         if inserted.rows_affected() == 0 {
-            return repeated(&mut tx, claim).await;
+            return repeated(&mut write.tx, claim).await;
         }
-        if claim.execution.execute && !count(&mut tx, claim).await? {
+        if claim.execution.execute && !count(&mut write.tx, claim).await? {
             // Dropping the transaction takes the claim back.
             return Ok(Claimed::OverCap);
         }
-        write(&mut tx, &claim.execution).await?;
-        tx.commit().await.map_err(lost)?;
+        write_execution(&mut write.tx, &claim.execution).await?;
+        write.commit().await?;
         Ok(Claimed::Fresh)
     }
 
@@ -134,23 +162,19 @@ impl SqliteJournal {
         executions: &[&Execution],
         reports: &[Report],
     ) -> Result<(), JournalError> {
-        let mut tx = self
-            .pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(lost)?;
+        let mut write = self.begin().await?;
         for execution in executions {
-            write(&mut tx, execution).await?;
+            write_execution(&mut write.tx, execution).await?;
         }
         for report in reports {
             sqlx::query("INSERT INTO outbox (id, body) VALUES (?, ?) ON CONFLICT (id) DO NOTHING")
                 .bind(report.id.as_slice())
                 .bind(report.body.as_slice())
-                .execute(&mut *tx)
+                .execute(&mut *write.tx)
                 .await
                 .map_err(lost)?;
         }
-        tx.commit().await.map_err(lost)
+        write.commit().await
     }
 
     /// One execution of a tenant.
@@ -251,11 +275,7 @@ impl SqliteJournal {
         rollout: Rollout,
         report: &Report,
     ) -> Result<(), JournalError> {
-        let mut tx = self
-            .pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(lost)?;
+        let mut write = self.begin().await?;
         sqlx::query(
             "INSERT INTO rollout (tenant, action, rollout) VALUES (?, ?, ?) \
              ON CONFLICT (tenant, action) DO UPDATE SET rollout = excluded.rollout",
@@ -263,16 +283,16 @@ impl SqliteJournal {
         .bind(tenant)
         .bind(action)
         .bind(rollout.name())
-        .execute(&mut *tx)
+        .execute(&mut *write.tx)
         .await
         .map_err(lost)?;
         sqlx::query("INSERT INTO outbox (id, body) VALUES (?, ?)")
             .bind(report.id.as_slice())
             .bind(report.body.as_slice())
-            .execute(&mut *tx)
+            .execute(&mut *write.tx)
             .await
             .map_err(lost)?;
-        tx.commit().await.map_err(lost)
+        write.commit().await
     }
 
     /// The oldest waiting reports.
@@ -303,19 +323,15 @@ impl SqliteJournal {
     /// # Errors
     /// When the journal is away.
     pub async fn outbox_done(&self, ids: &[[u8; 16]]) -> Result<(), JournalError> {
-        let mut tx = self
-            .pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(lost)?;
+        let mut write = self.begin().await?;
         for id in ids {
             sqlx::query("DELETE FROM outbox WHERE id = ?")
                 .bind(id.as_slice())
-                .execute(&mut *tx)
+                .execute(&mut *write.tx)
                 .await
                 .map_err(lost)?;
         }
-        tx.commit().await.map_err(lost)
+        write.commit().await
     }
 
     /// Whether the journal answers.
@@ -369,7 +385,10 @@ async fn count(tx: &mut SqliteConnection, claim: &Claim) -> Result<bool, Journal
     Ok(counted.rows_affected() == 1)
 }
 
-async fn write(tx: &mut SqliteConnection, execution: &Execution) -> Result<(), JournalError> {
+async fn write_execution(
+    tx: &mut SqliteConnection,
+    execution: &Execution,
+) -> Result<(), JournalError> {
     let body = serde_json::to_string(execution)
         .map_err(|error| JournalError::Corrupt(error.to_string()))?;
     sqlx::query(
