@@ -1,26 +1,22 @@
 //! `policyd init`: everything a first start needs, made on the spot. The CA is for development.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
-};
 use serde_json::json;
 use writ_proto::Reason;
 use writ_proto::keyset::{KeyEntry, KeySet, KeyUse};
 
+use super::certs::CertArgs;
 use super::output::Output;
 use super::sample;
 use crate::app::AppError;
-use crate::{clock, ids, keys};
+use crate::{ids, keys};
 
 /// Trust domain of the development certificates.
 pub(super) const TRUST_DOMAIN: &str = "writ.localhost";
 const ISSUER: &str = "https://policyd.localhost";
-const DAYS: i64 = 365;
+const PORT_BASE: u16 = 7350;
 
 /// Where, and on which ports.
 #[derive(Debug, Args)]
@@ -29,8 +25,13 @@ pub(super) struct InitArgs {
     #[arg(default_value = ".")]
     dir: PathBuf,
     /// First of the ports in the configuration; policyd, connectord and the sandbox CRM.
-    #[arg(long, default_value_t = 7350)]
+    #[arg(long, default_value_t = PORT_BASE)]
     port_base: u16,
+    /// Issue the certificates of a folder anew, and nothing else.
+    #[arg(long)]
+    certs_only: bool,
+    #[command(flatten)]
+    certs: CertArgs,
 }
 
 impl InitArgs {
@@ -39,21 +40,13 @@ impl InitArgs {
         Self {
             dir: dir.to_owned(),
             port_base,
+            certs_only: false,
+            certs: CertArgs::default(),
         }
     }
 }
 
-/// Who gets a certificate: file name and SPIFFE path.
-const IDENTITIES: [(&str, &str); 6] = [
-    ("policyd", "service/policyd"),
-    ("connectord", "service/connectord/main"),
-    ("agent-acme-triage", "tenant/acme/agent/triage"),
-    ("agent-acme-seller", "tenant/acme/agent/seller"),
-    ("agent-globex-triage", "tenant/globex/agent/triage"),
-    ("operator-acme-ops", "tenant/acme/operator/ops"),
-];
-
-fn failed(path: &Path, why: impl core::fmt::Display) -> AppError {
+pub(super) fn failed(path: &Path, why: impl core::fmt::Display) -> AppError {
     AppError::new(Reason::ConfigInvalid, format!("{}: {why}", path.display()))
 }
 
@@ -73,6 +66,12 @@ fn secret(path: &Path, bytes: &[u8]) -> Result<(), AppError> {
 
 pub(super) fn run(args: &InitArgs, output: Output) -> Result<u8, AppError> {
     let dir = &args.dir;
+    if args.certs_only {
+        let names = args.certs.issue(dir)?;
+        let text = format!("issued {} in {}/certs", names.join(", "), dir.display());
+        output.line(&text, &json!({"dir": dir, "issued": names}));
+        return Ok(0);
+    }
     for folder in ["certs", "keys", "state/halt"] {
         let path = dir.join(folder);
         std::fs::create_dir_all(&path).map_err(|error| failed(&path, error))?;
@@ -80,7 +79,7 @@ pub(super) fn run(args: &InitArgs, output: Output) -> Result<u8, AppError> {
     for (name, text) in sample::FILES {
         write(&dir.join(name), text)?;
     }
-    certificates(dir)?;
+    args.certs.issue(dir)?;
     let root = signing_keys(dir)?;
     let random = || ids::salt().ok_or_else(|| failed(dir, "the system gave no randomness"));
     secret(
@@ -91,19 +90,12 @@ pub(super) fn run(args: &InitArgs, output: Output) -> Result<u8, AppError> {
         &dir.join("keys/sandbox.secret"),
         hex::encode(random()?).as_bytes(),
     )?;
-    let (policyd, connectord, sandbox) = (
-        args.port_base,
-        args.port_base.saturating_add(10),
-        args.port_base.saturating_add(30),
-    );
+    let hands = configuration(CONNECTORD_TOML, args.port_base).replace(NO_ROOT, &root);
     write(
         &dir.join("policyd.toml"),
-        &policyd_toml(policyd, connectord),
+        &configuration(POLICYD_TOML, args.port_base),
     )?;
-    write(
-        &dir.join("connectord.toml"),
-        &connectord_toml(policyd, (connectord, sandbox), &root),
-    )?;
+    write(&dir.join("connectord.toml"), &hands)?;
     let text = format!(
         "wrote {}: policyd.toml connectord.toml policies/ systems/ certs/ (development CA) keys/ (ed25519 by use, mode 0600)\n\
          next: connectord creds add crm/main --file keys/sandbox.secret",
@@ -136,134 +128,71 @@ fn signing_keys(dir: &Path) -> Result<String, AppError> {
     Ok(hex::encode(trust.verifying_key().as_bytes()))
 }
 
-fn certificates(dir: &Path) -> Result<(), AppError> {
-    let broken = |error: rcgen::Error| AppError::new(Reason::TlsInvalid, error.to_string());
-    let ca_key = KeyPair::generate().map_err(broken)?;
-    let mut params = base("Writ development CA");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let ca = params.self_signed(&ca_key).map_err(broken)?;
-    write(&dir.join("certs/ca.pem"), &ca.pem())?;
-    secret(&dir.join("keys/ca.pem"), ca_key.serialize_pem().as_bytes())?;
-    let issuer = Issuer::new(params, ca_key);
-    for (name, path) in IDENTITIES {
-        let key = KeyPair::generate().map_err(broken)?;
-        let mut params = base(name);
-        let uri = format!("spiffe://{TRUST_DOMAIN}/{path}");
-        let uri = rcgen::string::Ia5String::try_from(uri.as_str()).map_err(broken)?;
-        params.subject_alt_names = vec![SanType::URI(uri)];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        if path.starts_with("service/") {
-            let host = rcgen::string::Ia5String::try_from("localhost").map_err(broken)?;
-            params.subject_alt_names.push(SanType::DnsName(host));
-            let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            params.subject_alt_names.push(SanType::IpAddress(loopback));
-            params
-                .extended_key_usages
-                .push(ExtendedKeyUsagePurpose::ServerAuth);
-        }
-        let certificate = params.signed_by(&key, &issuer).map_err(broken)?;
-        write(&dir.join(format!("certs/{name}.pem")), &certificate.pem())?;
-        let file = dir.join(format!("keys/{name}-tls.pem"));
-        secret(&file, key.serialize_pem().as_bytes())?;
+/// The example configurations, which the new ones are made of.
+const POLICYD_TOML: &str = include_str!("../../../../deploy/policyd.example.toml");
+const CONNECTORD_TOML: &str = include_str!("../../../../deploy/connectord.example.toml");
+const NO_ROOT: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// An example with the addresses of another port base.
+fn configuration(example: &str, port_base: u16) -> String {
+    [0_u16, 10, 30]
+        .iter()
+        .fold(example.to_owned(), |text, offset| {
+            let default = PORT_BASE.saturating_add(*offset);
+            let port = port_base.saturating_add(*offset);
+            text.replace(
+                &format!("127.0.0.1:{default}"),
+                &format!("127.0.0.1:{port}"),
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Layers};
+
+    #[test]
+    fn a_new_folder_has_a_configuration_that_is_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = InitArgs::new(dir.path(), 20_000);
+        let output = Output::new(super::super::output::Format::Json).silenced();
+        assert_eq!(run(&args, output).unwrap(), 0);
+        let file = dir.path().join("policyd.toml");
+        let layers = Layers::read(&file, std::iter::empty(), "POLICYD_", &[]).unwrap();
+        let config = Config::from_layers(&layers, &file).unwrap();
+        assert_eq!(config.server.grpc_addr.port(), 20_000);
+        assert_eq!(config.connectord.unwrap().addr, "https://127.0.0.1:20010");
+        let other = std::fs::read_to_string(dir.path().join("connectord.toml")).unwrap();
+        assert!(other.contains("http://127.0.0.1:20030") && !other.contains(NO_ROOT));
+        assert!(run(&args, output).is_err(), "nothing is overwritten");
     }
-    Ok(())
-}
 
-fn base(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    let day = |days: i64| {
-        let date = clock::now()
-            .checked_add_signed(chrono::Duration::days(days))
-            .unwrap_or_default();
-        use chrono::Datelike as _;
-        let part = |number: u32| u8::try_from(number).unwrap_or(1);
-        rcgen::date_time_ymd(date.year(), part(date.month()), part(date.day()))
-    };
-    (params.not_before, params.not_after) = (day(-1), day(DAYS));
-    params
-}
-
-fn policyd_toml(port: u16, connectord: u16) -> String {
-    format!(
-        r#"# policyd. Paths are relative to this file. Docs: docs/operations.md
-[server]
-grpc_addr = "127.0.0.1:{port}"
-
-[tls]                                 # mTLS: who calls is read from the client certificate
-ca = "certs/ca.pem"
-cert = "certs/policyd.pem"
-key_file = "keys/policyd-tls.pem"
-trust_domain = "{TRUST_DOMAIN}"
-
-[store]
-url = "sqlite://policyd.db"
-
-[policy]
-dir = "policies"
-watch = true
-
-[token]
-ttl_seconds = 60
-audience = "connectord"
-issuer = "{ISSUER}"
-key_file = "keys/token.pem"           # mode 0600 or refuse to start; one key for each use
-
-[records]
-log = "policyd.localhost"
-checkpoint_key_file = "keys/checkpoint.pem"
-
-[trust]
-keys_file = "keys/public.json"
-key_file = "keys/trust.pem"
-
-[connectord]                          # whose halts are followed
-addr = "https://127.0.0.1:{connectord}"
-"#
-    )
-}
-
-fn connectord_toml(policyd: u16, (port, sandbox): (u16, u16), root: &str) -> String {
-    format!(
-        r#"# connectord. Paths are relative to this file. Docs: docs/operations.md
-[server]
-grpc_addr = "127.0.0.1:{port}"
-audience = "connectord"
-
-[tls]
-ca = "certs/ca.pem"
-cert = "certs/connectord.pem"
-key_file = "keys/connectord-tls.pem"
-trust_domain = "{TRUST_DOMAIN}"
-
-[store]
-url = "sqlite://connectord.db"
-
-[trust]
-keys_file = "keys/public.json"        # signed by the key below; an older one is refused
-root_key = "{root}"
-
-[halt]
-dir = "state/halt"                    # touch state/halt/global stops every write
-
-[cards]
-dir = "policies"                      # connectord's own copy of policies/<tenant>/actions/*.toml
-
-[systems]
-dir = "systems"
-
-[credentials]
-file = "keys/credentials.json"        # sealed
-key_file = "keys/seal.key"
-
-[policyd]                             # where outcomes are reported
-addr = "https://127.0.0.1:{policyd}"
-
-[[connection]]
-name = "crm/main"
-system = "sandbox"                    # systems/sandbox.toml
-base_url = "http://127.0.0.1:{sandbox}"
-"#
-    )
+    #[test]
+    fn only_certificates_are_replaced_when_only_they_are_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut args = InitArgs::new(dir.path(), PORT_BASE);
+        let output = Output::new(super::super::output::Format::Json).silenced();
+        run(&args, output).unwrap();
+        let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+        let kept = [
+            "keys/token.pem",
+            "keys/public.json",
+            "policyd.toml",
+            "certs/ca.pem",
+        ]
+        .map(read);
+        let before = read("certs/policyd.pem");
+        args.certs_only = true;
+        run(&args, output).unwrap();
+        assert_ne!(before, read("certs/policyd.pem"));
+        let after = [
+            "keys/token.pem",
+            "keys/public.json",
+            "policyd.toml",
+            "certs/ca.pem",
+        ]
+        .map(read);
+        assert_eq!(kept, after);
+    }
 }

@@ -1,6 +1,7 @@
 //! The command line. stdout carries the result only; logs and errors go to stderr.
 
 mod authorize;
+mod certs;
 mod demo;
 mod init;
 mod keys;
