@@ -30,7 +30,7 @@ const MUTATIONS: &[(&str, Change, &[&str])] = &[
     (
         "ExecuteRequest.parent",
         |r| r.parent = "tenants/globex".into(),
-        &["TOKEN_SCOPE_MISMATCH", "CARD_MISSING"],
+        &["TOKEN_SCOPE_MISMATCH"],
     ),
     (
         "ExecuteRequest.request_id",

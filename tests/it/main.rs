@@ -4,5 +4,6 @@ mod attack;
 mod bad_input;
 mod codegen;
 mod crash;
+mod python;
 mod story;
 mod tidy;

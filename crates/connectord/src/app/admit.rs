@@ -8,7 +8,7 @@ use writ_proto::token::{UnverifiedToken, VerifiedToken, Verifier};
 
 use super::{App, AppError};
 use crate::clock;
-use crate::domain::gate::{Call, Permit, Refusal, Seen, admit};
+use crate::domain::gate::{Call, Permit, Refusal, Seen, admit, check_scope};
 use crate::halt::{HaltState, scopes_of};
 use crate::system::HttpJson;
 
@@ -90,9 +90,11 @@ impl App {
             Ok(verified) => verified,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let card = match self.card(&call.tenant, &call.action) {
+        // The gate checks this too; here it comes before the card of another scope is looked for.
+        let card = check_scope(verified.claims(), call)
+            .and_then(|()| self.card(&call.tenant, &call.action));
+        let card = match card {
             Ok(card) => card,
-            // The gate names a token of another scope first; here the token is genuine at least.
             Err(refusal) => return Ok(Err(refusal)),
         };
         let rollout = self.rollout_of(&call.tenant, &card).await?;

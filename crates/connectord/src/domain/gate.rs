@@ -107,7 +107,10 @@ impl Permit {
 }
 
 /// Check 15: the token is for this tenant, agent, connection, action and target.
-fn check_scope(claims: &Claims, call: &Call) -> Result<(), Refusal> {
+///
+/// # Errors
+/// `TOKEN_SCOPE_MISMATCH`, which names the first that differs.
+pub fn check_scope(claims: &Claims, call: &Call) -> Result<(), Refusal> {
     let pairs = [
         ("tenant", &claims.tenant, &call.tenant),
         ("agent", &claims.agent, &call.agent),
