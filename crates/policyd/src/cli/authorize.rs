@@ -1,9 +1,10 @@
-//! `policyd authorize` and `policyd decisions`.
+//! `policyd authorize`: asks as the agent whose certificate is given.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::{Value as Json, json};
+use writ_proto::money::Money;
 use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
 use writ_proto::value::{Map, Value, args_from_json, value_from_json};
 use writ_proto::{Reason, pb};
@@ -20,7 +21,7 @@ pub(super) struct AuthorizeArgs {
     remote: Remote,
     /// Name of the action card.
     action: String,
-    /// Arguments as name=value; a value that is JSON is taken as such.
+    /// Arguments as name=value; JSON and money such as `49.00 EUR` are taken as such.
     args: Vec<String>,
     /// Object type and id, such as `deal/D-104`.
     #[arg(long)]
@@ -54,18 +55,6 @@ pub(super) struct AuthorizeArgs {
     args_out: Option<PathBuf>,
 }
 
-/// Reading decisions.
-#[derive(Debug, Subcommand)]
-pub(super) enum DecisionsCommand {
-    /// One decision.
-    Get {
-        #[command(flatten)]
-        remote: Remote,
-        /// Decision id.
-        id: String,
-    },
-}
-
 fn malformed(why: impl Into<String>) -> AppError {
     AppError::new(Reason::RequestMalformed, why)
 }
@@ -80,11 +69,21 @@ fn arguments(args: &AuthorizeArgs) -> Result<Map, AppError> {
         let (name, text) = pair
             .split_once('=')
             .ok_or_else(|| malformed(format!("{pair}: name=value")))?;
-        let value = value_from_json(text).unwrap_or_else(|_| Value::Text(text.to_owned()));
+        let value = money(text).or_else(|| value_from_json(text).ok());
+        let value = value.unwrap_or_else(|| Value::Text(text.to_owned()));
         map.insert(name.to_owned(), value)
             .map_err(|error| AppError::new(error.reason, error.to_string()))?;
     }
     Ok(map)
+}
+
+/// `49.00 EUR` as money; a text that looks like it is written with quotes, as JSON.
+fn money(text: &str) -> Option<Value> {
+    let (number, currency) = text.split_once(' ')?;
+    let number = value_from_json(number).ok()?;
+    Money::new(currency, &number)
+        .ok()
+        .map(|money| money.to_value())
 }
 
 /// The verdict of a decision by name.
@@ -97,7 +96,7 @@ pub(super) fn verdict(decision: &pb::Decision) -> &'static str {
     }
 }
 
-fn describe(decision: &pb::Decision) -> String {
+pub(super) fn describe(decision: &pb::Decision) -> String {
     let id = decision.name.rsplit('/').next().unwrap_or_default();
     let mut text = format!(
         "{} {id}  {} {}",
@@ -114,7 +113,7 @@ fn describe(decision: &pb::Decision) -> String {
     text
 }
 
-fn shown(decision: &pb::Decision) -> Json {
+pub(super) fn shown(decision: &pb::Decision) -> Json {
     json!({
         "name": decision.name,
         "verdict": verdict(decision),
@@ -196,15 +195,17 @@ pub(super) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppE
     Ok(code(&decision))
 }
 
-pub(super) async fn decisions(command: &DecisionsCommand, output: Output) -> Result<u8, AppError> {
-    let DecisionsCommand::Get { remote, id } = command;
-    let name = format!("{}/decisions/{id}", remote.parent());
-    let mut client = AuthorizationServiceClient::new(remote.channel().await?);
-    let answer = client
-        .get_decision(pb::GetDecisionRequest { name })
-        .await
-        .map_err(failed)?;
-    let decision = answer.into_inner().decision.unwrap_or_default();
-    output.line(&describe(&decision), &shown(&decision));
-    Ok(0)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_read_only_in_the_decimals_its_currency_has() {
+        let as_json = |text: &str| money(text).map(|value| value.to_json());
+        let expected = value_from_json(r#"{"currency":"EUR","value":49.00}"#).unwrap();
+        assert_eq!(money("49.00 EUR"), Some(expected));
+        for text in ["49.001 EUR", "49 XXQ", "EUR 49", "49", "4 9 EUR", "49 eur"] {
+            assert_eq!(as_json(text), None, "{text}");
+        }
+    }
 }

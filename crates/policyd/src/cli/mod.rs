@@ -2,7 +2,9 @@
 
 mod authorize;
 mod certs;
+mod decisions;
 mod demo;
+mod doctor;
 mod init;
 mod keys;
 pub(crate) mod output;
@@ -66,17 +68,17 @@ enum Command {
     Server(server::ServerArgs),
     /// Whether the daemon serves.
     Health(remote::Remote),
-    /// Check configuration, keys, policies and store without serving.
+    /// Examine configuration, keys, certificates, policies, store, clock and port.
     Doctor,
     /// Check policies and cards.
-    Check(policy::FolderArgs),
+    Check(policy::CheckArgs),
     /// Run the policy tests of a folder.
-    Test(policy::FolderArgs),
+    Test(policy::TestArgs),
     /// Ask for one action.
     Authorize(Box<authorize::AuthorizeArgs>),
     /// Read decisions.
     #[command(subcommand)]
-    Decisions(authorize::DecisionsCommand),
+    Decisions(decisions::DecisionsCommand),
     /// List, export and verify records.
     #[command(subcommand)]
     Records(records::RecordsCommand),
@@ -91,7 +93,7 @@ enum Command {
     Config(ConfigCommand),
     /// Arguments as canonical CBOR in hex, and their SHA-256.
     Canonicalize {
-        /// A file with one JSON object.
+        /// A file with one JSON object; - is standard input.
         file: PathBuf,
     },
     /// What a reason code means and what to do.
@@ -162,11 +164,11 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Init(args) => init::run(args, output),
         Command::Server(args) => server::run(common, args).await,
         Command::Health(remote) => remote::health(remote, &output).await,
-        Command::Doctor => server::doctor(common, output).await,
+        Command::Doctor => Ok(doctor::run(&common.read()?, output).await),
         Command::Check(args) => policy::check(args, output),
         Command::Test(args) => policy::test(args, output),
         Command::Authorize(args) => authorize::run(args, output).await,
-        Command::Decisions(command) => authorize::decisions(command, output).await,
+        Command::Decisions(command) => decisions::run(command, output).await,
         Command::Records(command) => records::run(command, output).await,
         Command::Keys(command) => keys::run(common, command, output),
         Command::Token(command) => token::run(command, output),

@@ -103,6 +103,7 @@ pub(crate) fn exit_code(reason: Reason) -> u8 {
         | Reason::ClientCertExpired
         | Reason::PortInUse
         | Reason::PeerBinaryMissing
+        | Reason::ExportInvalid
         | Reason::RequestMalformed => 2,
         Reason::PolicyInvalid | Reason::PolicyEmpty | Reason::CardInvalid => 3,
         Reason::PeerUnreachable | Reason::Unavailable | Reason::StoreUnavailable => 5,

@@ -1,6 +1,6 @@
 //! `policyd check` and `policyd test`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -10,18 +10,32 @@ use writ_proto::Reason;
 use super::output::Output;
 use crate::app::AppError;
 use crate::app::policies;
-use crate::domain::policy_test;
+use crate::domain::policy_test::{self, CaseResult};
 
-/// Which folder.
+/// What to check.
 #[derive(Debug, Args)]
-pub(super) struct FolderArgs {
+pub(super) struct CheckArgs {
     /// One folder a tenant.
     #[arg(default_value = "policies")]
     dir: PathBuf,
+    /// Print the Cedar schema that the cards of this tenant give.
+    #[arg(long, value_name = "TENANT")]
+    schema: Option<String>,
 }
 
-fn load(args: &FolderArgs, output: Output) -> Result<policies::PolicyTable, AppError> {
-    policies::load(&args.dir).map_err(|errors| {
+/// Which tests to run.
+#[derive(Debug, Args)]
+pub(super) struct TestArgs {
+    /// One folder a tenant; tests are in its `tests` folder.
+    #[arg(default_value = "policies")]
+    dir: PathBuf,
+    /// Only cases whose name holds this text.
+    #[arg(long, default_value = "")]
+    filter: String,
+}
+
+fn load(dir: &Path, output: Output) -> Result<policies::PolicyTable, AppError> {
+    policies::load(dir).map_err(|errors| {
         for found in &errors.0 {
             let code = found.reason.code();
             let value = json!({"reason": code, "file": found.file, "message": found.message});
@@ -35,8 +49,16 @@ fn load(args: &FolderArgs, output: Output) -> Result<policies::PolicyTable, AppE
     })
 }
 
-pub(super) fn check(args: &FolderArgs, output: Output) -> Result<u8, AppError> {
-    for (tenant, set) in load(args, output)? {
+pub(super) fn check(args: &CheckArgs, output: Output) -> Result<u8, AppError> {
+    let table = load(&args.dir, output)?;
+    if let Some(wanted) = &args.schema {
+        let set = table.values().find(|set| set.tenant.as_str() == wanted);
+        let set = set.ok_or_else(|| AppError::of(Reason::UnknownTenant))?;
+        let value = json!({"tenant": wanted, "schema": set.schema_text});
+        output.line(set.schema_text.trim_end(), &value);
+        return Ok(0);
+    }
+    for (tenant, set) in table {
         let (rules, cards) = (set.rules().count(), set.cards().count());
         let digest = hex::encode(set.digest);
         let text = format!(
@@ -49,15 +71,16 @@ pub(super) fn check(args: &FolderArgs, output: Output) -> Result<u8, AppError> {
     Ok(0)
 }
 
-pub(super) fn test(args: &FolderArgs, output: Output) -> Result<u8, AppError> {
+pub(super) fn test(args: &TestArgs, output: Output) -> Result<u8, AppError> {
     let (mut passed, mut failed) = (0_usize, 0_usize);
-    for (tenant, set) in load(args, output)? {
+    for (tenant, set) in load(&args.dir, output)? {
         let mut hit = std::collections::BTreeSet::new();
         for (file, text) in test_files(&args.dir.join(tenant.as_str()).join("tests"))? {
             let results = policy_test::run(&Arc::clone(&set), &text).map_err(|error| {
                 AppError::new(Reason::PolicyInvalid, format!("{file}: {error}"))
             })?;
-            for result in results {
+            let chosen = |result: &CaseResult| result.name.contains(&args.filter);
+            for result in results.into_iter().filter(chosen) {
                 hit.extend(result.rules);
                 match result.failure {
                     None => passed = passed.saturating_add(1),
@@ -84,7 +107,7 @@ pub(super) fn test(args: &FolderArgs, output: Output) -> Result<u8, AppError> {
     Ok(if failed == 0 && passed > 0 { 0 } else { 4 })
 }
 
-fn test_files(folder: &std::path::Path) -> Result<Vec<(String, String)>, AppError> {
+fn test_files(folder: &Path) -> Result<Vec<(String, String)>, AppError> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Ok(Vec::new());
     };

@@ -141,7 +141,7 @@ fn keys(path: &std::path::Path, root: Option<&str>) -> Result<KeySet, AppError> 
     KeySet::parse_document(&text, &key).map_err(|error| broken(path, error))
 }
 
-fn describe(record: &pb::Record) -> String {
+pub(super) fn describe(record: &pb::Record) -> String {
     let time = record.time.as_ref().map_or(0, |time| time.seconds);
     let time = chrono::DateTime::from_timestamp(time, 0)
         .unwrap_or_default()
@@ -158,7 +158,7 @@ fn describe(record: &pb::Record) -> String {
     )
 }
 
-fn shown(record: &pb::Record) -> serde_json::Value {
+pub(super) fn shown(record: &pb::Record) -> serde_json::Value {
     json!({"seq": record.seq, "record": record.record_id, "version": record.version, "kind": record.kind,
         "agent": record.agent, "action": record.action, "verdict": record.verdict, "status": record.status,
         "reasons": record.reason_codes, "rules": record.rule_ids, "policy": record.policy_version,

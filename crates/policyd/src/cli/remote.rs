@@ -1,6 +1,6 @@
 //! Flags of subcommands that call a daemon, and failures that come back from it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -26,9 +26,9 @@ pub(crate) struct Remote {
     /// Own certificate, PEM: it says who we are.
     #[arg(long)]
     pub(crate) cert: PathBuf,
-    /// Own key, PEM.
+    /// Own key, PEM; `keys/NAME-tls.pem` beside `certs/NAME.pem` if absent, as `init` makes them.
     #[arg(long)]
-    pub(crate) key: PathBuf,
+    pub(crate) key: Option<PathBuf>,
     /// Tenant.
     #[arg(long, default_value = "acme")]
     pub(crate) tenant: String,
@@ -39,10 +39,11 @@ pub(crate) struct Remote {
 
 impl Remote {
     pub(crate) async fn channel(&self) -> Result<Channel, AppError> {
+        let key = self.key.clone().unwrap_or_else(|| key_beside(&self.cert));
         let files = ClientFiles {
             ca: &self.cacert,
             cert: &self.cert,
-            key: &self.key,
+            key: &key,
         };
         connect(&endpoint(
             &self.addr,
@@ -55,6 +56,16 @@ impl Remote {
     pub(crate) fn parent(&self) -> String {
         format!("tenants/{}", self.tenant)
     }
+}
+
+/// Where `init` puts the key of a certificate.
+fn key_beside(cert: &Path) -> PathBuf {
+    let name = cert.file_stem().and_then(|name| name.to_str());
+    let folder = cert
+        .parent()
+        .and_then(Path::parent)
+        .unwrap_or(Path::new(""));
+    folder.join(format!("keys/{}-tls.pem", name.unwrap_or_default()))
 }
 
 /// A failure as the daemon told it.
@@ -86,4 +97,19 @@ pub(super) async fn health(remote: &Remote, output: &Output) -> Result<u8, AppEr
     let text = if serving { "SERVING" } else { "NOT_SERVING" };
     output.line(text, &json!({"status": text}));
     Ok(if serving { 0 } else { 5 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_looked_for_where_init_puts_it() {
+        for (cert, key) in [
+            ("certs/agent-a-b.pem", "keys/agent-a-b-tls.pem"),
+            ("/w/certs/ops.pem", "/w/keys/ops-tls.pem"),
+        ] {
+            assert_eq!(key_beside(Path::new(cert)), Path::new(key));
+        }
+    }
 }

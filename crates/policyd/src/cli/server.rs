@@ -1,4 +1,4 @@
-//! `policyd server` and `policyd doctor`.
+//! `policyd server`, and how every long-running command is told to stop.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,6 @@ use serde_json::json;
 use writ_proto::Reason;
 
 use super::Common;
-use super::output::Output;
 use crate::app::AppError;
 use crate::server::bind;
 
@@ -45,15 +44,5 @@ pub(super) async fn run(common: &Common, args: &ServerArgs) -> Result<u8, AppErr
             })?;
     }
     bound.serve(stop()).await?;
-    Ok(0)
-}
-
-pub(super) async fn doctor(common: &Common, output: Output) -> Result<u8, AppError> {
-    let mut config = common.read()?;
-    config.server.grpc_addr.set_port(0);
-    output.line("ok    configuration", &json!({"ok": "configuration"}));
-    let summary = bind(config).await?.summary();
-    let text = format!("ok    keys, policies, store: {summary}");
-    output.line(&text, &json!({"ok": summary}));
     Ok(0)
 }

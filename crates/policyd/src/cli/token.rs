@@ -1,5 +1,6 @@
 //! `policyd token inspect` and `policyd canonicalize`.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -15,12 +16,15 @@ use writ_proto::value::{Map, Value, args_from_cbor, args_from_json};
 use super::output::Output;
 use crate::app::AppError;
 
+/// Twice the largest arguments, since JSON text may be longer than their bytes.
+const INPUT_BYTES_MAX: u64 = 128 * 1_024;
+
 /// Tokens.
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
     /// What a token says. Nothing of it is verified.
     Inspect {
-        /// File, binary or base64url.
+        /// File, binary or base64url; - is standard input.
         file: PathBuf,
         /// Arguments to compare with the signed hash: canonical CBOR or JSON. Exit 13 on mismatch.
         #[arg(long)]
@@ -34,13 +38,29 @@ pub(super) enum TokenCommand {
     },
 }
 
+/// A file, or standard input for `-`; never more than any token or arguments can be.
 fn read(path: &Path) -> Result<Vec<u8>, AppError> {
-    std::fs::read(path).map_err(|error| {
+    let failed = |why: &dyn core::fmt::Display| {
         AppError::new(
             Reason::RequestMalformed,
-            format!("{}: {error}", path.display()),
+            format!("{}: {why}", path.display()),
         )
-    })
+    };
+    let mut source: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(std::fs::File::open(path).map_err(|error| failed(&error))?)
+    };
+    let mut bytes = Vec::new();
+    let most = source
+        .by_ref()
+        .take(INPUT_BYTES_MAX)
+        .read_to_end(&mut bytes);
+    match most {
+        Ok(read) if u64::try_from(read).is_ok_and(|read| read < INPUT_BYTES_MAX) => Ok(bytes),
+        Ok(_) => Err(failed(&"too large")),
+        Err(error) => Err(failed(&error)),
+    }
 }
 
 fn read_args(path: &Path) -> Result<Map, AppError> {
@@ -150,4 +170,44 @@ pub(super) fn canonicalize(file: &Path, output: Output) -> Result<u8, AppError> 
         &json!({"args_cbor": cbor, "sha256": digest}),
     );
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_the_argument_and_both_values() {
+        let args = |text: &str| args_from_json(text).unwrap();
+        let signed = args(r#"{"amount":{"currency":"EUR","value":49.00},"note":"a"}"#);
+        let table = [
+            (
+                r#"{"amount":{"currency":"EUR","value":490.00},"note":"a"}"#,
+                Some("amount: signed 49.00 EUR, got 490.00 EUR"),
+            ),
+            (
+                r#"{"amount":{"currency":"EUR","value":49},"note":"b"}"#,
+                Some("note: signed \"a\", got \"b\""),
+            ),
+            (
+                r#"{"amount":{"currency":"EUR","value":49}}"#,
+                Some("note: signed \"a\", got nothing"),
+            ),
+            (
+                r#"{"amount":{"currency":"EUR","value":49},"note":"a","x":1}"#,
+                Some("x: signed nothing, got 1"),
+            ),
+            (
+                r#"{"note":"a","amount":{"currency":"EUR","value":49.0}}"#,
+                None,
+            ),
+        ];
+        for (got, expected) in table {
+            assert_eq!(
+                difference(&signed, &args(got)).as_deref(),
+                expected,
+                "{got}"
+            );
+        }
+    }
 }

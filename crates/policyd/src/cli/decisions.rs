@@ -1,0 +1,123 @@
+//! `policyd decisions`: one decision, or the newest of a tenant from its log.
+
+use std::collections::VecDeque;
+
+use clap::Subcommand;
+use serde_json::json;
+use writ_proto::limits::PAGE_SIZE_MAX;
+use writ_proto::pb;
+use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
+use writ_proto::pb::record_service_client::RecordServiceClient;
+
+use super::authorize::{describe, shown};
+use super::output::Output;
+use super::records;
+use super::remote::{Remote, failed};
+use crate::app::AppError;
+
+const LIMIT_DEFAULT: usize = 50;
+/// Name of the records that are decisions.
+const EVALUATED: &str = "evaluated";
+
+/// Reading decisions.
+#[derive(Debug, Subcommand)]
+pub(super) enum DecisionsCommand {
+    /// One decision; the agent that asked gets its token again while it lives.
+    Get {
+        #[command(flatten)]
+        remote: Remote,
+        /// Decision id.
+        id: String,
+    },
+    /// The newest decisions, oldest of them first. For operators.
+    Ls(LsArgs),
+}
+
+/// Which decisions.
+#[derive(Debug, clap::Args)]
+pub(super) struct LsArgs {
+    #[command(flatten)]
+    remote: Remote,
+    /// ALLOW, DENY or REQUIRE_APPROVAL.
+    #[arg(long)]
+    verdict: Option<String>,
+    /// Only of this agent.
+    #[arg(long)]
+    agent: Option<String>,
+    /// Only those that this rule decided.
+    #[arg(long)]
+    rule: Option<String>,
+    /// At most this many.
+    #[arg(long, default_value_t = LIMIT_DEFAULT)]
+    limit: usize,
+}
+
+impl LsArgs {
+    fn wants(&self, record: &pb::Record) -> bool {
+        let is = |wanted: &Option<String>, found: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == found)
+        };
+        record.kind == EVALUATED
+            && is(&self.verdict, &record.verdict)
+            && is(&self.agent, &record.agent)
+            && self
+                .rule
+                .as_ref()
+                .is_none_or(|rule| record.rule_ids.contains(rule))
+    }
+}
+
+pub(super) async fn run(command: &DecisionsCommand, output: Output) -> Result<u8, AppError> {
+    match command {
+        DecisionsCommand::Get { remote, id } => get(remote, id, output).await,
+        DecisionsCommand::Ls(args) => list(args, output).await,
+    }
+}
+
+async fn get(remote: &Remote, id: &str, output: Output) -> Result<u8, AppError> {
+    let name = format!("{}/decisions/{id}", remote.parent());
+    let mut client = AuthorizationServiceClient::new(remote.channel().await?);
+    let answer = client
+        .get_decision(pb::GetDecisionRequest { name })
+        .await
+        .map_err(failed)?;
+    let decision = answer.into_inner().decision.unwrap_or_default();
+    output.line(&describe(&decision), &shown(&decision));
+    Ok(0)
+}
+
+async fn list(args: &LsArgs, output: Output) -> Result<u8, AppError> {
+    let mut client = RecordServiceClient::new(args.remote.channel().await?);
+    let (mut newest, mut page_token) = (VecDeque::new(), String::new());
+    loop {
+        let request = pb::ListRecordsRequest {
+            parent: args.remote.parent(),
+            page_size: i32::try_from(PAGE_SIZE_MAX).unwrap_or(i32::MAX),
+            page_token,
+        };
+        let page = client
+            .list_records(request)
+            .await
+            .map_err(failed)?
+            .into_inner();
+        for record in page.records.into_iter().filter(|record| args.wants(record)) {
+            newest.push_back(record);
+            if newest.len() > args.limit {
+                newest.pop_front();
+            }
+        }
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    for record in &newest {
+        let mut value = records::shown(record);
+        if let Some(object) = value.as_object_mut() {
+            object.insert("decision".to_owned(), json!(record.record_id));
+        }
+        let text = format!("{} {}", record.record_id, records::describe(record));
+        output.line(&text, &value);
+    }
+    Ok(0)
+}
