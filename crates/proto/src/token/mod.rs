@@ -5,6 +5,7 @@
 //! and the stores; they live in connectord.
 
 mod claims;
+mod encode;
 
 use ed25519_dalek::SigningKey;
 
