@@ -6,18 +6,22 @@
     reason = "a test makes ids and reads what it likes"
 )]
 
+mod actor;
+mod process;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tonic_types::StatusExt as _;
 use writ_proto::pb;
 use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::pb::record_service_client::RecordServiceClient;
-use writ_proto::value::args_from_json;
+
+pub use actor::{Actor, Asked, Wish, code, refund, stage};
+pub use process::Process;
 
 /// Longest wait for anything that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,77 +67,6 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// A process that ends with its handle.
-pub struct Process {
-    child: Child,
-    pub log: PathBuf,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-impl Process {
-    pub fn start(
-        folder: &Path,
-        name: &str,
-        program: &Path,
-        args: &[&str],
-        env: &[(&str, &str)],
-    ) -> Self {
-        let log = folder.join(format!("{name}.log"));
-        let ready = folder.join(format!("{name}.ready"));
-        let _stale = std::fs::remove_file(&ready);
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
-        let child = Command::new(program)
-            .current_dir(folder)
-            .args(args)
-            .arg("--ready-file")
-            .arg(&ready)
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .unwrap();
-        let mut process = Self { child, log };
-        let started = Instant::now();
-        while !ready.exists() {
-            if let Some(status) = process.child.try_wait().unwrap() {
-                panic!("{name} ended with {status}: {}", process.logged());
-            }
-            assert!(
-                started.elapsed() < PATIENCE,
-                "{name} is not ready: {}",
-                process.logged()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        process
-    }
-
-    pub fn logged(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// SIGKILL, and wait until it is gone.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
 /// One running Writ with its sandbox CRM.
 pub struct World {
     pub folder: tempfile::TempDir,
@@ -144,61 +77,6 @@ pub struct World {
     pub connectord: Option<Process>,
     pub sandbox: Option<Process>,
     pub env: Vec<(&'static str, &'static str)>,
-}
-
-/// The clients of one identity.
-#[derive(Clone)]
-pub struct Actor {
-    pub authorize: AuthorizationServiceClient<Channel>,
-    pub records: RecordServiceClient<Channel>,
-    pub execute: ConnectorServiceClient<Channel>,
-    pub halt: HaltServiceClient<Channel>,
-}
-
-/// What an agent asks for.
-#[derive(Clone)]
-pub struct Wish {
-    pub tenant: String,
-    pub action: String,
-    pub target: (String, String),
-    pub args: String,
-    pub mode: pb::Mode,
-    pub reason: String,
-}
-
-/// A decision and the call it authorises.
-#[derive(Clone)]
-pub struct Asked {
-    pub decision: pb::Decision,
-    pub call: pb::ActionCall,
-    pub tenant: String,
-}
-
-pub fn stage(deal: &str, stage: &str) -> Wish {
-    Wish {
-        tenant: "acme".into(),
-        action: "set_stage".into(),
-        target: ("deal".into(), deal.into()),
-        args: format!("{{\"stage\":\"{stage}\"}}"),
-        mode: pb::Mode::Execute,
-        reason: "the customer asked".into(),
-    }
-}
-
-pub fn refund(order: &str, amount: &str) -> Wish {
-    Wish {
-        action: "refund".into(),
-        target: ("order".into(), order.into()),
-        args: format!("{{\"amount\":{{\"currency\":\"EUR\",\"value\":{amount}}}}}"),
-        ..stage("", "")
-    }
-}
-
-/// The reason code of a status.
-pub fn code(status: &tonic::Status) -> String {
-    status
-        .get_details_error_info()
-        .map_or_else(|| status.to_string(), |info| info.reason)
 }
 
 impl World {
@@ -539,87 +417,4 @@ impl World {
 fn reported(execution: &pb::Execution, records: &[serde_json::Value]) -> bool {
     let id = execution.name.rsplit('/').next().unwrap_or_default();
     records.iter().any(|record| record["execution_id"] == id)
-}
-
-impl Actor {
-    pub fn request(wish: &Wish) -> pb::AuthorizeRequest {
-        let args = args_from_json(&wish.args).unwrap().encode();
-        pb::AuthorizeRequest {
-            parent: format!("tenants/{}", wish.tenant),
-            request_id: uuid::Uuid::now_v7().to_string(),
-            validate_only: false,
-            call: Some(pb::ActionCall {
-                connection: "crm/main".into(),
-                action: wish.action.clone(),
-                target: Some(pb::Target {
-                    r#type: wish.target.0.clone(),
-                    id: wish.target.1.clone(),
-                }),
-                mode: wish.mode.into(),
-                precondition: None,
-                arguments: Some(pb::action_call::Arguments::ArgsCbor(args)),
-            }),
-            reason: wish.reason.clone(),
-            evidence: vec![],
-            traceparent: String::new(),
-        }
-    }
-
-    pub async fn ask(&mut self, wish: &Wish) -> Asked {
-        let request = Self::request(wish);
-        let call = request.call.clone().unwrap();
-        let answer = self
-            .authorize
-            .authorize(request)
-            .await
-            .unwrap()
-            .into_inner();
-        Asked {
-            decision: answer.decision.unwrap(),
-            call,
-            tenant: wish.tenant.clone(),
-        }
-    }
-
-    pub fn execute_request(asked: &Asked) -> pb::ExecuteRequest {
-        pb::ExecuteRequest {
-            parent: format!("tenants/{}", asked.tenant),
-            request_id: uuid::Uuid::now_v7().to_string(),
-            token: asked.decision.token.clone(),
-            call: Some(asked.call.clone()),
-            run_id: "test".into(),
-        }
-    }
-
-    /// Executes under a fresh request id; a refusal is its reason code.
-    pub async fn present(&mut self, asked: &Asked) -> Result<pb::Execution, String> {
-        self.send(Self::execute_request(asked))
-            .await
-            .map(|response| response.execution.unwrap())
-    }
-
-    pub async fn send(
-        &mut self,
-        request: pb::ExecuteRequest,
-    ) -> Result<pb::ExecuteResponse, String> {
-        match self.execute.execute(request).await {
-            Ok(response) => Ok(response.into_inner()),
-            Err(status) => Err(code(&status)),
-        }
-    }
-
-    pub async fn undo(&mut self, execution: &pb::Execution) -> pb::UndoItem {
-        let request = pb::UndoRequest {
-            name: execution.name.clone(),
-            reason: "test".into(),
-            dry_run: false,
-        };
-        self.execute
-            .undo(request)
-            .await
-            .unwrap()
-            .into_inner()
-            .item
-            .unwrap()
-    }
 }
