@@ -145,10 +145,13 @@ fn entities(
         .filter(|_| request.tenant == request.caller_tenant);
     match known {
         Some(known) => {
-            let named: Vec<_> = known
-                .attrs()
-                .filter_map(|(_, value)| linked(value.ok()?))
-                .collect();
+            let mut named = BTreeSet::new();
+            for (_, value) in known.attrs() {
+                linked(value.map_err(|error| error.to_string())?, &mut named);
+            }
+            // An entity must not stand in the slice twice.
+            named.remove(principal);
+            named.remove(resource);
             chosen.extend(named.iter().filter_map(|uid| set.entity(uid)).cloned());
             chosen.push(known.clone());
         }
@@ -157,10 +160,18 @@ fn entities(
     Entities::from_entities(chosen, None).map_err(|error| error.to_string())
 }
 
-fn linked(value: EvalResult) -> Option<EntityUid> {
+/// What a fact names, also inside a record; a policy cannot follow a member of a set.
+fn linked(value: EvalResult, found: &mut BTreeSet<EntityUid>) {
     match value {
-        EvalResult::EntityUid(uid) => Some(uid),
-        _ => None,
+        EvalResult::EntityUid(uid) => {
+            found.insert(uid);
+        }
+        EvalResult::Record(record) => {
+            record
+                .iter()
+                .for_each(|(_, member)| linked(member.clone(), found));
+        }
+        _ => {}
     }
 }
 

@@ -71,7 +71,8 @@ impl Outcome {
 /// Decides one request.
 #[must_use]
 pub fn decide(request: &Request, facts: &Facts) -> Outcome {
-    let (tenant, agent) = (request.tenant.as_str(), request.agent.as_str());
+    // The caller's own tenant: whether another one is halted is not for this caller to learn.
+    let (tenant, agent) = (request.caller_tenant.as_str(), request.agent.as_str());
     let halt = facts
         .halts
         .covers(tenant, &request.connection, request.action.as_str(), agent);
@@ -156,7 +157,7 @@ fn allowed(rules: &[&Rule]) -> Outcome {
         ),
         _ => (Verdict::Allow, None, None),
     };
-    let carries = |rule: &&&Rule| approval.is_some() || rule.approval.is_none();
+    let carries = |rule: &&&Rule| rule.approval == approval;
     let message = rules
         .iter()
         .find(carries)

@@ -120,6 +120,103 @@ fn the_least_demanding_approval_is_asked_for() {
 }
 
 #[test]
+fn the_message_is_that_of_the_rule_whose_approval_is_asked_for() {
+    let extra = "@id(\"a-board\") @reason(\"the board decides\") \
+                 @approval(\"role:board;quorum:2;ttl:1h\") \
+                 permit (principal, action == Action::\"refund\", resource);";
+    let mut request = refund("900.00");
+    request.target = Some(("order".into(), "O-9".into()));
+    let outcome = decide_with(extra, &request);
+    assert_eq!(outcome.message, "refunds over 500 EUR need finance");
+}
+
+#[test]
+fn whether_another_tenant_is_halted_is_not_told() {
+    let halted = |scope: &str| Facts {
+        now: now(),
+        policies: with_rules(""),
+        halts: HaltView {
+            epoch: 0,
+            scopes: vec![scope.into()],
+        },
+    };
+    let mut request = refund("49.00");
+    request.tenant = TenantId::parse("globex").unwrap();
+    let reason = |scope| decide(&request, &halted(scope)).reason;
+    assert_eq!(reason("tenant:globex"), Some(Reason::Forbidden));
+    assert_eq!(reason("tenant:acme"), Some(Reason::Halted));
+}
+
+/// The shipped set with facts that name others: an order its deal and a record with a deal, a
+/// deal its parent and itself.
+fn with_links(rule: &str) -> Result<TenantPolicies, String> {
+    let mut sources = crate::domain::policy_set::tests::shipped("acme");
+    sources.set_toml = sources
+        .set_toml
+        .replace(
+            "status = \"String\"",
+            "status = \"String\"\ndeal = \"Deal\"\nlast = \"{ deal: Deal }\"\nself = \"Order\"",
+        )
+        .replace(
+            "stage = \"String\"",
+            "stage = \"String\"\nparent = \"Deal\"",
+        );
+    let deal = |id: &str| format!("{{\"type\":\"Deal\",\"id\":\"{id}\"}}");
+    let (one, two) = (deal("D-1"), deal("D-2"));
+    let links = format!(
+        "\"total_minor\": 12000, \"deal\": {one}, \"last\": {{\"deal\": {two}}}, \
+         \"self\": {{\"type\":\"Order\",\"id\":\"O-7\"}},"
+    );
+    let deals = format!(
+        ",{{\"uid\":{one},\"attrs\":{{\"tenant\":\"acme\",\"stage\":\"open\",\"parent\":{two}}},\
+         \"parents\":[]}},{{\"uid\":{two},\"attrs\":{{\"tenant\":\"acme\",\"stage\":\"disputed\"}},\
+         \"parents\":[]}}\n]"
+    );
+    sources.entities_json = sources
+        .entities_json
+        .replace("\"total_minor\": 12000,", &links)
+        .replace("\n]", &deals);
+    let rule = format!(
+        "@id(\"linked\") @reason(\"x\") forbid (principal, action == Action::\"refund\", \
+         resource) when {{ {rule} }};"
+    );
+    sources.policies.push(("extra.cedar".into(), rule));
+    TenantPolicies::build(&sources).map_err(|errors| errors.to_string())
+}
+
+#[test]
+fn a_forbid_over_a_linked_fact_fires_or_is_refused_at_load_and_never_vanishes() {
+    // Cedar answers `has` with false for an entity that the slice lacks, without any error.
+    let reached = [
+        "resource has deal && resource.deal has stage && resource.deal.stage == \"open\"",
+        "resource has last && resource.last.deal has stage && \
+         resource.last.deal.stage == \"disputed\"",
+        "resource has self && resource.self has status && resource.self.status == \"paid\"",
+    ];
+    for rule in reached {
+        let facts = Facts {
+            now: now(),
+            policies: Arc::new(with_links(rule).unwrap()),
+            halts: HaltView::default(),
+        };
+        let outcome = decide(&refund("49.00"), &facts);
+        assert_eq!(outcome.reason, Some(Reason::Forbidden), "{rule}");
+        assert!(outcome.determining.contains(&"linked".to_owned()), "{rule}");
+    }
+    let too_far = [
+        "resource has deal && resource.deal has parent && resource.deal.parent has stage && \
+         resource.deal.parent.stage == \"disputed\"",
+        "resource has self && resource.self has deal && resource.self.deal has stage && \
+         resource.self.deal.stage == \"open\"",
+        "Deal::\"D-2\" has stage && Deal::\"D-2\".stage == \"disputed\"",
+    ];
+    for rule in too_far {
+        let error = with_links(rule).expect_err(rule);
+        assert!(error.contains("extra.cedar"), "{rule}: {error}");
+    }
+}
+
+#[test]
 fn a_rule_counts_only_between_its_dates() {
     let at = |from: &str, until: &str| {
         format!(

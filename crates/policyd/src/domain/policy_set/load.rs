@@ -22,6 +22,9 @@ use crate::domain::schema::{FactTypes, groups, schema_text};
 
 const POLICIES_MAX: usize = 20_000;
 const ENTITIES_MAX: usize = 1_000_000;
+/// How far a policy may follow references: `resource.customer.tier` is two steps. The entities of
+/// a request reach as far and no further; beyond them `has` is false and a forbid would not fire.
+const STEPS_MAX: u32 = 2;
 
 /// The texts of one tenant, as read from its folder.
 #[derive(Debug, Clone)]
@@ -189,7 +192,8 @@ fn validated(policies: &[(String, Policy)], schema: &Schema, findings: &mut Find
         findings.add(Reason::PolicyInvalid, "policies", error);
         PolicySet::new()
     });
-    let result = Validator::new(schema.clone()).validate(&all, ValidationMode::Strict);
+    let validator = Validator::new(schema.clone());
+    let result = validator.validate_with_level(&all, ValidationMode::Strict, STEPS_MAX);
     for error in result.validation_errors() {
         let id = error.policy_id();
         let file = policies.iter().find(|(_, policy)| policy.id() == id);
