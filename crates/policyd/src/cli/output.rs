@@ -1,10 +1,6 @@
 //! How results and failures are printed, and the one table of exit codes (interfaces.md 3.2).
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the command line prints"
-)]
+use std::io::Write as _;
 
 use clap::ValueEnum;
 use serde_json::{Value as Json, json};
@@ -52,8 +48,8 @@ impl Output {
             return;
         }
         match self.format {
-            Format::Table => println!("{text}"),
-            Format::Json | Format::Jsonl => println!("{value}"),
+            Format::Table => print(text),
+            Format::Json | Format::Jsonl => print(value),
         }
     }
 
@@ -61,15 +57,12 @@ impl Output {
     pub(crate) fn failure(self, error: &AppError) -> u8 {
         let (code, fix) = (error.reason.code(), error.reason.fix());
         match self.format {
-            Format::Table => eprintln!(
+            Format::Table => complain(format_args!(
                 "{code} {}\nFix: {fix}.  policyd explain {code}",
                 error.public
-            ),
+            )),
             Format::Json | Format::Jsonl => {
-                eprintln!(
-                    "{}",
-                    json!({"reason": code, "message": error.public, "fix": fix})
-                );
+                complain(json!({"reason": code, "message": error.public, "fix": fix}));
             }
         }
         exit_code(error.reason)
@@ -78,7 +71,7 @@ impl Output {
     /// The page of a code.
     pub(crate) fn explain(self, code: &str) -> u8 {
         let Some(reason) = Reason::from_code(code) else {
-            eprintln!("there is no reason code `{code}`");
+            complain(format_args!("there is no reason code `{code}`"));
             return 2;
         };
         let (sentence, fix) = (reason.sentence(), reason.fix());
@@ -89,6 +82,15 @@ impl Output {
         );
         0
     }
+}
+
+/// A reader that went away (`| head`) is no reason to fail, or to leave a demo's processes behind.
+fn print(line: impl core::fmt::Display) {
+    drop(writeln!(std::io::stdout(), "{line}"));
+}
+
+fn complain(line: impl core::fmt::Display) {
+    drop(writeln!(std::io::stderr(), "{line}"));
 }
 
 /// The exit code of a reason.

@@ -1,11 +1,12 @@
 //! `policyd demo`: the real processes with the real credential wall, and the whole story as a
 //! table of what policy said and what happened. Throw-away data, loopback only.
 
+mod actor;
 mod processes;
 mod story;
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
@@ -14,6 +15,8 @@ use serde_json::json;
 use super::output::Output;
 use crate::app::AppError;
 use processes::Processes;
+
+const FOLDER: &str = ".policyd-demo";
 
 /// How to run it.
 #[derive(Debug, Args)]
@@ -39,25 +42,35 @@ struct Row {
 }
 
 pub(super) async fn run(args: &DemoArgs, output: Output) -> Result<u8, AppError> {
-    let folder = args
-        .keep
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(".policyd-demo"));
-    if args.keep.is_none() && folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(|error| processes::broken(&error))?;
-    }
+    let folder = args.keep.clone().unwrap_or_else(|| PathBuf::from(FOLDER));
     let text = format!(
         "policyd {}  DEMO - throw-away data in {} - not for production",
         env!("CARGO_PKG_VERSION"),
         folder.display()
     );
     output.line(&text, &json!({"demo": folder}));
-    let processes = Processes::start(&folder, args.port_base, output).await?;
+    let lock = processes::claim(&folder, args.keep.is_none())?;
+    // Told to stop at any moment, it still ends its processes and removes its folder.
+    let result = tokio::select! {
+        result = play(args, &folder, output) => result,
+        () = super::server::stop() => Ok(0),
+    };
+    drop(lock);
+    // After a surprise the logs stay for whoever looks into it.
+    if args.keep.is_none() && matches!(result, Ok(0)) {
+        // What is left of a throw-away folder harms nobody.
+        drop(std::fs::remove_dir_all(&folder));
+    }
+    result
+}
+
+async fn play(args: &DemoArgs, folder: &Path, output: Output) -> Result<u8, AppError> {
+    let processes = Processes::start(folder, args.port_base, output).await?;
     let started = Instant::now();
     let rows = story::play(&processes, |number, row| {
         let mark = if row.expected { " " } else { "!" };
         let text = format!(
-            "{mark}{number:>2}  {:<44} {:<27} {}",
+            "{mark}{number:>2}  {:<43} {:<20} {}",
             row.asks, row.said, row.happened
         );
         let value = json!({"step": number, "asks": row.asks, "policy_said": row.said,
@@ -66,26 +79,29 @@ pub(super) async fn run(args: &DemoArgs, output: Output) -> Result<u8, AppError>
     })
     .await?;
     let expected = rows.iter().filter(|row| row.expected).count();
-    let seconds = started.elapsed().as_millis();
-    let text = format!("{expected} of {} as expected in {seconds} ms.", rows.len());
-    output.line(&text, &json!({"as_expected": expected, "of": rows.len(), "milliseconds": u64::try_from(seconds).unwrap_or(0)}));
-    if !args.exit {
-        let hint = if std::io::stdin().is_terminal() {
-            "Ctrl-C ends it."
-        } else {
-            "SIGTERM ends it."
-        };
-        let text = format!(
-            "The daemons stay up. {hint}  Sandbox CRM: {}",
-            processes.sandbox_url
-        );
-        output.line(&text, &json!({"sandbox": processes.sandbox_url}));
-        super::server::stop().await;
+    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let text = format!("{expected} of {} as expected in {millis} ms.", rows.len());
+    let value = json!({"as_expected": expected, "of": rows.len(), "milliseconds": millis});
+    output.line(&text, &value);
+    let code = u8::from(expected != rows.len());
+    if args.exit {
+        return Ok(code);
     }
-    drop(processes);
-    if args.keep.is_none() {
-        // What is left of a throw-away folder harms nobody.
-        drop(std::fs::remove_dir_all(&folder));
-    }
-    Ok(u8::from(expected != rows.len()))
+    let hint = if std::io::stdin().is_terminal() {
+        "Ctrl-C ends it."
+    } else {
+        "SIGTERM ends it."
+    };
+    let (dir, url) = (folder.display(), &processes.policyd_url);
+    let text = format!(
+        "The daemons stay up. {hint}  Sandbox CRM: {}\n\
+         Next: policyd records ls --addr {url} --cacert {dir}/certs/ca.pem --cert {dir}/certs/operator-acme-ops.pem",
+        processes.sandbox_url
+    );
+    output.line(
+        &text,
+        &json!({"sandbox": processes.sandbox_url, "policyd": url}),
+    );
+    super::server::stop().await;
+    Ok(code)
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::process::{Child, Command};
 use writ_proto::Reason;
+use writ_proto::keyset::{KeySet, public_key};
 
 use super::super::init::{InitArgs, run as init};
 use super::super::output::{Format, Output};
 use crate::app::AppError;
 
-const READY_STEPS_MAX: u32 = 400;
-const READY_STEP: Duration = Duration::from_millis(25);
+const READY_STEPS_MAX: u32 = 2_000;
+const READY_STEP: Duration = Duration::from_millis(5);
 
 /// The running processes.
 #[derive(Debug)]
@@ -197,7 +198,6 @@ impl Processes {
     ) -> Result<Self, AppError> {
         let connectord_bin = sibling()?;
         let policyd_bin = std::env::current_exe().map_err(|error| broken(&error))?;
-        std::fs::create_dir_all(folder).map_err(|error| broken(&error))?;
         let quiet = Output::new(Format::Json).silenced();
         init(&InitArgs::new(folder, port_base.unwrap_or(7350)), quiet)?;
         let folder = folder.canonicalize().map_err(|error| broken(&error))?;
@@ -219,23 +219,126 @@ impl Processes {
             connectord_bin,
             children,
         };
-        processes.introduce(output);
+        processes.introduce(output)?;
         Ok(processes)
     }
 
-    fn introduce(&self, output: Output) {
-        let pids: Vec<u32> = self.children.iter().filter_map(Child::id).collect();
-        let (policyd, connectord, sandbox) =
-            (&self.policyd_url, &self.connectord_url, &self.sandbox_url);
+    fn introduce(&self, output: Output) -> Result<(), AppError> {
+        let pid = |index: usize| self.children.get(index).and_then(Child::id).unwrap_or(0);
+        let [sandbox, policyd, connectord] = [pid(0), pid(1), pid(2)];
+        let seen = self.secret_seen(policyd)?;
         let text = format!(
-            "  sandbox CRM, policyd, connectord: pids {pids:?}\n  \
-             policyd {policyd}  connectord {connectord}  CRM {sandbox}\n  \
-             CRM secret readable by: agent no | policyd no | connectord yes\n \
-             #  {:<44} {:<27} what happened",
-            "the agent asks", "policy said"
+            "  policyd     pid {policyd:<7} gRPC {}\n  \
+             connectord  pid {connectord:<7} gRPC {}   halt: touch {}/state/halt/global\n  \
+             sandbox     pid {sandbox:<7} CRM  {}\n  \
+             CRM secret found with: agent {} | policyd {} | connectord yes, sealed\n \
+             #  {:<43} {:<20} what happened",
+            self.policyd_url,
+            self.connectord_url,
+            self.folder.display(),
+            self.sandbox_url,
+            word(seen.agent),
+            word(seen.policyd),
+            "the agent asks",
+            "policy said"
         );
-        let value = json!({"pids": pids, "policyd": policyd, "connectord": connectord,
-            "sandbox": sandbox});
+        let value = json!({"policyd": {"pid": policyd, "url": self.policyd_url},
+            "connectord": {"pid": connectord, "url": self.connectord_url},
+            "sandbox": {"pid": sandbox, "url": self.sandbox_url},
+            "secret_found_with": {"agent": seen.agent, "policyd": seen.policyd}});
         output.line(&text, &value);
+        if seen.agent || seen.policyd {
+            return Err(broken(&"the CRM secret is where it must not be"));
+        }
+        Ok(())
+    }
+
+    /// Looks for the CRM secret in what the agent holds and in what policyd was given.
+    fn secret_seen(&self, policyd: u32) -> Result<Seen, AppError> {
+        let secret = std::fs::read(self.folder.join("keys/sandbox.secret"));
+        let secret = secret.map_err(|error| broken(&error))?;
+        let holds = |path: PathBuf| {
+            let bytes = std::fs::read(path).unwrap_or_default();
+            bytes.windows(secret.len()).any(|part| part == secret)
+        };
+        let own = |name: &str| holds(self.folder.join(name));
+        let process = |name: &str| holds(PathBuf::from(format!("/proc/{policyd}/{name}")));
+        Ok(Seen {
+            agent: own("certs/agent-acme-triage.pem") || own("keys/agent-acme-triage-tls.pem"),
+            policyd: process("cmdline")
+                || process("environ")
+                || own("policyd.toml")
+                || own("policyd.db")
+                || own("policyd.db-wal")
+                || own("policyd.log"),
+        })
+    }
+
+    /// The keys that anybody may verify with, proven by the root that connectord pins.
+    pub(super) fn trusted_keys(&self) -> Result<KeySet, AppError> {
+        let read = |name: &str| {
+            std::fs::read_to_string(self.folder.join(name)).map_err(|error| broken(&error))
+        };
+        let config: toml::Table =
+            toml::from_str(&read("connectord.toml")?).map_err(|error| broken(&error))?;
+        let root = config.get("trust").and_then(|trust| trust.get("root_key"));
+        let root = root.and_then(|root| public_key(&hex::decode(root.as_str()?).ok()?));
+        let root = root.ok_or_else(|| broken(&"connectord.toml pins no key"))?;
+        KeySet::parse_document(&read("keys/public.json")?, &root).map_err(|error| broken(&error))
+    }
+}
+
+/// Where the CRM secret was found.
+struct Seen {
+    agent: bool,
+    policyd: bool,
+}
+
+const fn word(found: bool) -> &'static str {
+    if found { "YES" } else { "no" }
+}
+
+/// Takes the folder for this run. A throw-away one of an earlier run is removed, one in use or of
+/// somebody else is not.
+pub(super) fn claim(folder: &Path, throw_away: bool) -> Result<std::fs::File, AppError> {
+    let refuse = |why: &str| {
+        let message = format!(
+            "{}: {why}; use --keep DIR for another folder",
+            folder.display()
+        );
+        AppError::new(Reason::ConfigInvalid, message)
+    };
+    let mark = folder.join("demo.lock");
+    if folder.exists() {
+        if !throw_away {
+            return Err(refuse("it is there already"));
+        }
+        let old = std::fs::File::open(&mark).map_err(|_| refuse("it is not of a demo"))?;
+        old.try_lock().map_err(|_| refuse("a demo runs in it"))?;
+        std::fs::remove_dir_all(folder).map_err(|error| broken(&error))?;
+    }
+    std::fs::create_dir_all(folder).map_err(|error| broken(&error))?;
+    let lock = std::fs::File::create(&mark).map_err(|error| broken(&error))?;
+    lock.try_lock().map_err(|_| refuse("a demo runs in it"))?;
+    Ok(lock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_folder_of_an_ended_demo_is_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("demo");
+        let lock = claim(&folder, true).unwrap();
+        assert!(claim(&folder, true).is_err(), "it is in use");
+        drop(lock);
+        std::fs::write(folder.join("left"), "x").unwrap();
+        drop(claim(&folder, true).unwrap());
+        assert!(!folder.join("left").exists());
+        assert!(claim(&folder, false).is_err(), "kept data is never removed");
+        std::fs::remove_file(folder.join("demo.lock")).unwrap();
+        assert!(claim(&folder, true).is_err(), "it is of somebody else");
     }
 }

@@ -1,155 +1,23 @@
 //! The steps. Each asks as an agent would, over mTLS with the agent's own certificate, and says
 //! what must come out.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tonic::Code;
-use tonic::transport::Channel;
-use tonic_types::StatusExt as _;
+use writ_proto::keyset::KeySet;
 use writ_proto::pb;
-use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
-use writ_proto::pb::connector_service_client::ConnectorServiceClient;
-use writ_proto::pb::halt_service_client::HaltServiceClient;
-use writ_proto::pb::record_service_client::RecordServiceClient;
 use writ_proto::value::args_from_json;
 
-use super::super::authorize::verdict;
 use super::super::token::difference;
 use super::Row;
+use super::actor::{Actor, Asked, Wish, actor};
 use super::processes::{Processes, broken};
 use crate::app::AppError;
 use crate::domain::export;
-use crate::grpc::client::{ClientFiles, connect, endpoint};
-use crate::ids;
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Fewer records than this would mean that outcomes are missing.
+const RECORDS_MIN: u64 = 20;
 const SETTLE_STEPS_MAX: u32 = 200;
-const SETTLE_STEP: Duration = Duration::from_millis(25);
-
-struct Actor {
-    authorize: AuthorizationServiceClient<Channel>,
-    execute: ConnectorServiceClient<Channel>,
-    halt: HaltServiceClient<Channel>,
-    records: RecordServiceClient<Channel>,
-}
-
-async fn actor(processes: &Processes, name: &str) -> Result<Actor, AppError> {
-    let path = |text: String| -> PathBuf { processes.folder.join(text) };
-    let (ca, cert, key) = (
-        path("certs/ca.pem".to_owned()),
-        path(format!("certs/{name}.pem")),
-        path(format!("keys/{name}-tls.pem")),
-    );
-    let files = ClientFiles {
-        ca: &ca,
-        cert: &cert,
-        key: &key,
-    };
-    let policyd = connect(&endpoint(&processes.policyd_url, &files, CALL_TIMEOUT)?).await?;
-    let connectord = connect(&endpoint(&processes.connectord_url, &files, CALL_TIMEOUT)?).await?;
-    Ok(Actor {
-        authorize: AuthorizationServiceClient::new(policyd.clone()),
-        records: RecordServiceClient::new(policyd),
-        execute: ConnectorServiceClient::new(connectord.clone()),
-        halt: HaltServiceClient::new(connectord),
-    })
-}
-
-/// What an agent asks for.
-#[derive(Clone, Copy)]
-struct Wish {
-    tenant: &'static str,
-    action: &'static str,
-    target: (&'static str, &'static str),
-    args: &'static str,
-    mode: pb::Mode,
-}
-
-/// A decision, and the call it authorises.
-#[derive(Clone)]
-struct Asked {
-    decision: pb::Decision,
-    call: pb::ActionCall,
-    tenant: &'static str,
-}
-
-fn said(decision: &pb::Decision) -> String {
-    let word = verdict(decision);
-    if decision.reason_code.is_empty() {
-        word.to_owned()
-    } else {
-        format!("{word} {}", decision.reason_code)
-    }
-}
-
-impl Actor {
-    async fn ask(&mut self, wish: Wish) -> Result<Asked, AppError> {
-        let args = args_from_json(wish.args)
-            .map_err(|error| broken(&error))?
-            .encode();
-        let call = pb::ActionCall {
-            connection: "crm/main".to_owned(),
-            action: wish.action.to_owned(),
-            target: Some(pb::Target {
-                r#type: wish.target.0.to_owned(),
-                id: wish.target.1.to_owned(),
-            }),
-            mode: wish.mode.into(),
-            precondition: None,
-            arguments: Some(pb::action_call::Arguments::ArgsCbor(args)),
-        };
-        let request = pb::AuthorizeRequest {
-            parent: format!("tenants/{}", wish.tenant),
-            request_id: ids::new_id().to_string(),
-            validate_only: false,
-            call: Some(call.clone()),
-            reason: "the customer asked for it".to_owned(),
-            evidence: Vec::new(),
-            traceparent: String::new(),
-        };
-        let answer = self
-            .authorize
-            .authorize(request)
-            .await
-            .map_err(|error| broken(&error))?;
-        let decision = answer.into_inner().decision.unwrap_or_default();
-        Ok(Asked {
-            decision,
-            call,
-            tenant: wish.tenant,
-        })
-    }
-
-    /// Executes; a refusal is its reason code.
-    async fn execute(&mut self, asked: &Asked) -> Result<Result<pb::Execution, String>, AppError> {
-        let request = pb::ExecuteRequest {
-            parent: format!("tenants/{}", asked.tenant),
-            request_id: ids::new_id().to_string(),
-            token: asked.decision.token.clone(),
-            call: Some(asked.call.clone()),
-            run_id: "demo".to_owned(),
-        };
-        match self.execute.execute(request).await {
-            Ok(answer) => {
-                let execution = answer.into_inner().execution.unwrap_or_default();
-                let failed = !execution.reason_code.is_empty();
-                Ok(if failed {
-                    Err(execution.reason_code.clone())
-                } else {
-                    Ok(execution)
-                })
-            }
-            Err(status) if status.code() == Code::Unavailable => Err(broken(&status)),
-            Err(status) => {
-                let info = status.get_details_error_info();
-                Ok(Err(
-                    info.map_or_else(|| status.to_string(), |info| info.reason)
-                ))
-            }
-        }
-    }
-}
+const SETTLE_STEP: Duration = Duration::from_millis(10);
 
 const STAGE: Wish = Wish {
     tenant: "acme",
@@ -204,8 +72,8 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         } else {
             format!("{happened} (nothing written)")
         };
-        let allowed = verdict(&asked.decision) == "ALLOW";
-        self.row(asks, &said(&asked.decision), &happened, expected && allowed);
+        let allowed = asked.verdict() == "ALLOW";
+        self.row(asks, &asked.said(), &happened, expected && allowed);
         Ok((asked, execution))
     }
 
@@ -228,10 +96,13 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
     /// Asks for something that policy must not simply allow.
     async fn denied(&mut self, asks: &str, wish: Wish, expected: &str) -> Result<(), AppError> {
         let asked = self.agent.ask(wish).await?;
-        let got = said(&asked.decision);
-        let no_token = asked.decision.token.is_empty();
-        let happened = format!("no token: {}", asked.decision.message);
-        self.row(asks, &got, &happened, got == expected && no_token);
+        let as_expected = asked.verdict() == expected && asked.decision.token.is_empty();
+        let happened = if expected == "REQUIRE_APPROVAL" {
+            format!("no writ; a person must decide: {}", asked.decision.message)
+        } else {
+            format!("no writ; {}", asked.decision.message)
+        };
+        self.row(asks, &asked.verdict(), &happened, as_expected);
         Ok(())
     }
 
@@ -311,12 +182,8 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
             args: r#"{"amount":{"currency":"EUR","value":900.00}}"#,
             ..REFUND
         };
-        self.denied(
-            "refund order O-9 900.00 EUR",
-            large,
-            "REQUIRE_APPROVAL APPROVAL_REQUIRED",
-        )
-        .await?;
+        self.denied("refund order O-9 900.00 EUR", large, "REQUIRE_APPROVAL")
+            .await?;
         let owner = Wish {
             action: "set_owner",
             args: r#"{"owner":"U-7"}"#,
@@ -336,46 +203,60 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         .await
     }
 
+    /// Asks until policyd says what it must once it has heard of a change of the halts.
+    async fn heard(&mut self, wish: Wish, verdict: &str) -> Result<Asked, AppError> {
+        let mut asked = self.agent.ask(wish).await?;
+        for _ in 0..SETTLE_STEPS_MAX {
+            if asked.verdict() == verdict {
+                break;
+            }
+            tokio::time::sleep(SETTLE_STEP).await;
+            asked = self.agent.ask(wish).await?;
+        }
+        Ok(asked)
+    }
+
     async fn halts(&mut self) -> Result<(), AppError> {
-        let asked = self.agent.ask(STAGE).await?;
+        let before = self.agent.ask(STAGE).await?;
         let (scope, reason) = ("tenant:acme".to_owned(), "demo".to_owned());
         let set = pb::SetHaltRequest {
             scope: scope.clone(),
             reason: reason.clone(),
         };
-        self.operator
-            .halt
-            .set_halt(set)
-            .await
-            .map_err(|error| broken(&error))?;
+        let start = Instant::now();
+        let halted = self.operator.halt.set_halt(set).await;
+        halted.map_err(|error| broken(&error))?;
         self.refused(
             "halt tenant acme, then a writ from before",
-            &asked,
+            &before,
             "HALTED",
-            "",
+            &format!("{} ms after the halt", start.elapsed().as_millis()),
         )
         .await?;
-        let clear = pb::ClearHaltRequest { scope, reason };
-        self.operator
-            .halt
-            .clear_halt(clear)
-            .await
-            .map_err(|error| broken(&error))?;
-        // policyd follows connectord's halts; the next step must not race it.
-        for _ in 0..SETTLE_STEPS_MAX {
-            let asked = self
-                .agent
-                .ask(Wish {
-                    mode: pb::Mode::DryRun,
-                    ..STAGE
-                })
-                .await?;
-            if verdict(&asked.decision) == "ALLOW" {
-                break;
-            }
-            tokio::time::sleep(SETTLE_STEP).await;
-        }
+        let asked = self.heard(STAGE, "DENY HALTED").await?;
+        let expected = asked.verdict() == "DENY HALTED" && asked.decision.token.is_empty();
+        let happened = format!("no writ; {}", asked.decision.message);
+        self.row(
+            "#1 again while halted",
+            &asked.verdict(),
+            &happened,
+            expected,
+        );
         Ok(())
+    }
+
+    async fn resume(&mut self) -> Result<(), AppError> {
+        let clear = pb::ClearHaltRequest {
+            scope: "tenant:acme".to_owned(),
+            reason: "the demo goes on".to_owned(),
+        };
+        let cleared = self.operator.halt.clear_halt(clear).await;
+        cleared.map_err(|error| broken(&error))?;
+        let dry = Wish {
+            mode: pb::Mode::DryRun,
+            ..STAGE
+        };
+        self.heard(dry, "ALLOW").await.map(|_| ())
     }
 
     async fn undos(&mut self, first: &pb::Execution) -> Result<(), AppError> {
@@ -385,7 +266,9 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
             .first()
             .and_then(|change| change.after_json.clone());
         let happened = format!("UNDONE  stage is {} again", stage.unwrap_or_default());
-        self.row("undo the stage change", "-", &happened, item.undone);
+        let back = item.undone && happened.contains("\"new\"");
+        self.row("undo #3, which a halt does not stop", "-", &happened, back);
+        self.resume().await?;
         let (_, again) = self
             .write("resume; set_stage once more", STAGE, |e| e.wrote)
             .await?;
@@ -426,49 +309,60 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         }
     }
 
-    async fn export(&mut self) -> Result<(), AppError> {
-        let keys = std::fs::read_to_string(self.processes.folder.join("keys/public.json"))
-            .map_err(|error| broken(&error))?;
-        let trust = crate::keys::load(&self.processes.folder.join("keys/trust.pem"))
-            .map_err(|error| broken(&error))?;
-        let keys = writ_proto::keyset::KeySet::parse_document(&keys, &trust.verifying_key())
-            .map_err(|error| broken(&error))?;
-        let mut report = export::Report::default();
-        // The last outcomes are still on their way from connectord's outbox.
+    /// The whole export, once the last outcome has come from connectord's outbox.
+    async fn exported(&mut self) -> Result<Vec<u8>, AppError> {
+        let mut bytes = Vec::new();
         for _ in 0..SETTLE_STEPS_MAX {
+            bytes.clear();
             let request = pb::ExportRecordsRequest {
                 parent: "tenants/acme".to_owned(),
                 from_seq: 0,
             };
             let stream = self.operator.records.export_records(request).await;
             let mut stream = stream.map_err(|error| broken(&error))?.into_inner();
-            let mut bytes = Vec::new();
             while let Some(part) = stream.message().await.map_err(|error| broken(&error))? {
                 bytes.extend_from_slice(&part.chunk);
             }
-            report = export::verify(&bytes, &keys);
-            let text = String::from_utf8_lossy(&bytes);
-            if !report.is_ok() || text.contains("UNDO_REFUSED") {
+            if String::from_utf8_lossy(&bytes).contains("UNDO_REFUSED") {
                 break;
             }
             tokio::time::sleep(SETTLE_STEP).await;
         }
+        Ok(bytes)
+    }
+
+    async fn export(&mut self) -> Result<(), AppError> {
+        let keys = self.processes.trusted_keys()?;
+        let mut bytes = self.exported().await?;
+        let report = export::verify(&bytes, &keys);
         let happened = if report.is_ok() {
-            format!(
-                "OK  {} records: hash chain, checkpoint, signature",
-                report.records
-            )
+            let count = report.records;
+            format!("OK  {count} records: hash chain, checkpoint, signature")
         } else {
             report.findings.join("; ")
         };
-        let complete = report.is_ok() && report.records >= 15;
+        let complete = report.is_ok() && report.records >= RECORDS_MIN;
         self.row(
             "export all records, verify offline",
             "-",
             &happened,
             complete,
         );
+        self.tampered(&mut bytes, &keys);
         Ok(())
+    }
+
+    /// One changed letter in the middle of the export.
+    fn tampered(&mut self, bytes: &mut [u8], keys: &KeySet) {
+        let middle = bytes.len() / 2;
+        if let Some(byte) = bytes.get_mut(middle) {
+            *byte ^= 1;
+        }
+        let report = export::verify(bytes, keys);
+        let finding = report.findings.first().cloned().unwrap_or_default();
+        let named = !report.is_ok() && finding.starts_with('#');
+        let happened = format!("FAILED  {finding}");
+        self.row("the same with one bit changed", "-", &happened, named);
     }
 }
 
