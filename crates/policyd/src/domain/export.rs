@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use writ_proto::keyset::{KeySet, KeyUse};
+use writ_proto::keyset::{KeyEntry, KeySet, KeyStatus, KeyUse};
 
 use super::checkpoint::Checkpoint;
 use super::merkle::{Frontier, Hash, leaf_hash};
@@ -197,10 +197,10 @@ fn checkpoint(line: &[u8], keys: &KeySet, log: &Log, report: &mut Report) {
     if checkpoint_line(&read.checkpoint).as_bytes() != line {
         report.add("checkpoint", "the line is not as the exporter writes it");
     }
-    let usable = keys
-        .entries()
-        .iter()
-        .filter(|entry| entry.usage == KeyUse::Checkpoint);
+    // A key that was revoked may be in other hands: what it signed proves nothing.
+    let trusted =
+        |entry: &&KeyEntry| entry.usage == KeyUse::Checkpoint && entry.status != KeyStatus::Revoked;
+    let usable = keys.entries().iter().filter(trusted);
     let signed = usable
         .map(|entry| (entry, Checkpoint::verify(&read.checkpoint, &entry.key)))
         .find(|(_, result)| result.is_ok());

@@ -83,7 +83,8 @@ pub fn request(
         args,
         precondition,
         mode: self::mode(mode)?,
-        reason,
+        // Spaces are no reason, and policies compare with the empty text.
+        reason: reason.trim().to_owned(),
         evidence: self::evidence(evidence)?,
         trace_id: trace_id(&traceparent),
     })

@@ -126,6 +126,14 @@ fn a_log_signed_by_another_key_is_refused() {
     let other = SigningKey::from_bytes(&[6; 32]).verifying_key();
     let keys = KeySet::new(1, vec![KeyEntry::new(other, "x", KeyUse::Checkpoint)]).unwrap();
     assert!(!verify(&bytes, &keys).is_ok());
+    let mut revoked = KeyEntry::new(
+        SigningKey::from_bytes(&[5; 32]).verifying_key(),
+        "x",
+        KeyUse::Checkpoint,
+    );
+    revoked.status = writ_proto::keyset::KeyStatus::Revoked;
+    let keys = KeySet::new(1, vec![revoked]).unwrap();
+    assert!(!verify(&bytes, &keys).is_ok());
     let wrong_use = SigningKey::from_bytes(&[5; 32]).verifying_key();
     let keys = KeySet::new(1, vec![KeyEntry::new(wrong_use, "x", KeyUse::Decision)]).unwrap();
     assert!(!verify(&bytes, &keys).is_ok());

@@ -211,8 +211,18 @@ impl Leaf {
     }
 }
 
+/// Longest list in a leaf, and longest text in one; what is cut is counted, never hidden.
+const LISTED_MAX: usize = 100;
+const TEXT_CHARS_MAX: usize = 500;
+
 fn texts(items: &[String]) -> Value {
-    Value::List(items.iter().cloned().map(Value::Text).collect())
+    let short = |text: &String| Value::Text(text.chars().take(TEXT_CHARS_MAX).collect());
+    let mut list: Vec<Value> = items.iter().take(LISTED_MAX).map(short).collect();
+    let more = items.len().saturating_sub(LISTED_MAX);
+    if more > 0 {
+        list.push(Value::Text(format!("and {more} more")));
+    }
+    Value::List(list)
 }
 
 fn whole(number: u64) -> Value {

@@ -115,3 +115,24 @@ fn nothing_personal_stands_in_a_leaf() {
             .any(|window| window == secret.as_bytes())
     );
 }
+
+#[test]
+fn a_leaf_with_very_many_rules_and_long_errors_can_be_read_back() {
+    let stamp = PolicyStamp {
+        digest: [1; 32],
+        label: "x".into(),
+        determining: (0..5_000).map(|index| format!("rule-{index}")).collect(),
+        errors: vec!["e".repeat(100_000)],
+        schema_digest: [2; 32],
+    };
+    let Value::List(items) = stamp.value() else {
+        panic!("a list")
+    };
+    let Some(Value::List(rules)) = items.get(2) else {
+        panic!("rules")
+    };
+    assert_eq!(rules.len(), 101);
+    assert_eq!(rules.last(), Some(&Value::Text("and 4900 more".into())));
+    let bytes = stamp.value().encode();
+    assert!(writ_proto::value::value_from_cbor(&bytes).is_ok());
+}
