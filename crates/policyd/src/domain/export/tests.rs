@@ -131,7 +131,7 @@ fn a_log_signed_by_another_key_is_refused() {
         "x",
         KeyUse::Checkpoint,
     );
-    revoked.status = writ_proto::keyset::KeyStatus::Revoked;
+    revoked.status = KeyStatus::Revoked;
     let keys = KeySet::new(1, vec![revoked]).unwrap();
     assert!(!verify(&bytes, &keys).is_ok());
     let wrong_use = SigningKey::from_bytes(&[5; 32]).verifying_key();
