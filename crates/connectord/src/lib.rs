@@ -5,6 +5,7 @@
 //! together, `grpc` is the only layer that knows the wire.
 
 pub mod app;
+mod bench;
 pub mod cards;
 pub mod cli;
 pub mod clock;

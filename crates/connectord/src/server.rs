@@ -1,6 +1,10 @@
 //! Puts the daemon together: configuration to listener to services, until told to stop.
+//! `open` only reads, so that `doctor` may run beside a daemon; `bind` takes over its journal.
+
+mod incoming;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use writ_proto::Reason;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
@@ -30,12 +33,17 @@ use crate::system::file::SystemFile;
 use crate::system::http::{HttpClient, base_url};
 use crate::task;
 use crate::trust::Trust;
+use incoming::Incoming;
 
 const STREAMS_MAX: u32 = 256;
 const CALLS_PER_CONNECTION_MAX: usize = 256;
+const CONNECTIONS_MAX: usize = 1_024;
+const HEADER_BYTES_MAX: u32 = 16 * 1_024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const KEEPALIVE: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
 const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 
 /// A daemon that listens but does not serve yet.
@@ -44,6 +52,8 @@ pub struct Bound {
     app: SharedApp,
     listener: TcpListener,
     config: Config,
+    /// Held as long as the journal is ours.
+    _own: Option<File>,
 }
 
 fn fail(reason: Reason, why: impl core::fmt::Display) -> AppError {
@@ -73,16 +83,16 @@ fn connect_system(config: &Config, connection: &ConnectionConfig) -> Result<Http
     Ok(HttpJson::new(file, client))
 }
 
-/// Opens everything, settles what a crash left, and binds the port. Nothing is served yet.
+/// Opens keys, cards, systems, credentials and the journal. Nothing is changed.
 ///
 /// # Errors
-/// Whatever is wrong with keys, cards, systems, credentials, journal or port, with its code.
-pub async fn bind(config: Config) -> Result<Bound, AppError> {
+/// Whatever is wrong with one of them, with its code.
+pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
     let trust = Trust::load(config.trust.keys_file.clone(), &config.trust.root_key)?;
     let cards = cards::load(&config.cards.dir)?;
     let mut systems = BTreeMap::new();
     for connection in &config.connection {
-        let system = connect_system(&config, connection)?;
+        let system = connect_system(config, connection)?;
         systems.insert(connection.name.clone(), Arc::new(system));
     }
     let journal = SqliteJournal::open(&config.store.url)
@@ -100,14 +110,40 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         ttl_seconds_max: config.trust.ttl_seconds_max,
     };
     let halts = HaltStore::new(config.halt.dir.clone());
-    let app = Arc::new(App {
+    Ok(Arc::new(App {
         cards,
         systems,
         journal,
         halts,
         trust,
         rules,
-    });
+    }))
+}
+
+/// Makes sure that no other process uses a journal in a file: at the start, what has not ended
+/// is taken for the work of a process that is gone, and is settled.
+fn own_journal(url: &str) -> Result<Option<File>, AppError> {
+    let Some(file) = url.strip_prefix("sqlite://") else {
+        return Ok(None);
+    };
+    let path = format!("{file}.lock");
+    let wrong = |why: &dyn core::fmt::Display| {
+        let message = format!("{path}: {why}");
+        fail(Reason::StoreUnavailable, message)
+    };
+    let lock = File::create(&path).map_err(|error| wrong(&error))?;
+    lock.try_lock()
+        .map_err(|error| wrong(&format!("another connectord uses this journal ({error})")))?;
+    Ok(Some(lock))
+}
+
+/// Opens everything, binds the port, and settles what a crash left. Nothing is served yet.
+///
+/// # Errors
+/// Whatever is wrong with keys, cards, systems, credentials, journal or port, with its code.
+pub async fn bind(config: Config) -> Result<Bound, AppError> {
+    let app = open(&config).await?;
+    let own = own_journal(&config.store.url)?;
     let addr = config.server.grpc_addr;
     let listener = TcpListener::bind(addr).await.map_err(|error| {
         let message = format!("{addr}: {error}; choose another with --set server.grpc_addr=...");
@@ -121,7 +157,38 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         app,
         listener,
         config,
+        _own: own,
     })
+}
+
+/// What is in force, in one line.
+#[must_use]
+pub fn summary(app: &SharedApp) -> String {
+    let systems: Vec<&str> = app.systems.keys().map(String::as_str).collect();
+    let (cards, keys) = (app.cards.len(), app.trust.keys().version);
+    let systems = systems.join(", ");
+    format!("cards {cards}  connections {systems}  keys v{keys}")
+}
+
+/// A server with its limits: what floods it is refused instead of buffered.
+///
+/// # Errors
+/// When the certificates are unusable.
+pub fn builder(config: &Config) -> Result<Server, AppError> {
+    let server = Server::builder()
+        .tls_config(server_tls(config)?)
+        .map_err(|error| fail(Reason::TlsInvalid, error))?
+        .timeout(CALL_TIMEOUT)
+        .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
+        .load_shed(true)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_connection_age(CONNECTION_AGE)
+        .max_connection_age_grace(CALL_TIMEOUT)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .tcp_nodelay(true);
+    Ok(server)
 }
 
 impl Bound {
@@ -138,12 +205,7 @@ impl Bound {
     /// One line about what is in force.
     #[must_use]
     pub fn summary(&self) -> String {
-        let systems: Vec<&str> = self.app.systems.keys().map(String::as_str).collect();
-        let (cards, keys) = (self.app.cards.len(), self.app.trust.keys().version);
-        format!(
-            "cards {cards}  connections {}  keys v{keys}",
-            systems.join(", ")
-        )
+        summary(&self.app)
     }
 
     /// Serves until `stop` is done.
@@ -155,6 +217,7 @@ impl Bound {
             app,
             listener,
             config,
+            _own,
         } = self;
         if let Some(peer) = &config.policyd {
             let files = ClientFiles {
@@ -177,15 +240,7 @@ impl Bound {
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let halts = HaltServiceServer::new(Halts { app, authn })
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let mut router = Server::builder()
-            .tls_config(server_tls(&config)?)
-            .map_err(|error| fail(Reason::TlsInvalid, error))?
-            .timeout(CALL_TIMEOUT)
-            .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
-            .load_shed(true)
-            .max_concurrent_streams(STREAMS_MAX)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .tcp_nodelay(true)
+        let mut router = builder(&config)?
             .add_service(health)
             .add_service(connector)
             .add_service(halts);
@@ -198,7 +253,7 @@ impl Bound {
                 .map_err(|error| fail(Reason::Internal, error))?;
             router = router.add_service(v1).add_service(v1alpha);
         }
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = Incoming::new(listener, CONNECTIONS_MAX);
         let served = router.serve_with_incoming_shutdown(incoming, stop).await;
         served.map_err(|error| fail(Reason::Internal, error))
     }

@@ -29,6 +29,15 @@ pub struct Executed {
     pub replayed: bool,
 }
 
+/// What presenting a token came to.
+#[derive(Debug)]
+pub enum Spent {
+    /// It is spent for this call, and this is the intent.
+    Fresh(Box<(Admitted, Execution)>),
+    /// This very call spent it earlier.
+    Earlier(Box<Execution>),
+}
+
 /// Field changes as they are journaled.
 pub(super) fn changes(fields: &[FieldPlan]) -> Vec<Change> {
     let change = |field: &FieldPlan| Change {
@@ -50,28 +59,10 @@ impl App {
         call: Call,
         certificate: [u8; 32],
     ) -> Result<Executed, AppError> {
-        let admitted = match self.admit(token, &call, certificate).await? {
-            Ok(admitted) => admitted,
-            Err(refusal) => return Err(self.refuse(&call, &refusal).await),
+        let (admitted, execution) = match self.spend(token, &call, certificate).await? {
+            Spent::Fresh(spent) => *spent,
+            Spent::Earlier(execution) => return self.earlier(*execution).await,
         };
-        let execution = self.intent(&admitted, &call);
-        let claim = claim(&admitted, &call, &execution);
-        match self.journal.claim(&claim).await? {
-            Claimed::Fresh => {}
-            Claimed::Repeated(earlier) => return self.earlier(*earlier).await,
-            Claimed::Replayed => {
-                return Err(self
-                    .refuse(&call, &Refusal::of(Reason::TokenReplayed))
-                    .await);
-            }
-            Claimed::OverCap => {
-                let cap = admitted.card.records_per_day;
-                let detail = format!("at most {cap} records a day");
-                return Err(self
-                    .refuse(&call, &Refusal::new(Reason::BudgetExceeded, detail))
-                    .await);
-            }
-        }
         crash::point("after_claim").await;
         // The task owns the claim from here; dropping this future changes nothing.
         let app = SharedApp::clone(&self);
@@ -83,6 +74,33 @@ impl App {
             execution,
             replayed: false,
         })
+    }
+
+    /// Checks 1 to 19: after this the token is spent, durably, for this call alone.
+    ///
+    /// # Errors
+    /// The refusal, which is also a record, or that the journal is away.
+    pub async fn spend(
+        &self,
+        token: &[u8],
+        call: &Call,
+        certificate: [u8; 32],
+    ) -> Result<Spent, AppError> {
+        let admitted = match self.admit(token, call, certificate).await? {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Err(self.refuse(call, &refusal).await),
+        };
+        let execution = self.intent(&admitted, call);
+        let refusal = match self.journal.claim(&claim(&admitted, call, &execution)).await? {
+            Claimed::Fresh => return Ok(Spent::Fresh(Box::new((admitted, execution)))),
+            Claimed::Repeated(earlier) => return Ok(Spent::Earlier(earlier)),
+            Claimed::Replayed => Refusal::of(Reason::TokenReplayed),
+            Claimed::OverCap => {
+                let cap = admitted.card.records_per_day;
+                Refusal::new(Reason::BudgetExceeded, format!("at most {cap} records a day"))
+            }
+        };
+        Err(self.refuse(call, &refusal).await)
     }
 
     /// All checks and the plan; nothing is claimed, nothing is written.

@@ -5,8 +5,8 @@ mod call;
 mod creds;
 mod executions;
 mod halt;
-mod output;
-mod remote;
+pub(crate) mod output;
+pub(crate) mod remote;
 mod sandbox;
 mod server;
 mod vectors;
@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::AppError;
+use crate::bench;
 use crate::config::{Config, Layers, environment};
 use crate::telemetry;
 use output::{Format, Output};
@@ -88,6 +89,11 @@ enum Command {
     Sandbox(sandbox::SandboxCommand),
     /// Run a file of conformance vectors through this program.
     Vectors(vectors::VectorsArgs),
+    /// Measure verification and durable claims beside a bare echo.
+    Bench(bench::BenchArgs),
+    /// What `bench` measures.
+    #[command(hide = true)]
+    BenchServe(bench::serve::ServeArgs),
     /// What a reason code means and what to do.
     Explain {
         /// The code.
@@ -170,6 +176,15 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         }
         Command::Sandbox(command) => sandbox::run(command, output).await,
         Command::Vectors(args) => vectors::run(args, output),
+        // Told to stop, it still ends its servers and removes its folder.
+        Command::Bench(args) => tokio::select! {
+            result = bench::run(args, *output) => result,
+            () = server::stop() => Ok(1),
+        },
+        Command::BenchServe(args) => {
+            bench::serve::serve(&common.read()?, args, server::stop()).await?;
+            Ok(0)
+        }
         Command::Explain { code } => Ok(output.explain(code)),
     }
 }

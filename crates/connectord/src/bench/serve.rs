@@ -1,0 +1,155 @@
+//! The two servers that `bench` starts and compares, over the same mTLS: `claim` does checks 1 to
+//! 19 with the product's own code and stops when the token is durably spent; `echo` does nothing.
+//! Both give every call the same bytes.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use prost::Message as _;
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+use writ_proto::pb;
+use writ_proto::pb::connector_service_server::{ConnectorService, ConnectorServiceServer};
+
+use super::stage::fail;
+use crate::app::{AppError, SharedApp, execute::Spent};
+use crate::config::Config;
+use crate::grpc::authn::Authn;
+use crate::grpc::convert;
+use crate::grpc::status::status;
+use crate::server::{builder, open};
+
+/// Flags of the hidden subcommand.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// What a call does.
+    #[arg(long, value_enum)]
+    pub(crate) work: Work,
+    /// File with the encoded answer of every call.
+    #[arg(long)]
+    pub(crate) answer: PathBuf,
+    /// Writes the address here as JSON once it serves.
+    #[arg(long)]
+    pub(crate) ready_file: PathBuf,
+}
+
+/// What a call does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Work {
+    /// Nothing.
+    Echo,
+    /// Verify and claim.
+    Claim,
+}
+
+struct Measured {
+    answer: pb::ExecuteResponse,
+    claims: Option<(SharedApp, Authn)>,
+}
+
+fn absent() -> Status {
+    Status::unimplemented("only Execute is measured")
+}
+
+#[tonic::async_trait]
+impl ConnectorService for Measured {
+    async fn execute(
+        &self,
+        request: Request<pb::ExecuteRequest>,
+    ) -> Result<Response<pb::ExecuteResponse>, Status> {
+        let Some((app, authn)) = &self.claims else {
+            return Ok(Response::new(self.answer.clone()));
+        };
+        let (_, agent, certificate) = authn.agent(&request).map_err(|error| status(&error))?;
+        let (token, call) =
+            convert::call(request.into_inner(), &agent).map_err(|error| status(&error))?;
+        let spent = app.spend(&token, &call, certificate).await;
+        match spent.map_err(|error| status(&error))? {
+            Spent::Fresh(_) => Ok(Response::new(self.answer.clone())),
+            Spent::Earlier(_) => Err(Status::already_exists("each call brings a fresh token")),
+        }
+    }
+
+    async fn list_actions(
+        &self,
+        _: Request<pb::ListActionsRequest>,
+    ) -> Result<Response<pb::ListActionsResponse>, Status> {
+        Err(absent())
+    }
+
+    async fn get_action(
+        &self,
+        _: Request<pb::GetActionRequest>,
+    ) -> Result<Response<pb::GetActionResponse>, Status> {
+        Err(absent())
+    }
+
+    async fn preview(
+        &self,
+        _: Request<pb::PreviewRequest>,
+    ) -> Result<Response<pb::PreviewResponse>, Status> {
+        Err(absent())
+    }
+
+    async fn undo(
+        &self,
+        _: Request<pb::UndoRequest>,
+    ) -> Result<Response<pb::UndoResponse>, Status> {
+        Err(absent())
+    }
+
+    async fn batch_undo(
+        &self,
+        _: Request<pb::BatchUndoRequest>,
+    ) -> Result<Response<pb::BatchUndoResponse>, Status> {
+        Err(absent())
+    }
+
+    async fn get_execution(
+        &self,
+        _: Request<pb::GetExecutionRequest>,
+    ) -> Result<Response<pb::GetExecutionResponse>, Status> {
+        Err(absent())
+    }
+
+    async fn list_executions(
+        &self,
+        _: Request<pb::ListExecutionsRequest>,
+    ) -> Result<Response<pb::ListExecutionsResponse>, Status> {
+        Err(absent())
+    }
+
+    async fn set_action_rollout(
+        &self,
+        _: Request<pb::SetActionRolloutRequest>,
+    ) -> Result<Response<pb::SetActionRolloutResponse>, Status> {
+        Err(absent())
+    }
+}
+
+/// Serves until told to stop.
+pub(crate) async fn serve(
+    config: &Config,
+    args: &ServeArgs,
+    stop: impl Future<Output = ()>,
+) -> Result<(), AppError> {
+    let bytes = std::fs::read(&args.answer).map_err(fail)?;
+    let answer = pb::ExecuteResponse::decode(bytes.as_slice()).map_err(fail)?;
+    let claims = match args.work {
+        Work::Echo => None,
+        Work::Claim => Some((open(config).await?, Authn::new(&config.tls.trust_domain))),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(fail)?;
+    let addr = listener.local_addr().map_err(fail)?;
+    let service = ConnectorServiceServer::new(Measured { answer, claims });
+    let router = builder(config)?.add_service(service);
+    let ready = serde_json::json!({"grpc": addr.to_string(), "pid": std::process::id()});
+    let fresh = args.ready_file.with_extension("new");
+    std::fs::write(&fresh, ready.to_string())
+        .and_then(|()| std::fs::rename(&fresh, &args.ready_file))
+        .map_err(fail)?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let served = router.serve_with_incoming_shutdown(incoming, stop).await;
+    served.map_err(fail)
+}
