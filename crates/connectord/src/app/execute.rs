@@ -91,13 +91,20 @@ impl App {
             Err(refusal) => return Err(self.refuse(call, &refusal).await),
         };
         let execution = self.intent(&admitted, call);
-        let refusal = match self.journal.claim(&claim(&admitted, call, &execution)).await? {
+        let refusal = match self
+            .journal
+            .claim(&claim(&admitted, call, &execution))
+            .await?
+        {
             Claimed::Fresh => return Ok(Spent::Fresh(Box::new((admitted, execution)))),
             Claimed::Repeated(earlier) => return Ok(Spent::Earlier(earlier)),
             Claimed::Replayed => Refusal::of(Reason::TokenReplayed),
             Claimed::OverCap => {
                 let cap = admitted.card.records_per_day;
-                Refusal::new(Reason::BudgetExceeded, format!("at most {cap} records a day"))
+                Refusal::new(
+                    Reason::BudgetExceeded,
+                    format!("at most {cap} records a day"),
+                )
             }
         };
         Err(self.refuse(call, &refusal).await)

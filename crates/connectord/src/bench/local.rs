@@ -120,7 +120,11 @@ pub(super) fn parts(mint_of: &Mint, config: &Config, card: &Card) -> Result<Part
         })?,
         full_300: full(mint_of, config, card, 300)?,
         full_2k: full(mint_of, config, card, 2_048)?,
-        halts: time(|| halts.read().is_ok_and(|state| state.covers(&scopes).is_none()))?,
+        halts: time(|| {
+            halts
+                .read()
+                .is_ok_and(|state| state.covers(&scopes).is_none())
+        })?,
     })
 }
 
