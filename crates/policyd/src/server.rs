@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity as TlsIdentity, Server, ServerTlsConfig};
+use writ_host::postgres::without_password;
 use writ_proto::Reason;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::authorization_service_server::AuthorizationServiceServer;
@@ -23,7 +24,7 @@ use crate::domain::facts::HaltView;
 use crate::grpc::authn::Authn;
 use crate::grpc::client::{ClientFiles, endpoint};
 use crate::grpc::{authorization::Authorization, keys::Keys, records::Records};
-use crate::store::{SqliteLedger, Writer};
+use crate::store::{Ledger, Writer};
 use crate::{ids, keys, task};
 
 const STREAMS_MAX: u32 = 256;
@@ -58,17 +59,15 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
             .map_or(Reason::PolicyInvalid, |first| first.reason);
         fail(reason, errors)
     })?;
-    let ledger = SqliteLedger::open(&config.store.url)
-        .await
-        .map_err(|error| {
-            let public = format!("{}: {error}", config.store.url);
-            AppError {
-                public,
-                ..AppError::from(error)
-            }
-        })?;
+    let ledger = Ledger::open(&config.store.url).await.map_err(|error| {
+        let public = format!("{}: {error}", without_password(&config.store.url));
+        AppError {
+            public,
+            ..AppError::from(error)
+        }
+    })?;
     let deadline = Duration::from_secs(config.server.timeout_seconds);
-    let (writer, handle) = Writer::new(ledger.clone(), deadline);
+    let (writer, handle) = Writer::new(&ledger, deadline);
     let addr = config.server.grpc_addr;
     let listener = TcpListener::bind(addr).await.map_err(|error| {
         let message = format!("{addr}: {error}; choose another with --set server.grpc_addr=...");

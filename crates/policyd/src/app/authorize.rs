@@ -108,6 +108,8 @@ impl App {
             draft,
             decision: Some(row),
             outcome_id: None,
+            holds: Vec::new(),
+            settles: None,
         };
         match self.writer.append(append).await? {
             Appended::Stored { .. } => Ok(self.signed(decided)),
@@ -123,7 +125,9 @@ impl App {
                 let message = format!("this request id decided another request: {was}, not {is}");
                 Err(AppError::new(Reason::RequestIdReused, message))
             }
-            Appended::DuplicateOutcome => Err(AppError::of(Reason::Internal)),
+            Appended::DuplicateOutcome | Appended::OverBudget { .. } => {
+                Err(AppError::of(Reason::Internal))
+            }
         }
     }
 
@@ -143,6 +147,8 @@ impl App {
             draft,
             decision: None,
             outcome_id: None,
+            holds: Vec::new(),
+            settles: None,
         };
         self.writer
             .append(append)

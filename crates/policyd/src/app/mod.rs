@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::domain::facts::HaltView;
-use crate::store::{SqliteLedger, WriterHandle};
+use crate::store::{Ledger, WriterHandle};
 
 /// Everything the use cases share.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct App {
     /// Halts as last heard from connectord.
     pub halts: ArcSwap<HaltView>,
     /// Reads.
-    pub ledger: SqliteLedger,
+    pub ledger: Ledger,
     /// Writes.
     pub writer: WriterHandle,
     /// Signs.

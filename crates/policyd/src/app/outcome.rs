@@ -7,6 +7,7 @@ use writ_proto::value::{Map, Value};
 
 use super::authorize::disclosure;
 use super::{App, AppError};
+use crate::domain::budget::{SettledAs, Settlement};
 use crate::domain::record::{ExecutionStamp, Kind};
 use crate::ids;
 use crate::store::Append;
@@ -75,12 +76,41 @@ fn image(changes: &[Change], side: fn(&Change) -> &Option<Value>) -> Value {
     Value::Map(map)
 }
 
+/// What an outcome means for the holds of its decision.
+fn settlement(reported: &Reported) -> Option<Settlement> {
+    let ended = matches!(reported.kind, Kind::Result | Kind::Reconciliation);
+    let to = match reported.status.as_str() {
+        "DONE" | "RECONCILED_APPLIED" => SettledAs::Captured,
+        "FAILED" | "RECONCILED_NOT_APPLIED" => SettledAs::Void,
+        "IN_DOUBT" | "HUMAN" => SettledAs::Doubtful,
+        _ => return None,
+    };
+    let decision = reported.decision.filter(|_| ended)?;
+    Some(Settlement { decision, to })
+}
+
 impl App {
     /// Makes an outcome a record. A repeated report changes nothing.
     ///
     /// # Errors
     /// When it could not be recorded.
-    pub async fn report(&self, reported: &Reported) -> Result<(), AppError> {
+    pub async fn report(&self, reported: &[Reported]) -> Vec<Result<(), AppError>> {
+        let appends = reported.iter().map(|one| self.outcome_append(one));
+        // All are handed over before the first is waited for, so that they share a commit.
+        let pending: Vec<_> = appends
+            .map(|append| Ok(self.writer.submit(append?)?))
+            .collect();
+        let mut done = Vec::with_capacity(pending.len());
+        for one in pending {
+            done.push(match one {
+                Ok(pending) => pending.done().await.map(|_| ()).map_err(AppError::from),
+                Err(error) => Err(error),
+            });
+        }
+        done
+    }
+
+    fn outcome_append(&self, reported: &Reported) -> Result<Append, AppError> {
         let known = self.policies.load().contains_key(&reported.tenant);
         if !known {
             return Err(AppError::of(Reason::UnknownTenant));
@@ -128,16 +158,13 @@ impl App {
             .map(|(name, value)| disclosure(name, value))
             .collect();
         draft.disclosures = disclosures?;
-        let append = Append {
+        Ok(Append {
             tenant: reported.tenant.clone(),
             draft,
             decision: None,
             outcome_id: Some(reported.outcome_id),
-        };
-        self.writer
-            .append(append)
-            .await
-            .map(|_| ())
-            .map_err(AppError::from)
+            holds: Vec::new(),
+            settles: settlement(reported),
+        })
     }
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use serde_json::json;
+use writ_host::postgres::without_password;
 use writ_proto::Reason;
 use writ_proto::ids::TenantId;
 use x509_parser::pem::parse_x509_pem;
@@ -13,7 +14,7 @@ use crate::app::signer::Signer;
 use crate::app::{AppError, policies};
 use crate::config::Config;
 use crate::domain::record::project;
-use crate::store::SqliteLedger;
+use crate::store::Ledger;
 use crate::{clock, keys};
 
 const DAY_SECONDS: i64 = 86_400;
@@ -166,8 +167,8 @@ fn policies_of(config: &Config, doctor: &mut Doctor) -> Vec<TenantId> {
 
 /// Opens the store, and compares the clock with the newest record of each tenant.
 async fn store(config: &Config, tenants: &[TenantId], doctor: &mut Doctor) {
-    let url = &config.store.url;
-    let ledger = match SqliteLedger::open(url).await {
+    let url = without_password(&config.store.url);
+    let ledger = match Ledger::open(&config.store.url).await {
         Ok(ledger) => ledger,
         Err(error) => {
             let reason = AppError::from(error.clone()).reason;
@@ -194,7 +195,7 @@ async fn store(config: &Config, tenants: &[TenantId], doctor: &mut Doctor) {
 }
 
 /// Size of a log, and how many seconds its last record is ahead of the clock.
-async fn newest(ledger: &SqliteLedger, tenant: &TenantId) -> Result<(u64, i64), AppError> {
+async fn newest(ledger: &Ledger, tenant: &TenantId) -> Result<(u64, i64), AppError> {
     let size = ledger.head(tenant).await?.frontier.size();
     let rows = ledger
         .record_list(tenant, size.saturating_sub(1), 1)

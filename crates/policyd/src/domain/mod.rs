@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here reads a clock, a file, a socket or randomness, and nothing here
 //! knows tonic or sqlx; `tests/it/tidy.rs` enforces it.
 
+pub mod budget;
 pub mod cedar;
 pub mod checkpoint;
 pub mod decide;

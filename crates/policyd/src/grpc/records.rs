@@ -180,22 +180,31 @@ impl RecordService for Records {
             return Err(status(&AppError::new(Reason::RequestTooLarge, message)));
         }
         let mut response = pb::ReportOutcomesResponse::default();
+        let reject = |id: String, error: &AppError| pb::OutcomeRejection {
+            outcome_id: id,
+            reason_code: error.reason.code().to_owned(),
+        };
+        let (mut ids, mut read) = (Vec::new(), Vec::new());
         for outcome in outcomes {
             let id = outcome.outcome_id.clone();
-            let result = match reported(outcome) {
-                Ok(reported) => self.app.report(&reported).await,
-                Err(error) => Err(error),
-            };
+            match reported(outcome) {
+                Ok(one) => {
+                    ids.push(id);
+                    read.push(one);
+                }
+                Err(error) => response.rejections.push(reject(id, &error)),
+            }
+        }
+        for (id, result) in ids.into_iter().zip(self.app.report(&read).await) {
             match result {
                 Ok(()) => response.accepted_outcome_ids.push(id),
                 // A store that is away is no verdict on the outcome: the sender keeps it.
-                Err(error) if error.reason == Reason::StoreUnavailable => {
+                Err(error)
+                    if matches!(error.reason, Reason::StoreUnavailable | Reason::RateLimited) =>
+                {
                     return Err(status(&error));
                 }
-                Err(error) => response.rejections.push(pb::OutcomeRejection {
-                    outcome_id: id,
-                    reason_code: error.reason.code().to_owned(),
-                }),
+                Err(error) => response.rejections.push(reject(id, &error)),
             }
         }
         Ok(Response::new(response))

@@ -1,19 +1,26 @@
-//! The ledger: decisions, records and log heads, durable before anybody hears of them.
+//! The ledger: decisions, records, log heads and budgets, durable before anybody hears of them.
 //!
-//! Contract of every driver: when an append answers `Stored`, the record, its leaf and its
-//! decision are on disk; when it fails, nothing of the batch is. Appends of one tenant are
-//! numbered without gaps. Nothing is retried here; callers get the error and deny.
+//! Contract of every driver: when a batch is answered, each record, its leaf, its decision and
+//! its holds are on disk; when it fails, nothing of the batch is. Appends of one tenant are
+//! numbered without gaps, and no budget passes its cap, also with many writers. Nothing is
+//! retried here; callers get the error and deny.
 
+mod batch;
+mod postgres;
 mod sqlite;
 mod writer;
 
 use uuid::Uuid;
+use writ_host::postgres::is_postgres;
+use writ_host::schema::SchemaError;
 use writ_proto::ids::TenantId;
 
+use crate::domain::budget::{Hold, HoldState, Settlement};
 use crate::domain::merkle::{Frontier, Hash};
 use crate::domain::record::Draft;
+use postgres::PostgresLedger;
+use sqlite::SqliteLedger;
 
-pub use sqlite::SqliteLedger;
 pub use writer::{Writer, WriterHandle};
 
 /// Why the ledger did not answer.
@@ -36,6 +43,21 @@ pub enum StoreError {
         /// Version of this program.
         known: i64,
     },
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<SchemaError> for StoreError {
+    fn from(error: SchemaError) -> Self {
+        match error {
+            SchemaError::Database(error) => error.into(),
+            SchemaError::Version { found, known } => Self::SchemaVersion { found, known },
+        }
+    }
 }
 
 /// A decision, as it is found again by its id or its `request_id`.
@@ -62,6 +84,10 @@ pub struct Append {
     pub decision: Option<DecisionRow>,
     /// Id of a reported outcome, appended at most once.
     pub outcome_id: Option<Uuid>,
+    /// What the decision reserves; all of it or the record is not appended.
+    pub holds: Vec<Hold>,
+    /// What becomes of the holds of a decision.
+    pub settles: Option<Settlement>,
 }
 
 /// What became of an append.
@@ -76,6 +102,13 @@ pub enum Appended {
     DuplicateDecision(DecisionRow),
     /// The outcome was appended earlier.
     DuplicateOutcome,
+    /// A hold does not fit under its cap; nothing was appended and nothing is held.
+    OverBudget {
+        /// Place of the first hold that does not fit.
+        hold: usize,
+        /// What is used of that budget.
+        used: i64,
+    },
 }
 
 /// One stored record.
@@ -87,6 +120,23 @@ pub struct RecordRow {
     pub leaf: Vec<u8>,
 }
 
+/// A reservation as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldRow {
+    /// The decision that made it.
+    pub decision: Uuid,
+    /// Tenant of the budget.
+    pub tenant: TenantId,
+    /// Which budget.
+    pub key: String,
+    /// How much, in the unit of the budget.
+    pub amount: i64,
+    /// When it is given back if nothing was executed, Unix milliseconds.
+    pub expires_ms: i64,
+    /// How it stands.
+    pub state: HoldState,
+}
+
 /// The head of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Head {
@@ -95,3 +145,145 @@ pub struct Head {
     /// Hash of the last leaf.
     pub last: Option<Hash>,
 }
+
+fn corrupt(what: &str) -> StoreError {
+    StoreError::Corrupt(what.to_owned())
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn limit(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+impl Head {
+    fn from_columns(size: i64, roots: &[u8], last: &[u8]) -> Result<Self, StoreError> {
+        let size = u64::try_from(size).ok();
+        let frontier = size.and_then(|size| Frontier::decode(size, roots));
+        Ok(Self {
+            frontier: frontier.ok_or_else(|| corrupt("the head of the log"))?,
+            last: Some(last.try_into().map_err(|_| corrupt("the last hash"))?),
+        })
+    }
+}
+
+impl RecordRow {
+    fn from_columns(seq: i64, leaf: Vec<u8>) -> Result<Self, StoreError> {
+        let seq = u64::try_from(seq).map_err(|_| corrupt("a negative sequence number"))?;
+        Ok(Self { seq, leaf })
+    }
+}
+
+/// The ledger in one of its databases.
+#[derive(Debug, Clone)]
+pub enum Ledger {
+    /// One file, one writing process.
+    Sqlite(SqliteLedger),
+    /// One database, many processes.
+    Postgres(PostgresLedger),
+}
+
+/// Calls the same method of whichever driver it is.
+macro_rules! either {
+    ($self:ident, $ledger:ident => $call:expr) => {
+        match $self {
+            Self::Sqlite($ledger) => $call,
+            Self::Postgres($ledger) => $call,
+        }
+    };
+}
+
+impl Ledger {
+    /// Opens `sqlite://FILE` or `postgres://...` and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or a later program made it.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        if is_postgres(url) {
+            return Ok(Self::Postgres(PostgresLedger::open(url).await?));
+        }
+        Ok(Self::Sqlite(SqliteLedger::open(url).await?))
+    }
+
+    /// The head of a tenant's log.
+    ///
+    /// # Errors
+    /// When the store is away or holds no valid head.
+    pub async fn head(&self, tenant: &TenantId) -> Result<Head, StoreError> {
+        either!(self, ledger => ledger.head(tenant).await)
+    }
+
+    /// Records of a tenant from a place on, in order.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn record_list(
+        &self,
+        tenant: &TenantId,
+        from: u64,
+        most: usize,
+    ) -> Result<Vec<RecordRow>, StoreError> {
+        either!(self, ledger => ledger.record_list(tenant, from, most).await)
+    }
+
+    /// A decision of a tenant by its id.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn decision(
+        &self,
+        tenant: &TenantId,
+        id: Uuid,
+    ) -> Result<Option<DecisionRow>, StoreError> {
+        either!(self, ledger => ledger.decision(tenant, id).await)
+    }
+
+    /// Decisions of a tenant, newest first.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn decision_list(
+        &self,
+        tenant: &TenantId,
+        most: usize,
+    ) -> Result<Vec<DecisionRow>, StoreError> {
+        either!(self, ledger => ledger.decision_list(tenant, most).await)
+    }
+
+    /// What is used of the budgets of a tenant whose key starts with a text.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn budget_list(
+        &self,
+        tenant: &TenantId,
+        prefix: &str,
+    ) -> Result<Vec<(String, i64)>, StoreError> {
+        either!(self, ledger => ledger.budget_list(tenant, prefix).await)
+    }
+
+    /// Decisions whose holds are open though nothing can be executed under them any more.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn expired_holds(
+        &self,
+        now_ms: i64,
+        most: usize,
+    ) -> Result<Vec<(TenantId, Uuid)>, StoreError> {
+        either!(self, ledger => ledger.expired_holds(now_ms, most).await)
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        either!(self, ledger => ledger.ping().await)
+    }
+}
+
+#[cfg(test)]
+mod conformance;

@@ -1,54 +1,66 @@
-//! The ledger in SQLite: WAL, `synchronous=FULL`, `BEGIN IMMEDIATE`, multi-row statements.
+//! The ledger in SQLite: WAL, `synchronous=FULL`, one connection that writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use sqlx::{Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
-use super::{Append, Appended, DecisionRow, Head, RecordRow, StoreError};
-use crate::domain::merkle::{Frontier, leaf_hash};
+use super::batch::{Known, Planned, plan};
+use super::{
+    Append, Appended, DecisionRow, Head, HoldRow, RecordRow, StoreError, corrupt, limit, number,
+};
+use crate::domain::budget::HoldState;
 
-const SCHEMA_VERSION: i64 = 1;
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/sqlite/0001_init.sql")];
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Statements of so few rows come back often enough to be kept prepared.
+const ROWS_KEPT_PREPARED: usize = 4;
 
 /// A ledger in one SQLite file. One process writes.
 #[derive(Debug, Clone)]
 pub struct SqliteLedger {
     pool: SqlitePool,
+    options: SqliteConnectOptions,
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "used as a function in map_err"
-)]
-fn lost(error: sqlx::Error) -> StoreError {
-    StoreError::Unavailable(error.to_string())
+fn tenant_at(row: &SqliteRow, at: usize) -> Result<TenantId, StoreError> {
+    TenantId::parse(row.try_get(at)?).map_err(|_| corrupt("a tenant"))
 }
 
-fn corrupt(what: &str) -> StoreError {
-    StoreError::Corrupt(what.to_owned())
+fn uuid_at(row: &SqliteRow, at: usize) -> Result<Uuid, StoreError> {
+    let bytes: &[u8] = row.try_get(at)?;
+    Uuid::from_slice(bytes).map_err(|_| corrupt("an id that is not 16 bytes"))
 }
 
-fn number(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+fn decision_at(row: &SqliteRow) -> Result<DecisionRow, StoreError> {
+    let fingerprint: &[u8] = row.try_get("fingerprint")?;
+    let id = |name| -> Result<Uuid, StoreError> {
+        let bytes: &[u8] = row.try_get(name)?;
+        Uuid::from_slice(bytes).map_err(|_| corrupt("an id that is not 16 bytes"))
+    };
+    Ok(DecisionRow {
+        id: id("id")?,
+        request_id: id("request_id")?,
+        fingerprint: fingerprint
+            .try_into()
+            .map_err(|_| corrupt("a fingerprint"))?,
+        body: row.try_get("body")?,
+    })
 }
 
 impl SqliteLedger {
-    /// Opens or makes the file and checks its schema version.
-    ///
-    /// # Errors
-    /// When the file cannot be opened or another version of the program made it.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::from_str(url)
-            .map_err(lost)?
+    /// Opens or makes the file and brings its schema up to date.
+    pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -56,345 +68,361 @@ impl SqliteLedger {
         let pool = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options)
-            .await
-            .map_err(lost)?;
-        let ledger = Self { pool };
-        ledger.prepare().await?;
-        Ok(ledger)
+            .connect_with(options.clone())
+            .await?;
+        writ_host::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
+        Ok(Self { pool, options })
     }
 
-    async fn prepare(&self) -> Result<(), StoreError> {
-        let there: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'schema_version'")
-                .fetch_one(&self.pool)
-                .await
-                .map_err(lost)?;
-        if there == 0 {
-            let mut tx = self
-                .pool
-                .begin_with("BEGIN IMMEDIATE")
-                .await
-                .map_err(lost)?;
-            sqlx::raw_sql(include_str!("schema.sql"))
-                .execute(&mut *tx)
-                .await
-                .map_err(lost)?;
-            tx.commit().await.map_err(lost)?;
+    pub(super) fn writer(&self) -> SqliteWriter {
+        SqliteWriter {
+            options: self.options.clone(),
+            open: None,
+            heads: BTreeMap::new(),
         }
-        let found: i64 = sqlx::query_scalar("SELECT version FROM schema_version")
-            .fetch_one(&self.pool)
-            .await
-            .map_err(lost)?;
-        if found == SCHEMA_VERSION {
-            return Ok(());
-        }
-        Err(StoreError::SchemaVersion {
-            found,
-            known: SCHEMA_VERSION,
-        })
     }
 
-    /// Appends a batch in one transaction.
-    ///
-    /// # Errors
-    /// When any part fails; then nothing of the batch is stored.
-    pub async fn append_batch(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
-        let mut tx = self
-            .pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(lost)?;
-        let mut known = decisions_by_request(&mut tx, batch).await?;
-        let mut reported = outcomes_known(&mut tx, batch).await?;
-        let mut heads: BTreeMap<String, Head> = BTreeMap::new();
-        let mut rows = Vec::with_capacity(batch.len());
-        let mut appended = Vec::with_capacity(batch.len());
-        for item in batch {
-            let key = item
-                .decision
-                .as_ref()
-                .map(|row| (item.tenant.to_string(), row.request_id));
-            if let Some(row) = key.as_ref().and_then(|key| known.get(key)) {
-                appended.push(Appended::DuplicateDecision(row.clone()));
-                continue;
-            }
-            if item.outcome_id.is_some_and(|id| reported.contains(&id)) {
-                appended.push(Appended::DuplicateOutcome);
-                continue;
-            }
-            if let Some((key, row)) = key.zip(item.decision.clone()) {
-                known.insert(key, row);
-            }
-            reported.extend(item.outcome_id);
-            if !heads.contains_key(item.tenant.as_str()) {
-                let head = read_head(&mut tx, &item.tenant).await?;
-                heads.insert(item.tenant.to_string(), head);
-            }
-            let Some(head) = heads.get_mut(item.tenant.as_str()) else {
-                continue;
-            };
-            let seq = head.frontier.size();
-            let leaf = item.draft.leaf(seq, head.last.as_ref());
-            let hash = leaf_hash(&leaf);
-            head.frontier.push(hash);
-            head.last = Some(hash);
-            rows.push((item, seq, leaf));
-            appended.push(Appended::Stored { seq });
-        }
-        write_rows(&mut tx, &rows).await?;
-        write_heads(&mut tx, &heads).await?;
-        tx.commit().await.map_err(lost)?;
-        Ok(appended)
+    pub(super) async fn head(&self, tenant: &TenantId) -> Result<Head, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(read_head(&mut connection, tenant)
+            .await?
+            .unwrap_or_default())
     }
 
-    /// The head of a tenant's log.
-    ///
-    /// # Errors
-    /// When the store is away or holds no valid head.
-    pub async fn head(&self, tenant: &TenantId) -> Result<Head, StoreError> {
-        let mut connection = self.pool.acquire().await.map_err(lost)?;
-        read_head(&mut connection, tenant).await
-    }
-
-    /// Records of a tenant from a place on, in order.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn record_list(
+    pub(super) async fn record_list(
         &self,
         tenant: &TenantId,
         from: u64,
-        limit: usize,
+        most: usize,
     ) -> Result<Vec<RecordRow>, StoreError> {
         let rows = sqlx::query(
             "SELECT seq, leaf FROM record WHERE tenant = ? AND seq >= ? ORDER BY seq LIMIT ?",
         )
         .bind(tenant.as_str())
         .bind(number(from))
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(limit(most))
         .fetch_all(&self.pool)
-        .await
-        .map_err(lost)?;
-        let read = |row: &sqlx::sqlite::SqliteRow| {
-            let seq = u64::try_from(row.try_get::<i64, _>(0).map_err(lost)?);
-            Ok(RecordRow {
-                seq: seq.map_err(|_| corrupt("a negative sequence number"))?,
-                leaf: row.try_get(1).map_err(lost)?,
-            })
-        };
+        .await?;
+        let read = |row: &SqliteRow| RecordRow::from_columns(row.try_get(0)?, row.try_get(1)?);
         rows.iter().map(read).collect()
     }
 
-    /// A decision of a tenant by its id.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn decision(
+    pub(super) async fn decision(
         &self,
         tenant: &TenantId,
         id: Uuid,
     ) -> Result<Option<DecisionRow>, StoreError> {
-        let row = sqlx::query(
-            "SELECT id, request_id, fingerprint, body FROM decision WHERE id = ? AND tenant = ?",
-        )
-        .bind(id.as_bytes().as_slice())
-        .bind(tenant.as_str())
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(lost)?;
-        row.map(|row| decision_row(&row, 0)).transpose()
+        let row = sqlx::query("SELECT * FROM decision WHERE id = ? AND tenant = ?")
+            .bind(id.as_bytes().as_slice())
+            .bind(tenant.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(decision_at).transpose()
     }
 
-    /// Decisions of a tenant, newest first.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn decision_list(
+    pub(super) async fn decision_list(
         &self,
         tenant: &TenantId,
-        limit: usize,
+        most: usize,
     ) -> Result<Vec<DecisionRow>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM decision WHERE tenant = ? ORDER BY id DESC LIMIT ?")
+            .bind(tenant.as_str())
+            .bind(limit(most))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(decision_at).collect()
+    }
+
+    pub(super) async fn budget_list(
+        &self,
+        tenant: &TenantId,
+        prefix: &str,
+    ) -> Result<Vec<(String, i64)>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, request_id, fingerprint, body FROM decision WHERE tenant = ? \
-             ORDER BY id DESC LIMIT ?",
+            "SELECT key, used FROM budget WHERE tenant = ? AND substr(key, 1, length(?)) = ? \
+             ORDER BY key",
         )
         .bind(tenant.as_str())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(prefix)
+        .bind(prefix)
         .fetch_all(&self.pool)
-        .await
-        .map_err(lost)?;
-        rows.iter().map(|row| decision_row(row, 0)).collect()
+        .await?;
+        let read = |row: &SqliteRow| Ok((row.try_get(0)?, row.try_get(1)?));
+        rows.iter().map(read).collect()
     }
 
-    /// Whether the store answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT version FROM schema_version")
+    pub(super) async fn expired_holds(
+        &self,
+        now_ms: i64,
+        most: usize,
+    ) -> Result<Vec<(TenantId, Uuid)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT tenant, decision FROM hold WHERE state = 0 AND expires_ms < ? LIMIT ?",
+        )
+        .bind(now_ms)
+        .bind(limit(most))
+        .fetch_all(&self.pool)
+        .await?;
+        let read = |row: &SqliteRow| Ok((tenant_at(row, 0)?, uuid_at(row, 1)?));
+        rows.iter().map(read).collect()
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT max(version) FROM schema_version")
             .fetch_one(&self.pool)
-            .await
-            .map(|_| ())
-            .map_err(lost)
+            .await?;
+        Ok(())
     }
 }
 
-fn uuid_at(row: &sqlx::sqlite::SqliteRow, at: usize) -> Result<Uuid, StoreError> {
-    let bytes: &[u8] = row.try_get(at).map_err(lost)?;
-    Uuid::from_slice(bytes).map_err(|_| corrupt("an id that is not 16 bytes"))
+/// The writing side: its own connection, and the heads as it left them.
+#[derive(Debug)]
+pub(super) struct SqliteWriter {
+    options: SqliteConnectOptions,
+    open: Option<SqliteConnection>,
+    heads: BTreeMap<TenantId, Head>,
 }
 
-fn decision_row(row: &sqlx::sqlite::SqliteRow, at: usize) -> Result<DecisionRow, StoreError> {
-    let fingerprint: &[u8] = row.try_get(at.saturating_add(2)).map_err(lost)?;
-    Ok(DecisionRow {
-        id: uuid_at(row, at)?,
-        request_id: uuid_at(row, at.saturating_add(1))?,
-        fingerprint: fingerprint
-            .try_into()
-            .map_err(|_| corrupt("a fingerprint"))?,
-        body: row.try_get(at.saturating_add(3)).map_err(lost)?,
-    })
+impl SqliteWriter {
+    /// One transaction, sent in one piece.
+    ///
+    /// A batch of fresh decisions is written without reading first: the keys of the tables refuse
+    /// whatever is not fresh, and only then is it read what is there.
+    pub(super) async fn commit(&mut self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        let mut connection = match self.open.take() {
+            Some(connection) => connection,
+            None => {
+                self.heads.clear();
+                SqliteConnection::connect_with(&self.options).await?
+            }
+        };
+        let budgeted = |item: &Append| !item.holds.is_empty() || item.settles.is_some();
+        let mut answers = None;
+        if !batch.iter().any(budgeted) {
+            let known = self.heads(&mut connection, batch).await?;
+            answers = self.write(&mut connection, plan(batch, known)).await?;
+        }
+        if answers.is_none() {
+            self.heads.clear();
+            let known = self.known(&mut connection, batch).await?;
+            answers = self.write(&mut connection, plan(batch, known)).await?;
+        }
+        self.open = Some(connection);
+        answers.ok_or_else(|| StoreError::Unavailable("another process writes this file".into()))
+    }
+
+    /// `None` when a key was taken; then nothing is written.
+    async fn write(
+        &mut self,
+        connection: &mut SqliteConnection,
+        planned: Planned<'_>,
+    ) -> Result<Option<Vec<Appended>>, StoreError> {
+        if planned.rows.is_empty() {
+            return Ok(Some(planned.answers));
+        }
+        let mut sql = statements(&planned);
+        let query = sql
+            .build()
+            .persistent(planned.rows.len() <= ROWS_KEPT_PREPARED);
+        match query.execute(&mut *connection).await {
+            Ok(_) => {
+                self.heads.extend(planned.heads);
+                Ok(Some(planned.answers))
+            }
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+                Ok(None)
+            }
+            // The connection is not given back: closing it ends what is left of the transaction.
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn heads(
+        &self,
+        connection: &mut SqliteConnection,
+        batch: &[Append],
+    ) -> Result<Known, StoreError> {
+        let mut known = Known::default();
+        for tenant in batch
+            .iter()
+            .map(|item| &item.tenant)
+            .collect::<BTreeSet<_>>()
+        {
+            let head = match self.heads.get(tenant) {
+                Some(head) => Some(head.clone()),
+                None => read_head(connection, tenant).await?,
+            };
+            known.heads.extend(head.map(|head| (tenant.clone(), head)));
+        }
+        Ok(known)
+    }
+
+    /// Reads all that the batch touches. Nobody else writes the file; if somebody does, the keys
+    /// of the log tell.
+    async fn known(
+        &self,
+        connection: &mut SqliteConnection,
+        batch: &[Append],
+    ) -> Result<Known, StoreError> {
+        let mut known = self.heads(connection, batch).await?;
+        for item in batch {
+            if let Some(row) = &item.decision {
+                let found =
+                    sqlx::query("SELECT * FROM decision WHERE tenant = ? AND request_id = ?")
+                        .bind(item.tenant.as_str())
+                        .bind(row.request_id.as_bytes().as_slice())
+                        .fetch_optional(&mut *connection)
+                        .await?;
+                if let Some(found) = found.as_ref().map(decision_at).transpose()? {
+                    let key = (item.tenant.clone(), found.request_id);
+                    known.decisions.insert(key, found);
+                }
+            }
+            if let Some(id) = item.outcome_id {
+                let found = sqlx::query("SELECT id FROM outcome WHERE id = ?")
+                    .bind(id.as_bytes().as_slice())
+                    .fetch_optional(&mut *connection)
+                    .await?;
+                known.outcomes.extend(found.map(|_| id));
+            }
+            if let Some(settlement) = item.settles {
+                let holds = read_holds(connection, settlement.decision).await?;
+                for hold in &holds {
+                    read_budget(connection, &mut known, &hold.tenant, &hold.key).await?;
+                }
+                known.holds.insert(settlement.decision, holds);
+            }
+            for hold in &item.holds {
+                read_budget(connection, &mut known, &item.tenant, &hold.key).await?;
+            }
+        }
+        Ok(known)
+    }
 }
 
-type Known = BTreeMap<(String, Uuid), DecisionRow>;
-
-async fn decisions_by_request(
-    tx: &mut SqliteConnection,
-    batch: &[Append],
-) -> Result<Known, StoreError> {
-    let asked: Vec<_> = batch
-        .iter()
-        .filter_map(|item| {
-            item.decision
-                .as_ref()
-                .map(|row| (&item.tenant, row.request_id))
-        })
-        .collect();
-    if asked.is_empty() {
-        return Ok(Known::new());
-    }
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT tenant, id, request_id, fingerprint, body FROM decision \
-         WHERE (tenant, request_id) IN (VALUES ",
-    );
-    for (index, (tenant, request)) in asked.iter().enumerate() {
-        query.push(if index > 0 { ", (" } else { "(" });
-        query.push_bind(tenant.as_str()).push(", ");
-        query.push_bind(request.as_bytes().to_vec()).push(")");
-    }
-    query.push(")");
-    let rows = query.build().fetch_all(tx).await.map_err(lost)?;
-    let mut known = Known::new();
-    for row in &rows {
-        let tenant: String = row.try_get(0).map_err(lost)?;
-        let found = decision_row(row, 1)?;
-        known.insert((tenant, found.request_id), found);
-    }
-    Ok(known)
-}
-
-async fn outcomes_known(
-    tx: &mut SqliteConnection,
-    batch: &[Append],
-) -> Result<std::collections::BTreeSet<Uuid>, StoreError> {
-    let asked: Vec<Uuid> = batch.iter().filter_map(|item| item.outcome_id).collect();
-    if asked.is_empty() {
-        return Ok(std::collections::BTreeSet::new());
-    }
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT id FROM outcome WHERE id IN (");
-    let mut list = query.separated(", ");
-    for id in &asked {
-        list.push_bind(id.as_bytes().to_vec());
-    }
-    query.push(")");
-    let rows = query.build().fetch_all(tx).await.map_err(lost)?;
-    rows.iter().map(|row| uuid_at(row, 0)).collect()
-}
-
-async fn read_head(tx: &mut SqliteConnection, tenant: &TenantId) -> Result<Head, StoreError> {
+async fn read_head(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+) -> Result<Option<Head>, StoreError> {
     let row = sqlx::query("SELECT size, frontier, last_hash FROM log_head WHERE tenant = ?")
         .bind(tenant.as_str())
-        .fetch_optional(tx)
-        .await
-        .map_err(lost)?;
-    let Some(row) = row else {
-        return Ok(Head::default());
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| Head::from_columns(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+        .transpose()
+}
+
+async fn read_holds(
+    connection: &mut SqliteConnection,
+    decision: Uuid,
+) -> Result<Vec<HoldRow>, StoreError> {
+    let rows =
+        sqlx::query("SELECT tenant, key, amount, expires_ms, state FROM hold WHERE decision = ?")
+            .bind(decision.as_bytes().as_slice())
+            .fetch_all(connection)
+            .await?;
+    let read = |row: &SqliteRow| {
+        let state = HoldState::from_number(row.try_get(4)?);
+        Ok(HoldRow {
+            decision,
+            tenant: tenant_at(row, 0)?,
+            key: row.try_get(1)?,
+            amount: row.try_get(2)?,
+            expires_ms: row.try_get(3)?,
+            state: state.ok_or_else(|| corrupt("the state of a hold"))?,
+        })
     };
-    let size = u64::try_from(row.try_get::<i64, _>(0).map_err(lost)?);
-    let roots: &[u8] = row.try_get(1).map_err(lost)?;
-    let last: &[u8] = row.try_get(2).map_err(lost)?;
-    let frontier = size.ok().and_then(|size| Frontier::decode(size, roots));
-    Ok(Head {
-        frontier: frontier.ok_or_else(|| corrupt("the head of the log"))?,
-        last: Some(last.try_into().map_err(|_| corrupt("the last hash"))?),
-    })
+    rows.iter().map(read).collect()
 }
 
-async fn write_rows(
-    tx: &mut SqliteConnection,
-    rows: &[(&Append, u64, Vec<u8>)],
+async fn read_budget(
+    connection: &mut SqliteConnection,
+    known: &mut Known,
+    tenant: &TenantId,
+    key: &str,
 ) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
+    let place = (tenant.clone(), key.to_owned());
+    if !known.budgets.contains_key(&place) {
+        let used = sqlx::query_scalar("SELECT used FROM budget WHERE tenant = ? AND key = ?")
+            .bind(tenant.as_str())
+            .bind(key)
+            .fetch_optional(connection)
+            .await?;
+        known.budgets.insert(place, used.unwrap_or_default());
     }
-    let mut query =
-        QueryBuilder::<Sqlite>::new("INSERT INTO record (tenant, seq, leaf, disclosed) ");
-    query.push_values(rows, |mut row, (item, seq, leaf)| {
-        row.push_bind(item.tenant.as_str())
-            .push_bind(number(*seq))
-            .push_bind(leaf.as_slice())
-            .push_bind(item.draft.disclosed());
+    Ok(())
+}
+
+/// The whole transaction as one text: every hop to the thread of the database costs.
+fn statements(planned: &Planned<'_>) -> QueryBuilder<Sqlite> {
+    let mut sql =
+        QueryBuilder::new("BEGIN IMMEDIATE; INSERT INTO record (tenant, seq, leaf, disclosed) ");
+    sql.push_values(&planned.rows, |mut values, row| {
+        values
+            .push_bind(row.append.tenant.as_str().to_owned())
+            .push_bind(number(row.seq))
+            .push_bind(row.leaf.clone())
+            .push_bind(row.append.draft.disclosed());
     });
-    query.build().execute(&mut *tx).await.map_err(lost)?;
-    let decisions: Vec<_> = rows
-        .iter()
-        .filter_map(|(item, ..)| item.decision.as_ref().map(|row| (&item.tenant, row)))
-        .collect();
+    let decisions = planned.decisions();
     if !decisions.is_empty() {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO decision (tenant, request_id, id, fingerprint, body) ",
-        );
-        query.push_values(decisions, |mut row, (tenant, decision)| {
-            row.push_bind(tenant.as_str())
-                .push_bind(decision.request_id.as_bytes().to_vec())
-                .push_bind(decision.id.as_bytes().to_vec())
-                .push_bind(decision.fingerprint.to_vec())
-                .push_bind(decision.body.as_slice());
+        sql.push("; INSERT INTO decision (tenant, request_id, id, fingerprint, body) ");
+        sql.push_values(decisions, |mut values, (tenant, row)| {
+            values
+                .push_bind(tenant.as_str().to_owned())
+                .push_bind(row.request_id.as_bytes().to_vec())
+                .push_bind(row.id.as_bytes().to_vec())
+                .push_bind(row.fingerprint.to_vec())
+                .push_bind(row.body.clone());
         });
-        query.build().execute(&mut *tx).await.map_err(lost)?;
     }
-    let outcomes: Vec<Uuid> = rows
-        .iter()
-        .filter_map(|(item, ..)| item.outcome_id)
-        .collect();
+    let outcomes = planned.outcomes();
     if !outcomes.is_empty() {
-        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO outcome (id) ");
-        query.push_values(outcomes, |mut row, id| {
-            row.push_bind(id.as_bytes().to_vec());
+        sql.push("; INSERT INTO outcome (id) ");
+        sql.push_values(outcomes, |mut values, id| {
+            values.push_bind(id.as_bytes().to_vec());
         });
-        query.build().execute(&mut *tx).await.map_err(lost)?;
     }
-    Ok(())
+    sql.push("; INSERT INTO log_head (tenant, size, frontier, last_hash) ");
+    sql.push_values(&planned.heads, |mut values, (tenant, head)| {
+        values
+            .push_bind(tenant.as_str().to_owned())
+            .push_bind(number(head.frontier.size()))
+            .push_bind(head.frontier.encode())
+            .push_bind(head.last.unwrap_or_default().to_vec());
+    });
+    sql.push(
+        " ON CONFLICT (tenant) DO UPDATE SET size = excluded.size, frontier = excluded.frontier, \
+         last_hash = excluded.last_hash",
+    );
+    budget_statements(planned, &mut sql);
+    sql.push("; COMMIT");
+    sql
 }
 
-async fn write_heads(
-    tx: &mut SqliteConnection,
-    heads: &BTreeMap<String, Head>,
-) -> Result<(), StoreError> {
-    for (tenant, head) in heads {
-        sqlx::query(
-            "INSERT INTO log_head (tenant, size, frontier, last_hash) VALUES (?, ?, ?, ?) \
-             ON CONFLICT (tenant) DO UPDATE SET size = excluded.size, \
-             frontier = excluded.frontier, last_hash = excluded.last_hash",
-        )
-        .bind(tenant)
-        .bind(number(head.frontier.size()))
-        .bind(head.frontier.encode())
-        .bind(head.last.unwrap_or_default().to_vec())
-        .execute(&mut *tx)
-        .await
-        .map_err(lost)?;
+fn budget_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
+    if !planned.budgets.is_empty() {
+        sql.push("; INSERT INTO budget (tenant, key, used) ");
+        sql.push_values(&planned.budgets, |mut values, ((tenant, key), used)| {
+            values
+                .push_bind(tenant.as_str().to_owned())
+                .push_bind(key.clone())
+                .push_bind(*used);
+        });
+        sql.push(" ON CONFLICT (tenant, key) DO UPDATE SET used = excluded.used");
     }
-    Ok(())
+    if !planned.holds.is_empty() {
+        sql.push("; INSERT INTO hold (decision, key, tenant, amount, expires_ms, state) ");
+        sql.push_values(planned.holds.values(), |mut values, hold| {
+            values
+                .push_bind(hold.decision.as_bytes().to_vec())
+                .push_bind(hold.key.clone())
+                .push_bind(hold.tenant.as_str().to_owned())
+                .push_bind(hold.amount)
+                .push_bind(hold.expires_ms)
+                .push_bind(i64::from(hold.state.number()));
+        });
+        sql.push(" ON CONFLICT (decision, key) DO UPDATE SET state = excluded.state");
+    }
 }

@@ -1,5 +1,3 @@
-CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT;
-INSERT INTO schema_version (version) VALUES (1);
 CREATE TABLE log_head (
   tenant TEXT PRIMARY KEY,
   size INTEGER NOT NULL,
@@ -25,3 +23,21 @@ CREATE UNIQUE INDEX decision_id ON decision (id);
 CREATE TABLE outcome (
   id BLOB PRIMARY KEY
 ) STRICT, WITHOUT ROWID;
+-- What is used of a budget: held and captured amounts together. The key says whose and when.
+CREATE TABLE budget (
+  tenant TEXT NOT NULL,
+  key TEXT NOT NULL,
+  used INTEGER NOT NULL,
+  PRIMARY KEY (tenant, key)
+) STRICT, WITHOUT ROWID;
+-- What a decision reserved. States: 0 held, 1 captured, 2 void, 3 doubtful.
+CREATE TABLE hold (
+  decision BLOB NOT NULL,
+  key TEXT NOT NULL,
+  tenant TEXT NOT NULL,
+  amount INTEGER NOT NULL,
+  expires_ms INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  PRIMARY KEY (decision, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX hold_open ON hold (expires_ms) WHERE state = 0;

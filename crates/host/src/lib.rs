@@ -1,0 +1,17 @@
+//! What both daemons run on and what knows nothing of Writ: group commit, versions of a database
+//! schema, connections to PostgreSQL (ADR 0013).
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "a test may panic"
+    )
+)]
+
+pub mod group_commit;
+pub mod postgres;
+pub mod schema;

@@ -1,0 +1,160 @@
+//! What a batch changes, computed without a database: the same for every driver.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+use writ_proto::ids::TenantId;
+
+use super::{Append, Appended, DecisionRow, Head, HoldRow};
+use crate::domain::budget::{HoldState, fits};
+use crate::domain::merkle::leaf_hash;
+
+/// What the database holds of all that a batch touches, read inside its transaction.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Heads of the tenants; absent means an empty log.
+    pub(super) heads: BTreeMap<TenantId, Head>,
+    /// Decisions under the `request_id`s of the batch.
+    pub(super) decisions: BTreeMap<(TenantId, Uuid), DecisionRow>,
+    /// Outcomes of the batch that are known.
+    pub(super) outcomes: BTreeSet<Uuid>,
+    /// What is used of the budgets of the batch, and of those of its settled holds.
+    pub(super) budgets: BTreeMap<(TenantId, String), i64>,
+    /// Holds of the decisions that the batch settles.
+    pub(super) holds: BTreeMap<Uuid, Vec<HoldRow>>,
+}
+
+/// One record with its place.
+#[derive(Debug)]
+pub(super) struct Row<'a> {
+    pub(super) append: &'a Append,
+    pub(super) seq: u64,
+    pub(super) leaf: Vec<u8>,
+}
+
+/// What to write, and what to answer.
+#[derive(Debug, Default)]
+pub(super) struct Planned<'a> {
+    pub(super) rows: Vec<Row<'a>>,
+    /// Heads that moved.
+    pub(super) heads: BTreeMap<TenantId, Head>,
+    /// Budgets whose use changed.
+    pub(super) budgets: BTreeMap<(TenantId, String), i64>,
+    /// Holds that are new or changed their state.
+    pub(super) holds: BTreeMap<(Uuid, String), HoldRow>,
+    pub(super) answers: Vec<Appended>,
+}
+
+impl<'a> Planned<'a> {
+    /// Decisions to insert.
+    pub(super) fn decisions(&self) -> Vec<(&'a TenantId, &'a DecisionRow)> {
+        let rows = self.rows.iter().map(|row| row.append);
+        rows.filter_map(|append| Some((&append.tenant, append.decision.as_ref()?)))
+            .collect()
+    }
+
+    /// Outcomes to insert.
+    pub(super) fn outcomes(&self) -> Vec<Uuid> {
+        let rows = self.rows.iter();
+        rows.filter_map(|row| row.append.outcome_id).collect()
+    }
+
+    fn reserve(&mut self, append: &Append, known: &mut Known) -> Result<(), Appended> {
+        let mut used = BTreeMap::new();
+        for (place, hold) in append.holds.iter().enumerate() {
+            let key = (append.tenant.clone(), hold.key.clone());
+            let before = used.get(&key).or_else(|| known.budgets.get(&key)).copied();
+            let before = before.unwrap_or_default();
+            let then = fits(before, hold).ok_or(Appended::OverBudget {
+                hold: place,
+                used: before,
+            })?;
+            used.insert(key, then);
+        }
+        for (key, then) in used {
+            known.budgets.insert(key.clone(), then);
+            self.budgets.insert(key, then);
+        }
+        let Some(decision) = append.decision.as_ref().map(|row| row.id) else {
+            return Ok(());
+        };
+        for hold in &append.holds {
+            let row = HoldRow {
+                decision,
+                tenant: append.tenant.clone(),
+                key: hold.key.clone(),
+                amount: hold.amount,
+                expires_ms: hold.expires_ms,
+                state: HoldState::Held,
+            };
+            known.holds.entry(decision).or_default().push(row.clone());
+            self.holds.insert((decision, hold.key.clone()), row);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, append: &Append, known: &mut Known) {
+        let Some(settlement) = append.settles else {
+            return;
+        };
+        let Some(holds) = known.holds.get_mut(&settlement.decision) else {
+            return;
+        };
+        for hold in holds.iter_mut().filter(|hold| hold.tenant == append.tenant) {
+            let (state, change) = hold.state.settle(settlement.to);
+            if state == hold.state {
+                continue;
+            }
+            hold.state = state;
+            let key = (hold.tenant.clone(), hold.key.clone());
+            let used = known.budgets.entry(key.clone()).or_default();
+            *used = used.saturating_add(hold.amount.saturating_mul(change));
+            self.budgets.insert(key, *used);
+            let place = (hold.decision, hold.key.clone());
+            self.holds.insert(place, hold.clone());
+        }
+    }
+}
+
+/// Goes through a batch in order, as if each append had been alone.
+pub(super) fn plan(batch: &[Append], mut known: Known) -> Planned<'_> {
+    let mut planned = Planned::default();
+    for append in batch {
+        let answer = one(append, &mut known, &mut planned);
+        planned.answers.push(answer);
+    }
+    planned
+}
+
+fn one<'a>(append: &'a Append, known: &mut Known, planned: &mut Planned<'a>) -> Appended {
+    let request = append
+        .decision
+        .as_ref()
+        .map(|row| (append.tenant.clone(), row.request_id));
+    if let Some(row) = request.as_ref().and_then(|key| known.decisions.get(key)) {
+        return Appended::DuplicateDecision(row.clone());
+    }
+    if append
+        .outcome_id
+        .is_some_and(|id| known.outcomes.contains(&id))
+    {
+        return Appended::DuplicateOutcome;
+    }
+    if let Err(over) = planned.reserve(append, known) {
+        return over;
+    }
+    planned.settle(append, known);
+    if let Some((key, row)) = request.zip(append.decision.clone()) {
+        known.decisions.insert(key, row);
+    }
+    known.outcomes.extend(append.outcome_id);
+    let head = known.heads.entry(append.tenant.clone()).or_default();
+    let seq = head.frontier.size();
+    let leaf = append.draft.leaf(seq, head.last.as_ref());
+    let hash = leaf_hash(&leaf);
+    head.frontier.push(hash);
+    head.last = Some(hash);
+    planned.heads.insert(append.tenant.clone(), head.clone());
+    planned.rows.push(Row { append, seq, leaf });
+    Appended::Stored { seq }
+}

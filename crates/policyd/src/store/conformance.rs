@@ -1,0 +1,380 @@
+//! What every driver of the ledger does, on real databases: SQLite always, PostgreSQL when
+//! `WRIT_TEST_POSTGRES` names a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+use writ_proto::ids::TenantId;
+
+use super::*;
+use crate::domain::budget::SettledAs;
+use crate::domain::merkle::{leaf_hash, root_of};
+use crate::domain::record::{Kind, project};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An empty database of each kind. The folder must outlive the tests.
+async fn stores() -> (tempfile::TempDir, Vec<(&'static str, String)>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("sqlite://{}", folder.path().join("t.db").display());
+    let mut urls = vec![("sqlite", file)];
+    #[expect(clippy::disallowed_methods, reason = "where the tests find a server")]
+    match std::env::var("WRIT_TEST_POSTGRES") {
+        Ok(server) => urls.push(("postgres", fresh_database(&server).await)),
+        Err(_) => println!("SKIPPED on PostgreSQL: WRIT_TEST_POSTGRES is not set"),
+    }
+    (folder, urls)
+}
+
+async fn fresh_database(server: &str) -> String {
+    let name = format!("ledger_{}", crate::ids::new_id().simple());
+    let pool = sqlx::PgPool::connect(&format!("{server}/postgres"))
+        .await
+        .unwrap();
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::query(create).execute(&pool).await.unwrap();
+    format!("{server}/{name}")
+}
+
+fn tenant(name: &str) -> TenantId {
+    TenantId::parse(name).unwrap()
+}
+
+/// One batch, by a writer of its own.
+async fn commit(ledger: &Ledger, batch: &[Append]) -> Vec<Appended> {
+    match ledger {
+        Ledger::Sqlite(ledger) => ledger.writer().commit(batch).await.unwrap(),
+        Ledger::Postgres(ledger) => ledger.writer().commit(batch).await.unwrap(),
+    }
+}
+
+fn append(tenant: &str, id: u128, request: u128, fingerprint: u8) -> Append {
+    let draft = Draft {
+        origin: format!("policyd.localhost/log/{tenant}"),
+        kind: Kind::Evaluated,
+        record_id: Uuid::from_u128(id),
+        version: 1,
+        time_ms: 0,
+        writer: "policyd".into(),
+        tenant: tenant.into(),
+        agent: "triage".into(),
+        connection: String::new(),
+        action: String::new(),
+        target_type: String::new(),
+        verdict: Some(1),
+        reasons: vec![],
+        policy: None,
+        mode: None,
+        money: None,
+        token: None,
+        execution: None,
+        epoch: None,
+        trace_id: None,
+        disclosures: vec![],
+    };
+    let decision = DecisionRow {
+        id: Uuid::from_u128(id),
+        request_id: Uuid::from_u128(request),
+        fingerprint: [fingerprint; 32],
+        body: vec![fingerprint],
+    };
+    Append {
+        tenant: self::tenant(tenant),
+        draft,
+        decision: Some(decision),
+        outcome_id: None,
+        holds: vec![],
+        settles: None,
+    }
+}
+
+fn held(id: u128, key: &str, amount: i64, cap: i64) -> Append {
+    let hold = Hold {
+        key: key.into(),
+        amount,
+        cap,
+        expires_ms: 1_000,
+    };
+    Append {
+        holds: vec![hold],
+        ..append("acme", id, id, 1)
+    }
+}
+
+fn settled(id: u128, decision: u128, to: SettledAs) -> Append {
+    let decision = Uuid::from_u128(decision);
+    Append {
+        decision: None,
+        outcome_id: Some(Uuid::from_u128(id)),
+        settles: Some(Settlement { decision, to }),
+        ..append("acme", id, id, 1)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_appends_are_numbered_without_gaps_and_survive_a_restart() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        // Two writers share a PostgreSQL database, as two replicas do.
+        let writers = if name == "postgres" { 2 } else { 1 };
+        let mut handles = Vec::new();
+        let mut writing = Vec::new();
+        for _ in 0..writers {
+            let ledger = Ledger::open(&url).await.unwrap();
+            let (writer, handle) = Writer::new(&ledger, PATIENCE);
+            writing.push(tokio::spawn(writer.run()));
+            handles.push(Arc::new(handle));
+        }
+        let mut tasks = Vec::new();
+        for index in 0..200_u128 {
+            let handle = Arc::clone(&handles[usize::try_from(index).unwrap() % handles.len()]);
+            let tenant = if index % 5 == 0 { "globex" } else { "acme" };
+            let append = append(tenant, index + 1, index + 1, 1);
+            tasks.push(tokio::spawn(
+                async move { handle.append(append).await.unwrap() },
+            ));
+        }
+        for task in tasks {
+            assert!(matches!(task.await.unwrap(), Appended::Stored { .. }));
+        }
+        drop(handles);
+        for writing in writing {
+            writing.await.unwrap();
+        }
+        let reopened = Ledger::open(&url).await.unwrap();
+        for (tenant, count) in [("acme", 160), ("globex", 40)] {
+            check_log(&reopened, &self::tenant(tenant), count).await;
+        }
+    }
+}
+
+async fn check_log(ledger: &Ledger, tenant: &TenantId, count: usize) {
+    let rows = ledger.record_list(tenant, 0, 1_000).await.unwrap();
+    assert_eq!(rows.len(), count);
+    let mut prev = None;
+    for (index, row) in (0_u64..).zip(&rows) {
+        let read = project(&row.leaf).unwrap();
+        assert_eq!((row.seq, read.seq), (index, index));
+        assert_eq!(read.prev_hash(), prev);
+        prev = Some(leaf_hash(&row.leaf));
+    }
+    let head = ledger.head(tenant).await.unwrap();
+    let leaves = rows.iter().map(|row| leaf_hash(&row.leaf));
+    assert_eq!(head.frontier.root(), root_of(leaves));
+    assert_eq!(ledger.decision_list(tenant, 7).await.unwrap().len(), 7);
+}
+
+#[tokio::test]
+async fn one_request_id_has_one_decision_also_inside_a_batch_and_beside_fresh_ones() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        let batch = [
+            append("acme", 1, 9, 1),
+            append("acme", 2, 9, 2),
+            append("globex", 3, 9, 3),
+        ];
+        let first = commit(&ledger, &batch).await;
+        assert_eq!(first[0], Appended::Stored { seq: 0 }, "{name}");
+        assert!(matches!(&first[1], Appended::DuplicateDecision(row) if row.body == vec![1]));
+        assert_eq!(
+            first[2],
+            Appended::Stored { seq: 0 },
+            "ids are a tenant's own"
+        );
+        let mixed = [batch[1].clone(), append("acme", 4, 10, 4)];
+        let again = commit(&ledger, &mixed).await;
+        assert!(
+            matches!(&again[0], Appended::DuplicateDecision(row) if row.fingerprint == [1; 32])
+        );
+        assert_eq!(again[1], Appended::Stored { seq: 1 }, "{name}");
+        assert_eq!(
+            ledger.head(&tenant("acme")).await.unwrap().frontier.size(),
+            2
+        );
+        let foreign = ledger.decision(&tenant("globex"), Uuid::from_u128(1)).await;
+        assert!(foreign.unwrap().is_none(), "{name}");
+        let own = ledger.decision(&tenant("acme"), Uuid::from_u128(4)).await;
+        assert_eq!(own.unwrap().unwrap().body, vec![4], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_knows_the_head_still_finds_what_was_there_before() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        let (writer, handle) = Writer::new(&ledger, PATIENCE);
+        let writing = tokio::spawn(writer.run());
+        let same = append("acme", 1, 1, 1);
+        let first = handle.append(same.clone()).await.unwrap();
+        assert_eq!(first, Appended::Stored { seq: 0 }, "{name}");
+        let again = handle.append(same).await.unwrap();
+        assert!(matches!(again, Appended::DuplicateDecision(_)), "{name}");
+        // Somebody else appends; the next append comes after it.
+        commit(&ledger, &[append("acme", 2, 2, 1)]).await;
+        let third = handle.append(append("acme", 3, 3, 1)).await.unwrap();
+        assert_eq!(third, Appended::Stored { seq: 2 }, "{name}");
+        drop(handle);
+        writing.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_is_appended_once() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        let mut item = append("acme", 1, 1, 1);
+        item.decision = None;
+        item.outcome_id = Some(Uuid::from_u128(7));
+        let batch = [item.clone(), item];
+        let duplicate = Appended::DuplicateOutcome;
+        let results = commit(&ledger, &batch).await;
+        assert_eq!(
+            results,
+            [Appended::Stored { seq: 0 }, duplicate.clone()],
+            "{name}"
+        );
+        let results = commit(&ledger, &batch).await;
+        assert_eq!(results, [duplicate.clone(), duplicate], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn holds_fit_under_their_cap_or_nothing_is_appended() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        let acme = tenant("acme");
+        let batch = [
+            held(1, "day", 6, 10),
+            held(2, "day", 5, 10),
+            held(3, "day", 4, 10),
+        ];
+        let answers = commit(&ledger, &batch).await;
+        let over = Appended::OverBudget { hold: 0, used: 6 };
+        assert_eq!(
+            answers,
+            [
+                Appended::Stored { seq: 0 },
+                over,
+                Appended::Stored { seq: 1 }
+            ],
+            "{name}"
+        );
+        let mut two = held(4, "other", 1, 10);
+        two.holds.push(held(0, "day", 1, 10).holds.remove(0));
+        let answers = commit(&ledger, &[two]).await;
+        assert_eq!(
+            answers,
+            [Appended::OverBudget { hold: 1, used: 10 }],
+            "{name}"
+        );
+        let used = ledger.budget_list(&acme, "").await.unwrap();
+        assert_eq!(
+            used,
+            [("day".to_owned(), 10)],
+            "{name}: nothing of a refused append is held"
+        );
+        assert_eq!(ledger.head(&acme).await.unwrap().frontier.size(), 2);
+    }
+}
+
+#[tokio::test]
+async fn holds_are_captured_given_back_or_expire_and_move_the_use_once() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        let acme = tenant("acme");
+        let used = async || ledger.budget_list(&acme, "d").await.unwrap()[0].1;
+        commit(
+            &ledger,
+            &[
+                held(1, "day", 6, 20),
+                held(2, "day", 4, 20),
+                held(3, "day", 5, 20),
+            ],
+        )
+        .await;
+        let expired = ledger.expired_holds(1_001, 10).await.unwrap();
+        assert_eq!(expired.len(), 3, "{name}");
+        assert!(ledger.expired_holds(1_000, 10).await.unwrap().is_empty());
+        commit(
+            &ledger,
+            &[
+                settled(11, 1, SettledAs::Captured),
+                settled(12, 2, SettledAs::Void),
+            ],
+        )
+        .await;
+        assert_eq!(used().await, 11, "{name}");
+        let open = ledger.expired_holds(1_001, 10).await.unwrap();
+        assert_eq!(open, [(acme.clone(), Uuid::from_u128(3))], "{name}");
+        // A repeated report moves nothing, another tenant cannot settle, a late execution counts.
+        commit(
+            &ledger,
+            &[
+                settled(12, 2, SettledAs::Void),
+                settled(13, 1, SettledAs::Void),
+            ],
+        )
+        .await;
+        let mut foreign = settled(14, 3, SettledAs::Void);
+        foreign.tenant = tenant("globex");
+        commit(&ledger, &[foreign]).await;
+        assert_eq!(used().await, 11, "{name}");
+        commit(&ledger, &[settled(15, 2, SettledAs::Captured)]).await;
+        assert_eq!(used().await, 15, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_holds_of_one_reach_the_cap_exactly() {
+    const CAP: i64 = 100;
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let mut tasks = Vec::new();
+        let writers = if name == "postgres" { 2_u128 } else { 1 };
+        for part in 0..writers {
+            let ledger = Ledger::open(&url).await.unwrap();
+            let (writer, handle) = Writer::new(&ledger, PATIENCE);
+            tokio::spawn(writer.run());
+            for index in 0..400_u128 {
+                let handle = handle.clone();
+                let append = held(part * 1_000 + index + 1, "day", 1, CAP);
+                tasks.push(tokio::spawn(
+                    async move { handle.append(append).await.unwrap() },
+                ));
+            }
+        }
+        let mut stored = 0;
+        for task in tasks {
+            stored += i64::from(matches!(task.await.unwrap(), Appended::Stored { .. }));
+        }
+        assert_eq!(stored, CAP, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_a_later_version_is_refused() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        drop(Ledger::open(&url).await.unwrap());
+        let insert = "INSERT INTO schema_version (version) VALUES (99)";
+        if name == "sqlite" {
+            let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+            sqlx::query(insert).execute(&pool).await.unwrap();
+        } else {
+            let pool = sqlx::PgPool::connect(&url).await.unwrap();
+            sqlx::query(insert).execute(&pool).await.unwrap();
+        }
+        let error = Ledger::open(&url).await.unwrap_err();
+        let known = StoreError::SchemaVersion {
+            found: 99,
+            known: 1,
+        };
+        assert_eq!(error, known, "{name}");
+    }
+}

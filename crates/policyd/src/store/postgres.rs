@@ -1,0 +1,465 @@
+//! The ledger in PostgreSQL: many processes, one log a tenant. The row of a log's head is locked
+//! for the length of a transaction, so that whoever writes sees all that was written before.
+
+use std::collections::BTreeSet;
+
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
+use uuid::Uuid;
+use writ_host::postgres::{WriteConnection, options, pool, writes_to_disk};
+use writ_proto::ids::TenantId;
+
+use super::batch::{Known, Planned, plan};
+use super::{
+    Append, Appended, DecisionRow, Head, HoldRow, RecordRow, StoreError, corrupt, limit, number,
+};
+use crate::domain::budget::HoldState;
+
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/postgres/0001_init.sql")];
+
+/// A ledger in one PostgreSQL database.
+#[derive(Debug, Clone)]
+pub struct PostgresLedger {
+    pool: PgPool,
+    options: PgConnectOptions,
+}
+
+fn tenant_at(row: &PgRow, at: usize) -> Result<TenantId, StoreError> {
+    TenantId::parse(row.try_get(at)?).map_err(|_| corrupt("a tenant"))
+}
+
+fn decision_at(row: &PgRow) -> Result<DecisionRow, StoreError> {
+    let fingerprint: &[u8] = row.try_get("fingerprint")?;
+    Ok(DecisionRow {
+        id: row.try_get("id")?,
+        request_id: row.try_get("request_id")?,
+        fingerprint: fingerprint
+            .try_into()
+            .map_err(|_| corrupt("a fingerprint"))?,
+        body: row.try_get("body")?,
+    })
+}
+
+impl PostgresLedger {
+    /// Connects and brings the schema up to date.
+    pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
+        let options = options(url)?;
+        let pool = pool(options.clone());
+        if !writes_to_disk(&pool).await? {
+            let why = "the server runs with fsync = off: records would not survive it";
+            return Err(StoreError::Unavailable(why.to_owned()));
+        }
+        writ_host::schema::prepare_postgres(&pool, &MIGRATIONS).await?;
+        Ok(Self { pool, options })
+    }
+
+    pub(super) fn writer(&self) -> PostgresWriter {
+        PostgresWriter {
+            connection: WriteConnection::new(self.options.clone()),
+        }
+    }
+
+    pub(super) async fn head(&self, tenant: &TenantId) -> Result<Head, StoreError> {
+        let row = sqlx::query("SELECT size, frontier, last_hash FROM log_head WHERE tenant = $1")
+            .bind(tenant.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref()
+            .map_or_else(|| Ok(Head::default()), |row| head_at(row, 0))
+    }
+
+    pub(super) async fn record_list(
+        &self,
+        tenant: &TenantId,
+        from: u64,
+        most: usize,
+    ) -> Result<Vec<RecordRow>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT seq, leaf FROM record WHERE tenant = $1 AND seq >= $2 ORDER BY seq LIMIT $3",
+        )
+        .bind(tenant.as_str())
+        .bind(number(from))
+        .bind(limit(most))
+        .fetch_all(&self.pool)
+        .await?;
+        let read = |row: &PgRow| RecordRow::from_columns(row.try_get(0)?, row.try_get(1)?);
+        rows.iter().map(read).collect()
+    }
+
+    pub(super) async fn decision(
+        &self,
+        tenant: &TenantId,
+        id: Uuid,
+    ) -> Result<Option<DecisionRow>, StoreError> {
+        let row = sqlx::query("SELECT * FROM decision WHERE id = $1 AND tenant = $2")
+            .bind(id)
+            .bind(tenant.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(decision_at).transpose()
+    }
+
+    pub(super) async fn decision_list(
+        &self,
+        tenant: &TenantId,
+        most: usize,
+    ) -> Result<Vec<DecisionRow>, StoreError> {
+        let rows =
+            sqlx::query("SELECT * FROM decision WHERE tenant = $1 ORDER BY id DESC LIMIT $2")
+                .bind(tenant.as_str())
+                .bind(limit(most))
+                .fetch_all(&self.pool)
+                .await?;
+        rows.iter().map(decision_at).collect()
+    }
+
+    pub(super) async fn budget_list(
+        &self,
+        tenant: &TenantId,
+        prefix: &str,
+    ) -> Result<Vec<(String, i64)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT key, used FROM budget WHERE tenant = $1 AND starts_with(key, $2) \
+             ORDER BY key COLLATE \"C\"",
+        )
+        .bind(tenant.as_str())
+        .bind(prefix)
+        .fetch_all(&self.pool)
+        .await?;
+        let read = |row: &PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
+        rows.iter().map(read).collect()
+    }
+
+    pub(super) async fn expired_holds(
+        &self,
+        now_ms: i64,
+        most: usize,
+    ) -> Result<Vec<(TenantId, Uuid)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT tenant, decision FROM hold WHERE state = 0 AND expires_ms < $1 LIMIT $2",
+        )
+        .bind(now_ms)
+        .bind(limit(most))
+        .fetch_all(&self.pool)
+        .await?;
+        let read = |row: &PgRow| Ok((tenant_at(row, 0)?, row.try_get(1)?));
+        rows.iter().map(read).collect()
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT max(version) FROM schema_version")
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The writing side, over a connection of its own.
+#[derive(Debug)]
+pub(super) struct PostgresWriter {
+    connection: WriteConnection,
+}
+
+impl PostgresWriter {
+    /// One transaction. After any error the connection is gone, and the transaction with it.
+    pub(super) async fn commit(&mut self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        let mut connection = self.connection.take().await?;
+        let mut tx = connection.begin().await?;
+        let known = known(&mut tx, batch).await?;
+        let planned = plan(batch, known);
+        if planned.rows.is_empty() {
+            tx.rollback().await?;
+        } else {
+            write(&mut tx, &planned).await?;
+            tx.commit().await?;
+        }
+        self.connection.put(connection);
+        Ok(planned.answers)
+    }
+}
+
+fn head_at(row: &PgRow, at: usize) -> Result<Head, StoreError> {
+    let column = |offset: usize| at.saturating_add(offset);
+    Head::from_columns(
+        row.try_get(column(0))?,
+        row.try_get(column(1))?,
+        row.try_get(column(2))?,
+    )
+}
+
+/// Locks the logs of the batch, in order of their names, and reads all that it touches. Budgets
+/// and holds belong to a tenant and change only under the lock of its log.
+async fn known(tx: &mut PgConnection, batch: &[Append]) -> Result<Known, StoreError> {
+    let tenants: BTreeSet<&TenantId> = batch.iter().map(|item| &item.tenant).collect();
+    let tenants: Vec<String> = tenants.iter().map(ToString::to_string).collect();
+    let mut known = Known::default();
+    let mut rows = lock(tx, &tenants).await?;
+    if rows.len() < tenants.len() {
+        // A log that does not exist cannot be locked: make it empty first.
+        sqlx::query(
+            "INSERT INTO log_head (tenant, size, frontier, last_hash) \
+             SELECT tenant, 0, ''::bytea, ''::bytea FROM UNNEST($1::text[]) AS tenant \
+             ON CONFLICT (tenant) DO NOTHING",
+        )
+        .bind(&tenants)
+        .execute(&mut *tx)
+        .await?;
+        rows = lock(tx, &tenants).await?;
+    }
+    for row in &rows {
+        if row.try_get::<i64, _>(1)? > 0 {
+            known.heads.insert(tenant_at(row, 0)?, head_at(row, 1)?);
+        }
+    }
+    read_decisions(tx, batch, &mut known).await?;
+    read_outcomes(tx, batch, &mut known).await?;
+    read_budgets(tx, batch, &mut known).await?;
+    Ok(known)
+}
+
+async fn lock(tx: &mut PgConnection, tenants: &[String]) -> Result<Vec<PgRow>, StoreError> {
+    Ok(sqlx::query(
+        "SELECT tenant, size, frontier, last_hash FROM log_head WHERE tenant = ANY($1) \
+         ORDER BY tenant COLLATE \"C\" FOR UPDATE",
+    )
+    .bind(tenants)
+    .fetch_all(tx)
+    .await?)
+}
+
+async fn read_decisions(
+    tx: &mut PgConnection,
+    batch: &[Append],
+    known: &mut Known,
+) -> Result<(), StoreError> {
+    let asked = batch
+        .iter()
+        .filter_map(|item| Some((item.tenant.to_string(), item.decision.as_ref()?.request_id)));
+    let (tenants, requests): (Vec<String>, Vec<Uuid>) = asked.unzip();
+    if requests.is_empty() {
+        return Ok(());
+    }
+    let rows = sqlx::query(
+        "SELECT d.* FROM UNNEST($1::text[], $2::uuid[]) AS asked (tenant, request_id) \
+         JOIN decision d USING (tenant, request_id)",
+    )
+    .bind(tenants)
+    .bind(requests)
+    .fetch_all(tx)
+    .await?;
+    for row in &rows {
+        let found = decision_at(row)?;
+        let tenant = TenantId::parse(row.try_get("tenant")?).map_err(|_| corrupt("a tenant"))?;
+        known.decisions.insert((tenant, found.request_id), found);
+    }
+    Ok(())
+}
+
+async fn read_outcomes(
+    tx: &mut PgConnection,
+    batch: &[Append],
+    known: &mut Known,
+) -> Result<(), StoreError> {
+    let asked: Vec<Uuid> = batch.iter().filter_map(|item| item.outcome_id).collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let found: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM outcome WHERE id = ANY($1)")
+        .bind(asked)
+        .fetch_all(tx)
+        .await?;
+    known.outcomes.extend(found);
+    Ok(())
+}
+
+async fn read_budgets(
+    tx: &mut PgConnection,
+    batch: &[Append],
+    known: &mut Known,
+) -> Result<(), StoreError> {
+    let settled: Vec<Uuid> = batch
+        .iter()
+        .filter_map(|item| item.settles.map(|settlement| settlement.decision))
+        .collect();
+    let mut keys: BTreeSet<(String, String)> = BTreeSet::new();
+    if !settled.is_empty() {
+        let rows = sqlx::query(
+            "SELECT decision, tenant, key, amount, expires_ms, state::bigint FROM hold \
+             WHERE decision = ANY($1)",
+        )
+        .bind(settled)
+        .fetch_all(&mut *tx)
+        .await?;
+        for row in &rows {
+            let hold = hold_at(row)?;
+            keys.insert((hold.tenant.to_string(), hold.key.clone()));
+            known.holds.entry(hold.decision).or_default().push(hold);
+        }
+    }
+    for item in batch {
+        let held = item.holds.iter();
+        keys.extend(held.map(|hold| (item.tenant.to_string(), hold.key.clone())));
+    }
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let (tenants, keys): (Vec<String>, Vec<String>) = keys.into_iter().unzip();
+    let rows = sqlx::query(
+        "SELECT b.tenant, b.key, b.used FROM UNNEST($1::text[], $2::text[]) AS asked (tenant, key) \
+         JOIN budget b USING (tenant, key)",
+    )
+    .bind(tenants)
+    .bind(keys)
+    .fetch_all(tx)
+    .await?;
+    for row in &rows {
+        known
+            .budgets
+            .insert((tenant_at(row, 0)?, row.try_get(1)?), row.try_get(2)?);
+    }
+    Ok(())
+}
+
+fn hold_at(row: &PgRow) -> Result<HoldRow, StoreError> {
+    let state = HoldState::from_number(row.try_get(5)?);
+    Ok(HoldRow {
+        decision: row.try_get(0)?,
+        tenant: tenant_at(row, 1)?,
+        key: row.try_get(2)?,
+        amount: row.try_get(3)?,
+        expires_ms: row.try_get(4)?,
+        state: state.ok_or_else(|| corrupt("the state of a hold"))?,
+    })
+}
+
+/// Everything of the batch in one statement.
+async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), StoreError> {
+    let rows = planned.rows.iter();
+    let tenants: Vec<&str> = rows.clone().map(|row| row.append.tenant.as_str()).collect();
+    let seqs: Vec<i64> = rows.clone().map(|row| number(row.seq)).collect();
+    let leaves: Vec<&[u8]> = rows.clone().map(|row| row.leaf.as_slice()).collect();
+    let disclosed: Vec<Vec<u8>> = rows.map(|row| row.append.draft.disclosed()).collect();
+    let decisions = planned.decisions();
+    let decided = decisions.iter();
+    let heads: Vec<(&TenantId, &Head)> = planned.heads.iter().collect();
+    sqlx::query(
+        "WITH r AS (INSERT INTO record (tenant, seq, leaf, disclosed) \
+           SELECT * FROM UNNEST($1::text[], $2::bigint[], $3::bytea[], $4::bytea[])), \
+         d AS (INSERT INTO decision (tenant, request_id, id, fingerprint, body) \
+           SELECT * FROM UNNEST($5::text[], $6::uuid[], $7::uuid[], $8::bytea[], $9::bytea[])), \
+         o AS (INSERT INTO outcome (id) SELECT * FROM UNNEST($10::uuid[])) \
+         UPDATE log_head SET size = h.size, frontier = h.frontier, last_hash = h.last_hash \
+         FROM UNNEST($11::text[], $12::bigint[], $13::bytea[], $14::bytea[]) \
+           AS h (tenant, size, frontier, last_hash) WHERE log_head.tenant = h.tenant",
+    )
+    .bind(tenants)
+    .bind(seqs)
+    .bind(leaves)
+    .bind(disclosed)
+    .bind(
+        decided
+            .clone()
+            .map(|(tenant, _)| tenant.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        decided
+            .clone()
+            .map(|(_, row)| row.request_id)
+            .collect::<Vec<_>>(),
+    )
+    .bind(decided.clone().map(|(_, row)| row.id).collect::<Vec<_>>())
+    .bind(
+        decided
+            .clone()
+            .map(|(_, row)| row.fingerprint.as_slice())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        decided
+            .map(|(_, row)| row.body.as_slice())
+            .collect::<Vec<_>>(),
+    )
+    .bind(planned.outcomes())
+    .bind(
+        heads
+            .iter()
+            .map(|(tenant, _)| tenant.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        heads
+            .iter()
+            .map(|(_, head)| number(head.frontier.size()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        heads
+            .iter()
+            .map(|(_, head)| head.frontier.encode())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        heads
+            .iter()
+            .map(|(_, head)| head.last.unwrap_or_default().to_vec())
+            .collect::<Vec<_>>(),
+    )
+    .execute(&mut *tx)
+    .await?;
+    write_budgets(tx, planned).await
+}
+
+async fn write_budgets(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), StoreError> {
+    if planned.budgets.is_empty() && planned.holds.is_empty() {
+        return Ok(());
+    }
+    let budgets = planned.budgets.iter();
+    let holds = planned.holds.values();
+    sqlx::query(
+        "WITH b AS (INSERT INTO budget (tenant, key, used) \
+           SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[]) \
+           ON CONFLICT (tenant, key) DO UPDATE SET used = excluded.used) \
+         INSERT INTO hold (decision, key, tenant, amount, expires_ms, state) \
+           SELECT * FROM UNNEST($4::uuid[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], \
+             $9::smallint[]) \
+           ON CONFLICT (decision, key) DO UPDATE SET state = excluded.state",
+    )
+    .bind(
+        budgets
+            .clone()
+            .map(|((tenant, _), _)| tenant.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        budgets
+            .clone()
+            .map(|((_, key), _)| key.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(budgets.map(|(_, used)| *used).collect::<Vec<_>>())
+    .bind(holds.clone().map(|hold| hold.decision).collect::<Vec<_>>())
+    .bind(
+        holds
+            .clone()
+            .map(|hold| hold.key.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        holds
+            .clone()
+            .map(|hold| hold.tenant.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(holds.clone().map(|hold| hold.amount).collect::<Vec<_>>())
+    .bind(
+        holds
+            .clone()
+            .map(|hold| hold.expires_ms)
+            .collect::<Vec<_>>(),
+    )
+    .bind(holds.map(|hold| hold.state.number()).collect::<Vec<_>>())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
