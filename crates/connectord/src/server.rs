@@ -1,8 +1,6 @@
 //! Puts the daemon together: configuration to listener to services, until told to stop.
 //! `open` only reads, so that `doctor` may run beside a daemon; `bind` takes over its journal.
 
-mod incoming;
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
@@ -33,17 +31,9 @@ use crate::system::file::SystemFile;
 use crate::system::http::{HttpClient, base_url};
 use crate::task;
 use crate::trust::Trust;
-use incoming::Incoming;
 
-const STREAMS_MAX: u32 = 256;
-const CALLS_PER_CONNECTION_MAX: usize = 256;
-const CONNECTIONS_MAX: usize = 1_024;
-const HEADER_BYTES_MAX: u32 = 16 * 1_024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-const KEEPALIVE: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
 const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 
 /// A daemon that listens but does not serve yet.
@@ -170,25 +160,13 @@ pub fn summary(app: &SharedApp) -> String {
     format!("cards {cards}  connections {systems}  keys v{keys}")
 }
 
-/// A server with its limits: what floods it is refused instead of buffered.
+/// A server with its limits.
 ///
 /// # Errors
 /// When the certificates are unusable.
 pub fn builder(config: &Config) -> Result<Server, AppError> {
-    let server = Server::builder()
-        .tls_config(server_tls(config)?)
-        .map_err(|error| fail(Reason::TlsInvalid, error))?
-        .timeout(CALL_TIMEOUT)
-        .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
-        .load_shed(true)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_connection_age(CONNECTION_AGE)
-        .max_connection_age_grace(CALL_TIMEOUT)
-        .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .tcp_nodelay(true);
-    Ok(server)
+    writ_host::grpc::server(server_tls(config)?, CALL_TIMEOUT)
+        .map_err(|error| fail(Reason::TlsInvalid, error))
 }
 
 impl Bound {
@@ -253,8 +231,7 @@ impl Bound {
                 .map_err(|error| fail(Reason::Internal, error))?;
             router = router.add_service(v1).add_service(v1alpha);
         }
-        let incoming = Incoming::new(listener, CONNECTIONS_MAX);
-        let served = router.serve_with_incoming_shutdown(incoming, stop).await;
+        let served = writ_host::grpc::serve(router, listener, stop).await;
         served.map_err(|error| fail(Reason::Internal, error))
     }
 }

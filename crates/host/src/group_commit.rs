@@ -1,14 +1,16 @@
 //! Group commit: whatever arrived while the last commit was in flight goes into the next one.
 //!
-//! A lone caller never waits for company. Under load the writer gives the other tasks a few turns
-//! before it commits, as long as each turn brings more: on a fast disk batches of one would cost
-//! more than the wait. The queue is bounded; when it is full callers are told.
+//! Whoever finds nobody writing starts the writing, on its own thread: a lone caller waits for no
+//! company and for no other thread. Under load the others get a few turns before each commit, as
+//! long as each turn brings more: on a fast disk batches of one would cost more than the wait.
+//! The queue is bounded; when it is full callers are told.
 
 use std::fmt;
 use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// Most items that wait.
 pub const QUEUE_MAX: usize = 4_096;
@@ -38,8 +40,8 @@ pub enum Undone {
     /// Too many items wait.
     #[error("too many writes wait")]
     Full,
-    /// The writer has ended.
-    #[error("the writer has stopped")]
+    /// The writing was cut off, as at the end of the process.
+    #[error("the writing was cut off")]
     Stopped,
     /// No commit within the deadline; it may still come.
     #[error("no commit within the deadline")]
@@ -51,94 +53,127 @@ struct Job<C: Commit> {
     answer: oneshot::Sender<Result<C::Done, C::Error>>,
 }
 
-/// Hands items to the writer.
-pub struct Handle<C: Commit> {
-    queue: mpsc::Sender<Job<C>>,
+struct Queue<C: Commit> {
+    jobs: Vec<Job<C>>,
+    /// Somebody writes, and will look into the queue again.
+    writing: bool,
+}
+
+struct Shared<C: Commit> {
+    queue: Mutex<Queue<C>>,
+    commit: tokio::sync::Mutex<C>,
     deadline: Duration,
 }
 
-impl<C: Commit> Clone for Handle<C> {
+impl<C: Commit> Shared<C> {
+    fn queue(&self) -> MutexGuard<'_, Queue<C>> {
+        // What a panic left is a list of jobs, whole.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes items in batches.
+pub struct GroupCommit<C: Commit>(Arc<Shared<C>>);
+
+impl<C: Commit> Clone for GroupCommit<C> {
     fn clone(&self) -> Self {
-        Self {
-            queue: self.queue.clone(),
-            deadline: self.deadline,
-        }
+        Self(Arc::clone(&self.0))
     }
 }
 
-impl<C: Commit> fmt::Debug for Handle<C> {
+impl<C: Commit> fmt::Debug for GroupCommit<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").finish_non_exhaustive()
+        f.debug_struct("GroupCommit").finish_non_exhaustive()
     }
 }
 
-/// The one task that writes.
-pub struct Writer<C: Commit> {
-    commit: C,
-    jobs: mpsc::Receiver<Job<C>>,
-}
+/// Lets others write when the writing ends, however it ends.
+struct Turn<'a, C: Commit>(&'a Shared<C>);
 
-impl<C: Commit> fmt::Debug for Writer<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer").finish_non_exhaustive()
+impl<C: Commit> Drop for Turn<'_, C> {
+    fn drop(&mut self) {
+        self.0.queue().writing = false;
     }
 }
 
-/// A writer and the handle to it. `deadline` bounds every wait for a commit.
-pub fn writer<C: Commit>(commit: C, deadline: Duration) -> (Writer<C>, Handle<C>) {
-    let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-    (Writer { commit, jobs }, Handle { queue, deadline })
-}
-
-impl<C: Commit> Writer<C> {
-    /// Writes until every handle is gone.
-    pub async fn run(mut self) {
-        let mut jobs = Vec::with_capacity(BATCH_MAX);
-        while self.jobs.recv_many(&mut jobs, BATCH_MAX).await > 0 {
-            self.linger(&mut jobs).await;
-            // A caller that gave up must not get a record it never hears of.
-            jobs.retain(|job: &Job<C>| !job.answer.is_closed());
-            let (items, answers): (Vec<_>, Vec<_>) =
-                jobs.drain(..).map(|job| (job.item, job.answer)).unzip();
-            if items.is_empty() {
-                continue;
-            }
-            match self.commit.commit(&items).await {
-                Ok(done) => {
-                    for (answer, done) in answers.into_iter().zip(done) {
-                        // The caller may have gone; what is stored stays, and a retry finds it.
-                        drop(answer.send(Ok(done)));
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, items = items.len(), "the batch was not stored");
-                    for answer in answers {
-                        drop(answer.send(Err(error.clone())));
-                    }
-                }
-            }
-        }
-    }
-
-    async fn linger(&mut self, jobs: &mut Vec<Job<C>>) {
-        for _ in 0..TURNS_MAX {
-            let before = jobs.len();
-            if !(2..BATCH_MAX).contains(&before) {
+/// Writes until the queue is empty.
+async fn write_all<C: Commit>(shared: Arc<Shared<C>>) {
+    let mut commit = shared.commit.lock().await;
+    let turn = Turn(&shared);
+    loop {
+        linger(&shared).await;
+        let mut jobs = {
+            let mut queue = shared.queue();
+            if queue.jobs.is_empty() {
+                // Under the same lock that the queue was seen empty: nobody is forgotten.
+                queue.writing = false;
+                std::mem::forget(turn);
                 return;
             }
-            tokio::task::yield_now().await;
-            while jobs.len() < BATCH_MAX {
-                let Ok(job) = self.jobs.try_recv() else { break };
-                jobs.push(job);
+            let most = queue.jobs.len().min(BATCH_MAX);
+            queue.jobs.drain(..most).collect::<Vec<_>>()
+        };
+        // A caller that gave up must not get a record it never hears of.
+        jobs.retain(|job| !job.answer.is_closed());
+        let (items, answers): (Vec<_>, Vec<_>) =
+            jobs.into_iter().map(|job| (job.item, job.answer)).unzip();
+        if items.is_empty() {
+            continue;
+        }
+        let result = commit.commit(&items).await;
+        answer_all::<C>(answers, result);
+    }
+}
+
+type Answer<C> = oneshot::Sender<Result<<C as Commit>::Done, <C as Commit>::Error>>;
+
+fn answer_all<C: Commit>(answers: Vec<Answer<C>>, result: Result<Vec<C::Done>, C::Error>) {
+    match result {
+        Ok(done) => {
+            for (answer, done) in answers.into_iter().zip(done) {
+                // The caller may have gone; what is stored stays, and a retry finds it.
+                drop(answer.send(Ok(done)));
             }
-            if jobs.len() == before {
-                return;
+        }
+        Err(error) => {
+            tracing::error!(%error, items = answers.len(), "the batch was not stored");
+            for answer in answers {
+                drop(answer.send(Err(error.clone())));
             }
         }
     }
 }
 
-impl<C: Commit> Handle<C> {
+async fn linger<C: Commit>(shared: &Shared<C>) {
+    let waiting = || shared.queue().jobs.len();
+    let mut before = waiting();
+    for _ in 0..TURNS_MAX {
+        if !(2..BATCH_MAX).contains(&before) {
+            return;
+        }
+        tokio::task::yield_now().await;
+        let now = waiting();
+        if now == before {
+            return;
+        }
+        before = now;
+    }
+}
+
+impl<C: Commit> GroupCommit<C> {
+    /// Nothing is written yet. `deadline` bounds every wait for a commit.
+    pub fn new(commit: C, deadline: Duration) -> Self {
+        let queue = Queue {
+            jobs: Vec::new(),
+            writing: false,
+        };
+        Self(Arc::new(Shared {
+            queue: Mutex::new(queue),
+            commit: tokio::sync::Mutex::new(commit),
+            deadline,
+        }))
+    }
+
     /// Hands over one item and waits until its batch is durable.
     ///
     /// # Errors
@@ -148,20 +183,24 @@ impl<C: Commit> Handle<C> {
         self.submit(item)?.done().await
     }
 
-    /// Hands over one item without waiting.
+    /// Hands over one item without waiting. What is handed over first comes first.
     ///
     /// # Errors
-    /// When the queue is full or the writer has ended.
+    /// When the queue is full.
     pub fn submit(&self, item: C::Item) -> Result<Pending<C>, Undone> {
         let (answer, answered) = oneshot::channel();
-        let job = Job { item, answer };
-        self.queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Undone::Full,
-            mpsc::error::TrySendError::Closed(_) => Undone::Stopped,
-        })?;
+        let mut queue = self.0.queue();
+        if queue.jobs.len() >= QUEUE_MAX {
+            return Err(Undone::Full);
+        }
+        queue.jobs.push(Job { item, answer });
+        if !std::mem::replace(&mut queue.writing, true) {
+            drop(queue);
+            tokio::spawn(write_all(Arc::clone(&self.0)));
+        }
         Ok(Pending {
             answered,
-            deadline: self.deadline,
+            deadline: self.0.deadline,
         })
     }
 }
@@ -231,8 +270,7 @@ mod tests {
     #[tokio::test]
     async fn what_arrives_during_a_commit_goes_into_the_next_one_and_each_gets_its_answer() {
         let (commit, sizes, gate) = slow();
-        let (writer, handle) = writer(commit, Duration::from_secs(5));
-        let writing = tokio::spawn(writer.run());
+        let handle = GroupCommit::new(commit, Duration::from_secs(5));
         let ask = |item: u32| {
             let handle = handle.clone();
             tokio::spawn(async move { handle.write(item).await })
@@ -248,40 +286,48 @@ mod tests {
         for (task, item) in rest.into_iter().zip(2_u32..) {
             assert_eq!(task.await.unwrap().unwrap().unwrap(), item * 2);
         }
-        drop(handle);
-        writing.await.unwrap();
         assert_eq!(*sizes.lock().unwrap(), [1, 10]);
     }
 
     #[tokio::test]
     async fn a_failed_batch_fails_each_and_a_late_commit_is_told_as_late() {
         let (commit, _, gate) = slow();
-        let (writer, handle) = writer(commit, Duration::from_millis(50));
-        let writing = tokio::spawn(writer.run());
+        let handle = GroupCommit::new(commit, Duration::from_millis(50));
         assert_eq!(handle.write(1).await, Err(Undone::Late));
         gate.add_permits(2);
         assert_eq!(handle.write(13).await, Ok(Err("thirteen".to_owned())));
-        writing.abort();
-        drop(writing.await);
-        assert_eq!(handle.write(1).await, Err(Undone::Stopped));
     }
 
     #[tokio::test]
     async fn a_full_queue_is_said_at_once() {
         let (commit, _, _gate) = slow();
-        let (_writer, handle) = writer(commit, Duration::from_secs(5));
-        let mut tasks = Vec::new();
-        for item in 0..u32::try_from(QUEUE_MAX).unwrap() {
-            let handle = handle.clone();
-            tasks.push(tokio::spawn(async move { handle.write(item).await }));
-        }
+        let handle = GroupCommit::new(commit, Duration::from_secs(5));
+        let mut pending = vec![handle.submit(0).unwrap()];
         tokio::task::yield_now().await;
-        while handle.queue.capacity() > 0 {
-            tokio::task::yield_now().await;
+        // The first is being written and waits no more.
+        for item in 0..u32::try_from(QUEUE_MAX).unwrap() {
+            pending.push(handle.submit(item).unwrap());
         }
-        assert_eq!(handle.write(0).await, Err(Undone::Full));
-        for task in tasks {
-            task.abort();
-        }
+        assert_eq!(handle.submit(0).unwrap_err(), Undone::Full);
+    }
+
+    #[tokio::test]
+    async fn the_next_caller_writes_when_the_writing_was_cut_off() {
+        let (commit, _, gate) = slow();
+        let handle = GroupCommit::new(commit, Duration::from_secs(5));
+        let other = handle.clone();
+        // A runtime that ends takes the writing with it.
+        let cut = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let _pending = other.submit(1).unwrap();
+                tokio::task::yield_now().await;
+            });
+        });
+        cut.join().unwrap();
+        gate.add_permits(2);
+        assert_eq!(handle.write(2).await, Ok(Ok(4)));
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Certificate, Identity as TlsIdentity, Server, ServerTlsConfig};
+use tonic::transport::server::Router;
+use tonic::transport::{Certificate, Identity as TlsIdentity, ServerTlsConfig};
+use tonic_health::pb::health_server::{Health, HealthServer};
 use writ_host::postgres::without_password;
 use writ_proto::Reason;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
@@ -27,17 +28,13 @@ use crate::grpc::{authorization::Authorization, keys::Keys, records::Records};
 use crate::store::{Ledger, Writer};
 use crate::{ids, keys, task};
 
-const STREAMS_MAX: u32 = 256;
-const CALLS_PER_CONNECTION_MAX: usize = 256;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-const KEEPALIVE: Duration = Duration::from_secs(20);
 const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 
 /// A daemon that listens but does not serve yet.
 #[derive(Debug)]
 pub struct Bound {
     app: SharedApp,
-    writer: Writer,
     listener: TcpListener,
     config: Config,
 }
@@ -67,7 +64,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         }
     })?;
     let deadline = Duration::from_secs(config.server.timeout_seconds);
-    let (writer, handle) = Writer::new(&ledger, deadline);
+    let writer = Writer::new(&ledger, deadline);
     let addr = config.server.grpc_addr;
     let listener = TcpListener::bind(addr).await.map_err(|error| {
         let message = format!("{addr}: {error}; choose another with --set server.grpc_addr=...");
@@ -84,13 +81,12 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         policies: ArcSwap::from_pointee(table),
         halts: ArcSwap::from_pointee(HaltView::default()),
         ledger,
-        writer: handle,
+        writer,
         signer: ArcSwap::from_pointee(signer),
         identity,
     });
     Ok(Bound {
         app,
-        writer,
         listener,
         config,
     })
@@ -130,11 +126,9 @@ impl Bound {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let Self {
             app,
-            writer,
             listener,
             config,
         } = self;
-        let writing = tokio::spawn(writer.run());
         if config.policy.watch {
             task::reload::watch(SharedApp::clone(&app), config.policy.dir.clone())
                 .map_err(|error| fail(Reason::ConfigInvalid, error))?;
@@ -151,51 +145,50 @@ impl Bound {
         let authn = Authn::new(&config.tls.trust_domain);
         let (reporter, health) = tonic_health::server::health_reporter();
         tokio::spawn(watch_health(reporter, SharedApp::clone(&app)));
-        let authorization = AuthorizationServiceServer::new(Authorization {
-            app: SharedApp::clone(&app),
-            authn: authn.clone(),
-        })
-        .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let records = RecordServiceServer::new(Records {
-            app: SharedApp::clone(&app),
-            authn: authn.clone(),
-        })
-        .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let key_service = KeyServiceServer::new(Keys {
-            app: SharedApp::clone(&app),
-            authn,
-        })
-        .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let mut router = Server::builder()
-            .tls_config(server_tls(&config)?)
-            .map_err(|error| fail(Reason::TlsInvalid, error))?
-            .timeout(Duration::from_secs(
-                config.server.timeout_seconds.saturating_add(1),
-            ))
-            .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
-            .load_shed(true)
-            .max_concurrent_streams(STREAMS_MAX)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .tcp_nodelay(true)
-            .add_service(health)
-            .add_service(authorization)
-            .add_service(records)
-            .add_service(key_service);
-        if config.server.reflection {
-            let v1 = reflection()
-                .build_v1()
-                .map_err(|error| fail(Reason::Internal, error))?;
-            let v1alpha = reflection()
-                .build_v1alpha()
-                .map_err(|error| fail(Reason::Internal, error))?;
-            router = router.add_service(v1).add_service(v1alpha);
-        }
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let served = router.serve_with_incoming_shutdown(incoming, stop).await;
-        drop(app);
-        writing.abort();
+        let router = router(&config, &app, &authn, health)?;
+        let served = writ_host::grpc::serve(router, listener, stop).await;
         served.map_err(|error| fail(Reason::Internal, error))
     }
+}
+
+fn router(
+    config: &Config,
+    app: &SharedApp,
+    authn: &Authn,
+    health: HealthServer<impl Health>,
+) -> Result<Router, AppError> {
+    let authorization = AuthorizationServiceServer::new(Authorization {
+        app: SharedApp::clone(app),
+        authn: authn.clone(),
+    })
+    .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let records = RecordServiceServer::new(Records {
+        app: SharedApp::clone(app),
+        authn: authn.clone(),
+    })
+    .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let key_service = KeyServiceServer::new(Keys {
+        app: SharedApp::clone(app),
+        authn: authn.clone(),
+    })
+    .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let call_timeout = Duration::from_secs(config.server.timeout_seconds.saturating_add(1));
+    let mut router = writ_host::grpc::server(server_tls(config)?, call_timeout)
+        .map_err(|error| fail(Reason::TlsInvalid, error))?
+        .add_service(health)
+        .add_service(authorization)
+        .add_service(records)
+        .add_service(key_service);
+    if config.server.reflection {
+        let v1 = reflection()
+            .build_v1()
+            .map_err(|error| fail(Reason::Internal, error))?;
+        let v1alpha = reflection()
+            .build_v1alpha()
+            .map_err(|error| fail(Reason::Internal, error))?;
+        router = router.add_service(v1).add_service(v1alpha);
+    }
+    Ok(router)
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

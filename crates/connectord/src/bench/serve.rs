@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use prost::Message as _;
 use tokio::net::TcpListener;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use writ_proto::pb;
 use writ_proto::pb::connector_service_server::{ConnectorService, ConnectorServiceServer};
@@ -149,7 +148,6 @@ pub(crate) async fn serve(
     std::fs::write(&fresh, ready.to_string())
         .and_then(|()| std::fs::rename(&fresh, &args.ready_file))
         .map_err(fail)?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let served = router.serve_with_incoming_shutdown(incoming, stop).await;
+    let served = writ_host::grpc::serve(router, listener, stop).await;
     served.map_err(fail)
 }

@@ -9,7 +9,7 @@ use writ_proto::Reason;
 use super::Common;
 use super::output::Output;
 use crate::app::AppError;
-use crate::server::bind;
+use crate::server::{bind, open, summary};
 
 /// Flags of the daemon.
 #[derive(Debug, Args)]
@@ -53,8 +53,7 @@ pub(super) async fn run(common: &Common, args: &ServerArgs) -> Result<u8, AppErr
 }
 
 pub(super) async fn doctor(common: &Common, output: &Output) -> Result<u8, AppError> {
-    let mut config = common.read()?;
-    config.server.grpc_addr.set_port(0);
+    let config = common.read()?;
     let ok = |what: &str| output.line(&format!("ok    {what}"), &json!({"ok": what}));
     ok("configuration");
     let halts = crate::halt::HaltStore::new(config.halt.dir.clone());
@@ -66,10 +65,10 @@ pub(super) async fn doctor(common: &Common, output: &Output) -> Result<u8, AppEr
         state.epoch,
         state.flags.len()
     ));
-    let bound = bind(config).await?;
+    let app = open(&config).await?;
     ok(&format!(
         "keys, cards, systems, credentials, journal: {}",
-        bound.summary()
+        summary(&app)
     ));
     Ok(0)
 }

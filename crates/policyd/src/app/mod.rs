@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::domain::facts::HaltView;
-use crate::store::{Ledger, WriterHandle};
+use crate::store::{Ledger, Writer};
 
 /// Everything the use cases share.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct App {
     /// Reads.
     pub ledger: Ledger,
     /// Writes.
-    pub writer: WriterHandle,
+    pub writer: Writer,
     /// Signs.
     pub signer: ArcSwap<signer::Signer>,
     /// What tokens and records say about us.

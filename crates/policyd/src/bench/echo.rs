@@ -2,12 +2,11 @@
 //! same message sizes, which decides, records and signs nothing. Only `bench` starts it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use prost::Message as _;
 use tokio::net::TcpListener;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use writ_proto::pb::authorization_service_server::{
     AuthorizationService, AuthorizationServiceServer,
@@ -17,6 +16,8 @@ use writ_proto::{Reason, pb};
 use crate::app::AppError;
 use crate::config::Config;
 use crate::server::server_tls;
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Flags of the hidden subcommand.
 #[derive(Debug, Args)]
@@ -78,8 +79,7 @@ pub(crate) async fn serve(
     let answer = pb::AuthorizeResponse::decode(bytes.as_slice()).map_err(fail)?;
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(fail)?;
     let addr = listener.local_addr().map_err(fail)?;
-    let router = Server::builder()
-        .tls_config(server_tls(config)?)
+    let router = writ_host::grpc::server(server_tls(config)?, CALL_TIMEOUT)
         .map_err(|error| AppError::new(Reason::TlsInvalid, error.to_string()))?
         .add_service(AuthorizationServiceServer::new(Echo { answer }));
     let fresh = args.ready_file.with_extension("new");
@@ -89,9 +89,6 @@ pub(crate) async fn serve(
     )
     .and_then(|()| std::fs::rename(&fresh, &args.ready_file))
     .map_err(fail)?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    router
-        .serve_with_incoming_shutdown(incoming, stop)
-        .await
-        .map_err(fail)
+    let served = writ_host::grpc::serve(router, listener, stop).await;
+    served.map_err(fail)
 }

@@ -31,7 +31,7 @@ pub(super) async fn stop() {
 }
 
 pub(super) async fn run(common: &Common, args: &ServerArgs) -> Result<u8, AppError> {
-    let bound = bind(common.read()?).await?;
+    let bound = Box::pin(bind(common.read()?)).await?;
     let addr = bound.addr()?;
     tracing::info!(grpc = %addr, "ready  {}", bound.summary());
     if let Some(file) = &args.ready_file {

@@ -48,8 +48,9 @@ pub fn evaluate(
     let Some(slice) = set.slice(&request.action) else {
         return Answer::failed("no policies were prepared for the action");
     };
-    let current = set.in_force(slice, now);
-    let policies = current.as_ref().unwrap_or(&slice.policies);
+    let Some(policies) = slice.in_force(now) else {
+        return Answer::failed("no policies were prepared for this time");
+    };
     answer(request, card, set, slice, (policies, now)).unwrap_or_else(Answer::failed)
 }
 
@@ -124,7 +125,7 @@ fn entities(
     slice: &Slice,
     (principal, resource): (&EntityUid, &EntityUid),
 ) -> Result<Entities, String> {
-    let mut chosen = slice.action_entities.clone();
+    let mut chosen = Vec::new();
     let bare = |uid: &EntityUid, tenant: &str| {
         let tenant = RestrictedExpression::new_string(tenant.to_owned());
         let attributes = [("tenant".to_owned(), tenant)];
@@ -157,7 +158,9 @@ fn entities(
         }
         None => chosen.push(bare(resource, request.tenant.as_str())?),
     }
-    Entities::from_entities(chosen, None).map_err(|error| error.to_string())
+    let prepared = slice.action_entities.clone();
+    let all = prepared.add_entities(chosen, None);
+    all.map_err(|error| error.to_string())
 }
 
 /// What a fact names, also inside a record; a policy cannot follow a member of a set.

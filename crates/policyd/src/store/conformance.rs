@@ -1,7 +1,6 @@
 //! What every driver of the ledger does, on real databases: SQLite always, PostgreSQL when
 //! `WRIT_TEST_POSTGRES` names a server.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -119,16 +118,13 @@ async fn concurrent_appends_are_numbered_without_gaps_and_survive_a_restart() {
         // Two writers share a PostgreSQL database, as two replicas do.
         let writers = if name == "postgres" { 2 } else { 1 };
         let mut handles = Vec::new();
-        let mut writing = Vec::new();
         for _ in 0..writers {
             let ledger = Ledger::open(&url).await.unwrap();
-            let (writer, handle) = Writer::new(&ledger, PATIENCE);
-            writing.push(tokio::spawn(writer.run()));
-            handles.push(Arc::new(handle));
+            handles.push(Writer::new(&ledger, PATIENCE));
         }
         let mut tasks = Vec::new();
         for index in 0..200_u128 {
-            let handle = Arc::clone(&handles[usize::try_from(index).unwrap() % handles.len()]);
+            let handle = handles[usize::try_from(index).unwrap() % handles.len()].clone();
             let tenant = if index % 5 == 0 { "globex" } else { "acme" };
             let append = append(tenant, index + 1, index + 1, 1);
             tasks.push(tokio::spawn(
@@ -137,10 +133,6 @@ async fn concurrent_appends_are_numbered_without_gaps_and_survive_a_restart() {
         }
         for task in tasks {
             assert!(matches!(task.await.unwrap(), Appended::Stored { .. }));
-        }
-        drop(handles);
-        for writing in writing {
-            writing.await.unwrap();
         }
         let reopened = Ledger::open(&url).await.unwrap();
         for (tenant, count) in [("acme", 160), ("globex", 40)] {
@@ -205,8 +197,7 @@ async fn a_writer_that_knows_the_head_still_finds_what_was_there_before() {
     let (_folder, stores) = stores().await;
     for (name, url) in stores {
         let ledger = Ledger::open(&url).await.unwrap();
-        let (writer, handle) = Writer::new(&ledger, PATIENCE);
-        let writing = tokio::spawn(writer.run());
+        let handle = Writer::new(&ledger, PATIENCE);
         let same = append("acme", 1, 1, 1);
         let first = handle.append(same.clone()).await.unwrap();
         assert_eq!(first, Appended::Stored { seq: 0 }, "{name}");
@@ -216,8 +207,6 @@ async fn a_writer_that_knows_the_head_still_finds_what_was_there_before() {
         commit(&ledger, &[append("acme", 2, 2, 1)]).await;
         let third = handle.append(append("acme", 3, 3, 1)).await.unwrap();
         assert_eq!(third, Appended::Stored { seq: 2 }, "{name}");
-        drop(handle);
-        writing.await.unwrap();
     }
 }
 
@@ -339,8 +328,7 @@ async fn many_holds_of_one_reach_the_cap_exactly() {
         let writers = if name == "postgres" { 2_u128 } else { 1 };
         for part in 0..writers {
             let ledger = Ledger::open(&url).await.unwrap();
-            let (writer, handle) = Writer::new(&ledger, PATIENCE);
-            tokio::spawn(writer.run());
+            let handle = Writer::new(&ledger, PATIENCE);
             for index in 0..400_u128 {
                 let handle = handle.clone();
                 let append = held(part * 1_000 + index + 1, "day", 1, CAP);

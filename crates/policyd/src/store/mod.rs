@@ -21,7 +21,7 @@ use crate::domain::record::Draft;
 use postgres::PostgresLedger;
 use sqlite::SqliteLedger;
 
-pub use writer::{Writer, WriterHandle};
+pub use writer::Writer;
 
 /// Why the ledger did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

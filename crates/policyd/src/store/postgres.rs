@@ -332,16 +332,17 @@ fn hold_at(row: &PgRow) -> Result<HoldRow, StoreError> {
     })
 }
 
+/// One column of an `UNNEST`.
+fn column<'a, I, T>(items: &'a [I], pick: impl FnMut(&'a I) -> T) -> Vec<T> {
+    items.iter().map(pick).collect()
+}
+
 /// Everything of the batch in one statement.
 async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), StoreError> {
-    let rows = planned.rows.iter();
-    let tenants: Vec<&str> = rows.clone().map(|row| row.append.tenant.as_str()).collect();
-    let seqs: Vec<i64> = rows.clone().map(|row| number(row.seq)).collect();
-    let leaves: Vec<&[u8]> = rows.clone().map(|row| row.leaf.as_slice()).collect();
-    let disclosed: Vec<Vec<u8>> = rows.map(|row| row.append.draft.disclosed()).collect();
+    let rows = &planned.rows;
     let decisions = planned.decisions();
-    let decided = decisions.iter();
     let heads: Vec<(&TenantId, &Head)> = planned.heads.iter().collect();
+    let last = |head: &Head| head.last.unwrap_or_default().to_vec();
     sqlx::query(
         "WITH r AS (INSERT INTO record (tenant, seq, leaf, disclosed) \
            SELECT * FROM UNNEST($1::text[], $2::bigint[], $3::bytea[], $4::bytea[])), \
@@ -352,59 +353,20 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Store
          FROM UNNEST($11::text[], $12::bigint[], $13::bytea[], $14::bytea[]) \
            AS h (tenant, size, frontier, last_hash) WHERE log_head.tenant = h.tenant",
     )
-    .bind(tenants)
-    .bind(seqs)
-    .bind(leaves)
-    .bind(disclosed)
-    .bind(
-        decided
-            .clone()
-            .map(|(tenant, _)| tenant.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        decided
-            .clone()
-            .map(|(_, row)| row.request_id)
-            .collect::<Vec<_>>(),
-    )
-    .bind(decided.clone().map(|(_, row)| row.id).collect::<Vec<_>>())
-    .bind(
-        decided
-            .clone()
-            .map(|(_, row)| row.fingerprint.as_slice())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        decided
-            .map(|(_, row)| row.body.as_slice())
-            .collect::<Vec<_>>(),
-    )
+    .bind(column(rows, |row| row.append.tenant.as_str()))
+    .bind(column(rows, |row| number(row.seq)))
+    .bind(column(rows, |row| row.leaf.as_slice()))
+    .bind(column(rows, |row| row.append.draft.disclosed()))
+    .bind(column(&decisions, |(tenant, _)| tenant.as_str()))
+    .bind(column(&decisions, |(_, row)| row.request_id))
+    .bind(column(&decisions, |(_, row)| row.id))
+    .bind(column(&decisions, |(_, row)| row.fingerprint.as_slice()))
+    .bind(column(&decisions, |(_, row)| row.body.as_slice()))
     .bind(planned.outcomes())
-    .bind(
-        heads
-            .iter()
-            .map(|(tenant, _)| tenant.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        heads
-            .iter()
-            .map(|(_, head)| number(head.frontier.size()))
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        heads
-            .iter()
-            .map(|(_, head)| head.frontier.encode())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        heads
-            .iter()
-            .map(|(_, head)| head.last.unwrap_or_default().to_vec())
-            .collect::<Vec<_>>(),
-    )
+    .bind(column(&heads, |(tenant, _)| tenant.as_str()))
+    .bind(column(&heads, |(_, head)| number(head.frontier.size())))
+    .bind(column(&heads, |(_, head)| head.frontier.encode()))
+    .bind(column(&heads, |(_, head)| last(head)))
     .execute(&mut *tx)
     .await?;
     write_budgets(tx, planned).await
@@ -414,8 +376,8 @@ async fn write_budgets(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(
     if planned.budgets.is_empty() && planned.holds.is_empty() {
         return Ok(());
     }
-    let budgets = planned.budgets.iter();
-    let holds = planned.holds.values();
+    let budgets: Vec<_> = planned.budgets.iter().collect();
+    let holds: Vec<&HoldRow> = planned.holds.values().collect();
     sqlx::query(
         "WITH b AS (INSERT INTO budget (tenant, key, used) \
            SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[]) \
@@ -425,40 +387,15 @@ async fn write_budgets(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(
              $9::smallint[]) \
            ON CONFLICT (decision, key) DO UPDATE SET state = excluded.state",
     )
-    .bind(
-        budgets
-            .clone()
-            .map(|((tenant, _), _)| tenant.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        budgets
-            .clone()
-            .map(|((_, key), _)| key.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind(budgets.map(|(_, used)| *used).collect::<Vec<_>>())
-    .bind(holds.clone().map(|hold| hold.decision).collect::<Vec<_>>())
-    .bind(
-        holds
-            .clone()
-            .map(|hold| hold.key.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        holds
-            .clone()
-            .map(|hold| hold.tenant.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind(holds.clone().map(|hold| hold.amount).collect::<Vec<_>>())
-    .bind(
-        holds
-            .clone()
-            .map(|hold| hold.expires_ms)
-            .collect::<Vec<_>>(),
-    )
-    .bind(holds.map(|hold| hold.state.number()).collect::<Vec<_>>())
+    .bind(column(&budgets, |((tenant, _), _)| tenant.as_str()))
+    .bind(column(&budgets, |((_, key), _)| key.as_str()))
+    .bind(column(&budgets, |(_, used)| **used))
+    .bind(column(&holds, |hold| hold.decision))
+    .bind(column(&holds, |hold| hold.key.as_str()))
+    .bind(column(&holds, |hold| hold.tenant.as_str()))
+    .bind(column(&holds, |hold| hold.amount))
+    .bind(column(&holds, |hold| hold.expires_ms))
+    .bind(column(&holds, |hold| hold.state.number()))
     .execute(tx)
     .await?;
     Ok(())

@@ -1,5 +1,6 @@
 //! The ledger in SQLite: WAL, `synchronous=FULL`, one connection that writes.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -8,7 +9,9 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use sqlx::{
+    ConnectOptions as _, Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection,
+};
 use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
@@ -22,6 +25,8 @@ const MIGRATIONS: [&str; 1] = [include_str!("migrations/sqlite/0001_init.sql")];
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Negative means KiB: the inner pages of the keys stay in memory.
+const CACHE: &str = "-8192";
 /// Statements of so few rows come back often enough to be kept prepared.
 const ROWS_KEPT_PREPARED: usize = 4;
 
@@ -64,7 +69,9 @@ impl SqliteLedger {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("cache_size", CACHE)
+            .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -342,14 +349,13 @@ async fn read_budget(
     tenant: &TenantId,
     key: &str,
 ) -> Result<(), StoreError> {
-    let place = (tenant.clone(), key.to_owned());
-    if !known.budgets.contains_key(&place) {
+    if let Entry::Vacant(place) = known.budgets.entry((tenant.clone(), key.to_owned())) {
         let used = sqlx::query_scalar("SELECT used FROM budget WHERE tenant = ? AND key = ?")
             .bind(tenant.as_str())
             .bind(key)
             .fetch_optional(connection)
             .await?;
-        known.budgets.insert(place, used.unwrap_or_default());
+        place.insert(used.unwrap_or_default());
     }
     Ok(())
 }

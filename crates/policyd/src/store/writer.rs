@@ -1,8 +1,8 @@
-//! The one task that writes, by group commit.
+//! Appends by group commit, whichever database it is.
 
 use std::time::Duration;
 
-use writ_host::group_commit::{self, Commit, Handle, Pending, Undone};
+use writ_host::group_commit::{Commit, GroupCommit, Pending, Undone};
 
 use super::postgres::PostgresWriter;
 use super::sqlite::SqliteWriter;
@@ -40,33 +40,21 @@ impl Commit for Batches {
     }
 }
 
-/// The task that writes.
-#[derive(Debug)]
-pub struct Writer(group_commit::Writer<Batches>);
-
-/// Hands appends to the writer.
+/// Appends by group commit.
 #[derive(Debug, Clone)]
-pub struct WriterHandle(Handle<Batches>);
+pub struct Writer(GroupCommit<Batches>);
 
 impl Writer {
-    /// A writer and the handle to it. `deadline` bounds every append.
+    /// A writer. `deadline` bounds every append.
     #[must_use]
-    pub fn new(ledger: &Ledger, deadline: Duration) -> (Self, WriterHandle) {
+    pub fn new(ledger: &Ledger, deadline: Duration) -> Self {
         let driver = match ledger {
             Ledger::Sqlite(ledger) => Driver::Sqlite(ledger.writer()),
             Ledger::Postgres(ledger) => Driver::Postgres(ledger.writer()),
         };
-        let (writer, handle) = group_commit::writer(Batches { driver, deadline }, deadline);
-        (Self(writer), WriterHandle(handle))
+        Self(GroupCommit::new(Batches { driver, deadline }, deadline))
     }
 
-    /// Writes until every handle is gone.
-    pub async fn run(self) {
-        self.0.run().await;
-    }
-}
-
-impl WriterHandle {
     /// Appends one record and waits until it is durable.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use cedar_policy::{
     ActionConstraint, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, Schema,
     ValidationMode, Validator,
 };
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use writ_proto::Reason;
 use writ_proto::card::Card;
@@ -22,6 +23,8 @@ use crate::domain::schema::{FactTypes, groups, schema_text};
 
 const POLICIES_MAX: usize = 20_000;
 const ENTITIES_MAX: usize = 1_000_000;
+/// Each moment is a prepared set of its own.
+const MOMENTS_MAX: usize = 65;
 /// How far a policy may follow references: `resource.customer.tier` is two steps. The entities of
 /// a request reach as far and no further; beyond them `has` is false and a forbid would not fire.
 const STEPS_MAX: u32 = 2;
@@ -284,13 +287,15 @@ fn slice(
     }
     // Without the action entities a forbid over a group of actions would not fire.
     let entity = |uid: &EntityUid| known.and_then(|known| known.get(uid)).cloned();
-    let action_entities: Vec<Entity> = own.iter().filter_map(entity).collect();
-    if action_entities.len() != own.len() {
+    let found: Vec<Entity> = own.iter().filter_map(entity).collect();
+    if found.len() != own.len() {
         return Err(format!(
             "the action entities of `{}` are missing",
             card.name
         ));
     }
+    let action_entities =
+        Entities::from_entities(found, None).map_err(|error| error.to_string())?;
     let concerns = |policy: &Policy| match policy.action_constraint() {
         ActionConstraint::Any => true,
         ActionConstraint::Eq(named) => named == action,
@@ -302,18 +307,34 @@ fn slice(
         .filter(|p| concerns(p))
         .cloned()
         .collect();
-    let is_dated = |policy: &Policy| {
-        let id: &str = policy.id().as_ref();
-        rules.get(id).is_some_and(Rule::is_dated)
-    };
-    let dated = chosen.iter().any(is_dated);
-    let policies = PolicySet::from_policies(chosen).map_err(|error| error.to_string())?;
     Ok(Slice {
-        policies,
+        phases: phases(&chosen, rules)?,
         action,
         action_entities,
-        dated,
     })
+}
+
+/// The policies between each two moments at which one of them begins or ends.
+fn phases(chosen: &[Policy], rules: &Rules) -> Result<Vec<(DateTime<Utc>, PolicySet)>, String> {
+    let rule = |policy: &Policy| {
+        let id: &str = policy.id().as_ref();
+        rules.get(id)
+    };
+    let mut moments = BTreeSet::from([DateTime::<Utc>::MIN_UTC]);
+    for policy in chosen {
+        moments.extend(rule(policy).into_iter().flat_map(Rule::moments));
+    }
+    if moments.len() > MOMENTS_MAX {
+        return Err(format!(
+            "at most {MOMENTS_MAX} moments at which rules of one action begin or end"
+        ));
+    }
+    let phase = |from: DateTime<Utc>| {
+        let current = |policy: &&Policy| rule(policy).is_some_and(|rule| rule.is_in_force(from));
+        let policies = PolicySet::from_policies(chosen.iter().filter(current).cloned());
+        Ok((from, policies.map_err(|error| error.to_string())?))
+    };
+    moments.into_iter().map(phase).collect()
 }
 
 fn digest(sources: &Sources) -> [u8; 32] {

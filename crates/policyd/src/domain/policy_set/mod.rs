@@ -10,7 +10,7 @@ mod rule;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cedar_policy::{Entity, EntityUid, PolicySet, Schema};
+use cedar_policy::{Entities, Entity, EntityUid, PolicySet, Schema};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use writ_proto::Reason;
@@ -45,11 +45,21 @@ pub struct PolicyErrors(pub Vec<Finding>);
 /// What is prepared for one action.
 #[derive(Debug)]
 pub(super) struct Slice {
-    pub(super) policies: PolicySet,
+    /// The policies in force from a moment on until that of the next phase, in order of time.
+    /// Without effective dates there is one phase.
+    pub(super) phases: Vec<(DateTime<Utc>, PolicySet)>,
     pub(super) action: EntityUid,
-    pub(super) action_entities: Vec<Entity>,
-    /// Some policy of the slice has effective dates, so the set depends on the time.
-    pub(super) dated: bool,
+    /// The action and its groups: without them a forbid over a group would not fire.
+    pub(super) action_entities: Entities,
+}
+
+impl Slice {
+    /// The policies in force at a moment.
+    pub(super) fn in_force(&self, now: DateTime<Utc>) -> Option<&PolicySet> {
+        let later = self.phases.partition_point(|(from, _)| *from <= now);
+        let phase = self.phases.get(later.checked_sub(1)?);
+        phase.map(|(_, policies)| policies)
+    }
 }
 
 /// Everything policyd knows about one tenant, immutable.
@@ -114,19 +124,6 @@ impl TenantPolicies {
 
     pub(super) fn slice(&self, action: &ActionName) -> Option<&Slice> {
         self.slices.get(action)
-    }
-
-    /// The policies of a slice that are in force at a moment.
-    pub(super) fn in_force(&self, slice: &Slice, now: DateTime<Utc>) -> Option<PolicySet> {
-        if !slice.dated {
-            return None;
-        }
-        let current = |id: &str| self.rules.get(id).is_some_and(|rule| rule.is_in_force(now));
-        let kept = slice
-            .policies
-            .policies()
-            .filter(|policy| current(policy.id().as_ref()));
-        PolicySet::from_policies(kept.cloned()).ok()
     }
 }
 

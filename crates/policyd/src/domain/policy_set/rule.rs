@@ -114,8 +114,11 @@ impl Rule {
             && self.effective_until.is_none_or(|until| now < until)
     }
 
-    pub(super) const fn is_dated(&self) -> bool {
-        self.effective_from.is_some() || self.effective_until.is_some()
+    /// The moments at which it begins or ends to count.
+    pub(super) fn moments(&self) -> impl Iterator<Item = DateTime<Utc>> {
+        [self.effective_from, self.effective_until]
+            .into_iter()
+            .flatten()
     }
 }
 

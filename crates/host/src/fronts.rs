@@ -1,0 +1,172 @@
+//! One single-threaded runtime a core serves the connections: everything of a connection stays on
+//! one thread, and the answers of one commit leave in few packets (docs/performance.md).
+
+use std::future::Future;
+use std::sync::Arc;
+use std::{io, thread};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::incoming::{Accepted, Incoming};
+
+/// Most open connections. One more is closed at once instead of queued: whoever holds sockets
+/// open takes nothing from the calls that are served.
+pub const CONNECTIONS_MAX: usize = 1_024;
+const HANDOVER_MAX: usize = 64;
+
+/// Becomes ready when the daemon is told to stop.
+#[derive(Debug)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Waits for it.
+    pub async fn requested(mut self) {
+        // A sender that is gone means the same.
+        drop(self.0.wait_for(|stop| *stop).await);
+    }
+}
+
+/// Serves connections on so many threads until `stop` is done, and waits for the calls in flight.
+/// `serve` makes the service of one front.
+///
+/// # Errors
+/// When a thread cannot be started, or a front ended by itself.
+pub async fn serve<S, F, E>(
+    listener: TcpListener,
+    (threads, connections_max): (usize, usize),
+    stop: impl Future<Output = ()>,
+    serve: S,
+) -> io::Result<()>
+where
+    S: Fn(Incoming, Stop) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<(), E>>,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let (stopping, stopped) = watch::channel(false);
+    let (ended, mut any_ended) = mpsc::channel(1);
+    let mut fronts = Vec::new();
+    for number in 0..threads.max(1) {
+        let (hand, handed) = mpsc::channel::<Accepted>(HANDOVER_MAX);
+        let (serve, stop, ended) = (serve.clone(), stopped.clone(), ended.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let work = move || {
+            let served = runtime.block_on(serve(Incoming(handed), Stop(stop)));
+            // One is enough: the others are told to stop then.
+            let _full = ended.try_send(());
+            served.map_err(io::Error::other)
+        };
+        let thread = thread::Builder::new().name(format!("front-{number}"));
+        fronts.push((hand, thread.spawn(work)?));
+    }
+    let (hands, threads): (Vec<_>, Vec<_>) = fronts.into_iter().unzip();
+    tokio::select! {
+        () = stop => {}
+        _ = any_ended.recv() => {}
+        () = accept(&listener, connections_max, &hands) => {}
+    }
+    drop(listener);
+    let _all_gone = stopping.send(true);
+    drop(hands);
+    let joined = tokio::task::spawn_blocking(move || {
+        let mut result = Ok(());
+        for thread in threads {
+            let ended = thread.join();
+            result =
+                result.and(ended.unwrap_or_else(|_| Err(io::Error::other("a front panicked"))));
+        }
+        result
+    });
+    joined.await.map_err(io::Error::other)?
+}
+
+async fn accept(listener: &TcpListener, connections_max: usize, hands: &[mpsc::Sender<Accepted>]) {
+    let slots = Arc::new(Semaphore::new(connections_max));
+    let mut turn = hands.iter().cycle();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Some(hand) = turn.next() {
+                    hand_over(stream, &slots, hand);
+                }
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: what is open goes on.
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+fn hand_over(stream: TcpStream, slots: &Arc<Semaphore>, hand: &mpsc::Sender<Accepted>) {
+    let slot = Arc::clone(slots).try_acquire_owned().ok();
+    let ready = stream.set_nodelay(true).and_then(|()| stream.into_std());
+    let handed = slot
+        .zip(ready.ok())
+        .is_some_and(|(slot, stream)| hand.try_send((stream, slot)).is_ok());
+    if !handed {
+        tracing::warn!("too many connections; one is closed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_stream::StreamExt as _;
+
+    /// Says the name of its thread to each connection, then holds it until it is closed.
+    async fn name_of_thread(mut incoming: Incoming, stop: Stop) -> io::Result<()> {
+        let greet = async {
+            while let Some(connection) = incoming.next().await {
+                let mut connection = connection.unwrap();
+                tokio::spawn(async move {
+                    let name = thread::current().name().unwrap().to_owned();
+                    connection.write_all(name.as_bytes()).await.unwrap();
+                    connection.read_u8().await.unwrap_err();
+                });
+            }
+        };
+        tokio::select! {
+            () = greet => {}
+            () = stop.requested() => {}
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn connections_are_spread_beyond_the_limit_closed_and_a_closed_one_makes_room() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let stop = async { drop(ended.await) };
+        let serving = tokio::spawn(serve(listener, (2, 2), stop, name_of_thread));
+        let mut held = Vec::new();
+        for wanted in ["front-0", "front-1"] {
+            let mut stream = TcpStream::connect(addr).await.unwrap();
+            let mut name = [0; 7];
+            stream.read_exact(&mut name).await.unwrap();
+            assert_eq!(name, wanted.as_bytes());
+            held.push(stream);
+        }
+        let mut more = TcpStream::connect(addr).await.unwrap();
+        assert_eq!(more.read(&mut [0; 1]).await.unwrap(), 0, "closed at once");
+        drop(held);
+        let started = std::time::Instant::now();
+        loop {
+            let mut again = TcpStream::connect(addr).await.unwrap();
+            if again.read(&mut [0; 7]).await.unwrap() > 0 {
+                break;
+            }
+            assert!(
+                started.elapsed().as_secs() < 10,
+                "a closed connection makes room"
+            );
+        }
+        end.send(()).unwrap();
+        serving.await.unwrap().unwrap();
+    }
+}
