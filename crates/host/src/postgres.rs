@@ -10,13 +10,17 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 pub const READERS_MAX: u32 = 8;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest statement, wait for a lock, and pause inside a transaction, as the server enforces it.
-const SERVER_LIMITS: [(&str, &str); 5] = [
+const SERVER_LIMITS: [(&str, &str); 8] = [
     ("statement_timeout", "4s"),
     ("lock_timeout", "3s"),
     ("idle_in_transaction_session_timeout", "10s"),
     // The answer to a commit means that it is on disk, whatever the server's default is.
     ("synchronous_commit", "on"),
     ("client_min_messages", "warning"),
+    // Every query goes by a key: a plan made while a table was empty must not stay a scan.
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
 ];
 
 /// Whether an address of a store means PostgreSQL.
