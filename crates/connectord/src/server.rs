@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use writ_host::postgres::without_password;
 use writ_proto::Reason;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::connector_service_server::ConnectorServiceServer;
 use writ_proto::pb::halt_service_server::HaltServiceServer;
 
+use crate::app::reconcile::TAKEOVER;
 use crate::app::{App, AppError, Rules, SharedApp};
 use crate::cards;
 use crate::config::{Config, ConnectionConfig};
@@ -25,7 +27,7 @@ use crate::grpc::client::{ClientFiles, endpoint};
 use crate::grpc::{connector::Connector, halt::Halts};
 use crate::halt::HaltStore;
 use crate::private_file::read_private;
-use crate::store::SqliteJournal;
+use crate::store::Journal;
 use crate::system::HttpJson;
 use crate::system::file::SystemFile;
 use crate::system::http::{HttpClient, base_url};
@@ -85,15 +87,13 @@ pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
         let system = connect_system(config, connection)?;
         systems.insert(connection.name.clone(), Arc::new(system));
     }
-    let journal = SqliteJournal::open(&config.store.url)
-        .await
-        .map_err(|error| {
-            let public = format!("{}: {error}", config.store.url);
-            AppError {
-                public,
-                ..AppError::from(error)
-            }
-        })?;
+    let journal = Journal::open(&config.store.url).await.map_err(|error| {
+        let public = format!("{}: {error}", without_password(&config.store.url));
+        AppError {
+            public,
+            ..AppError::from(error)
+        }
+    })?;
     let rules = Rules {
         audience: config.server.audience.clone(),
         leeway_seconds: config.trust.leeway_seconds,
@@ -139,7 +139,8 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         let message = format!("{addr}: {error}; choose another with --set server.grpc_addr=...");
         fail(Reason::PortInUse, message)
     })?;
-    let settled = app.reconcile(true).await?;
+    let idle = own.as_ref().map_or(TAKEOVER, |_| Duration::ZERO);
+    let settled = app.reconcile(idle).await?;
     if settled > 0 {
         tracing::warn!(settled, "executions of an earlier process were settled");
     }

@@ -44,6 +44,8 @@ impl From<JournalError> for AppError {
     fn from(error: JournalError) -> Self {
         let reason = match &error {
             JournalError::Unavailable(_) => Reason::StoreUnavailable,
+            JournalError::Full => Reason::RateLimited,
+            JournalError::Conflict => Reason::OutcomeUnknown,
             JournalError::Corrupt(_) => Reason::StoreCorrupt,
             JournalError::SchemaVersion { .. } => Reason::SchemaVersion,
         };

@@ -91,12 +91,11 @@ impl App {
             Err(refusal) => return Err(self.refuse(call, &refusal).await),
         };
         let execution = self.intent(&admitted, call);
-        let refusal = match self
-            .journal
-            .claim(&claim(&admitted, call, &execution))
-            .await?
-        {
-            Claimed::Fresh => return Ok(Spent::Fresh(Box::new((admitted, execution)))),
+        let claim = claim(&admitted, call, execution);
+        let refusal = match self.journal.claim(claim).await? {
+            Claimed::Fresh(execution) => {
+                return Ok(Spent::Fresh(Box::new((admitted, *execution))));
+            }
             Claimed::Repeated(earlier) => return Ok(Spent::Earlier(earlier)),
             Claimed::Replayed => Refusal::of(Reason::TokenReplayed),
             Claimed::OverCap => {
@@ -133,7 +132,7 @@ impl App {
     /// Records a refusal. If that fails the caller is still refused, and told of the store.
     async fn refuse(&self, call: &Call, refusal: &Refusal) -> AppError {
         let report = Outcome::of_refusal(call, refusal).report();
-        match self.journal.save(&[], &[report]).await {
+        match self.journal.report(report).await {
             Ok(()) => AppError::from(refusal.clone()),
             Err(error) => AppError::from(error),
         }
@@ -172,6 +171,7 @@ impl App {
             undo_until_ms: now.saturating_add(window),
             undone_by: String::new(),
             undo_of: String::new(),
+            revision: 0,
         }
     }
 
@@ -238,7 +238,7 @@ impl App {
                 .await;
         }
         execution.state = State::Sending;
-        self.journal.save(&[&execution], &[]).await?;
+        self.journal.save(&mut [&mut execution], vec![]).await?;
         crash::point("after_sending_marked").await;
         // Right before the write, after everything that takes time.
         if let Err(refusal) = self.check_halts(&call) {
@@ -336,7 +336,9 @@ impl App {
     ) -> Result<Execution, AppError> {
         execution.state = state;
         let report = Outcome::of_execution(kind, &execution, state.name()).report();
-        self.journal.save(&[&execution], &[report]).await?;
+        self.journal
+            .save(&mut [&mut execution], vec![report])
+            .await?;
         tracing::info!(
             execution = execution.id,
             tenant = execution.tenant,
@@ -349,17 +351,17 @@ impl App {
     }
 }
 
-fn claim(admitted: &Admitted, call: &Call, execution: &Execution) -> Claim {
+fn claim(admitted: &Admitted, call: &Call, execution: Execution) -> Claim {
     let claims = admitted.permit.claims();
     Claim {
         issuer: claims.iss.clone(),
-        cti: claims.cti.bytes(),
-        request_id: call.request_id.into_bytes(),
+        cti: claims.cti.uuid(),
+        request_id: call.request_id,
         request_hash: *admitted.permit.request_hash(),
         caller: format!("{}/{}", call.tenant, call.agent),
         day: clock::now().format("%Y-%m-%d").to_string(),
         records_per_day: admitted.card.records_per_day,
-        execution: execution.clone(),
+        execution,
     }
 }
 

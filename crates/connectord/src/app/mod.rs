@@ -16,7 +16,7 @@ pub use error::AppError;
 
 use crate::cards::CardTable;
 use crate::halt::HaltStore;
-use crate::store::SqliteJournal;
+use crate::store::Journal;
 use crate::system::HttpJson;
 use crate::trust::Trust;
 
@@ -28,7 +28,7 @@ pub struct App {
     /// Drivers by connection.
     pub systems: BTreeMap<String, Arc<HttpJson>>,
     /// Spent tokens, executions, outbox.
-    pub journal: SqliteJournal,
+    pub journal: Journal,
     /// Halts.
     pub halts: HaltStore,
     /// Trusted keys.

@@ -133,7 +133,7 @@ impl Outcome {
     #[must_use]
     pub fn report(&self) -> Report {
         Report {
-            id: self.id.into_bytes(),
+            id: self.id,
             body: crate::grpc::outcome::encode(self),
         }
     }

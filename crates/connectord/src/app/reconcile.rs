@@ -1,6 +1,9 @@
 //! What a crash or a lost answer left behind. Takeover never sends: it looks, and what cannot be
 //! told is left to a person.
 
+use std::time::Duration;
+
+use writ_proto::Reason;
 use writ_proto::value::{Map, Value, value_from_json};
 
 use super::outcome::Kind;
@@ -14,38 +17,45 @@ use crate::system::http::CALL_TIMEOUT;
 /// An execution in doubt is given to a person after this long.
 const DOUBT_MS_MAX: i64 = 10 * 60 * 1_000;
 
+/// A task that has not written its execution for so long is gone: every step of one takes seconds.
+/// Should it be alive after all, the revision of the execution stops it.
+pub const TAKEOVER: Duration = Duration::from_secs(90);
+
 impl App {
-    /// Settles everything that has not ended. With `at_start` nothing else is running, so what is
-    /// CLAIMED or SENDING belongs to a process that is gone.
+    /// Settles what has not ended: all that is in doubt, and what nobody touched for `idle`. A
+    /// process that is alone with its journal says zero at its start; everybody else `TAKEOVER`.
     ///
     /// # Errors
     /// When the journal is away.
-    pub async fn reconcile(&self, at_start: bool) -> Result<usize, AppError> {
+    pub async fn reconcile(&self, idle: Duration) -> Result<usize, AppError> {
         let mut settled = 0_usize;
-        for execution in self.journal.open_executions().await? {
-            let ended = match execution.state {
-                State::Claimed if at_start => {
-                    let mut execution = execution;
-                    "the process stopped before anything was sent"
-                        .clone_into(&mut execution.message);
-                    "OUTCOME_UNKNOWN".clone_into(&mut execution.reason_code);
-                    self.end(execution, State::ReconciledNotApplied, Kind::Reconciled)
-                        .await?;
-                    true
-                }
-                State::Sending if at_start => {
-                    let mut execution = execution;
-                    "the process stopped while the call was out".clone_into(&mut execution.message);
-                    "OUTCOME_UNKNOWN".clone_into(&mut execution.reason_code);
-                    let doubtful = self.end(execution, State::InDoubt, Kind::Result).await?;
-                    self.settle_doubt(doubtful).await?
-                }
-                State::InDoubt => self.settle_doubt(execution).await?,
-                _ => false,
-            };
-            settled = settled.saturating_add(usize::from(ended));
+        for execution in self.journal.open_executions(idle).await? {
+            match self.settle_one(execution).await {
+                Ok(ended) => settled = settled.saturating_add(usize::from(ended)),
+                // Another process settles it, or its own task still does.
+                Err(error) if error.reason == Reason::OutcomeUnknown => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(settled)
+    }
+
+    async fn settle_one(&self, mut execution: Execution) -> Result<bool, AppError> {
+        if execution.state == State::InDoubt {
+            return self.settle_doubt(execution).await;
+        }
+        Reason::OutcomeUnknown
+            .code()
+            .clone_into(&mut execution.reason_code);
+        if execution.state == State::Claimed {
+            "the process stopped before anything was sent".clone_into(&mut execution.message);
+            let state = State::ReconciledNotApplied;
+            self.end(execution, state, Kind::Reconciled).await?;
+            return Ok(true);
+        }
+        "the process stopped while the call was out".clone_into(&mut execution.message);
+        let doubtful = self.end(execution, State::InDoubt, Kind::Result).await?;
+        self.settle_doubt(doubtful).await
     }
 
     async fn settle_doubt(&self, mut execution: Execution) -> Result<bool, AppError> {

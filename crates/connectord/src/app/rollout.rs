@@ -35,10 +35,10 @@ impl App {
         card.connection.as_str().clone_into(&mut outcome.connection);
         outcome.by.clone_from(&order.by);
         outcome.note = format!("{} -> {}: {}", was.name(), rollout.name(), order.reason);
-        let report = outcome.report();
+        let at = (order.tenant.as_str(), action);
         Ok(self
             .journal
-            .set_rollout((&order.tenant, action), rollout, &report)
+            .set_rollout(at, rollout, outcome.report())
             .await?)
     }
 }

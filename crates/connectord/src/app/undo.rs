@@ -94,7 +94,7 @@ impl App {
             return Ok(answer(None, false, planned));
         }
         let mut own = self.undo_intent(order, &execution, &plan);
-        self.journal.save(&[&own], &[]).await?;
+        self.journal.save(&mut [&mut own], vec![]).await?;
         match leaf.write(Leave::Undo(&execution), &plan).await {
             Applied::Done { .. } => {
                 own.wrote = true;
@@ -104,7 +104,7 @@ impl App {
                 let mut outcome = Outcome::of_execution(Kind::Undo, &own, "UNDONE");
                 (outcome.by, outcome.note) = (order.by.clone(), order.reason.clone());
                 self.journal
-                    .save(&[&own, &undone], &[outcome.report()])
+                    .save(&mut [&mut own, &mut undone], vec![outcome.report()])
                     .await?;
                 Ok(answer(None, true, planned))
             }
@@ -180,6 +180,7 @@ impl App {
             created_ms: clock::now().timestamp_millis(),
             undone_by: String::new(),
             undo_of: execution.id.clone(),
+            revision: 0,
             ..execution.clone()
         }
     }
@@ -193,14 +194,14 @@ impl App {
         let mut outcome = Outcome::of_execution(Kind::Undo, execution, "UNDO_REFUSED");
         refusal.reason.code().clone_into(&mut outcome.reason_code);
         (outcome.by, outcome.note) = (order.by.clone(), refusal.detail.clone());
-        Ok(self.journal.save(&[], &[outcome.report()]).await?)
+        Ok(self.journal.report(outcome.report()).await?)
     }
 
     /// After recovery found that an undo had happened.
     pub(super) async fn mark_undone(&self, own: &Execution) -> Result<(), AppError> {
         if let Some(mut undone) = self.journal.execution(&own.tenant, &own.undo_of).await? {
             undone.undone_by.clone_from(&own.id);
-            self.journal.save(&[&undone], &[]).await?;
+            self.journal.save(&mut [&mut undone], vec![]).await?;
         }
         Ok(())
     }

@@ -150,7 +150,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
     let common = &cli.common;
     match &cli.command {
-        Command::Server(args) => server::run(common, args).await,
+        Command::Server(args) => Box::pin(server::run(common, args)).await,
         Command::Health(remote) => remote::health(remote, output).await,
         Command::Doctor => server::doctor(common, output).await,
         Command::Preview(args) => call::preview(args, output).await,

@@ -152,4 +152,7 @@ pub struct Execution {
     pub undone_by: String,
     /// Execution that this one undoes.
     pub undo_of: String,
+    /// How often it was written; 0 before the first time. Kept beside the entry.
+    #[serde(skip)]
+    pub revision: i64,
 }

@@ -1,16 +1,30 @@
 //! The journal: spent tokens, executions, rollouts and the outbox of reports.
 //!
-//! Contract: when a method answers, its effect is on disk. A claim spends a token exactly once,
-//! by a unique key of the database and never by memory. A state and its report are one
-//! transaction, so that no execution ends unreported.
+//! Contract of every driver: when a method answers, its effect is on disk. A claim spends a token
+//! exactly once, by a unique key of the database and never by memory, also with many processes.
+//! A state and its report are one transaction, so that no execution ends unreported; and a state
+//! is written only over the one it follows, so that no two processes settle an execution.
 
+mod batch;
+mod postgres;
 mod sqlite;
 
-pub use sqlite::SqliteJournal;
+use std::time::Duration;
 
+use uuid::Uuid;
+use writ_host::group_commit::{Commit, GroupCommit, Undone};
+use writ_host::postgres::is_postgres;
+use writ_host::schema::SchemaError;
 use writ_proto::card::Rollout;
 
 use crate::domain::execution::Execution;
+use postgres::{PostgresReader, PostgresWriter};
+use sqlite::{SqliteReader, SqliteWriter};
+
+/// Longest wait for a commit.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Most executions that are settled in one round.
+const OPEN_MAX: i64 = 10_000;
 
 /// Why the journal did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +32,12 @@ pub enum JournalError {
     /// It cannot be reached; nothing was stored.
     #[error("the journal cannot be reached: {0}")]
     Unavailable(String),
+    /// Too much waits already; nothing was stored.
+    #[error("too many writes wait")]
+    Full,
+    /// The execution stands elsewhere than the caller knew; nothing was stored.
+    #[error("the execution was settled by somebody else")]
+    Conflict,
     /// What it holds is not what was written.
     #[error("the journal does not hold what it should: {0}")]
     Corrupt(String),
@@ -31,15 +51,39 @@ pub enum JournalError {
     },
 }
 
+impl From<sqlx::Error> for JournalError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<SchemaError> for JournalError {
+    fn from(error: SchemaError) -> Self {
+        match error {
+            SchemaError::Database(error) => error.into(),
+            SchemaError::Version { found, known } => Self::SchemaVersion { found, known },
+        }
+    }
+}
+
+impl From<Undone> for JournalError {
+    fn from(undone: Undone) -> Self {
+        match undone {
+            Undone::Full => Self::Full,
+            Undone::Stopped | Undone::Late => Self::Unavailable(undone.to_string()),
+        }
+    }
+}
+
 /// What spends a token.
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// Issuer of the token.
     pub issuer: String,
     /// Token id.
-    pub cti: [u8; 16],
+    pub cti: Uuid,
     /// The caller's id of the call.
-    pub request_id: [u8; 16],
+    pub request_id: Uuid,
     /// Hash of the request.
     pub request_hash: [u8; 32],
     /// Tenant and agent.
@@ -52,11 +96,27 @@ pub struct Claim {
     pub execution: Execution,
 }
 
+impl Claim {
+    /// Whether both are one call, asked twice.
+    fn repeats(&self, request_id: Uuid, request_hash: &[u8], caller: &str) -> bool {
+        self.request_id == request_id && self.request_hash == request_hash && self.caller == caller
+    }
+
+    fn counter(&self) -> Counter {
+        let execution = &self.execution;
+        let names = (&execution.tenant, &execution.action, &self.day);
+        (names.0.clone(), names.1.clone(), names.2.clone())
+    }
+}
+
+/// Tenant, action and day of a count.
+type Counter = (String, String, String);
+
 /// What became of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// The token is spent for this call.
-    Fresh,
+    /// The token is spent for this call, and this is the intent.
+    Fresh(Box<Execution>),
     /// This very call spent it earlier; here is how it stands.
     Repeated(Box<Execution>),
     /// Another call spent it.
@@ -69,7 +129,7 @@ pub enum Claimed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Outcome id.
-    pub id: [u8; 16],
+    pub id: Uuid,
     /// Encoded `writ.v1.Outcome`.
     pub body: Vec<u8>,
 }
@@ -89,10 +149,272 @@ pub struct Filter {
     pub limit: u32,
 }
 
+impl Filter {
+    /// Columns that must hold a text, each with that text.
+    fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let texts = [
+            ("state", &self.state),
+            ("run", &self.run),
+            ("action", &self.action),
+        ];
+        texts
+            .into_iter()
+            .filter_map(|(column, wanted)| Some((column, wanted.as_deref()?)))
+    }
+}
+
+/// One write.
+#[derive(Debug, Clone)]
+enum Work {
+    Claim(Box<Claim>),
+    Save {
+        executions: Vec<Execution>,
+        reports: Vec<Report>,
+        rollout: Option<(String, String, Rollout)>,
+    },
+    Delivered(Vec<Uuid>),
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Written {
+    Claimed(Claimed),
+    Saved,
+    Conflict,
+}
+
 /// The stored name of a rollout.
-#[must_use]
-pub fn rollout_from(name: &str) -> Option<Rollout> {
+fn rollout_from(name: &str) -> Result<Rollout, JournalError> {
     [Rollout::Suggest, Rollout::DryRun, Rollout::Live]
         .into_iter()
         .find(|r| r.name() == name)
+        .ok_or_else(|| JournalError::Corrupt(format!("rollout `{name}`")))
 }
+
+fn decode(body: &str, revision: i64) -> Result<Execution, JournalError> {
+    let read = serde_json::from_str(body);
+    let mut execution: Execution =
+        read.map_err(|error| JournalError::Corrupt(error.to_string()))?;
+    execution.revision = revision;
+    Ok(execution)
+}
+
+fn encode(execution: &Execution) -> Result<String, JournalError> {
+    serde_json::to_string(execution).map_err(|error| JournalError::Corrupt(error.to_string()))
+}
+
+#[derive(Debug, Clone)]
+enum Reader {
+    Sqlite(SqliteReader),
+    Postgres(PostgresReader),
+}
+
+#[derive(Debug)]
+enum Writer {
+    Sqlite(SqliteWriter),
+    Postgres(PostgresWriter),
+}
+
+impl Commit for Writer {
+    type Item = Work;
+    type Done = Written;
+    type Error = JournalError;
+
+    async fn commit(&mut self, batch: &[Work]) -> Result<Vec<Written>, JournalError> {
+        let committed = async {
+            match self {
+                Self::Sqlite(writer) => writer.commit(batch).await,
+                Self::Postgres(writer) => writer.commit(batch).await,
+            }
+        };
+        // A database that answers nothing must not hold up the batches after this one.
+        tokio::time::timeout(DEADLINE, committed)
+            .await
+            .unwrap_or_else(|_| Err(Undone::Late.into()))
+    }
+}
+
+/// The journal in one of its databases.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    reader: Reader,
+    writer: GroupCommit<Writer>,
+}
+
+/// Calls the same method of whichever driver it is.
+macro_rules! either {
+    ($self:ident, $reader:ident => $call:expr) => {
+        match &$self.reader {
+            Reader::Sqlite($reader) => $call,
+            Reader::Postgres($reader) => $call,
+        }
+    };
+}
+
+impl Journal {
+    /// Opens `sqlite://FILE` or `postgres://...` and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or a later program made it.
+    pub async fn open(url: &str) -> Result<Self, JournalError> {
+        let (reader, writer) = if is_postgres(url) {
+            let reader = PostgresReader::open(url).await?;
+            let writer = Writer::Postgres(reader.writer());
+            (Reader::Postgres(reader), writer)
+        } else {
+            let reader = SqliteReader::open(url).await?;
+            let writer = Writer::Sqlite(reader.writer());
+            (Reader::Sqlite(reader), writer)
+        };
+        Ok(Self {
+            reader,
+            writer: GroupCommit::new(writer, DEADLINE),
+        })
+    }
+
+    async fn write(&self, work: Work) -> Result<Written, JournalError> {
+        self.writer.write(work).await?
+    }
+
+    /// Spends a token for one call, counts it against the cap and writes the intent.
+    ///
+    /// # Errors
+    /// When the journal is away; then the token is not spent, or the very same call finds it.
+    pub async fn claim(&self, claim: Claim) -> Result<Claimed, JournalError> {
+        match self.write(Work::Claim(Box::new(claim))).await? {
+            Written::Claimed(claimed) => Ok(claimed),
+            Written::Saved | Written::Conflict => Err(JournalError::Conflict),
+        }
+    }
+
+    /// Writes executions and their reports in one transaction.
+    ///
+    /// # Errors
+    /// When the journal is away, or one of the executions was written by somebody else since.
+    pub async fn save(
+        &self,
+        executions: &mut [&mut Execution],
+        reports: Vec<Report>,
+    ) -> Result<(), JournalError> {
+        let work = Work::Save {
+            executions: executions.iter().map(|own| (**own).clone()).collect(),
+            reports,
+            rollout: None,
+        };
+        self.save_work(work).await?;
+        for execution in executions {
+            execution.revision = execution.revision.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Writes a report alone.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn report(&self, report: Report) -> Result<(), JournalError> {
+        self.save(&mut [], vec![report]).await
+    }
+
+    /// Sets how far an action goes, with the report of it.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn set_rollout(
+        &self,
+        (tenant, action): (&str, &str),
+        rollout: Rollout,
+        report: Report,
+    ) -> Result<(), JournalError> {
+        self.save_work(Work::Save {
+            executions: Vec::new(),
+            reports: vec![report],
+            rollout: Some((tenant.to_owned(), action.to_owned(), rollout)),
+        })
+        .await
+    }
+
+    async fn save_work(&self, work: Work) -> Result<(), JournalError> {
+        match self.write(work).await? {
+            Written::Saved => Ok(()),
+            Written::Claimed(_) | Written::Conflict => Err(JournalError::Conflict),
+        }
+    }
+
+    /// Forgets reports that policyd has made durable, or will never take.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn outbox_done(&self, ids: Vec<Uuid>) -> Result<(), JournalError> {
+        self.save_work(Work::Delivered(ids)).await
+    }
+
+    /// One execution of a tenant.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn execution(
+        &self,
+        tenant: &str,
+        id: &str,
+    ) -> Result<Option<Execution>, JournalError> {
+        let Ok(id) = Uuid::try_parse(id) else {
+            return Ok(None);
+        };
+        either!(self, reader => reader.execution(tenant, id).await)
+    }
+
+    /// Executions of a tenant, newest first.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn list(
+        &self,
+        tenant: &str,
+        filter: &Filter,
+    ) -> Result<Vec<Execution>, JournalError> {
+        either!(self, reader => reader.list(tenant, filter).await)
+    }
+
+    /// Executions of all tenants that have not ended and that nobody touched for a time, and all
+    /// that are in doubt. The clock is the database's.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn open_executions(&self, idle: Duration) -> Result<Vec<Execution>, JournalError> {
+        let idle = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
+        either!(self, reader => reader.open_executions(idle).await)
+    }
+
+    /// How far an action was promoted for a tenant, if it was.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn rollout(
+        &self,
+        tenant: &str,
+        action: &str,
+    ) -> Result<Option<Rollout>, JournalError> {
+        let name = either!(self, reader => reader.rollout(tenant, action).await?);
+        name.as_deref().map(rollout_from).transpose()
+    }
+
+    /// The oldest waiting reports.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn outbox(&self, limit: u32) -> Result<Vec<Report>, JournalError> {
+        either!(self, reader => reader.outbox(limit).await)
+    }
+
+    /// Whether the journal answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), JournalError> {
+        either!(self, reader => reader.ping().await)
+    }
+}
+
+#[cfg(test)]
+mod conformance;

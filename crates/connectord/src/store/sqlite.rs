@@ -1,222 +1,102 @@
-//! The journal in SQLite: WAL, `synchronous=FULL`, `BEGIN IMMEDIATE`.
+//! The journal in SQLite: WAL, `synchronous=FULL`, one connection that writes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, Transaction};
-use tokio::sync::{Mutex, OwnedMutexGuard};
-use writ_proto::card::Rollout;
+use sqlx::{
+    ConnectOptions as _, Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection,
+};
+use uuid::Uuid;
 
-use super::{Claim, Claimed, Filter, JournalError, Report, rollout_from};
+use super::batch::{Known, Planned, Spent, claims, followed, plan};
+use super::{Counter, Filter, JournalError, OPEN_MAX, Report, Work, Written, decode, encode};
 use crate::domain::execution::Execution;
 
-const SCHEMA_VERSION: i64 = 1;
-const CONNECTIONS_MAX: u32 = 8;
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/sqlite/0001_init.sql")];
+const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Negative means KiB: the inner pages of the keys stay in memory.
+const CACHE: &str = "-8192";
+/// Statements of so few rows come back often enough to be kept prepared.
+const ROWS_KEPT_PREPARED: usize = 4;
+/// Counts that are remembered; one an action and day.
+const COUNTS_MAX: usize = 4_096;
+const NOW_MS: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
-/// A journal in one SQLite file.
+/// The reading side.
 #[derive(Debug, Clone)]
-pub struct SqliteJournal {
+pub(super) struct SqliteReader {
     pool: SqlitePool,
-    /// Writers queue here, in order, instead of spinning on the lock of the database.
-    turn: Arc<Mutex<()>>,
+    options: SqliteConnectOptions,
 }
 
-/// A write transaction and the turn it was given.
-struct Write {
-    tx: Transaction<'static, Sqlite>,
-    _turn: OwnedMutexGuard<()>,
+fn uuid_at(row: &SqliteRow, at: usize) -> Result<Uuid, JournalError> {
+    let bytes: &[u8] = row.try_get(at)?;
+    Uuid::from_slice(bytes).map_err(|_| JournalError::Corrupt("an id".to_owned()))
 }
 
-impl Write {
-    async fn commit(self) -> Result<(), JournalError> {
-        self.tx.commit().await.map_err(lost)
-    }
+fn execution_at(row: &SqliteRow) -> Result<Execution, JournalError> {
+    decode(row.try_get("body")?, row.try_get("revision")?)
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "used as a function in map_err"
-)]
-fn lost(error: sqlx::Error) -> JournalError {
-    JournalError::Unavailable(error.to_string())
-}
-
-fn execution_at(row: &sqlx::sqlite::SqliteRow, at: usize) -> Result<Execution, JournalError> {
-    let body: &str = row.try_get(at).map_err(lost)?;
-    serde_json::from_str(body).map_err(|error| JournalError::Corrupt(error.to_string()))
-}
-
-impl SqliteJournal {
-    /// Opens or makes the file and checks its schema version.
-    ///
-    /// # Errors
-    /// When the file cannot be opened or another version of the program made it.
-    pub async fn open(url: &str) -> Result<Self, JournalError> {
-        let options = SqliteConnectOptions::from_str(url)
-            .map_err(lost)?
+impl SqliteReader {
+    /// Opens or makes the file and brings its schema up to date.
+    pub(super) async fn open(url: &str) -> Result<Self, JournalError> {
+        let options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("cache_size", CACHE)
+            .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
-            .max_connections(CONNECTIONS_MAX)
+            .max_connections(READERS_MAX)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options)
-            .await
-            .map_err(lost)?;
-        let journal = Self {
-            pool,
-            turn: Arc::new(Mutex::new(())),
-        };
-        journal.prepare().await?;
-        Ok(journal)
+            .connect_with(options.clone())
+            .await?;
+        writ_host::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
+        Ok(Self { pool, options })
     }
 
-    /// A write transaction, within a bounded wait.
-    async fn begin(&self) -> Result<Write, JournalError> {
-        let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.turn).lock_owned()).await;
-        let turn = turn.map_err(|_| JournalError::Unavailable("too many writers".to_owned()))?;
-        let tx = self
-            .pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(lost)?;
-        Ok(Write { tx, _turn: turn })
+    pub(super) fn writer(&self) -> SqliteWriter {
+        SqliteWriter {
+            options: self.options.clone(),
+            open: None,
+            used: BTreeMap::new(),
+        }
     }
 
-    async fn prepare(&self) -> Result<(), JournalError> {
-        let there: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'schema_version'")
-                .fetch_one(&self.pool)
-                .await
-                .map_err(lost)?;
-        if there == 0 {
-            let mut tx = self
-                .pool
-                .begin_with("BEGIN IMMEDIATE")
-                .await
-                .map_err(lost)?;
-            sqlx::raw_sql(include_str!("schema.sql"))
-                .execute(&mut *tx)
-                .await
-                .map_err(lost)?;
-            tx.commit().await.map_err(lost)?;
-        }
-        let found: i64 = sqlx::query_scalar("SELECT version FROM schema_version")
-            .fetch_one(&self.pool)
-            .await
-            .map_err(lost)?;
-        if found == SCHEMA_VERSION {
-            return Ok(());
-        }
-        Err(JournalError::SchemaVersion {
-            found,
-            known: SCHEMA_VERSION,
-        })
-    }
-
-    /// Spends a token for one call, counts it against the cap and writes the intent.
-    ///
-    /// # Errors
-    /// When the journal is away; then the token is not spent.
-    pub async fn claim(&self, claim: &Claim) -> Result<Claimed, JournalError> {
-        let mut write = self.begin().await?;
-        let inserted = sqlx::query(
-            "INSERT INTO claim (issuer, cti, request_id, request_hash, caller, execution) \
-             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (issuer, cti) DO NOTHING",
-        )
-        .bind(&claim.issuer)
-        .bind(claim.cti.as_slice())
-        .bind(claim.request_id.as_slice())
-        .bind(claim.request_hash.as_slice())
-        .bind(&claim.caller)
-        .bind(&claim.execution.id)
-        .execute(&mut *write.tx)
-        .await
-        .map_err(lost)?;
-        if inserted.rows_affected() == 0 {
-            return repeated(&mut write.tx, claim).await;
-        }
-        if claim.execution.execute && !count(&mut write.tx, claim).await? {
-            // Dropping the transaction takes the claim back.
-            return Ok(Claimed::OverCap);
-        }
-        write_execution(&mut write.tx, &claim.execution).await?;
-        write.commit().await?;
-        Ok(Claimed::Fresh)
-    }
-
-    /// Writes an execution and its reports in one transaction.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn save(
-        &self,
-        executions: &[&Execution],
-        reports: &[Report],
-    ) -> Result<(), JournalError> {
-        let mut write = self.begin().await?;
-        for execution in executions {
-            write_execution(&mut write.tx, execution).await?;
-        }
-        for report in reports {
-            sqlx::query("INSERT INTO outbox (id, body) VALUES (?, ?) ON CONFLICT (id) DO NOTHING")
-                .bind(report.id.as_slice())
-                .bind(report.body.as_slice())
-                .execute(&mut *write.tx)
-                .await
-                .map_err(lost)?;
-        }
-        write.commit().await
-    }
-
-    /// One execution of a tenant.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn execution(
+    pub(super) async fn execution(
         &self,
         tenant: &str,
-        id: &str,
+        id: Uuid,
     ) -> Result<Option<Execution>, JournalError> {
-        let row = sqlx::query("SELECT body FROM execution WHERE id = ? AND tenant = ?")
-            .bind(id)
+        let row = sqlx::query("SELECT body, revision FROM execution WHERE id = ? AND tenant = ?")
+            .bind(id.to_string())
             .bind(tenant)
             .fetch_optional(&self.pool)
-            .await
-            .map_err(lost)?;
-        row.map(|row| execution_at(&row, 0)).transpose()
+            .await?;
+        row.as_ref().map(execution_at).transpose()
     }
 
-    /// Executions of a tenant, newest first.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn list(
+    pub(super) async fn list(
         &self,
         tenant: &str,
         filter: &Filter,
     ) -> Result<Vec<Execution>, JournalError> {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT body FROM execution WHERE tenant = ");
+        let mut query =
+            QueryBuilder::<Sqlite>::new("SELECT body, revision FROM execution WHERE tenant = ");
         query.push_bind(tenant.to_owned());
-        let texts = [
-            ("state", &filter.state),
-            ("run", &filter.run),
-            ("action", &filter.action),
-        ];
-        for (column, wanted) in texts {
-            if let Some(wanted) = wanted {
-                query
-                    .push(format!(" AND {column} = "))
-                    .push_bind(wanted.clone());
-            }
+        for (column, wanted) in filter.texts() {
+            query
+                .push(format!(" AND {column} = "))
+                .push_bind(wanted.to_owned());
         }
         if let Some(since) = filter.since_ms {
             query.push(" AND created_ms >= ").push_bind(since);
@@ -224,187 +104,283 @@ impl SqliteJournal {
         query
             .push(" ORDER BY created_ms DESC, id DESC LIMIT ")
             .push_bind(filter.limit);
-        let rows = query.build().fetch_all(&self.pool).await.map_err(lost)?;
-        rows.iter().map(|row| execution_at(row, 0)).collect()
+        let rows = query.build().fetch_all(&self.pool).await?;
+        rows.iter().map(execution_at).collect()
     }
 
-    /// Executions of all tenants that have not ended.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn open_executions(&self) -> Result<Vec<Execution>, JournalError> {
-        let rows = sqlx::query(
-            "SELECT body FROM execution WHERE state IN ('CLAIMED', 'SENDING', 'IN_DOUBT') \
-             ORDER BY created_ms LIMIT 10000",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(lost)?;
-        rows.iter().map(|row| execution_at(row, 0)).collect()
+    pub(super) async fn open_executions(&self, idle: i64) -> Result<Vec<Execution>, JournalError> {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT body, revision FROM execution WHERE state IN ('CLAIMED', 'SENDING', 'IN_DOUBT') \
+             AND (state = 'IN_DOUBT' OR touched_ms <= ",
+        );
+        query.push(NOW_MS).push(" - ").push_bind(idle);
+        query
+            .push(") ORDER BY created_ms LIMIT ")
+            .push_bind(OPEN_MAX);
+        let rows = query.build().fetch_all(&self.pool).await?;
+        rows.iter().map(execution_at).collect()
     }
 
-    /// How far an action was promoted for a tenant, if it was.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn rollout(
+    pub(super) async fn rollout(
         &self,
         tenant: &str,
         action: &str,
-    ) -> Result<Option<Rollout>, JournalError> {
-        let name: Option<String> =
+    ) -> Result<Option<String>, JournalError> {
+        Ok(
             sqlx::query_scalar("SELECT rollout FROM rollout WHERE tenant = ? AND action = ?")
                 .bind(tenant)
                 .bind(action)
                 .fetch_optional(&self.pool)
-                .await
-                .map_err(lost)?;
-        let read = |name: String| {
-            rollout_from(&name).ok_or_else(|| JournalError::Corrupt(format!("rollout `{name}`")))
-        };
-        name.map(read).transpose()
-    }
-
-    /// Sets how far an action goes, with the report of it.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn set_rollout(
-        &self,
-        (tenant, action): (&str, &str),
-        rollout: Rollout,
-        report: &Report,
-    ) -> Result<(), JournalError> {
-        let mut write = self.begin().await?;
-        sqlx::query(
-            "INSERT INTO rollout (tenant, action, rollout) VALUES (?, ?, ?) \
-             ON CONFLICT (tenant, action) DO UPDATE SET rollout = excluded.rollout",
+                .await?,
         )
-        .bind(tenant)
-        .bind(action)
-        .bind(rollout.name())
-        .execute(&mut *write.tx)
-        .await
-        .map_err(lost)?;
-        sqlx::query("INSERT INTO outbox (id, body) VALUES (?, ?)")
-            .bind(report.id.as_slice())
-            .bind(report.body.as_slice())
-            .execute(&mut *write.tx)
-            .await
-            .map_err(lost)?;
-        write.commit().await
     }
 
-    /// The oldest waiting reports.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn outbox(&self, limit: u32) -> Result<Vec<Report>, JournalError> {
+    pub(super) async fn outbox(&self, limit: u32) -> Result<Vec<Report>, JournalError> {
         let rows = sqlx::query("SELECT id, body FROM outbox ORDER BY id LIMIT ?")
             .bind(limit)
             .fetch_all(&self.pool)
-            .await
-            .map_err(lost)?;
-        let read = |row: &sqlx::sqlite::SqliteRow| {
-            let id: &[u8] = row.try_get(0).map_err(lost)?;
-            let id = id
-                .try_into()
-                .map_err(|_| JournalError::Corrupt("outbox id".to_owned()))?;
+            .await?;
+        let read = |row: &SqliteRow| {
             Ok(Report {
-                id,
-                body: row.try_get(1).map_err(lost)?,
+                id: uuid_at(row, 0)?,
+                body: row.try_get(1)?,
             })
         };
         rows.iter().map(read).collect()
     }
 
-    /// Forgets reports that policyd has made durable, or will never take.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn outbox_done(&self, ids: &[[u8; 16]]) -> Result<(), JournalError> {
-        let mut write = self.begin().await?;
-        for id in ids {
-            sqlx::query("DELETE FROM outbox WHERE id = ?")
-                .bind(id.as_slice())
-                .execute(&mut *write.tx)
-                .await
-                .map_err(lost)?;
-        }
-        write.commit().await
-    }
-
-    /// Whether the journal answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<(), JournalError> {
-        sqlx::query("SELECT version FROM schema_version")
+    pub(super) async fn ping(&self) -> Result<(), JournalError> {
+        sqlx::query("SELECT max(version) FROM schema_version")
             .fetch_one(&self.pool)
-            .await
-            .map(|_| ())
-            .map_err(lost)
+            .await?;
+        Ok(())
     }
 }
 
-/// Tells a retry of the very same call from a second use of the token.
-async fn repeated(tx: &mut SqliteConnection, claim: &Claim) -> Result<Claimed, JournalError> {
-    let row = sqlx::query(
-        "SELECT e.body FROM claim c JOIN execution e ON e.id = c.execution \
-         WHERE c.issuer = ? AND c.cti = ? AND c.request_id = ? AND c.request_hash = ? \
-         AND c.caller = ?",
-    )
-    .bind(&claim.issuer)
-    .bind(claim.cti.as_slice())
-    .bind(claim.request_id.as_slice())
-    .bind(claim.request_hash.as_slice())
-    .bind(&claim.caller)
-    .fetch_optional(tx)
-    .await
-    .map_err(lost)?;
-    row.map_or(Ok(Claimed::Replayed), |row| {
-        execution_at(&row, 0).map(Box::new).map(Claimed::Repeated)
-    })
+/// The writing side: its own connection, and the counts as it left them.
+#[derive(Debug)]
+pub(super) struct SqliteWriter {
+    options: SqliteConnectOptions,
+    open: Option<SqliteConnection>,
+    used: BTreeMap<Counter, i64>,
 }
 
-/// Adds one to the day's count if the cap allows it.
-async fn count(tx: &mut SqliteConnection, claim: &Claim) -> Result<bool, JournalError> {
-    let execution = &claim.execution;
-    let counted = sqlx::query(
-        "INSERT INTO day_count (tenant, action, day, used) SELECT ?, ?, ?, 1 WHERE ? >= 1 \
-         ON CONFLICT (tenant, action, day) DO UPDATE SET used = used + 1 WHERE used < ?",
-    )
-    .bind(&execution.tenant)
-    .bind(&execution.action)
-    .bind(&claim.day)
-    .bind(claim.records_per_day)
-    .bind(claim.records_per_day)
-    .execute(tx)
-    .await
-    .map_err(lost)?;
-    Ok(counted.rows_affected() == 1)
+impl SqliteWriter {
+    /// One transaction, sent in one piece. Claims are written as if fresh: the key of the table
+    /// refuses whatever is not, and only then is it read what is there.
+    pub(super) async fn commit(&mut self, batch: &[Work]) -> Result<Vec<Written>, JournalError> {
+        let mut connection = match self.open.take() {
+            Some(connection) => connection,
+            None => {
+                self.used.clear();
+                SqliteConnection::connect_with(&self.options).await?
+            }
+        };
+        let known = self.known(&mut connection, batch).await?;
+        let mut answers = self.write(&mut connection, plan(batch, known)).await?;
+        if answers.is_none() {
+            self.used.clear();
+            let mut known = self.known(&mut connection, batch).await?;
+            for claim in claims(batch) {
+                read_spent(&mut connection, &claim.issuer, claim.cti, &mut known).await?;
+            }
+            answers = self.write(&mut connection, plan(batch, known)).await?;
+        }
+        self.open = Some(connection);
+        answers.ok_or_else(|| JournalError::Unavailable("another process writes this file".into()))
+    }
+
+    /// `None` when a key was taken; then nothing is written.
+    async fn write(
+        &mut self,
+        connection: &mut SqliteConnection,
+        planned: Planned<'_>,
+    ) -> Result<Option<Vec<Written>>, JournalError> {
+        if planned.is_empty() {
+            return Ok(Some(planned.answers));
+        }
+        let mut sql = statements(&planned)?;
+        let few = planned.executions.len() <= ROWS_KEPT_PREPARED;
+        match sql.build().persistent(few).execute(&mut *connection).await {
+            Ok(_) => {
+                if self.used.len() > COUNTS_MAX {
+                    self.used.clear();
+                }
+                self.used.extend(planned.used);
+                Ok(Some(planned.answers))
+            }
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+                Ok(None)
+            }
+            // The connection is not given back: closing it ends what is left of the transaction.
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Counts and revisions. Nobody else writes the file.
+    async fn known(
+        &self,
+        connection: &mut SqliteConnection,
+        batch: &[Work],
+    ) -> Result<Known, JournalError> {
+        let mut known = Known::default();
+        for counter in claims(batch)
+            .map(super::Claim::counter)
+            .collect::<BTreeSet<_>>()
+        {
+            let used = match self.used.get(&counter) {
+                Some(used) => *used,
+                None => read_used(connection, &counter).await?,
+            };
+            known.used.insert(counter, used);
+        }
+        let ids: Vec<&str> = followed(batch).map(|own| own.id.as_str()).collect();
+        if ids.is_empty() {
+            return Ok(known);
+        }
+        let mut query =
+            QueryBuilder::<Sqlite>::new("SELECT id, revision FROM execution WHERE id IN (");
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(id.to_owned());
+        }
+        query.push(")");
+        for row in query.build().fetch_all(connection).await? {
+            known.revisions.insert(row.try_get(0)?, row.try_get(1)?);
+        }
+        Ok(known)
+    }
 }
 
-async fn write_execution(
-    tx: &mut SqliteConnection,
-    execution: &Execution,
+async fn read_used(
+    connection: &mut SqliteConnection,
+    (tenant, action, day): &Counter,
+) -> Result<i64, JournalError> {
+    let used: Option<i64> = sqlx::query_scalar(
+        "SELECT used FROM day_count WHERE tenant = ? AND action = ? AND day = ?",
+    )
+    .bind(tenant)
+    .bind(action)
+    .bind(day)
+    .fetch_optional(connection)
+    .await?;
+    Ok(used.unwrap_or_default())
+}
+
+async fn read_spent(
+    connection: &mut SqliteConnection,
+    issuer: &str,
+    cti: Uuid,
+    known: &mut Known,
 ) -> Result<(), JournalError> {
-    let body = serde_json::to_string(execution)
-        .map_err(|error| JournalError::Corrupt(error.to_string()))?;
-    sqlx::query(
-        "INSERT INTO execution (id, tenant, state, run, action, created_ms, body) \
-         VALUES (?, ?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body",
+    let row = sqlx::query(
+        "SELECT c.request_id, c.request_hash, c.caller, e.body, e.revision FROM claim c \
+         JOIN execution e ON e.id = c.execution WHERE c.issuer = ? AND c.cti = ?",
     )
-    .bind(&execution.id)
-    .bind(&execution.tenant)
-    .bind(execution.state.name())
-    .bind(&execution.run)
-    .bind(&execution.action)
-    .bind(execution.created_ms)
-    .bind(body)
-    .execute(tx)
-    .await
-    .map_err(lost)?;
+    .bind(issuer)
+    .bind(cti.as_bytes().as_slice())
+    .fetch_optional(connection)
+    .await?;
+    if let Some(row) = row {
+        let spent = Spent {
+            request_id: uuid_at(&row, 0)?,
+            request_hash: row.try_get(1)?,
+            caller: row.try_get(2)?,
+            execution: execution_at(&row)?,
+        };
+        known.spent.insert((issuer.to_owned(), cti), spent);
+    }
     Ok(())
+}
+
+/// The whole transaction as one text: every hop to the thread of the database costs.
+fn statements(planned: &Planned<'_>) -> Result<QueryBuilder<Sqlite>, JournalError> {
+    let mut sql = QueryBuilder::new("BEGIN IMMEDIATE");
+    if !planned.claims.is_empty() {
+        sql.push("; INSERT INTO claim (issuer, cti, request_id, request_hash, caller, execution) ");
+        sql.push_values(&planned.claims, |mut values, claim| {
+            values
+                .push_bind(claim.issuer.clone())
+                .push_bind(claim.cti.as_bytes().to_vec())
+                .push_bind(claim.request_id.as_bytes().to_vec())
+                .push_bind(claim.request_hash.to_vec())
+                .push_bind(claim.caller.clone())
+                .push_bind(claim.execution.id.clone());
+        });
+    }
+    if !planned.executions.is_empty() {
+        let bodies: Result<Vec<(&Execution, String)>, JournalError> = planned
+            .executions
+            .values()
+            .map(|own| encode(own).map(|body| (own, body)))
+            .collect();
+        sql.push(
+            "; INSERT INTO execution \
+             (id, tenant, state, run, action, created_ms, touched_ms, revision, body) ",
+        );
+        sql.push_values(bodies?, |mut values, (own, body)| {
+            values
+                .push_bind(own.id.clone())
+                .push_bind(own.tenant.clone())
+                .push_bind(own.state.name())
+                .push_bind(own.run.clone())
+                .push_bind(own.action.clone())
+                .push_bind(own.created_ms)
+                .push(NOW_MS)
+                .push_bind(own.revision)
+                .push_bind(body);
+        });
+        sql.push(
+            " ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body, \
+             touched_ms = excluded.touched_ms, revision = excluded.revision",
+        );
+    }
+    small_statements(planned, &mut sql);
+    sql.push("; COMMIT");
+    Ok(sql)
+}
+
+fn small_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
+    if !planned.used.is_empty() {
+        sql.push("; INSERT INTO day_count (tenant, action, day, used) ");
+        sql.push_values(
+            &planned.used,
+            |mut values, ((tenant, action, day), used)| {
+                values
+                    .push_bind(tenant.clone())
+                    .push_bind(action.clone())
+                    .push_bind(day.clone())
+                    .push_bind(*used);
+            },
+        );
+        sql.push(" ON CONFLICT (tenant, action, day) DO UPDATE SET used = excluded.used");
+    }
+    if !planned.reports.is_empty() {
+        sql.push("; INSERT INTO outbox (id, body) ");
+        sql.push_values(&planned.reports, |mut values, report| {
+            values
+                .push_bind(report.id.as_bytes().to_vec())
+                .push_bind(report.body.clone());
+        });
+        sql.push(" ON CONFLICT (id) DO NOTHING");
+    }
+    if !planned.rollouts.is_empty() {
+        sql.push("; INSERT INTO rollout (tenant, action, rollout) ");
+        sql.push_values(&planned.rollouts, |mut values, ((tenant, action), to)| {
+            values
+                .push_bind((*tenant).to_owned())
+                .push_bind((*action).to_owned())
+                .push_bind(to.name());
+        });
+        sql.push(" ON CONFLICT (tenant, action) DO UPDATE SET rollout = excluded.rollout");
+    }
+    if !planned.delivered.is_empty() {
+        sql.push("; DELETE FROM outbox WHERE id IN (");
+        let mut list = sql.separated(", ");
+        for id in &planned.delivered {
+            list.push_bind(id.as_bytes().to_vec());
+        }
+        sql.push(")");
+    }
 }

@@ -41,7 +41,7 @@ async fn tell(app: &SharedApp, before: &[Flag], after: &[Flag]) {
             let mut outcome = Outcome::new(kind, &tenant, status);
             outcome.by.clone_from(&flag.by);
             outcome.note = format!("{} {}", flag.scope, flag.reason);
-            if let Err(error) = app.journal.save(&[], &[outcome.report()]).await {
+            if let Err(error) = app.journal.report(outcome.report()).await {
                 tracing::error!(%error, scope = flag.scope, "a halt could not be reported");
             }
         }

@@ -62,10 +62,11 @@ async fn round(app: &SharedApp, client: &mut RecordServiceClient<Channel>) -> Re
     let ended = accepted_outcome_ids
         .iter()
         .chain(rejections.iter().map(|r| &r.outcome_id));
-    let parse = |id: &String| uuid::Uuid::try_parse(id).ok().map(uuid::Uuid::into_bytes);
-    let ids: Vec<[u8; 16]> = ended.filter_map(parse).collect();
+    let ids: Vec<uuid::Uuid> = ended
+        .filter_map(|id| uuid::Uuid::try_parse(id).ok())
+        .collect();
     app.journal
-        .outbox_done(&ids)
+        .outbox_done(ids)
         .await
         .map_err(|error| error.to_string())?;
     Ok(true)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::app::SharedApp;
+use crate::app::reconcile::TAKEOVER;
 
 const PERIOD: Duration = Duration::from_secs(2);
 
@@ -10,7 +11,7 @@ const PERIOD: Duration = Duration::from_secs(2);
 pub async fn settle(app: SharedApp) {
     loop {
         tokio::time::sleep(PERIOD).await;
-        if let Err(error) = app.reconcile(false).await {
+        if let Err(error) = app.reconcile(TAKEOVER).await {
             tracing::warn!(%error, "executions in doubt could not be looked at");
         }
     }

@@ -1,38 +1,39 @@
-CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT;
-INSERT INTO schema_version (version) VALUES (1);
 CREATE TABLE claim (
   issuer TEXT NOT NULL,
-  cti BLOB NOT NULL,
-  request_id BLOB NOT NULL,
-  request_hash BLOB NOT NULL,
+  cti UUID NOT NULL,
+  request_id UUID NOT NULL,
+  request_hash BYTEA NOT NULL,
   caller TEXT NOT NULL,
-  execution TEXT NOT NULL,
+  execution UUID NOT NULL,
   PRIMARY KEY (issuer, cti)
-) STRICT, WITHOUT ROWID;
+);
+-- Every write of an execution counts its revision up, so that two cannot settle it.
 CREATE TABLE execution (
-  id TEXT PRIMARY KEY,
+  id UUID PRIMARY KEY,
   tenant TEXT NOT NULL,
   state TEXT NOT NULL,
   run TEXT NOT NULL,
   action TEXT NOT NULL,
-  created_ms INTEGER NOT NULL,
+  created_ms BIGINT NOT NULL,
+  touched_ms BIGINT NOT NULL,
+  revision BIGINT NOT NULL,
   body TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+);
 CREATE INDEX execution_open ON execution (state) WHERE state IN ('CLAIMED', 'SENDING', 'IN_DOUBT');
 CREATE TABLE day_count (
   tenant TEXT NOT NULL,
   action TEXT NOT NULL,
   day TEXT NOT NULL,
-  used INTEGER NOT NULL,
+  used BIGINT NOT NULL,
   PRIMARY KEY (tenant, action, day)
-) STRICT, WITHOUT ROWID;
+) WITH (fillfactor = 50);
 CREATE TABLE rollout (
   tenant TEXT NOT NULL,
   action TEXT NOT NULL,
   rollout TEXT NOT NULL,
   PRIMARY KEY (tenant, action)
-) STRICT, WITHOUT ROWID;
+);
 CREATE TABLE outbox (
-  id BLOB PRIMARY KEY,
-  body BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
+  id UUID PRIMARY KEY,
+  body BYTEA NOT NULL
+);

@@ -1,0 +1,158 @@
+//! What a batch changes, computed without a database: the same for every driver.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+use writ_proto::card::Rollout;
+
+use super::{Claim, Claimed, Counter, Report, Work, Written};
+use crate::domain::execution::Execution;
+
+/// Issuer and id of a token.
+pub(super) type TokenKey = (String, Uuid);
+
+/// A claim that the database holds.
+#[derive(Debug, Clone)]
+pub(super) struct Spent {
+    pub(super) request_id: Uuid,
+    pub(super) request_hash: Vec<u8>,
+    pub(super) caller: String,
+    pub(super) execution: Execution,
+}
+
+/// What the database holds of all that a batch touches, read inside its transaction.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Tokens of the batch that are spent.
+    pub(super) spent: BTreeMap<TokenKey, Spent>,
+    /// Counts of the days of the batch.
+    pub(super) used: BTreeMap<Counter, i64>,
+    /// Revisions of the executions of the batch; absent means not stored.
+    pub(super) revisions: BTreeMap<String, i64>,
+}
+
+/// What to write, and what to answer.
+#[derive(Debug, Default)]
+pub(super) struct Planned<'a> {
+    /// Tokens to spend.
+    pub(super) claims: Vec<&'a Claim>,
+    /// Executions, each with its new revision.
+    pub(super) executions: BTreeMap<String, Execution>,
+    /// Counts that changed.
+    pub(super) used: BTreeMap<Counter, i64>,
+    pub(super) reports: Vec<&'a Report>,
+    pub(super) rollouts: BTreeMap<(&'a str, &'a str), Rollout>,
+    pub(super) delivered: Vec<Uuid>,
+    pub(super) answers: Vec<Written>,
+}
+
+impl<'a> Planned<'a> {
+    fn claim(&mut self, claim: &'a Claim, known: &mut Known) -> Claimed {
+        let key = (claim.issuer.clone(), claim.cti);
+        if let Some(spent) = known.spent.get(&key) {
+            if claim.repeats(spent.request_id, &spent.request_hash, &spent.caller) {
+                return Claimed::Repeated(Box::new(spent.execution.clone()));
+            }
+            return Claimed::Replayed;
+        }
+        // A dry run changes nothing in the system of record: it is spent but not counted.
+        if claim.execution.execute {
+            let counter = claim.counter();
+            let used = known.used.get(&counter).copied().unwrap_or_default();
+            if used >= i64::from(claim.records_per_day) {
+                return Claimed::OverCap;
+            }
+            let then = used.saturating_add(1);
+            known.used.insert(counter.clone(), then);
+            self.used.insert(counter, then);
+        }
+        let mut execution = claim.execution.clone();
+        execution.revision = 1;
+        let spent = Spent {
+            request_id: claim.request_id,
+            request_hash: claim.request_hash.to_vec(),
+            caller: claim.caller.clone(),
+            execution: execution.clone(),
+        };
+        known.spent.insert(key, spent);
+        self.claims.push(claim);
+        self.put(execution.clone(), known);
+        Claimed::Fresh(Box::new(execution))
+    }
+
+    fn put(&mut self, execution: Execution, known: &mut Known) {
+        let id = execution.id.clone();
+        known.revisions.insert(id.clone(), execution.revision);
+        self.executions.insert(id, execution);
+    }
+
+    fn save(&mut self, executions: &[Execution], known: &mut Known) -> bool {
+        let follows = |own: &Execution| {
+            known.revisions.get(&own.id).copied().unwrap_or_default() == own.revision
+        };
+        if !executions.iter().all(follows) {
+            return false;
+        }
+        for execution in executions {
+            let mut execution = execution.clone();
+            execution.revision = execution.revision.saturating_add(1);
+            self.put(execution, known);
+        }
+        true
+    }
+
+    /// Whether nothing is to be written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.executions.is_empty()
+            && self.reports.is_empty()
+            && self.rollouts.is_empty()
+            && self.delivered.is_empty()
+    }
+}
+
+/// Goes through a batch in order, as if each write had been alone.
+pub(super) fn plan(batch: &[Work], mut known: Known) -> Planned<'_> {
+    let mut planned = Planned::default();
+    for work in batch {
+        let answer = match work {
+            Work::Claim(claim) => Written::Claimed(planned.claim(claim, &mut known)),
+            Work::Save {
+                executions,
+                reports,
+                rollout,
+            } => {
+                if planned.save(executions, &mut known) {
+                    planned.reports.extend(reports);
+                    let set = rollout.iter();
+                    let set = set.map(|(tenant, action, to)| ((&**tenant, &**action), *to));
+                    planned.rollouts.extend(set);
+                    Written::Saved
+                } else {
+                    Written::Conflict
+                }
+            }
+            Work::Delivered(ids) => {
+                planned.delivered.extend(ids);
+                Written::Saved
+            }
+        };
+        planned.answers.push(answer);
+    }
+    planned
+}
+
+/// The tokens that a batch wants to spend.
+pub(super) fn claims(batch: &[Work]) -> impl Iterator<Item = &Claim> {
+    batch.iter().filter_map(|work| match work {
+        Work::Claim(claim) => Some(&**claim),
+        Work::Save { .. } | Work::Delivered(_) => None,
+    })
+}
+
+/// The executions that a batch writes over, or makes outside a claim.
+pub(super) fn followed(batch: &[Work]) -> impl Iterator<Item = &Execution> {
+    batch.iter().flat_map(|work| match work {
+        Work::Save { executions, .. } => executions.as_slice(),
+        Work::Claim(_) | Work::Delivered(_) => &[],
+    })
+}

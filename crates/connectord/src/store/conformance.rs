@@ -1,0 +1,321 @@
+//! What every driver of the journal does, on real databases: SQLite always, PostgreSQL when
+//! `WRIT_TEST_POSTGRES` names a server.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::domain::execution::State;
+
+/// An empty database of each kind. The folder must outlive the test.
+async fn stores() -> (tempfile::TempDir, Vec<(&'static str, String)>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("sqlite://{}", folder.path().join("t.db").display());
+    let mut urls = vec![("sqlite", file)];
+    #[expect(clippy::disallowed_methods, reason = "where the tests find a server")]
+    match std::env::var("WRIT_TEST_POSTGRES") {
+        Ok(server) => urls.push(("postgres", fresh_database(&server).await)),
+        Err(_) => println!("SKIPPED on PostgreSQL: WRIT_TEST_POSTGRES is not set"),
+    }
+    (folder, urls)
+}
+
+async fn fresh_database(server: &str) -> String {
+    let name = format!("journal_{}", crate::ids::new_id().simple());
+    let pool = sqlx::PgPool::connect(&format!("{server}/postgres"))
+        .await
+        .unwrap();
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::query(create).execute(&pool).await.unwrap();
+    format!("{server}/{name}")
+}
+
+fn execution(id: u128) -> Execution {
+    Execution {
+        id: Uuid::from_u128(id).to_string(),
+        tenant: "acme".into(),
+        decision: Uuid::from_u128(id).to_string(),
+        cti: String::new(),
+        agent: "triage".into(),
+        connection: "crm/main".into(),
+        action: "refund".into(),
+        verb: "refund".into(),
+        object: "order".into(),
+        target: "O-7".into(),
+        run: String::new(),
+        execute: true,
+        state: State::Claimed,
+        wrote: false,
+        sentence: String::new(),
+        changes: vec![],
+        collateral: vec![],
+        args_json: "{}".into(),
+        version: None,
+        key: String::new(),
+        reason_code: String::new(),
+        message: String::new(),
+        created_id: String::new(),
+        created_ms: i64::try_from(id).unwrap(),
+        undo_until_ms: 0,
+        undone_by: String::new(),
+        undo_of: String::new(),
+        revision: 0,
+    }
+}
+
+/// A call under a token.
+fn claim(token: u128, call: u128, cap: u32) -> Claim {
+    Claim {
+        issuer: "https://policyd.localhost".into(),
+        cti: Uuid::from_u128(token),
+        request_id: Uuid::from_u128(call),
+        request_hash: [7; 32],
+        caller: "acme/triage".into(),
+        day: "2026-11-21".into(),
+        records_per_day: cap,
+        execution: execution(call),
+    }
+}
+
+fn report(id: u128) -> Report {
+    Report {
+        id: Uuid::from_u128(id),
+        body: vec![u8::try_from(id).unwrap()],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_spent_once_however_many_processes_present_it() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        // Two journals share a PostgreSQL database, as two replicas do.
+        let count = if name == "postgres" { 2 } else { 1 };
+        let mut journals = Vec::new();
+        for _ in 0..count {
+            journals.push(Journal::open(&url).await.unwrap());
+        }
+        let mut tasks = Vec::new();
+        for call in 0..200_u128 {
+            let journal = journals[usize::try_from(call).unwrap() % journals.len()].clone();
+            let claim = claim(call % 5, call + 1, 1_000);
+            tasks.push(tokio::spawn(
+                async move { journal.claim(claim).await.unwrap() },
+            ));
+        }
+        let (mut fresh, mut replayed) = (0, 0);
+        for task in tasks {
+            match task.await.unwrap() {
+                Claimed::Fresh(own) => {
+                    assert_eq!(own.revision, 1);
+                    fresh += 1;
+                }
+                Claimed::Replayed => replayed += 1,
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        assert_eq!((fresh, replayed), (5, 195), "{name}");
+        let all = Filter {
+            limit: 1_000,
+            ..Filter::default()
+        };
+        assert_eq!(journals[0].list("acme", &all).await.unwrap().len(), 5);
+    }
+}
+
+#[tokio::test]
+async fn only_the_very_same_call_gets_its_outcome_again() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let journal = Journal::open(&url).await.unwrap();
+        let own = claim(1, 10, 5);
+        let Claimed::Fresh(mut first) = journal.claim(own.clone()).await.unwrap() else {
+            panic!("{name}")
+        };
+        first.state = State::Done;
+        journal.save(&mut [&mut first], vec![]).await.unwrap();
+        let mut retry = own.clone();
+        retry.execution = execution(11);
+        let again = journal.claim(retry).await.unwrap();
+        assert_eq!(again, Claimed::Repeated(first.clone()), "{name}");
+        let others: [fn(&mut Claim); 3] = [
+            |claim| claim.request_id = Uuid::nil(),
+            |claim| claim.request_hash = [8; 32],
+            |claim| claim.caller = "acme/other".into(),
+        ];
+        for change in others {
+            let mut other = own.clone();
+            change(&mut other);
+            let answer = journal.claim(other).await.unwrap();
+            assert_eq!(answer, Claimed::Replayed, "{name}");
+        }
+        // Another issuer's token of the same id is another token.
+        let mut foreign = claim(1, 12, 5);
+        foreign.issuer = "https://other".into();
+        assert!(matches!(
+            journal.claim(foreign).await.unwrap(),
+            Claimed::Fresh(_)
+        ));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cap_of_a_day_is_exact_and_a_refused_claim_spends_nothing() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let journals = [
+            Journal::open(&url).await.unwrap(),
+            Journal::open(&url).await.unwrap(),
+        ];
+        let count = if name == "postgres" { 2 } else { 1 };
+        let mut tasks = Vec::new();
+        for call in 0..60_u128 {
+            let journal = journals[usize::try_from(call).unwrap() % count].clone();
+            let claim = claim(call + 1, call + 1, 20);
+            tasks.push(tokio::spawn(async move {
+                (call, journal.claim(claim).await.unwrap())
+            }));
+        }
+        let mut refused = Vec::new();
+        for task in tasks {
+            let (call, claimed) = task.await.unwrap();
+            match claimed {
+                Claimed::Fresh(_) => {}
+                Claimed::OverCap => refused.push(call),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        assert_eq!(refused.len(), 40, "{name}");
+        let (journal, token) = (&journals[0], refused[0] + 1);
+        let mut dry = claim(token, 900, 20);
+        dry.execution.execute = false;
+        assert!(
+            matches!(journal.claim(dry).await.unwrap(), Claimed::Fresh(_)),
+            "{name}"
+        );
+        let next_day = Claim {
+            day: "2026-11-22".into(),
+            ..claim(refused[1] + 1, 901, 20)
+        };
+        assert!(matches!(
+            journal.claim(next_day).await.unwrap(),
+            Claimed::Fresh(_)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_state_is_written_only_over_the_one_it_follows() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let journal = Journal::open(&url).await.unwrap();
+        let mut mine = execution(1);
+        journal.save(&mut [&mut mine], vec![]).await.unwrap();
+        let mut theirs = mine.clone();
+        theirs.state = State::InDoubt;
+        journal
+            .save(&mut [&mut theirs], vec![report(1)])
+            .await
+            .unwrap();
+        mine.state = State::Done;
+        let mut other = execution(2);
+        let late = journal
+            .save(&mut [&mut other, &mut mine], vec![report(2)])
+            .await;
+        assert_eq!(late, Err(JournalError::Conflict), "{name}");
+        let stored = journal.execution("acme", &mine.id).await.unwrap().unwrap();
+        assert_eq!(stored.state, State::InDoubt, "{name}");
+        assert!(
+            journal
+                .execution("acme", &other.id)
+                .await
+                .unwrap()
+                .is_none()
+        );
+        assert!(
+            journal
+                .execution("globex", &mine.id)
+                .await
+                .unwrap()
+                .is_none()
+        );
+        assert_eq!(journal.outbox(9).await.unwrap(), [report(1)], "{name}");
+        let mut copy = execution(1);
+        let again = journal.save(&mut [&mut copy], vec![]).await;
+        assert_eq!(
+            again,
+            Err(JournalError::Conflict),
+            "{name}: it is stored already"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_open_is_found_when_nobody_touched_it_and_doubts_always() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let journal = Journal::open(&url).await.unwrap();
+        let states = [State::Claimed, State::Sending, State::InDoubt, State::Done];
+        for (id, state) in (1..).zip(states) {
+            let mut own = execution(id);
+            own.state = state;
+            journal.save(&mut [&mut own], vec![]).await.unwrap();
+        }
+        let found = journal.open_executions(Duration::ZERO).await.unwrap();
+        let found: Vec<State> = found.iter().map(|own| own.state).collect();
+        assert_eq!(found, states[..3], "{name}");
+        let later = journal
+            .open_executions(Duration::from_secs(60))
+            .await
+            .unwrap();
+        let later: Vec<State> = later.iter().map(|own| own.state).collect();
+        assert_eq!(later, [State::InDoubt], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn lists_rollouts_and_the_outbox_are_kept() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let journal = Journal::open(&url).await.unwrap();
+        for id in 1..=4 {
+            let mut own = execution(id);
+            own.run = if id % 2 == 0 { "r-1" } else { "" }.to_owned();
+            journal
+                .save(&mut [&mut own], vec![report(id)])
+                .await
+                .unwrap();
+        }
+        let filter = Filter {
+            run: Some("r-1".into()),
+            action: Some("refund".into()),
+            state: Some("CLAIMED".into()),
+            since_ms: Some(2),
+            limit: 10,
+        };
+        let found = journal.list("acme", &filter).await.unwrap();
+        let ids: Vec<i64> = found.iter().map(|own| own.created_ms).collect();
+        assert_eq!(ids, [4, 2], "{name}: newest first");
+        journal.report(report(1)).await.unwrap();
+        assert_eq!(
+            journal.outbox(2).await.unwrap(),
+            [report(1), report(2)],
+            "{name}"
+        );
+        let done = vec![Uuid::from_u128(1), Uuid::from_u128(3)];
+        journal.outbox_done(done).await.unwrap();
+        assert_eq!(
+            journal.outbox(9).await.unwrap(),
+            [report(2), report(4)],
+            "{name}"
+        );
+        assert_eq!(journal.rollout("acme", "refund").await.unwrap(), None);
+        for to in [Rollout::Live, Rollout::DryRun] {
+            let at = ("acme", "refund");
+            journal.set_rollout(at, to, report(7)).await.unwrap();
+            assert_eq!(journal.rollout("acme", "refund").await.unwrap(), Some(to));
+        }
+        assert_eq!(journal.outbox(9).await.unwrap().len(), 3, "{name}");
+        journal.ping().await.unwrap();
+    }
+}

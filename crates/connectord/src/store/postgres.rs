@@ -1,0 +1,396 @@
+//! The journal in PostgreSQL: many processes, one journal. Whoever inserts the key of a token
+//! first has spent it; the others wait for that transaction and then see it.
+
+use std::collections::BTreeSet;
+
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, QueryBuilder, Row as _};
+use uuid::Uuid;
+use writ_host::postgres::{WriteConnection, options, pool, writes_to_disk};
+
+use super::batch::{Known, Planned, Spent, TokenKey, claims, followed, plan};
+use super::{
+    Claim, Counter, Filter, JournalError, OPEN_MAX, Report, Work, Written, decode, encode,
+};
+use crate::domain::execution::Execution;
+
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/postgres/0001_init.sql")];
+const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// The reading side.
+#[derive(Debug, Clone)]
+pub(super) struct PostgresReader {
+    pool: PgPool,
+    options: PgConnectOptions,
+}
+
+fn execution_at(row: &PgRow) -> Result<Execution, JournalError> {
+    decode(row.try_get("body")?, row.try_get("revision")?)
+}
+
+impl PostgresReader {
+    /// Connects and brings the schema up to date.
+    pub(super) async fn open(url: &str) -> Result<Self, JournalError> {
+        let options = options(url)?;
+        let pool = pool(options.clone());
+        if !writes_to_disk(&pool).await? {
+            let why = "the server runs with fsync = off: claims would not survive it";
+            return Err(JournalError::Unavailable(why.to_owned()));
+        }
+        writ_host::schema::prepare_postgres(&pool, &MIGRATIONS).await?;
+        Ok(Self { pool, options })
+    }
+
+    pub(super) fn writer(&self) -> PostgresWriter {
+        PostgresWriter {
+            connection: WriteConnection::new(self.options.clone()),
+        }
+    }
+
+    pub(super) async fn execution(
+        &self,
+        tenant: &str,
+        id: Uuid,
+    ) -> Result<Option<Execution>, JournalError> {
+        let row = sqlx::query("SELECT body, revision FROM execution WHERE id = $1 AND tenant = $2")
+            .bind(id)
+            .bind(tenant)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(execution_at).transpose()
+    }
+
+    pub(super) async fn list(
+        &self,
+        tenant: &str,
+        filter: &Filter,
+    ) -> Result<Vec<Execution>, JournalError> {
+        let mut query =
+            QueryBuilder::<Postgres>::new("SELECT body, revision FROM execution WHERE tenant = ");
+        query.push_bind(tenant.to_owned());
+        for (column, wanted) in filter.texts() {
+            query
+                .push(format!(" AND {column} = "))
+                .push_bind(wanted.to_owned());
+        }
+        if let Some(since) = filter.since_ms {
+            query.push(" AND created_ms >= ").push_bind(since);
+        }
+        query
+            .push(" ORDER BY created_ms DESC, id DESC LIMIT ")
+            .push_bind(i64::from(filter.limit));
+        let rows = query.build().fetch_all(&self.pool).await?;
+        rows.iter().map(execution_at).collect()
+    }
+
+    pub(super) async fn open_executions(&self, idle: i64) -> Result<Vec<Execution>, JournalError> {
+        let mut query = QueryBuilder::<Postgres>::new(
+            "SELECT body, revision FROM execution WHERE state IN ('CLAIMED', 'SENDING', 'IN_DOUBT') \
+             AND (state = 'IN_DOUBT' OR touched_ms <= ",
+        );
+        query.push(NOW_MS).push(" - ").push_bind(idle);
+        query
+            .push(") ORDER BY created_ms LIMIT ")
+            .push_bind(OPEN_MAX);
+        let rows = query.build().fetch_all(&self.pool).await?;
+        rows.iter().map(execution_at).collect()
+    }
+
+    pub(super) async fn rollout(
+        &self,
+        tenant: &str,
+        action: &str,
+    ) -> Result<Option<String>, JournalError> {
+        Ok(
+            sqlx::query_scalar("SELECT rollout FROM rollout WHERE tenant = $1 AND action = $2")
+                .bind(tenant)
+                .bind(action)
+                .fetch_optional(&self.pool)
+                .await?,
+        )
+    }
+
+    pub(super) async fn outbox(&self, limit: u32) -> Result<Vec<Report>, JournalError> {
+        let rows = sqlx::query("SELECT id, body FROM outbox ORDER BY id LIMIT $1")
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+        let read = |row: &PgRow| {
+            Ok(Report {
+                id: row.try_get(0)?,
+                body: row.try_get(1)?,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), JournalError> {
+        sqlx::query("SELECT max(version) FROM schema_version")
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The writing side, over a connection of its own.
+#[derive(Debug)]
+pub(super) struct PostgresWriter {
+    connection: WriteConnection,
+}
+
+impl PostgresWriter {
+    /// One transaction. After any error the connection is gone, and the transaction with it.
+    ///
+    /// Locks are taken in one order by everybody, keys sorted within each: tokens, counts,
+    /// executions. So two processes wait for each other but never in a circle.
+    pub(super) async fn commit(&mut self, batch: &[Work]) -> Result<Vec<Written>, JournalError> {
+        let mut connection = self.connection.take().await?;
+        let mut tx = connection.begin().await?;
+        let mut known = Known::default();
+        let inserted = spend(&mut tx, batch, &mut known).await?;
+        read_used(&mut tx, batch, &mut known).await?;
+        read_revisions(&mut tx, batch, &mut known).await?;
+        let planned = plan(batch, known);
+        give_back(&mut tx, inserted, &planned).await?;
+        write(&mut tx, &planned).await?;
+        tx.commit().await?;
+        self.connection.put(connection);
+        Ok(planned.answers)
+    }
+}
+
+/// One column of an `UNNEST`.
+fn column<'a, I, T>(items: &'a [I], pick: impl FnMut(&'a I) -> T) -> Vec<T> {
+    items.iter().map(pick).collect()
+}
+
+/// Spends the tokens of the batch that are not spent yet, and reads who spent the others.
+async fn spend(
+    tx: &mut PgConnection,
+    batch: &[Work],
+    known: &mut Known,
+) -> Result<BTreeSet<TokenKey>, JournalError> {
+    let mut wanted: Vec<&Claim> = claims(batch).collect();
+    wanted.sort_by(|a, b| (&a.issuer, a.cti).cmp(&(&b.issuer, b.cti)));
+    // The first of the batch to name a token is the one that spends it; the sort is stable.
+    wanted.dedup_by(|a, b| (&a.issuer, a.cti) == (&b.issuer, b.cti));
+    if wanted.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let executions: Result<Vec<Uuid>, _> = wanted
+        .iter()
+        .map(|claim| Uuid::try_parse(&claim.execution.id))
+        .collect();
+    let rows = sqlx::query(
+        "INSERT INTO claim (issuer, cti, request_id, request_hash, caller, execution) \
+         SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::bytea[], $5::text[], $6::uuid[]) \
+         ON CONFLICT (issuer, cti) DO NOTHING RETURNING issuer, cti",
+    )
+    .bind(column(&wanted, |claim| claim.issuer.as_str()))
+    .bind(column(&wanted, |claim| claim.cti))
+    .bind(column(&wanted, |claim| claim.request_id))
+    .bind(column(&wanted, |claim| claim.request_hash.as_slice()))
+    .bind(column(&wanted, |claim| claim.caller.as_str()))
+    .bind(executions.map_err(|_| JournalError::Corrupt("an execution id".to_owned()))?)
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut inserted = BTreeSet::new();
+    for row in &rows {
+        inserted.insert((row.try_get(0)?, row.try_get(1)?));
+    }
+    wanted.retain(|claim| !inserted.contains(&(claim.issuer.clone(), claim.cti)));
+    if !wanted.is_empty() {
+        read_spent(tx, &wanted, known).await?;
+    }
+    Ok(inserted)
+}
+
+async fn read_spent(
+    tx: &mut PgConnection,
+    wanted: &[&Claim],
+    known: &mut Known,
+) -> Result<(), JournalError> {
+    let rows = sqlx::query(
+        "SELECT c.issuer, c.cti, c.request_id, c.request_hash, c.caller, e.body, e.revision \
+         FROM UNNEST($1::text[], $2::uuid[]) AS asked (issuer, cti) \
+         JOIN claim c USING (issuer, cti) JOIN execution e ON e.id = c.execution",
+    )
+    .bind(column(wanted, |claim| claim.issuer.as_str()))
+    .bind(column(wanted, |claim| claim.cti))
+    .fetch_all(tx)
+    .await?;
+    for row in &rows {
+        let spent = Spent {
+            request_id: row.try_get(2)?,
+            request_hash: row.try_get(3)?,
+            caller: row.try_get(4)?,
+            execution: execution_at(row)?,
+        };
+        known
+            .spent
+            .insert((row.try_get(0)?, row.try_get(1)?), spent);
+    }
+    Ok(())
+}
+
+async fn read_used(
+    tx: &mut PgConnection,
+    batch: &[Work],
+    known: &mut Known,
+) -> Result<(), JournalError> {
+    let counters: BTreeSet<Counter> = claims(batch).map(Claim::counter).collect();
+    if counters.is_empty() {
+        return Ok(());
+    }
+    let counters: Vec<Counter> = counters.into_iter().collect();
+    // A count that does not exist cannot be locked: make it zero first.
+    let make = "INSERT INTO day_count (tenant, action, day, used) \
+                SELECT tenant, action, day, 0 FROM UNNEST($1::text[], $2::text[], $3::text[]) \
+                AS asked (tenant, action, day) ON CONFLICT DO NOTHING";
+    let lock = "SELECT tenant, action, day, used FROM UNNEST($1::text[], $2::text[], $3::text[]) \
+                AS asked (tenant, action, day) JOIN day_count USING (tenant, action, day) \
+                ORDER BY tenant COLLATE \"C\", action COLLATE \"C\", day COLLATE \"C\" FOR UPDATE OF day_count";
+    for (sql, make) in [(make, true), (lock, false)] {
+        let query = sqlx::query(sql)
+            .bind(column(&counters, |(tenant, _, _)| tenant.as_str()))
+            .bind(column(&counters, |(_, action, _)| action.as_str()))
+            .bind(column(&counters, |(_, _, day)| day.as_str()));
+        if make {
+            query.execute(&mut *tx).await?;
+            continue;
+        }
+        for row in query.fetch_all(&mut *tx).await? {
+            let counter = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            known.used.insert(counter, row.try_get(3)?);
+        }
+    }
+    Ok(())
+}
+
+async fn read_revisions(
+    tx: &mut PgConnection,
+    batch: &[Work],
+    known: &mut Known,
+) -> Result<(), JournalError> {
+    let ids: Vec<Uuid> = followed(batch)
+        .filter_map(|own| Uuid::try_parse(&own.id).ok())
+        .collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let rows =
+        sqlx::query("SELECT id, revision FROM execution WHERE id = ANY($1) ORDER BY id FOR UPDATE")
+            .bind(ids)
+            .fetch_all(tx)
+            .await?;
+    for row in &rows {
+        let id: Uuid = row.try_get(0)?;
+        known.revisions.insert(id.to_string(), row.try_get(1)?);
+    }
+    Ok(())
+}
+
+/// Takes back the claims that the caps refused.
+async fn give_back(
+    tx: &mut PgConnection,
+    mut inserted: BTreeSet<TokenKey>,
+    planned: &Planned<'_>,
+) -> Result<(), JournalError> {
+    for claim in &planned.claims {
+        inserted.remove(&(claim.issuer.clone(), claim.cti));
+    }
+    if inserted.is_empty() {
+        return Ok(());
+    }
+    let (issuers, ctis): (Vec<String>, Vec<Uuid>) = inserted.into_iter().unzip();
+    sqlx::query(
+        "DELETE FROM claim USING UNNEST($1::text[], $2::uuid[]) AS gone (issuer, cti) \
+         WHERE claim.issuer = gone.issuer AND claim.cti = gone.cti",
+    )
+    .bind(issuers)
+    .bind(ctis)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), JournalError> {
+    let executions: Vec<&Execution> = planned.executions.values().collect();
+    if !executions.is_empty() {
+        let ids: Result<Vec<Uuid>, _> = executions
+            .iter()
+            .map(|own| Uuid::try_parse(&own.id))
+            .collect();
+        let bodies: Result<Vec<String>, _> = executions.iter().map(|own| encode(own)).collect();
+        let mut query = QueryBuilder::<Postgres>::new(
+            "INSERT INTO execution \
+             (id, tenant, state, run, action, created_ms, revision, body, touched_ms) SELECT *, ",
+        );
+        query.push(NOW_MS).push(
+            " FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], \
+             $6::bigint[], $7::bigint[], $8::text[]) \
+             ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body, \
+             touched_ms = excluded.touched_ms, revision = excluded.revision",
+        );
+        query
+            .build()
+            .bind(ids.map_err(|_| JournalError::Corrupt("an execution id".to_owned()))?)
+            .bind(column(&executions, |own| own.tenant.as_str()))
+            .bind(column(&executions, |own| own.state.name()))
+            .bind(column(&executions, |own| own.run.as_str()))
+            .bind(column(&executions, |own| own.action.as_str()))
+            .bind(column(&executions, |own| own.created_ms))
+            .bind(column(&executions, |own| own.revision))
+            .bind(bodies?)
+            .execute(&mut *tx)
+            .await?;
+    }
+    write_small(tx, planned).await
+}
+
+async fn write_small(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), JournalError> {
+    if !planned.used.is_empty() {
+        let used: Vec<(&Counter, &i64)> = planned.used.iter().collect();
+        sqlx::query(
+            "UPDATE day_count SET used = then.used \
+             FROM UNNEST($1::text[], $2::text[], $3::text[], $4::bigint[]) \
+               AS then (tenant, action, day, used) \
+             WHERE day_count.tenant = then.tenant AND day_count.action = then.action \
+               AND day_count.day = then.day",
+        )
+        .bind(column(&used, |((tenant, _, _), _)| tenant.as_str()))
+        .bind(column(&used, |((_, action, _), _)| action.as_str()))
+        .bind(column(&used, |((_, _, day), _)| day.as_str()))
+        .bind(column(&used, |(_, used)| **used))
+        .execute(&mut *tx)
+        .await?;
+    }
+    if !planned.reports.is_empty() {
+        sqlx::query(
+            "INSERT INTO outbox (id, body) SELECT * FROM UNNEST($1::uuid[], $2::bytea[]) \
+             ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(column(&planned.reports, |report| report.id))
+        .bind(column(&planned.reports, |report| report.body.as_slice()))
+        .execute(&mut *tx)
+        .await?;
+    }
+    for ((tenant, action), rollout) in &planned.rollouts {
+        sqlx::query(
+            "INSERT INTO rollout (tenant, action, rollout) VALUES ($1, $2, $3) \
+             ON CONFLICT (tenant, action) DO UPDATE SET rollout = excluded.rollout",
+        )
+        .bind(*tenant)
+        .bind(*action)
+        .bind(rollout.name())
+        .execute(&mut *tx)
+        .await?;
+    }
+    if !planned.delivered.is_empty() {
+        sqlx::query("DELETE FROM outbox WHERE id = ANY($1)")
+            .bind(&planned.delivered)
+            .execute(tx)
+            .await?;
+    }
+    Ok(())
+}
