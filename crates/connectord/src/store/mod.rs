@@ -9,7 +9,9 @@ mod batch;
 mod postgres;
 mod sqlite;
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 use writ_host::group_commit::{Commit, GroupCommit, Undone};
@@ -23,6 +25,9 @@ use sqlite::{SqliteReader, SqliteWriter};
 
 /// Longest wait for a commit.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How old a rollout may be: a demotion by another process holds within this time.
+const ROLLOUT_AGE: Duration = Duration::from_millis(250);
+const ROLLOUTS_MAX: usize = 4_096;
 /// Most executions that are settled in one round.
 const OPEN_MAX: i64 = 10_000;
 
@@ -239,6 +244,14 @@ impl Commit for Writer {
 pub struct Journal {
     reader: Reader,
     writer: GroupCommit<Writer>,
+    rollouts: Arc<Mutex<BTreeMap<(String, String), Seen>>>,
+}
+
+/// A rollout as it was read, and when.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    at: Instant,
+    rollout: Option<Rollout>,
 }
 
 /// Calls the same method of whichever driver it is.
@@ -269,6 +282,7 @@ impl Journal {
         Ok(Self {
             reader,
             writer: GroupCommit::new(writer, DEADLINE),
+            rollouts: Arc::default(),
         })
     }
 
@@ -326,12 +340,15 @@ impl Journal {
         rollout: Rollout,
         report: Report,
     ) -> Result<(), JournalError> {
-        self.save_work(Work::Save {
+        let work = Work::Save {
             executions: Vec::new(),
             reports: vec![report],
             rollout: Some((tenant.to_owned(), action.to_owned(), rollout)),
-        })
-        .await
+        };
+        let saved = self.save_work(work).await;
+        // Whatever came of it, it is read again.
+        self.seen().clear();
+        saved
     }
 
     async fn save_work(&self, work: Work) -> Result<(), JournalError> {
@@ -386,7 +403,7 @@ impl Journal {
         either!(self, reader => reader.open_executions(idle).await)
     }
 
-    /// How far an action was promoted for a tenant, if it was.
+    /// How far an action was promoted for a tenant, if it was; as old as `ROLLOUT_AGE` at most.
     ///
     /// # Errors
     /// When the journal is away.
@@ -395,8 +412,25 @@ impl Journal {
         tenant: &str,
         action: &str,
     ) -> Result<Option<Rollout>, JournalError> {
+        let key = (tenant.to_owned(), action.to_owned());
+        let seen = self.seen().get(&key).copied();
+        if let Some(seen) = seen.filter(|seen| seen.at.elapsed() < ROLLOUT_AGE) {
+            return Ok(seen.rollout);
+        }
+        let at = Instant::now();
         let name = either!(self, reader => reader.rollout(tenant, action).await?);
-        name.as_deref().map(rollout_from).transpose()
+        let rollout = name.as_deref().map(rollout_from).transpose()?;
+        let mut all = self.seen();
+        if all.len() >= ROLLOUTS_MAX {
+            all.clear();
+        }
+        all.insert(key, Seen { at, rollout });
+        Ok(rollout)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<(String, String), Seen>> {
+        // What a panic left is a map, whole.
+        self.rollouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The oldest waiting reports.

@@ -58,6 +58,8 @@ impl SqliteReader {
         let pool = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            // A connection to a file does not go stale.
+            .test_before_acquire(false)
             .connect_with(options.clone())
             .await?;
         writ_host::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
