@@ -5,5 +5,6 @@ mod bad_input;
 mod codegen;
 mod crash;
 mod python;
+mod replicas;
 mod story;
 mod tidy;

@@ -57,6 +57,14 @@ pub fn refund(order: &str, amount: &str) -> Wish {
     }
 }
 
+pub fn note(deal: &str) -> Wish {
+    Wish {
+        action: "add_note".into(),
+        args: r#"{"text":"called back"}"#.into(),
+        ..stage(deal, "")
+    }
+}
+
 /// The reason code of a status.
 pub fn code(status: &tonic::Status) -> String {
     status

@@ -7,6 +7,7 @@
 )]
 
 mod actor;
+pub mod postgres;
 mod process;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::pb::record_service_client::RecordServiceClient;
 
-pub use actor::{Actor, Asked, Wish, code, refund, stage};
+pub use actor::{Actor, Asked, Wish, code, note, refund, stage};
 pub use process::Process;
 
 /// Longest wait for anything that must happen.
@@ -77,6 +78,8 @@ pub struct World {
     pub connectord: Option<Process>,
     pub sandbox: Option<Process>,
     pub env: Vec<(&'static str, &'static str)>,
+    /// Databases of policyd and connectord; none means the files that `init` names.
+    pub stores: Option<(String, String)>,
 }
 
 impl World {
@@ -121,8 +124,22 @@ impl World {
             connectord: None,
             sandbox: None,
             env: env.to_vec(),
+            stores: None,
             folder,
         }
+    }
+
+    /// Everything up on two fresh databases of a PostgreSQL server, nothing promoted.
+    pub async fn start_on(server: &str) -> Self {
+        let mut world = Self::prepare(&[]);
+        world.stores = Some((
+            postgres::fresh_database(server).await,
+            postgres::fresh_database(server).await,
+        ));
+        world.start_sandbox();
+        world.start_policyd();
+        world.start_connectord(&program("connectord"), &[]);
+        world
     }
 
     pub fn start_sandbox(&mut self) {
@@ -148,7 +165,9 @@ impl World {
     pub fn start_policyd(&mut self) {
         let own = format!("server.grpc_addr=127.0.0.1:{}", self.policyd_port);
         let peer = format!("connectord.addr=https://localhost:{}", self.connectord_port);
-        let args = ["server", "--set", &own, "--set", &peer];
+        let mut args = vec!["server", "--set", &own, "--set", &peer];
+        let store = self.stores.as_ref().map(|(url, _)| store_flag(url));
+        args.extend(store.iter().flat_map(|flag| ["--set", flag]));
         let path = self.folder.path();
         self.policyd = Some(Process::start(
             path,
@@ -160,13 +179,29 @@ impl World {
     }
 
     pub fn start_connectord(&mut self, program: &Path, env: &[(&'static str, &str)]) {
-        let own = format!("server.grpc_addr=127.0.0.1:{}", self.connectord_port);
+        let port = self.connectord_port;
+        self.connectord = Some(self.connectord_on("connectord", program, port, env));
+    }
+
+    /// One more connectord beside the first, over the same database.
+    pub fn replica(&self, port: u16) -> Process {
+        self.connectord_on("replica", &program("connectord"), port, &[])
+    }
+
+    fn connectord_on(
+        &self,
+        name: &str,
+        program: &Path,
+        port: u16,
+        env: &[(&'static str, &str)],
+    ) -> Process {
+        let own = format!("server.grpc_addr=127.0.0.1:{port}");
         let peer = format!("policyd.addr=https://localhost:{}", self.policyd_port);
         let connection = format!(
             "connection=[{{name=\"crm/main\", system=\"sandbox\", base_url=\"http://127.0.0.1:{}\"}}]",
             self.sandbox_port
         );
-        let args = [
+        let mut args = vec![
             "server",
             "--set",
             &own,
@@ -175,10 +210,11 @@ impl World {
             "--set",
             &connection,
         ];
+        let store = self.stores.as_ref().map(|(_, url)| store_flag(url));
+        args.extend(store.iter().flat_map(|flag| ["--set", flag]));
         let mut all: Vec<(&str, &str)> = self.env.clone();
         all.extend_from_slice(env);
-        let path = self.folder.path();
-        self.connectord = Some(Process::start(path, "connectord", program, &args, &all));
+        Process::start(self.folder.path(), name, program, &args, &all)
     }
 
     pub fn kill_connectord(&mut self) {
@@ -208,8 +244,13 @@ impl World {
 
     /// The clients of a certificate that `init` made, such as `agent-acme-triage`.
     pub async fn actor(&self, name: &str) -> Actor {
+        self.actor_at(name, self.connectord_port).await
+    }
+
+    /// The same, at the connectord of a port.
+    pub async fn actor_at(&self, name: &str, connectord_port: u16) -> Actor {
         let policyd = self.channel(name, self.policyd_port).await.unwrap();
-        let connectord = self.channel(name, self.connectord_port).await.unwrap();
+        let connectord = self.channel(name, connectord_port).await.unwrap();
         Actor {
             authorize: AuthorizationServiceClient::new(policyd.clone()),
             records: RecordServiceClient::new(policyd),
@@ -412,6 +453,10 @@ impl World {
             String::from_utf8_lossy(&output.stdout)
         );
     }
+}
+
+fn store_flag(url: &str) -> String {
+    format!("store.url={url}")
 }
 
 fn reported(execution: &pb::Execution, records: &[serde_json::Value]) -> bool {

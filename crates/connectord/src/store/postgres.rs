@@ -352,11 +352,11 @@ async fn write_small(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(),
     if !planned.used.is_empty() {
         let used: Vec<(&Counter, &i64)> = planned.used.iter().collect();
         sqlx::query(
-            "UPDATE day_count SET used = then.used \
+            "UPDATE day_count SET used = now.used \
              FROM UNNEST($1::text[], $2::text[], $3::text[], $4::bigint[]) \
-               AS then (tenant, action, day, used) \
-             WHERE day_count.tenant = then.tenant AND day_count.action = then.action \
-               AND day_count.day = then.day",
+               AS now (tenant, action, day, used) \
+             WHERE day_count.tenant = now.tenant AND day_count.action = now.action \
+               AND day_count.day = now.day",
         )
         .bind(column(&used, |((tenant, _, _), _)| tenant.as_str()))
         .bind(column(&used, |((_, action, _), _)| action.as_str()))
