@@ -2,6 +2,7 @@
 
 mod attack;
 mod bad_input;
+mod budget;
 mod codegen;
 mod crash;
 mod python;

@@ -142,6 +142,7 @@ impl Bound {
             let endpoint = endpoint(&peer.addr, &files, Duration::from_secs(1))?;
             tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
         }
+        tokio::spawn(task::holds::release(SharedApp::clone(&app)));
         let authn = Authn::new(&config.tls.trust_domain);
         let (reporter, health) = tonic_health::server::health_reporter();
         tokio::spawn(watch_health(reporter, SharedApp::clone(&app)));

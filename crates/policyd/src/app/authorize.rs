@@ -8,7 +8,8 @@ use writ_proto::value::{Map, Value};
 
 use super::decided::Decided;
 use super::{App, AppError};
-use crate::domain::decide::{Outcome, Verdict, decide};
+use crate::domain::budget::Hold;
+use crate::domain::decide::{Outcome, Verdict, decide, over_budget, reserve};
 use crate::domain::facts::Facts;
 use crate::domain::policy_set::TenantPolicies;
 use crate::domain::record::{Disclosure, Draft, Kind, PolicyStamp, TokenStamp};
@@ -85,33 +86,68 @@ impl App {
             halts,
         };
         let outcome = decide(request, &facts);
-        let mut decided = decided(request, &outcome, &facts);
+        let ttl = self.identity.ttl_seconds;
+        let (outcome, holds) = reserve(request, &facts, outcome, ttl);
+        let keys: Vec<String> = holds.iter().map(|hold| hold.key.clone()).collect();
+        let (decided, append) = self.prepare(request, &outcome, &facts, holds)?;
+        match self.writer.append(append).await? {
+            Appended::OverBudget { hold, .. } => {
+                let key = keys.get(hold).map_or("", String::as_str);
+                let budget = key.split('|').next().unwrap_or_default();
+                let message = format!("the budget `{budget}` does not allow it now");
+                let outcome = over_budget(outcome, message);
+                let (decided, append) = self.prepare(request, &outcome, &facts, Vec::new())?;
+                let appended = self.writer.append(append).await?;
+                self.answer(request, decided, appended)
+            }
+            appended => self.answer(request, decided, appended),
+        }
+    }
+
+    /// The decision as it is answered, and as it is recorded.
+    fn prepare(
+        &self,
+        request: &Request,
+        outcome: &Outcome,
+        facts: &Facts,
+        holds: Vec<Hold>,
+    ) -> Result<(Decided, Append), AppError> {
+        let mut decided = decided(request, outcome, facts);
         let id = ids::new_id();
         decided.id = id.to_string();
         let claims = (outcome.verdict == Verdict::Allow)
-            .then(|| self.claims(request, &outcome, &facts, id))
+            .then(|| self.claims(request, outcome, facts, id))
             .transpose()?;
         if let Some(claims) = &claims {
             decided.claims = claims.encode();
             decided.expires = i64::from(claims.exp);
         }
-        let draft = self.draft(request, &outcome, &facts, (id, claims.as_ref()))?;
+        let draft = self.draft(request, outcome, facts, (id, claims.as_ref()))?;
         let row = DecisionRow {
             id,
             request_id: request.request_id.uuid(),
             fingerprint: request.fingerprint(),
             body: decided.encode(),
         };
-        let tenant = request.caller_tenant.clone();
         let append = Append {
-            tenant,
+            tenant: request.caller_tenant.clone(),
             draft,
             decision: Some(row),
             outcome_id: None,
-            holds: Vec::new(),
+            holds,
             settles: None,
         };
-        match self.writer.append(append).await? {
+        Ok((decided, append))
+    }
+
+    /// The token leaves here, after the commit.
+    fn answer(
+        &self,
+        request: &Request,
+        decided: Decided,
+        appended: Appended,
+    ) -> Result<Answer, AppError> {
+        match appended {
             Appended::Stored { .. } => Ok(self.signed(decided)),
             Appended::DuplicateDecision(row) if row.fingerprint == request.fingerprint() => {
                 Ok(self.signed(Decided::decode(&row.body)?))

@@ -3,6 +3,7 @@
 pub mod authorize;
 pub mod decided;
 pub mod error;
+mod holds;
 pub mod outcome;
 pub mod policies;
 pub mod records;

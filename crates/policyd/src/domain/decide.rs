@@ -1,7 +1,9 @@
 //! The decision: pure, total, and closed. Whatever cannot be decided is a denial with a code.
 
 use writ_proto::Reason;
+use writ_proto::token::Mode;
 
+use super::budget::{Hold, NoCurrency, holds};
 use super::cedar::{Answer, evaluate};
 use super::facts::Facts;
 use super::policy_set::{ApprovalNeed, Rule};
@@ -109,6 +111,40 @@ pub fn decide(request: &Request, facts: &Facts) -> Outcome {
     )
 }
 
+/// What an outcome reserves; a denial where a budget cannot count it. Only an ALLOW that may
+/// change something reserves anything.
+#[must_use]
+pub fn reserve(
+    request: &Request,
+    facts: &Facts,
+    outcome: Outcome,
+    ttl_seconds: u32,
+) -> (Outcome, Vec<Hold>) {
+    let policies = &facts.policies;
+    let card = policies.card(&request.action);
+    let executes = outcome.verdict == Verdict::Allow && request.mode == Mode::Execute;
+    let Some(card) = card.filter(|_| executes && !policies.budgets.is_empty()) else {
+        return (outcome, Vec::new());
+    };
+    let when = (facts.now, policies.zone);
+    match holds(&policies.budgets, (request, card), when, ttl_seconds) {
+        Ok(holds) => (outcome, holds),
+        Err(NoCurrency(currency)) => {
+            let message = format!("no budget of `{}` counts {currency}", request.action);
+            (over_budget(outcome, message), Vec::new())
+        }
+    }
+}
+
+/// The denial of what a rule allowed and a budget does not.
+#[must_use]
+pub fn over_budget(outcome: Outcome, message: String) -> Outcome {
+    Outcome {
+        determining: outcome.determining,
+        ..Outcome::deny(Reason::BudgetExceeded, message)
+    }
+}
+
 /// From Cedar's answer to ours.
 fn conclude(request: &Request, facts: &Facts, answer: Answer) -> Outcome {
     let rules: Vec<&Rule> = answer
@@ -184,4 +220,4 @@ fn allowed(rules: &[&Rule]) -> Outcome {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,4 +1,5 @@
-//! What runs beside the calls: reloading policies, following halts.
+//! What runs beside the calls: reloading policies, following halts, giving back holds.
 
 pub mod halt_watch;
+pub mod holds;
 pub mod reload;

@@ -24,7 +24,7 @@ fn with_rules(extra: &str) -> Arc<TenantPolicies> {
     Arc::new(TenantPolicies::build(&sources).unwrap())
 }
 
-fn refund(amount: &str) -> Request {
+pub(crate) fn refund(amount: &str) -> Request {
     let args = args_from_json(&format!(
         "{{\"amount\":{{\"currency\":\"EUR\",\"value\":{amount}}}}}"
     ))

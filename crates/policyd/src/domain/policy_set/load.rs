@@ -19,6 +19,7 @@ use writ_proto::ids::{ActionName, TenantId};
 use writ_proto::value::Value;
 
 use super::{Finding, PolicyErrors, Rule, Slice, TenantPolicies};
+use crate::domain::budget::{BUDGETS_MAX, Budget, BudgetText};
 use crate::domain::schema::{FactTypes, groups, schema_text};
 
 const POLICIES_MAX: usize = 20_000;
@@ -52,6 +53,8 @@ struct SetText {
     environment: String,
     #[serde(default)]
     facts: FactTypes,
+    #[serde(default)]
+    budget: Vec<BudgetText>,
 }
 
 struct Findings(Vec<Finding>);
@@ -100,6 +103,7 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
     let all = validated(&policies, &schema, &mut findings);
     let entities = entities(sources, &schema, &mut findings);
     let slices = slices(&cards, &rules, &policies, &schema, &mut findings);
+    let budgets = budgets(set.budget, &cards, &mut findings);
     if !findings.0.is_empty() {
         return Err(PolicyErrors(findings.0));
     }
@@ -119,7 +123,32 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
         cards,
         rules,
         entities,
+        budgets,
     })
+}
+
+fn budgets(
+    texts: Vec<BudgetText>,
+    cards: &BTreeMap<ActionName, Arc<Card>>,
+    findings: &mut Findings,
+) -> Vec<Budget> {
+    let mut budgets: Vec<Budget> = Vec::new();
+    if texts.len() > BUDGETS_MAX {
+        let message = format!("at most {BUDGETS_MAX} budgets");
+        findings.add(Reason::PolicyInvalid, "set.toml", message);
+        return budgets;
+    }
+    for text in texts {
+        match Budget::check(text, |name| cards.get(name).map(AsRef::as_ref)) {
+            Ok(budget) if budgets.iter().any(|other| other.id == budget.id) => {
+                let message = format!("two budgets are named `{}`", budget.id);
+                findings.add(Reason::PolicyInvalid, "set.toml", message);
+            }
+            Ok(budget) => budgets.push(budget),
+            Err(message) => findings.add(Reason::PolicyInvalid, "set.toml", message),
+        }
+    }
+    budgets
 }
 
 fn cards(sources: &Sources, findings: &mut Findings) -> BTreeMap<ActionName, Arc<Card>> {

@@ -10,6 +10,7 @@ mod rule;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::domain::budget::Budget;
 use cedar_policy::{Entities, Entity, EntityUid, PolicySet, Schema};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -85,6 +86,8 @@ pub struct TenantPolicies {
     cards: BTreeMap<ActionName, Arc<Card>>,
     rules: BTreeMap<String, Rule>,
     entities: BTreeMap<EntityUid, Entity>,
+    /// What may be used up in a time.
+    pub budgets: Vec<Budget>,
 }
 
 impl TenantPolicies {

@@ -38,11 +38,13 @@ pub enum Kind {
     KeyAdded,
     /// A key stopped signing.
     KeyRetired,
+    /// What a decision had reserved was given back.
+    BudgetChanged,
     /// An action was promoted or demoted.
     RolloutChanged,
 }
 
-const KINDS: [(Kind, u64, &str); 11] = [
+const KINDS: [(Kind, u64, &str); 12] = [
     (Kind::Evaluated, 1, "evaluated"),
     (Kind::TokenRefused, 5, "token_refused"),
     (Kind::Result, 7, "result"),
@@ -53,6 +55,7 @@ const KINDS: [(Kind, u64, &str); 11] = [
     (Kind::PolicyPublished, 13, "policy_published"),
     (Kind::KeyAdded, 15, "key_added"),
     (Kind::KeyRetired, 16, "key_retired"),
+    (Kind::BudgetChanged, 18, "budget_changed"),
     (Kind::RolloutChanged, 19, "rollout_changed"),
 ];
 

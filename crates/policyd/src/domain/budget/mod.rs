@@ -1,7 +1,11 @@
 //! Reservations of a budget: held when a decision allows, captured when it is executed, void when
 //! it is not. The ledger keeps them; these are its rules.
 
+mod rule;
+
 use uuid::Uuid;
+
+pub use rule::{BUDGETS_MAX, Budget, BudgetText, NoCurrency, holds};
 
 /// What one decision reserves of one budget.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,57 +103,4 @@ pub fn fits(used: i64, hold: &Hold) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hold_fits_up_to_the_cap_and_never_by_overflow() {
-        let hold = |amount, cap| Hold {
-            key: String::new(),
-            amount,
-            cap,
-            expires_ms: 0,
-        };
-        let table = [
-            (0, 10, 10, Some(10)),
-            (1, 10, 10, None),
-            (10, 0, 10, None),
-            (10, -5, 10, None),
-            (i64::MAX, 1, i64::MAX, None),
-            (-3, 3, 0, Some(0)),
-        ];
-        for (used, amount, cap, then) in table {
-            assert_eq!(
-                fits(used, &hold(amount, cap)),
-                then,
-                "{used} {amount} {cap}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_settlement_moves_the_use_once() {
-        use HoldState::{Captured, Doubtful, Held, Void};
-        let table = [
-            (Held, SettledAs::Doubtful, Doubtful, 0),
-            (Void, SettledAs::Doubtful, Doubtful, 1),
-            (Captured, SettledAs::Doubtful, Captured, 0),
-            (Doubtful, SettledAs::Doubtful, Doubtful, 0),
-            (Doubtful, SettledAs::Captured, Captured, 0),
-            (Doubtful, SettledAs::Void, Void, -1),
-            (Held, SettledAs::Captured, Captured, 0),
-            (Held, SettledAs::Void, Void, -1),
-            (Void, SettledAs::Captured, Captured, 1),
-            (Void, SettledAs::Void, Void, 0),
-            (Captured, SettledAs::Captured, Captured, 0),
-            (Captured, SettledAs::Void, Captured, 0),
-        ];
-        for (state, to, then, change) in table {
-            assert_eq!(state.settle(to), (then, change), "{state:?} {to:?}");
-            assert_eq!(
-                HoldState::from_number(i64::from(state.number())),
-                Some(state)
-            );
-        }
-    }
-}
+mod tests;
