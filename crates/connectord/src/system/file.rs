@@ -81,12 +81,60 @@ pub struct VerbFile {
     /// Header of the idempotency key, if the system honours one.
     #[serde(default)]
     pub idempotency: Option<String>,
-    /// `after_image`, or `GET /path?key={decision.key}` that lists what the key made.
+    /// How to look whether a write of unknown outcome has happened.
     #[serde(default)]
-    pub reconcile: Option<String>,
-    /// Pointer to the id of a created record in the answer of the last step.
+    pub reconcile: Option<Reconcile>,
+    /// Pointer to the list in the answer of a search.
+    #[serde(default)]
+    pub found: String,
+    /// Id of a created record: a pointer into the answer of the last step, or `{step.N/pointer}`.
     #[serde(default)]
     pub created: Option<String>,
+}
+
+/// `after_image`, or searches that all find something if the write has happened: the first lists
+/// what the key made, such as `GET /path?key={decision.key}`; a later one may name answers of the
+/// ones before.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Reconcile {
+    /// One line.
+    One(String),
+    /// Several.
+    All(Vec<String>),
+}
+
+/// The word for a look at the fields of the target instead of a search.
+const AFTER_IMAGE: &str = "after_image";
+
+impl Reconcile {
+    /// The searches.
+    #[must_use]
+    pub const fn searches(&self) -> &[String] {
+        match self {
+            Self::One(line) => std::slice::from_ref(line),
+            Self::All(lines) => lines.as_slice(),
+        }
+    }
+
+    /// Whether the fields of the target tell it, without a search.
+    #[must_use]
+    pub fn is_after_image(&self) -> bool {
+        matches!(self, Self::One(line) if line == AFTER_IMAGE)
+    }
+
+    fn check(&self) -> Result<(), FileError> {
+        let lines = self.searches();
+        if lines.is_empty() || lines.len() > STEPS_MAX {
+            return Err(FileError(format!("reconcile has 1 to {STEPS_MAX} lines")));
+        }
+        if !self.is_after_image() {
+            for line in lines {
+                request_line(line, &METHODS_READ)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One call.
@@ -172,11 +220,12 @@ impl ObjectFile {
                 request_line(&step.request, &METHODS_WRITE).map_err(wrong)?;
                 check_placeholders(&step.body.to_string()).map_err(wrong)?;
             }
-            match verb.reconcile.as_deref() {
-                None | Some("after_image") => {}
-                Some(line) => {
-                    request_line(line, &METHODS_READ).map_err(wrong)?;
-                }
+            if let Some(reconcile) = &verb.reconcile {
+                reconcile.check().map_err(wrong)?;
+            }
+            if let Some(created) = &verb.created {
+                // In quotes, as in the text of a body, where placeholders are whole strings.
+                check_placeholders(&format!("\"{created}\"")).map_err(wrong)?;
             }
         }
         Ok(())
@@ -228,6 +277,40 @@ step = [{ request = "PATCH /deals/{target.id}", body = "{fields}", if_match = tr
             assert!(FILE.contains(from), "{from}");
             let error = SystemFile::parse(&FILE.replacen(from, to, 1)).expect_err(expected);
             assert!(error.0.contains(expected), "{expected}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_doubt_is_settled_by_the_record_or_by_searches_that_only_read() {
+        let with = |line: &str| SystemFile::parse(&format!("{FILE}{line}\n"));
+        for good in [
+            "reconcile = \"after_image\"",
+            "reconcile = \"GET /notes?key={decision.key}\"",
+            "reconcile = [\"GET /n?key={decision.key}\", \"GET /d?n={step.1/found/0/id}\"]",
+            "created = \"/id\"",
+            "created = \"{step.1/id}\"",
+        ] {
+            assert!(with(good).is_ok(), "{good}: {:?}", with(good));
+        }
+        for (bad, expected) in [
+            ("reconcile = []", "1 to 4"),
+            ("reconcile = [\"after_image\", \"GET /n\"]", "not like"),
+            ("reconcile = [\"GET /n\", \"POST /n\"]", "not allowed here"),
+            ("reconcile = \"GET /n?key={env.SECRET}\"", "placeholder"),
+            ("created = \"{env.SECRET}\"", "placeholder"),
+        ] {
+            let error = with(bad).expect_err(bad);
+            assert!(error.0.contains(expected), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_system_files_that_are_shipped_are_sound() {
+        for text in [
+            include_str!("../../../../deploy/systems/sandbox.toml"),
+            include_str!("../../../../deploy/systems/roundup.toml"),
+        ] {
+            assert_eq!(SystemFile::parse(text).map(|_| ()), Ok(()));
         }
     }
 }

@@ -188,8 +188,12 @@ impl HttpJson {
             version = answer.etag.or(version);
             answers.push(answer.body);
         }
-        let created = verb.created.as_deref().zip(answers.last());
-        let created_id = created.and_then(|(pointer, answer)| answer.pointer(pointer));
+        let scope = Scope {
+            plan,
+            fields: &fields,
+            answers: &answers,
+        };
+        let created_id = verb.created.as_deref().and_then(|from| scope.answer(from));
         let created_id =
             created_id.map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
         Applied::Done {
@@ -258,51 +262,60 @@ impl HttpJson {
         let Ok(object) = self.object(&plan.object) else {
             return Happened::CannotTell("the system has no such object".to_owned());
         };
-        match Self::verb(object, plan).and_then(|verb| verb.reconcile.as_deref()) {
-            Some("after_image") => {
-                let names: Vec<String> = plan
-                    .fields
-                    .iter()
-                    .map(|field| field.field.clone())
-                    .collect();
-                match self.read(&plan.object, &plan.id, &names).await {
-                    Ok(image) if plan.is_untouched_in(&image) => Happened::No,
-                    Ok(image) if plan.is_applied_in(&image) => Happened::Yes {
-                        created_id: String::new(),
-                    },
-                    Ok(_) => Happened::CannotTell("somebody else changed the record".to_owned()),
-                    Err(error) => Happened::CannotTell(error.to_string()),
-                }
-            }
-            Some(line) => self.search(line, plan).await,
+        let verb = Self::verb(object, plan);
+        match verb.and_then(|verb| Some((verb, verb.reconcile.as_ref()?))) {
+            Some((_, reconcile)) if reconcile.is_after_image() => self.compare(plan).await,
+            Some((verb, reconcile)) => self
+                .search(reconcile.searches(), &verb.found, plan)
+                .await
+                .unwrap_or_else(Happened::CannotTell),
             None => Happened::CannotTell("the system file cannot tell".to_owned()),
         }
     }
 
-    async fn search(&self, line: &str, plan: &Plan) -> Happened {
-        let scope = Scope {
-            plan,
-            fields: &Json::Null,
-            answers: &[],
-        };
-        let request = request_line(line, &["GET"]).ok();
-        let Some((method, path)) = request.and_then(|(m, path)| Some((m, scope.path(path)?)))
-        else {
-            return Happened::CannotTell("the search cannot be filled".to_owned());
-        };
-        match self.client.call(method, &path, &[], None).await {
-            Ok(answer) if answer.status == 200 => match answer.body.as_array().map(Vec::as_slice) {
-                Some([]) => Happened::No,
-                Some([first, ..]) => {
-                    let id = first.get("id").and_then(Json::as_str).unwrap_or_default();
-                    Happened::Yes {
-                        created_id: id.to_owned(),
-                    }
-                }
-                None => Happened::CannotTell("the search gave no list".to_owned()),
+    async fn compare(&self, plan: &Plan) -> Happened {
+        let names: Vec<String> = plan
+            .fields
+            .iter()
+            .map(|field| field.field.clone())
+            .collect();
+        match self.read(&plan.object, &plan.id, &names).await {
+            Ok(image) if plan.is_untouched_in(&image) => Happened::No,
+            Ok(image) if plan.is_applied_in(&image) => Happened::Yes {
+                created_id: String::new(),
             },
-            Ok(answer) => Happened::CannotTell(format!("HTTP {}", answer.status)),
+            Ok(_) => Happened::CannotTell("somebody else changed the record".to_owned()),
             Err(error) => Happened::CannotTell(error.to_string()),
         }
+    }
+
+    /// Every search must find something; what the first one finds is what was created. The error
+    /// says why it cannot be told.
+    async fn search(&self, lines: &[String], found: &str, plan: &Plan) -> Result<Happened, String> {
+        let (mut answers, mut created_id) = (Vec::new(), None);
+        for line in lines {
+            let scope = Scope {
+                plan,
+                fields: &Json::Null,
+                answers: &answers,
+            };
+            let (method, path) = request_line(line, &["GET"]).map_err(|error| error.0)?;
+            let path = scope.path(path).ok_or("the search cannot be filled")?;
+            let answer = self.client.call(method, &path, &[], None).await;
+            let answer = answer.map_err(|error| error.to_string())?;
+            if answer.status != 200 {
+                return Err(format!("HTTP {}", answer.status));
+            }
+            let list = answer.body.pointer(found).and_then(Json::as_array);
+            let Some(first) = list.ok_or("the search gave no list")?.first() else {
+                return Ok(Happened::No);
+            };
+            let id = first.get("id").and_then(Json::as_str).unwrap_or_default();
+            created_id.get_or_insert_with(|| id.to_owned());
+            answers.push(answer.body);
+        }
+        Ok(Happened::Yes {
+            created_id: created_id.unwrap_or_default(),
+        })
     }
 }

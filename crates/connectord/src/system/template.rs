@@ -91,6 +91,17 @@ impl Scope<'_> {
             .cloned()
     }
 
+    /// Part of an answer: a placeholder that names its step, or a pointer into the last one.
+    pub(super) fn answer(&self, from: &str) -> Option<Json> {
+        let name = from
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
+        match name {
+            Some(name) => self.get(name),
+            None => self.answers.last()?.pointer(from).cloned(),
+        }
+    }
+
     /// A path with its placeholders percent-encoded.
     pub(super) fn path(&self, template: &str) -> Option<String> {
         let mut out = String::with_capacity(template.len());
