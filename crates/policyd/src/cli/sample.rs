@@ -7,6 +7,10 @@ pub(super) const FILES: &[(&str, &str)] = &[
         include_str!("../../../../policies/acme/actions/add_note.toml"),
     ),
     (
+        "policies/acme/actions/append_issue_note.toml",
+        include_str!("../../../../policies/acme/actions/append_issue_note.toml"),
+    ),
+    (
         "policies/acme/actions/create_follow_up.toml",
         include_str!("../../../../policies/acme/actions/create_follow_up.toml"),
     ),
@@ -17,6 +21,10 @@ pub(super) const FILES: &[(&str, &str)] = &[
     (
         "policies/acme/actions/set_deal_amount.toml",
         include_str!("../../../../policies/acme/actions/set_deal_amount.toml"),
+    ),
+    (
+        "policies/acme/actions/set_issue_status.toml",
+        include_str!("../../../../policies/acme/actions/set_issue_status.toml"),
     ),
     (
         "policies/acme/actions/set_owner.toml",
@@ -77,6 +85,10 @@ pub(super) const FILES: &[(&str, &str)] = &[
     (
         "policies/globex/tests/story.json",
         include_str!("../../../../policies/globex/tests/story.json"),
+    ),
+    (
+        "systems/roundup.toml",
+        include_str!("../../../../deploy/systems/roundup.toml"),
     ),
     (
         "systems/sandbox.toml",
