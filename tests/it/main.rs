@@ -7,5 +7,6 @@ mod codegen;
 mod crash;
 mod python;
 mod replicas;
+mod roundup;
 mod story;
 mod tidy;

@@ -22,6 +22,7 @@ pub struct Actor {
 #[derive(Clone)]
 pub struct Wish {
     pub tenant: String,
+    pub connection: String,
     pub action: String,
     pub target: (String, String),
     pub args: String,
@@ -40,6 +41,7 @@ pub struct Asked {
 pub fn stage(deal: &str, stage: &str) -> Wish {
     Wish {
         tenant: "acme".into(),
+        connection: "crm/main".into(),
         action: "set_stage".into(),
         target: ("deal".into(), deal.into()),
         args: format!("{{\"stage\":\"{stage}\"}}"),
@@ -80,7 +82,7 @@ impl Actor {
             request_id: uuid::Uuid::now_v7().to_string(),
             validate_only: false,
             call: Some(pb::ActionCall {
-                connection: "crm/main".into(),
+                connection: wish.connection.clone(),
                 action: wish.action.clone(),
                 target: Some(pb::Target {
                     r#type: wish.target.0.clone(),
@@ -97,18 +99,17 @@ impl Actor {
     }
 
     pub async fn ask(&mut self, wish: &Wish) -> Asked {
-        let request = Self::request(wish);
+        self.ask_for(Self::request(wish)).await
+    }
+
+    pub async fn ask_for(&mut self, request: pb::AuthorizeRequest) -> Asked {
         let call = request.call.clone().unwrap();
-        let answer = self
-            .authorize
-            .authorize(request)
-            .await
-            .unwrap()
-            .into_inner();
+        let tenant = request.parent.strip_prefix("tenants/").unwrap().to_owned();
+        let answer = self.authorize.authorize(request).await.unwrap();
         Asked {
-            decision: answer.decision.unwrap(),
+            decision: answer.into_inner().decision.unwrap(),
             call,
-            tenant: wish.tenant.clone(),
+            tenant,
         }
     }
 

@@ -80,6 +80,8 @@ pub struct World {
     pub env: Vec<(&'static str, &'static str)>,
     /// Databases of policyd and connectord; none means the files that `init` names.
     pub stores: Option<(String, String)>,
+    /// Connections beside the sandbox CRM: name, system and base URL.
+    pub connections: Vec<(&'static str, &'static str, String)>,
 }
 
 impl World {
@@ -125,6 +127,7 @@ impl World {
             sandbox: None,
             env: env.to_vec(),
             stores: None,
+            connections: Vec::new(),
             folder,
         }
     }
@@ -197,10 +200,13 @@ impl World {
     ) -> Process {
         let own = format!("server.grpc_addr=127.0.0.1:{port}");
         let peer = format!("policyd.addr=https://localhost:{}", self.policyd_port);
-        let connection = format!(
-            "connection=[{{name=\"crm/main\", system=\"sandbox\", base_url=\"http://127.0.0.1:{}\"}}]",
-            self.sandbox_port
-        );
+        let crm = format!("http://127.0.0.1:{}", self.sandbox_port);
+        let mut all = vec![("crm/main", "sandbox", crm)];
+        all.extend_from_slice(&self.connections);
+        let all = all.iter().map(|(name, system, base)| {
+            format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\"}}")
+        });
+        let connection = format!("connection=[{}]", all.collect::<Vec<_>>().join(", "));
         let mut args = vec![
             "server",
             "--set",
