@@ -344,3 +344,22 @@ async fn an_edit_between_the_read_and_the_write_is_not_overwritten() {
     assert!(again.wrote, "{again:?}");
     assert_eq!(desk.journal("writ"), ["set status was unread(1)"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_that_could_not_be_linked_is_settled_as_not_written() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, web_port) = (free_port(), listener.local_addr().unwrap().port());
+    let desk = Desk::start_behind(port, web_port, &ACTIONS).await;
+    let folder = desk.folder.path().to_owned();
+    tokio::spawn(with_an_edit_before_the_write(listener, port, folder));
+    let mut agent = desk.world.agent().await;
+    let asked = agent.ask(&note("we are on it")).await;
+    let doubtful = agent.present(&asked).await.unwrap();
+    assert_eq!(doubtful.state, i32::from(State::InDoubt), "{doubtful:?}");
+    let (executions, _) = desk.world.settle().await;
+    let settled = &executions[0];
+    let expected = i32::from(State::ReconciledNotApplied);
+    assert_eq!(settled.state, expected, "{settled:?}");
+    assert!(!settled.wrote && desk.journal("writ").is_empty());
+    assert_eq!(desk.admin(&["get", "messages", "issue1"]).trim(), "[]");
+}
