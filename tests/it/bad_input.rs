@@ -188,6 +188,44 @@ fn a_daemon_that_cannot_run_safely_says_why_and_what_to_do() {
     assert!(said.contains("CREDENTIAL_MISSING"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_certificate_reaches_nothing_and_is_named() {
+    let world = World::start();
+    let args = [
+        "init",
+        "--certs-only",
+        "--agent",
+        "acme/late",
+        "--cert-days=-1",
+    ];
+    assert!(world.run("policyd", &args).status.success());
+    let policyd = format!("https://localhost:{}", world.policyd_port);
+    let (cert, key) = ("certs/agent-acme-late.pem", "keys/agent-acme-late-tls.pem");
+    let identity = ["--addr", &policyd, "--cert", cert, "--key", key];
+    let wish = [
+        "authorize",
+        "refund",
+        "--target",
+        "order/O-7",
+        "--reason",
+        "x",
+    ];
+    let said = refuses(&world, "policyd", &[wish.as_slice(), &identity].concat());
+    assert!(
+        said.contains("CLIENT_CERT_EXPIRED") && said.contains("Fix:"),
+        "{said}"
+    );
+    // A client that does not look is stopped by both daemons before its first call.
+    for port in [world.policyd_port, world.connectord_port] {
+        assert!(world.knock("agent-acme-late", port).await.is_err());
+        assert!(world.knock("agent-acme-triage", port).await.is_ok());
+    }
+    // The fix of the message.
+    let renewed = world.run("policyd", &["init", "--certs-only"]);
+    assert!(renewed.status.success());
+    assert!(world.records().await.is_empty());
+}
+
 #[test]
 fn every_reason_code_is_explained_by_both_programs() {
     for reason in writ_proto::Reason::all() {

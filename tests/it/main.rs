@@ -5,6 +5,8 @@ mod bad_input;
 mod budget;
 mod codegen;
 mod crash;
+mod docs;
+mod matrix;
 mod python;
 mod replicas;
 mod roundup;

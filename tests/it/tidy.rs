@@ -35,7 +35,18 @@ fn code_lines(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn layers_import_only_what_they_may() {
     // Folder of a daemon, and words that must not stand in its code.
-    let table: [(&str, &[&str]); 6] = [
+    let table: [(&str, &[&str]); 7] = [
+        (
+            "crates/host/src",
+            &[
+                "writ_proto",
+                "pb::",
+                "cedar",
+                "policyd",
+                "connectord",
+                "tenant",
+            ],
+        ),
         (
             "crates/proto/src",
             &["tokio", "sqlx", "Utc::now", "std::fs", "std::env"],
@@ -138,7 +149,7 @@ fn files_and_functions_stay_small_and_files_say_what_they_are() {
     }
     sizes.sort_unstable();
     let median = sizes[sizes.len() / 2];
-    assert!(median <= 250, "median {median} lines a file");
+    assert!(median <= 150, "median {median} lines a file");
 }
 
 #[test]

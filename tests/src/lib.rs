@@ -60,6 +60,11 @@ pub fn failpoint_connectord() -> PathBuf {
     path
 }
 
+/// Where programs are looked for.
+pub fn search_path() -> String {
+    std::env::var("PATH").unwrap_or_default()
+}
+
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -246,6 +251,22 @@ impl World {
             .timeout(PATIENCE)
             .connect()
             .await
+    }
+
+    /// Whether a daemon lets an identity as far as a first call.
+    pub async fn knock(&self, name: &str, port: u16) -> Result<(), String> {
+        let channel = self.channel(name, port).await.map_err(|e| e.to_string())?;
+        // TLS 1.3 tells a client that it is refused only after its own handshake.
+        let mut client = HaltServiceClient::new(channel);
+        match client.get_halt_state(pb::GetHaltStateRequest {}).await {
+            Err(status) if status.code() != tonic::Code::Unimplemented => Err(status.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A connection to policyd.
+    pub async fn policyd_channel(&self, name: &str) -> Channel {
+        self.channel(name, self.policyd_port).await.unwrap()
     }
 
     /// The clients of a certificate that `init` made, such as `agent-acme-triage`.

@@ -78,7 +78,23 @@ pub struct Seen<'a> {
     pub halted: Option<&'a str>,
 }
 
-/// Leave to do exactly one thing. Its fields are private, and only [`admit`] makes one.
+/// Leave to do exactly one thing. Its fields are private, and only [`admit`] makes one:
+///
+/// ```
+/// use connectord::domain::gate::Permit;
+/// use writ_proto::value::Map;
+/// fn read(permit: &Permit) -> &Map {
+///     permit.args()
+/// }
+/// ```
+/// ```compile_fail,E0451
+/// use connectord::domain::gate::Permit;
+/// use writ_proto::token::Claims;
+/// use writ_proto::value::Map;
+/// fn forge(claims: Claims, args: Map) -> Permit {
+///     Permit { claims, args, request_hash: [0; 32] }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Permit {
     claims: Claims,

@@ -70,7 +70,20 @@ pub struct Verifier<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct UnverifiedToken<'a>(&'a [u8]);
 
-/// A token that passed checks 2 to 14. Only [`UnverifiedToken::verify`] makes one.
+/// A token that passed checks 2 to 14. Only [`UnverifiedToken::verify`] makes one:
+///
+/// ```
+/// use writ_proto::token::{Claims, VerifiedToken};
+/// fn read(token: &VerifiedToken) -> &Claims {
+///     token.claims()
+/// }
+/// ```
+/// ```compile_fail,E0451
+/// use writ_proto::token::{Claims, VerifiedToken};
+/// fn forge(claims: Claims) -> VerifiedToken {
+///     VerifiedToken { claims }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedToken {
     claims: Claims,
