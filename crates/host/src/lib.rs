@@ -1,5 +1,5 @@
 //! What both daemons run on and what knows nothing of Writ: group commit, versions of a database
-//! schema, connections to PostgreSQL, the threads that serve (ADR 0013).
+//! schema, connections to PostgreSQL, the threads that serve, durations (ADR 0013).
 
 #![cfg_attr(
     test,
@@ -12,6 +12,7 @@
     )
 )]
 
+pub mod duration;
 pub mod fronts;
 pub mod group_commit;
 pub mod grpc;

@@ -63,7 +63,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
             ..AppError::from(error)
         }
     })?;
-    let deadline = Duration::from_secs(config.server.timeout_seconds);
+    let deadline = Duration::from_secs(config.server.timeout_seconds.into());
     let writer = Writer::new(&ledger, deadline);
     let addr = config.server.grpc_addr;
     let listener = TcpListener::bind(addr).await.map_err(|error| {
@@ -173,7 +173,7 @@ fn router(
         authn: authn.clone(),
     })
     .max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let call_timeout = Duration::from_secs(config.server.timeout_seconds.saturating_add(1));
+    let call_timeout = Duration::from_secs(config.server.timeout_seconds.saturating_add(1).into());
     let mut router = writ_host::grpc::server(server_tls(config)?, call_timeout)
         .map_err(|error| fail(Reason::TlsInvalid, error))?
         .add_service(health)

@@ -6,7 +6,9 @@ pub mod layers;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use writ_host::duration::seconds;
 use writ_proto::limits::{LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_TTL_SECONDS_MAX};
 
 pub use layers::{ConfigError, Layers};
@@ -81,11 +83,15 @@ pub struct TrustConfig {
     pub keys_file: PathBuf,
     /// The pinned public key that signs it, hex.
     pub root_key: String,
-    /// Allowed clock difference in seconds, at most 30; default 5.
-    #[serde(default = "leeway")]
+    /// Allowed clock difference, at most 30s; default 5s.
+    #[serde(
+        rename = "max_clock_skew",
+        default = "leeway",
+        deserialize_with = "seconds"
+    )]
     pub leeway_seconds: u32,
-    /// Longest life of a token in seconds, at most 300.
-    #[serde(default = "ttl_max")]
+    /// Longest life of a token, at most 5m.
+    #[serde(rename = "max_ttl", default = "ttl_max", deserialize_with = "seconds")]
     pub ttl_seconds_max: u32,
 }
 
@@ -93,8 +99,17 @@ pub struct TrustConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HaltConfig {
-    /// Folder of flag files. If it is not there, everything is halted.
+    /// `file://FOLDER` of flag files. If it is not there, everything is halted.
+    #[serde(rename = "store", deserialize_with = "folder")]
     pub dir: PathBuf,
+}
+
+fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let folder = text.strip_prefix("file://").filter(|name| !name.is_empty());
+    folder
+        .map(PathBuf::from)
+        .ok_or_else(|| D::Error::custom(format!("`{text}` is not file://FOLDER")))
 }
 
 /// A folder.
@@ -167,11 +182,11 @@ impl Config {
     pub fn from_layers(layers: &Layers, file: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = layers.shape()?;
         if config.trust.leeway_seconds > LEEWAY_SECONDS_MAX {
-            let detail = format!("trust.leeway_seconds is at most {LEEWAY_SECONDS_MAX}");
+            let detail = format!("trust.max_clock_skew is at most {LEEWAY_SECONDS_MAX}s");
             return Err(ConfigError::invalid(detail));
         }
         if !(1..=TOKEN_TTL_SECONDS_MAX).contains(&config.trust.ttl_seconds_max) {
-            let detail = format!("trust.ttl_seconds_max is 1 to {TOKEN_TTL_SECONDS_MAX}");
+            let detail = format!("trust.max_ttl is 1s to {TOKEN_TTL_SECONDS_MAX}s");
             return Err(ConfigError::invalid(detail));
         }
         let base = file.parent().unwrap_or_else(|| Path::new(".")).to_owned();

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use writ_host::duration::seconds;
 use writ_proto::Reason;
 use writ_proto::limits::{TOKEN_TTL_SECONDS_DEFAULT, TOKEN_TTL_SECONDS_MAX};
 
@@ -44,9 +45,9 @@ pub struct ServerConfig {
     /// Offer gRPC reflection; off by default.
     #[serde(default)]
     pub reflection: bool,
-    /// Longest time for one answer, in seconds; default 5.
-    #[serde(default = "five")]
-    pub timeout_seconds: u64,
+    /// Longest time for one answer, 1s to 60s; default 5s.
+    #[serde(rename = "timeout", default = "five", deserialize_with = "seconds")]
+    pub timeout_seconds: u32,
 }
 
 /// `[tls]`. mTLS is always on.
@@ -86,8 +87,8 @@ pub struct PolicyConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenConfig {
-    /// Life of a token in seconds, 1 to 300; default 60.
-    #[serde(default = "token_ttl")]
+    /// Life of a token, 1s to 5m; default 60s.
+    #[serde(rename = "ttl", default = "token_ttl", deserialize_with = "seconds")]
     pub ttl_seconds: u32,
     /// The one connectord, or pool, that may take the tokens.
     pub audience: String,
@@ -125,7 +126,7 @@ pub struct PeerConfig {
     pub addr: String,
 }
 
-const fn five() -> u64 {
+const fn five() -> u32 {
     5
 }
 
@@ -161,14 +162,14 @@ impl Config {
     pub fn from_layers(layers: &Layers, file: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = layers.shape()?;
         if config.token.ttl_seconds == 0 || config.token.ttl_seconds > TOKEN_TTL_SECONDS_MAX {
-            let detail = format!("token.ttl_seconds is 1 to {TOKEN_TTL_SECONDS_MAX}");
+            let detail = format!("token.ttl is 1s to {TOKEN_TTL_SECONDS_MAX}s");
             return Err(ConfigError {
                 reason: Reason::ConfigInvalid,
                 detail,
             });
         }
         if !(1..=60).contains(&config.server.timeout_seconds) {
-            return Err(ConfigError::invalid("server.timeout_seconds is 1 to 60"));
+            return Err(ConfigError::invalid("server.timeout is 1s to 60s"));
         }
         let base = file.parent().unwrap_or_else(|| Path::new(".")).to_owned();
         for path in [

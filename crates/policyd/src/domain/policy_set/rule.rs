@@ -2,6 +2,7 @@
 
 use cedar_policy::{Effect, Policy};
 use chrono::{DateTime, Utc};
+use writ_host::duration::seconds_of;
 
 const TTL_SECONDS_MAX: u32 = writ_proto::limits::TOKEN_TTL_SECONDS_MAX;
 const QUORUM_MAX: u32 = 16;
@@ -85,7 +86,7 @@ impl Rule {
             };
             text(name).map(parse).transpose()
         };
-        let ttl = text("ttl").map(|text| duration(&text)).transpose()?;
+        let ttl = text("ttl").map(|text| seconds_of(&text)).transpose()?;
         if ttl.is_some_and(|ttl| ttl > TTL_SECONDS_MAX) {
             return Err(format!(
                 "rule `{id}`: `@ttl` is more than {TTL_SECONDS_MAX} s"
@@ -135,7 +136,7 @@ fn approval(spec: &str) -> Result<ApprovalNeed, String> {
                     .ok()
                     .filter(|count| (1..=QUORUM_MAX).contains(count));
             }
-            ("ttl", text) if ttl_seconds.is_none() => ttl_seconds = Some(duration(text)?),
+            ("ttl", text) if ttl_seconds.is_none() => ttl_seconds = Some(seconds_of(text)?),
             _ => return Err(refuse()),
         }
     }
@@ -144,23 +145,4 @@ fn approval(spec: &str) -> Result<ApprovalNeed, String> {
         quorum: quorum.ok_or_else(refuse)?,
         ttl_seconds: ttl_seconds.ok_or_else(refuse)?,
     })
-}
-
-fn duration(text: &str) -> Result<u32, String> {
-    let refuse = || format!("`{text}` is not a duration like 60s, 30m, 24h");
-    let (number, unit) = text
-        .split_at_checked(text.len().saturating_sub(1))
-        .ok_or_else(refuse)?;
-    let unit: u32 = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return Err(refuse()),
-    };
-    let seconds = number
-        .parse::<u32>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit));
-    seconds.filter(|seconds| *seconds > 0).ok_or_else(refuse)
 }
