@@ -4,6 +4,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use e2e::{Actor, World, code, stage};
+use writ_proto::limits::{
+    EVIDENCE_ITEMS_MAX, EVIDENCE_QUOTE_BYTES_MAX, IDENT_BYTES_MAX, PRECONDITION_BYTES_MAX,
+    REASON_BYTES_MAX,
+};
 use writ_proto::pb;
 
 type Change = fn(&mut pb::AuthorizeRequest);
@@ -85,18 +89,46 @@ async fn a_malformed_request_of_a_known_caller_is_refused_and_recorded() {
     }
 }
 
+/// Makes a part of a request so large.
+type Grow = fn(&mut pb::AuthorizeRequest, usize);
+
+fn quoting(id: usize, quote: usize) -> pb::Evidence {
+    pb::Evidence {
+        r#type: "ticket".into(),
+        id: "x".repeat(id),
+        quote: "x".repeat(quote),
+        ..pb::Evidence::default()
+    }
+}
+
+/// Parts of a request and their limits.
+const GROWN: &[(&str, usize, Grow)] = &[
+    ("reason", REASON_BYTES_MAX, |r, n| r.reason = "x".repeat(n)),
+    ("precondition", PRECONDITION_BYTES_MAX, |r, n| {
+        call(r).precondition = Some("x".repeat(n));
+    }),
+    ("evidence items", EVIDENCE_ITEMS_MAX, |r, n| {
+        r.evidence = vec![quoting(1, 1); n];
+    }),
+    ("evidence id", IDENT_BYTES_MAX, |r, n| {
+        r.evidence = vec![quoting(n, 1)];
+    }),
+    ("evidence quote", EVIDENCE_QUOTE_BYTES_MAX, |r, n| {
+        r.evidence = vec![quoting(1, n)];
+    }),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sizes_are_accepted_up_to_the_limit_and_not_beyond() {
     let world = World::start();
     let mut agent = world.agent().await;
-    for (size, accepted) in [(1_999, true), (2_000, true), (2_001, false)] {
-        let mut request = Actor::request(&stage("D-104", "qualified"));
-        request.reason = "x".repeat(size);
-        assert_eq!(
-            agent.authorize.authorize(request).await.is_ok(),
-            accepted,
-            "reason {size}"
-        );
+    for (name, limit, grow) in GROWN {
+        for (size, accepted) in [(limit - 1, true), (*limit, true), (limit + 1, false)] {
+            let mut request = Actor::request(&stage("D-104", "qualified"));
+            grow(&mut request, size);
+            let answer = agent.authorize.authorize(request).await;
+            assert_eq!(answer.is_ok(), accepted, "{name} {size}");
+        }
     }
     for (items, accepted) in [(99, true), (100, true), (101, false)] {
         let requests = (0..items)

@@ -193,5 +193,8 @@ fn the_readme_starts_a_writ_as_it_says() {
         String::from_utf8_lossy(&output.stderr),
     );
     assert!(output.status.success(), "{out}\n{err}");
-    assert!(out.contains("ALLOW"), "{out}\n{err}");
+    assert!(
+        out.contains("ALLOW") && out.contains("would change"),
+        "{out}\n{err}"
+    );
 }

@@ -14,6 +14,22 @@ use crate::incoming::{Accepted, Incoming};
 /// open takes nothing from the calls that are served.
 pub const CONNECTIONS_MAX: usize = 1_024;
 const HANDOVER_MAX: usize = 64;
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Says that a front has ended, however it did.
+struct Ending {
+    ended: mpsc::Sender<()>,
+    drained: Arc<watch::Sender<usize>>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // One is enough: the others are told to stop then.
+        let _full = self.ended.try_send(());
+        self.drained
+            .send_modify(|count| *count = count.saturating_add(1));
+    }
+}
 
 /// Becomes ready when the daemon is told to stop.
 #[derive(Debug)]
@@ -46,17 +62,27 @@ where
     let (stopping, stopped) = watch::channel(false);
     let (ended, mut any_ended) = mpsc::channel(1);
     let mut fronts = Vec::new();
-    for number in 0..threads.max(1) {
+    let fronts_total = threads.max(1);
+    let drained = Arc::new(watch::channel(0_usize).0);
+    for number in 0..fronts_total {
         let (hand, handed) = mpsc::channel::<Accepted>(HANDOVER_MAX);
-        let (serve, stop, ended) = (serve.clone(), stopped.clone(), ended.clone());
+        let (serve, stop) = (serve.clone(), stopped.clone());
+        let ending = Ending {
+            ended: ended.clone(),
+            drained: Arc::clone(&drained),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let work = move || {
-            let served = runtime.block_on(serve(Incoming(handed), Stop(stop)));
-            // One is enough: the others are told to stop then.
-            let _full = ended.try_send(());
-            served.map_err(io::Error::other)
+            runtime.block_on(async {
+                let mut all = ending.drained.subscribe();
+                let served = serve(Incoming(handed), Stop(stop)).await;
+                drop(ending);
+                // The others may still wait for work that runs on this thread.
+                drop(all.wait_for(|count| *count >= fronts_total).await);
+                served.map_err(io::Error::other)
+            })
         };
         let thread = thread::Builder::new().name(format!("front-{number}"));
         fronts.push((hand, thread.spawn(work)?));
@@ -95,7 +121,7 @@ async fn accept(listener: &TcpListener, connections_max: usize, hands: &[mpsc::S
             Err(error) => {
                 // Out of file descriptors, most likely: what is open goes on.
                 tracing::warn!(%error, "a connection was not accepted");
-                tokio::task::yield_now().await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }

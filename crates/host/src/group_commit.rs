@@ -88,26 +88,32 @@ impl<C: Commit> fmt::Debug for GroupCommit<C> {
 }
 
 /// Lets others write when the writing ends, however it ends.
-struct Turn<'a, C: Commit>(&'a Shared<C>);
+struct Turn<C: Commit> {
+    shared: Arc<Shared<C>>,
+    ended: bool,
+}
 
-impl<C: Commit> Drop for Turn<'_, C> {
+impl<C: Commit> Drop for Turn<C> {
     fn drop(&mut self) {
-        self.0.queue().writing = false;
+        if !self.ended {
+            self.shared.queue().writing = false;
+        }
     }
 }
 
 /// Writes until the queue is empty.
-async fn write_all<C: Commit>(shared: Arc<Shared<C>>) {
+async fn write_all<C: Commit>(mut turn: Turn<C>) {
+    let shared = Arc::clone(&turn.shared);
     let mut commit = shared.commit.lock().await;
-    let turn = Turn(&shared);
     loop {
         linger(&shared).await;
         let mut jobs = {
             let mut queue = shared.queue();
             if queue.jobs.is_empty() {
-                // Under the same lock that the queue was seen empty: nobody is forgotten.
+                // Under the same lock that the queue was seen empty: nobody is forgotten. What the
+                // turn would do at its end is done; it must not do it again to somebody else.
                 queue.writing = false;
-                std::mem::forget(turn);
+                turn.ended = true;
                 return;
             }
             let most = queue.jobs.len().min(BATCH_MAX);
@@ -196,7 +202,11 @@ impl<C: Commit> GroupCommit<C> {
         queue.jobs.push(Job { item, answer });
         if !std::mem::replace(&mut queue.writing, true) {
             drop(queue);
-            tokio::spawn(write_all(Arc::clone(&self.0)));
+            let turn = Turn {
+                shared: Arc::clone(&self.0),
+                ended: false,
+            };
+            tokio::spawn(write_all(turn));
         }
         Ok(Pending {
             answered,
@@ -313,6 +323,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_caller_writes_when_the_writing_was_cut_off() {
+        cut_off(true).await;
+        cut_off(false).await;
+    }
+
+    async fn cut_off(begun: bool) {
         let (commit, _, gate) = slow();
         let handle = GroupCommit::new(commit, Duration::from_secs(5));
         let other = handle.clone();
@@ -323,7 +338,9 @@ mod tests {
                 .unwrap();
             runtime.block_on(async {
                 let _pending = other.submit(1).unwrap();
-                tokio::task::yield_now().await;
+                if begun {
+                    tokio::task::yield_now().await;
+                }
             });
         });
         cut.join().unwrap();

@@ -1,5 +1,6 @@
 //! What both daemons run on and what knows nothing of Writ: group commit, versions of a database
-//! schema, connections to PostgreSQL, the threads that serve, durations (ADR 0013).
+//! schema, connections to PostgreSQL, the threads that serve, layers of
+//! configuration, figures of the machine (ADR 0013).
 
 #![cfg_attr(
     test,
@@ -17,6 +18,8 @@ pub mod fronts;
 pub mod group_commit;
 pub mod grpc;
 mod incoming;
+pub mod layers;
+pub mod machine;
 pub mod postgres;
 pub mod schema;
 

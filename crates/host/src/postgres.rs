@@ -35,12 +35,14 @@ pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
+    // The options behind `?` may hold one too.
+    let rest = rest.split('?').next().unwrap_or_default();
     match rest.rsplit_once('@') {
         Some((login, host)) => {
             let user = login.split_once(':').map_or(login, |(user, _)| user);
             format!("{scheme}://{user}@{host}")
         }
-        None => url.to_owned(),
+        None => format!("{scheme}://{rest}"),
     }
 }
 
@@ -119,6 +121,11 @@ mod tests {
             ("postgres://writ:p@ss@db/writ", "postgres://writ@db/writ"),
             ("postgres://writ@db/writ", "postgres://writ@db/writ"),
             ("postgres:///writ", "postgres:///writ"),
+            ("postgres://db/writ?password=s3cret", "postgres://db/writ"),
+            (
+                "postgres://u:p@db/writ?sslmode=require",
+                "postgres://u@db/writ",
+            ),
             ("sqlite://a.db", "sqlite://a.db"),
         ];
         for (url, said) in table {

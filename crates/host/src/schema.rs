@@ -77,6 +77,10 @@ pub async fn prepare_sqlite(pool: &SqlitePool, migrations: &[&str]) -> Result<()
 /// When the database is away, a migration fails, or a later program made it.
 pub async fn prepare_postgres(pool: &PgPool, migrations: &[&str]) -> Result<(), SchemaError> {
     let mut tx = pool.begin().await?;
+    // A migration may take its time; calls may not.
+    sqlx::raw_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+        .execute(&mut *tx)
+        .await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(LOCK)
         .execute(&mut *tx)

@@ -1,5 +1,6 @@
 //! "Could not do it", apart from any transport, with the stable code of why.
 
+use writ_host::layers::ConfigError;
 use writ_proto::Reason;
 
 use crate::domain::gate::Refusal;
@@ -52,6 +53,15 @@ impl From<JournalError> for AppError {
         Self {
             detail: error.to_string(),
             ..Self::of(reason)
+        }
+    }
+}
+
+impl From<ConfigError> for AppError {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::UnknownKey(detail) => Self::new(Reason::ConfigUnknownKey, detail),
+            ConfigError::Invalid(detail) => Self::new(Reason::ConfigInvalid, detail),
         }
     }
 }

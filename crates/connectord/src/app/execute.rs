@@ -8,15 +8,19 @@ use writ_proto::token::Mode;
 
 use super::admit::Admitted;
 use super::outcome::{Kind, Outcome};
-use super::{App, AppError, SharedApp};
+use super::{App, AppError};
 use crate::domain::execution::{Change, Execution, State};
 use crate::domain::gate::{Call, Refusal};
 use crate::domain::image::Image;
 use crate::domain::plan::{FieldPlan, Plan, plan};
-use crate::store::{Claim, Claimed};
+use crate::store::{Claim, Claimed, Journal, JournalError, Report};
 use crate::system::{Applied, Leave, SystemError};
 use crate::{clock, crash, ids};
 
+/// Longest time from the mark that a call is being sent to the call. Takeover waits far longer.
+const SENDING_MAX: chrono::Duration = chrono::Duration::seconds(10);
+const SAVES_MAX: u32 = 120;
+const SAVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 const WAIT_STEPS_MAX: u32 = 100;
 const WAIT_STEP: std::time::Duration = std::time::Duration::from_millis(50);
 
@@ -59,21 +63,23 @@ impl App {
         call: Call,
         certificate: [u8; 32],
     ) -> Result<Executed, AppError> {
-        let (admitted, execution) = match self.spend(token, &call, certificate).await? {
-            Spent::Fresh(spent) => *spent,
-            Spent::Earlier(execution) => return self.earlier(*execution).await,
-        };
-        crash::point("after_claim").await;
-        // The task owns the claim from here; dropping this future changes nothing.
-        let app = SharedApp::clone(&self);
-        let task = tokio::spawn(async move { app.carry_out(admitted, call, execution).await });
-        let execution = task
-            .await
-            .map_err(|_| AppError::of(Reason::OutcomeUnknown))??;
-        Ok(Executed {
-            execution,
-            replayed: false,
-        })
+        // The task owns the call from here: a caller that hangs up changes nothing, also while the
+        // token is being spent.
+        let token = token.to_vec();
+        let task = tokio::spawn(async move {
+            let (admitted, execution) = match self.spend(&token, &call, certificate).await? {
+                Spent::Fresh(spent) => *spent,
+                Spent::Earlier(execution) => return self.earlier(*execution).await,
+            };
+            crash::point("after_claim").await;
+            let execution = self.carry_out(admitted, call, execution).await?;
+            Ok(Executed {
+                execution,
+                replayed: false,
+            })
+        });
+        task.await
+            .map_err(|_| AppError::of(Reason::OutcomeUnknown))?
     }
 
     /// Checks 1 to 19: after this the token is spent, durably, for this call alone.
@@ -168,6 +174,7 @@ impl App {
             message: String::new(),
             created_id: String::new(),
             created_ms: now,
+            sent_ms: 0,
             undo_until_ms: now.saturating_add(window),
             undone_by: String::new(),
             undo_of: String::new(),
@@ -229,18 +236,21 @@ impl App {
             return self.end(execution, State::Done, Kind::Result).await;
         }
         crash::point("after_before_image").await;
-        let alive = clock::now().timestamp()
-            <= i64::from(admitted.permit.claims().exp)
-                .saturating_add(i64::from(self.rules.leeway_seconds));
-        if !alive {
-            return self
-                .fail(execution, &Refusal::of(Reason::TokenExpired))
-                .await;
-        }
+        let expires = i64::from(admitted.permit.claims().exp)
+            .saturating_add(i64::from(self.rules.leeway_seconds));
+        let looked = clock::now();
         execution.state = State::Sending;
+        execution.sent_ms = looked.timestamp_millis();
         self.journal.save(&mut [&mut execution], vec![]).await?;
         crash::point("after_sending_marked").await;
-        // Right before the write, after everything that takes time.
+        // Right before the write, after everything that takes time. A process that was stopped in
+        // between may have been taken over.
+        let now = clock::now();
+        let paused = now.signed_duration_since(looked) > SENDING_MAX;
+        if paused || now.timestamp() > expires {
+            let refusal = Refusal::of(Reason::TokenExpired);
+            return self.fail(execution, &refusal).await;
+        }
         if let Err(refusal) = self.check_halts(&call) {
             return self.fail(execution, &refusal).await;
         }
@@ -336,9 +346,19 @@ impl App {
     ) -> Result<Execution, AppError> {
         execution.state = state;
         let report = Outcome::of_execution(kind, &execution, state.name()).report();
-        self.journal
-            .save(&mut [&mut execution], vec![report])
-            .await?;
+        let saved = self
+            .journal
+            .save(&mut [&mut execution], vec![report.clone()])
+            .await;
+        match saved {
+            Ok(()) => {}
+            // Something may have been sent: "nothing happened" would be a lie.
+            Err(JournalError::Unavailable(_) | JournalError::Full) if execution.sent_ms > 0 => {
+                tokio::spawn(keep_saving(self.journal.clone(), execution, report));
+                return Err(AppError::of(Reason::OutcomeUnknown));
+            }
+            Err(error) => return Err(error.into()),
+        }
         tracing::info!(
             execution = execution.id,
             tenant = execution.tenant,
@@ -349,6 +369,28 @@ impl App {
         );
         Ok(execution)
     }
+}
+
+/// Writes the end of an execution when the journal is back.
+async fn keep_saving(journal: Journal, mut execution: Execution, report: Report) {
+    for _ in 0..SAVES_MAX {
+        tokio::time::sleep(SAVE_PAUSE).await;
+        let saved = journal
+            .save(&mut [&mut execution], vec![report.clone()])
+            .await;
+        match saved {
+            Err(JournalError::Unavailable(_) | JournalError::Full) => {}
+            Ok(()) => return,
+            Err(error) => {
+                tracing::warn!(%error, execution = execution.id, "left to be settled");
+                return;
+            }
+        }
+    }
+    tracing::error!(
+        execution = execution.id,
+        "its end could not be written; left to be settled"
+    );
 }
 
 fn claim(admitted: &Admitted, call: &Call, execution: Execution) -> Claim {

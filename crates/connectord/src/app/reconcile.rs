@@ -12,7 +12,6 @@ use crate::clock;
 use crate::domain::execution::{Execution, State};
 use crate::domain::plan::{FieldPlan, Plan};
 use crate::system::Happened;
-use crate::system::http::CALL_TIMEOUT;
 
 /// An execution in doubt is given to a person after this long.
 const DOUBT_MS_MAX: i64 = 10 * 60 * 1_000;
@@ -20,6 +19,10 @@ const DOUBT_MS_MAX: i64 = 10 * 60 * 1_000;
 /// A task that has not written its execution for so long is gone: every step of one takes seconds.
 /// Should it be alive after all, the revision of the execution stops it.
 pub const TAKEOVER: Duration = Duration::from_secs(90);
+
+/// A call can still be served after its answer was given up: "not there" counts only this long
+/// after it was sent.
+const LATE_MS_MAX: i64 = 20 * 1_000;
 
 impl App {
     /// Settles what has not ended: all that is in doubt, and what nobody touched for `idle`. A
@@ -34,7 +37,7 @@ impl App {
                 Ok(ended) => settled = settled.saturating_add(usize::from(ended)),
                 // Another process settles it, or its own task still does.
                 Err(error) if error.reason == Reason::OutcomeUnknown => {}
-                Err(error) => return Err(error),
+                Err(error) => tracing::warn!(%error, "an execution could not be settled"),
             }
         }
         Ok(settled)
@@ -59,15 +62,12 @@ impl App {
     }
 
     async fn settle_doubt(&self, mut execution: Execution) -> Result<bool, AppError> {
-        let age = clock::now()
-            .timestamp_millis()
-            .saturating_sub(execution.created_ms);
-        // A call can still be served after its answer was given up: "not there" counts only later.
-        let call_ms = i64::try_from(CALL_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
-        let Some(system) = self.systems.get(&execution.connection) else {
-            return Ok(false);
+        let now = clock::now().timestamp_millis();
+        let age = now.saturating_sub(execution.sent_ms.max(execution.created_ms));
+        let happened = match self.systems.get(&execution.connection) {
+            Some(system) => system.reconcile(&plan_of(&execution)).await,
+            None => Happened::CannotTell("this connection is not configured".to_owned()),
         };
-        let happened = system.reconcile(&plan_of(&execution)).await;
         let state = match happened {
             Happened::Yes { created_id } => {
                 execution.wrote = true;
@@ -76,7 +76,7 @@ impl App {
                 }
                 State::ReconciledApplied
             }
-            Happened::No if age > call_ms => State::ReconciledNotApplied,
+            Happened::No if age > LATE_MS_MAX => State::ReconciledNotApplied,
             Happened::No => return Ok(false),
             Happened::CannotTell(why) if age > DOUBT_MS_MAX => {
                 execution.message = why;

@@ -94,18 +94,23 @@ impl App {
             return Ok(answer(None, false, planned));
         }
         let mut own = self.undo_intent(order, &execution, &plan);
-        self.journal.save(&mut [&mut own], vec![]).await?;
+        // Writing the target too makes a second undo of it, begun before, come too late.
+        let mut target = execution.clone();
+        self.journal
+            .save(&mut [&mut own, &mut target], vec![])
+            .await?;
         match leaf.write(Leave::Undo(&execution), &plan).await {
             Applied::Done { .. } => {
                 own.wrote = true;
                 own.state = State::Done;
-                let mut undone = execution;
+                let mut undone = target;
                 undone.undone_by.clone_from(&own.id);
                 let mut outcome = Outcome::of_execution(Kind::Undo, &own, "UNDONE");
                 (outcome.by, outcome.note) = (order.by.clone(), order.reason.clone());
                 self.journal
                     .save(&mut [&mut own, &mut undone], vec![outcome.report()])
-                    .await?;
+                    .await
+                    .map_err(|_| AppError::of(Reason::OutcomeUnknown))?;
                 Ok(answer(None, true, planned))
             }
             Applied::Unknown(why) => {
@@ -180,6 +185,7 @@ impl App {
             created_ms: clock::now().timestamp_millis(),
             undone_by: String::new(),
             undo_of: execution.id.clone(),
+            sent_ms: clock::now().timestamp_millis(),
             revision: 0,
             ..execution.clone()
         }

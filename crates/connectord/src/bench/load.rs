@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tonic::transport::Channel;
+use writ_host::machine::cpu_ns;
 use writ_proto::pb;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 
-use super::host::cpu_ns;
 use super::stage::fail;
 use crate::app::AppError;
 use crate::cli::remote::failed;

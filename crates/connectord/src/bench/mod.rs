@@ -5,7 +5,6 @@
 //! A number counts only if the claim is on disk before the answer, so nothing about the servers
 //! is special. Bounded in calls and in time.
 
-mod host;
 mod load;
 mod local;
 mod report;
@@ -22,6 +21,8 @@ use serde_json::json;
 use tonic::transport::Channel;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::token::Mode;
+
+use writ_host::machine as host;
 
 use crate::app::AppError;
 use crate::cli::output::Output;

@@ -1,17 +1,16 @@
 //! The configuration of connectord, and the only reader of the environment. Every path is
 //! relative to the folder of the file.
 
-pub mod layers;
-
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use writ_host::duration::seconds;
+use writ_host::postgres::is_postgres;
 use writ_proto::limits::{LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_TTL_SECONDS_MAX};
 
-pub use layers::{ConfigError, Layers};
+pub use writ_host::layers::{ConfigError, Layers};
 
 /// The checked configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -203,7 +202,12 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
-        if let Some(name) = config.store.url.strip_prefix("sqlite://") {
+        let file = config.store.url.strip_prefix("sqlite://");
+        if file.map_or(!is_postgres(&config.store.url), |name| name.contains('?')) {
+            let detail = "store.url is sqlite://FILE or postgres://HOST/DATABASE";
+            return Err(ConfigError::invalid(detail));
+        }
+        if let Some(name) = file {
             config.store.url = format!("sqlite://{}", base.join(name).display());
         }
         Ok(config)

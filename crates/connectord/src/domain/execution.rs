@@ -146,6 +146,9 @@ pub struct Execution {
     pub created_id: String,
     /// Unix milliseconds.
     pub created_ms: i64,
+    /// Unix milliseconds at which it was marked as being sent; 0 before.
+    #[serde(default)]
+    pub sent_ms: i64,
     /// Unix milliseconds until which it can be undone.
     pub undo_until_ms: i64,
     /// Execution that undid this one.

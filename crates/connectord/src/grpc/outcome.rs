@@ -50,7 +50,10 @@ pub fn encode(outcome: &Outcome) -> Vec<u8> {
             .take(400)
             .collect::<String>()
     };
-    let target = |(kind, id): (String, String)| pb::Target { r#type: kind, id };
+    let target = |(kind, id): (String, String)| pb::Target {
+        r#type: short(&kind),
+        id: short(&id),
+    };
     pb::Outcome {
         outcome_id: outcome.id.to_string(),
         tenant: outcome.tenant.clone(),
@@ -59,8 +62,8 @@ pub fn encode(outcome: &Outcome) -> Vec<u8> {
         decision_id: outcome.decision.clone(),
         execution_id: outcome.execution.clone(),
         agent: outcome.agent.clone(),
-        connection: outcome.connection.clone(),
-        action: outcome.action.clone(),
+        connection: short(&outcome.connection),
+        action: short(&outcome.action),
         target: outcome.target.clone().map(target),
         mode: mode.into(),
         status: outcome.status.clone(),

@@ -57,6 +57,7 @@ fn execution(id: u128) -> Execution {
         message: String::new(),
         created_id: String::new(),
         created_ms: i64::try_from(id).unwrap(),
+        sent_ms: 0,
         undo_until_ms: 0,
         undone_by: String::new(),
         undo_of: String::new(),
@@ -193,6 +194,14 @@ async fn the_cap_of_a_day_is_exact_and_a_refused_claim_spends_nothing() {
             matches!(journal.claim(dry).await.unwrap(), Claimed::Fresh(_)),
             "{name}"
         );
+        let spent = (0..60_u128).find(|call| !refused.contains(call)).unwrap();
+        let again = journal
+            .claim(claim(spent + 1, spent + 1, 20))
+            .await
+            .unwrap();
+        assert!(matches!(again, Claimed::Repeated(_)), "{name}: {again:?}");
+        let stolen = journal.claim(claim(spent + 1, 902, 20)).await.unwrap();
+        assert_eq!(stolen, Claimed::Replayed, "{name}");
         let next_day = Claim {
             day: "2026-11-22".into(),
             ..claim(refused[1] + 1, 901, 20)

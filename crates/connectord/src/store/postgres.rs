@@ -76,8 +76,9 @@ impl PostgresReader {
         if let Some(since) = filter.since_ms {
             query.push(" AND created_ms >= ").push_bind(since);
         }
+        // Ids begin with their time, and the key is sorted already.
         query
-            .push(" ORDER BY created_ms DESC, id DESC LIMIT ")
+            .push(" ORDER BY id DESC LIMIT ")
             .push_bind(i64::from(filter.limit));
         let rows = query.build().fetch_all(&self.pool).await?;
         rows.iter().map(execution_at).collect()
@@ -151,6 +152,12 @@ impl PostgresWriter {
         read_used(&mut tx, batch, &mut known).await?;
         read_revisions(&mut tx, batch, &mut known).await?;
         let planned = plan(batch, known);
+        let ours = |claim: &&Claim| inserted.contains(&(claim.issuer.clone(), claim.cti));
+        if !planned.claims.iter().all(ours) {
+            return Err(JournalError::Corrupt(
+                "a claim without its execution".to_owned(),
+            ));
+        }
         give_back(&mut tx, inserted, &planned).await?;
         write(&mut tx, &planned).await?;
         tx.commit().await?;

@@ -14,7 +14,9 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::batch::{Known, Planned, Spent, claims, followed, plan};
-use super::{Counter, Filter, JournalError, OPEN_MAX, Report, Work, Written, decode, encode};
+use super::{
+    Claimed, Counter, Filter, JournalError, OPEN_MAX, Report, Work, Written, decode, encode,
+};
 use crate::domain::execution::Execution;
 
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/sqlite/0001_init.sql")];
@@ -103,8 +105,9 @@ impl SqliteReader {
         if let Some(since) = filter.since_ms {
             query.push(" AND created_ms >= ").push_bind(since);
         }
+        // Ids begin with their time, and the key is sorted already.
         query
-            .push(" ORDER BY created_ms DESC, id DESC LIMIT ")
+            .push(" ORDER BY id DESC LIMIT ")
             .push_bind(filter.limit);
         let rows = query.build().fetch_all(&self.pool).await?;
         rows.iter().map(execution_at).collect()
@@ -179,7 +182,14 @@ impl SqliteWriter {
             }
         };
         let known = self.known(&mut connection, batch).await?;
-        let mut answers = self.write(&mut connection, plan(batch, known)).await?;
+        let planned = plan(batch, known);
+        // A token that is spent already says so, also when the day's cap is reached.
+        let capped = Written::Claimed(Claimed::OverCap);
+        let mut answers = if planned.answers.contains(&capped) {
+            None
+        } else {
+            self.write(&mut connection, planned).await?
+        };
         if answers.is_none() {
             self.used.clear();
             let mut known = self.known(&mut connection, batch).await?;

@@ -1,5 +1,6 @@
 //! "Could not decide", apart from any transport. A denial is not one of these.
 
+use writ_host::layers::ConfigError;
 use writ_proto::Reason;
 
 use crate::store::StoreError;
@@ -44,6 +45,15 @@ impl From<StoreError> for AppError {
         Self {
             detail: error.to_string(),
             ..Self::of(reason)
+        }
+    }
+}
+
+impl From<ConfigError> for AppError {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::UnknownKey(detail) => Self::new(Reason::ConfigUnknownKey, detail),
+            ConfigError::Invalid(detail) => Self::new(Reason::ConfigInvalid, detail),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 use writ_proto::Reason;
+use writ_proto::digest::sha256;
 use writ_proto::ids::TenantId;
 
 use super::{App, AppError};
@@ -12,6 +13,15 @@ use crate::store::Append;
 
 /// Most decisions of one round.
 const ROUND_MAX: usize = 256;
+
+/// The same for every process and every round, so that it is recorded once.
+fn void_id(decision: Uuid) -> Uuid {
+    let mut named = b"writ hold void ".to_vec();
+    named.extend_from_slice(decision.as_bytes());
+    let digest = sha256(&named);
+    let half: [u8; 16] = core::array::from_fn(|at| digest.get(at).copied().unwrap_or_default());
+    Uuid::from_bytes(half)
+}
 
 impl App {
     /// Voids holds whose writ cannot be presented any more, each by a record. How many there were.
@@ -39,7 +49,7 @@ impl App {
             tenant: tenant.clone(),
             draft,
             decision: None,
-            outcome_id: None,
+            outcome_id: Some(void_id(decision)),
             holds: Vec::new(),
             settles: Some(Settlement {
                 decision,

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tonic::transport::Channel;
+use writ_host::machine::cpu_ns;
 use writ_proto::pb;
 use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
 
-use super::host::cpu_ns;
 use super::stage::fail;
 use crate::app::AppError;
 use crate::cli::remote::failed;

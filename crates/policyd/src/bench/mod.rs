@@ -5,7 +5,6 @@
 //! servers is special. Bounded in calls and in time.
 
 pub(crate) mod echo;
-mod host;
 mod load;
 mod local;
 mod report;
@@ -19,6 +18,8 @@ use prost::Message as _;
 use serde_json::json;
 use writ_proto::pb;
 use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
+
+use writ_host::machine as host;
 
 use crate::app::AppError;
 use crate::cli::output::Output;

@@ -186,10 +186,17 @@ pub(super) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppE
         (&args.token_out, &decision.token),
         (&args.args_out, &decision.args_cbor),
     ] {
-        if let Some(path) = path {
+        let Some(path) = path else { continue };
+        // A denial has no token; what an earlier call left must not be taken for one.
+        let written = if bytes.is_empty() {
+            std::fs::remove_file(path).or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })
+        } else {
             std::fs::write(path, bytes)
-                .map_err(|error| malformed(format!("{}: {error}", path.display())))?;
-        }
+        };
+        written.map_err(|error| malformed(format!("{}: {error}", path.display())))?;
     }
     output.line(&describe(&decision), &shown(&decision));
     Ok(code(&decision))

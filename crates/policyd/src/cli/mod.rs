@@ -123,13 +123,11 @@ enum ConfigCommand {
 impl Common {
     fn layers(&self) -> Result<Layers, AppError> {
         let env = environment().into_iter();
-        Layers::read(&self.config, env, "POLICYD_", &self.set)
-            .map_err(|error| AppError::new(error.reason, error.detail))
+        Ok(Layers::read(&self.config, env, "POLICYD_", &self.set)?)
     }
 
     fn read(&self) -> Result<Config, AppError> {
-        Config::from_layers(&self.layers()?, &self.config)
-            .map_err(|error| AppError::new(error.reason, error.detail))
+        Ok(Config::from_layers(&self.layers()?, &self.config)?)
     }
 }
 

@@ -1,17 +1,15 @@
 //! The configuration of policyd, and the only reader of the environment. Every path is relative
 //! to the folder of the file.
 
-pub mod layers;
-
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use writ_host::duration::seconds;
-use writ_proto::Reason;
+use writ_host::postgres::is_postgres;
 use writ_proto::limits::{TOKEN_TTL_SECONDS_DEFAULT, TOKEN_TTL_SECONDS_MAX};
 
-pub use layers::{ConfigError, Layers};
+pub use writ_host::layers::{ConfigError, Layers};
 
 /// The checked configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -163,10 +161,7 @@ impl Config {
         let mut config: Self = layers.shape()?;
         if config.token.ttl_seconds == 0 || config.token.ttl_seconds > TOKEN_TTL_SECONDS_MAX {
             let detail = format!("token.ttl is 1s to {TOKEN_TTL_SECONDS_MAX}s");
-            return Err(ConfigError {
-                reason: Reason::ConfigInvalid,
-                detail,
-            });
+            return Err(ConfigError::invalid(detail));
         }
         if !(1..=60).contains(&config.server.timeout_seconds) {
             return Err(ConfigError::invalid("server.timeout is 1s to 60s"));
@@ -184,7 +179,12 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
-        if let Some(name) = config.store.url.strip_prefix("sqlite://") {
+        let file = config.store.url.strip_prefix("sqlite://");
+        if file.map_or(!is_postgres(&config.store.url), |name| name.contains('?')) {
+            let detail = "store.url is sqlite://FILE or postgres://HOST/DATABASE";
+            return Err(ConfigError::invalid(detail));
+        }
+        if let Some(name) = file {
             config.store.url = format!("sqlite://{}", base.join(name).display());
         }
         Ok(config)

@@ -8,6 +8,7 @@ use writ_proto::ids::TenantId;
 use super::{Append, Appended, DecisionRow, Head, HoldRow};
 use crate::domain::budget::{HoldState, fits};
 use crate::domain::merkle::leaf_hash;
+use crate::domain::record::Kind;
 
 /// What the database holds of all that a batch touches, read inside its transaction.
 #[derive(Debug, Default)]
@@ -126,6 +127,13 @@ pub(super) fn plan(batch: &[Append], mut known: Known) -> Planned<'_> {
     planned
 }
 
+fn is_held(append: &Append, known: &Known) -> bool {
+    let settlement = append.settles.as_ref();
+    let holds = settlement.and_then(|settlement| known.holds.get(&settlement.decision));
+    let held = |hold: &HoldRow| hold.state == HoldState::Held && hold.tenant == append.tenant;
+    holds.is_some_and(|holds| holds.iter().any(held))
+}
+
 fn one<'a>(append: &'a Append, known: &mut Known, planned: &mut Planned<'a>) -> Appended {
     let request = append
         .decision
@@ -138,6 +146,10 @@ fn one<'a>(append: &'a Append, known: &mut Known, planned: &mut Planned<'a>) -> 
         .outcome_id
         .is_some_and(|id| known.outcomes.contains(&id))
     {
+        return Appended::DuplicateOutcome;
+    }
+    if append.draft.kind == Kind::BudgetChanged && !is_held(append, known) {
+        // Its execution was reported in the meantime: there is nothing to give back.
         return Appended::DuplicateOutcome;
     }
     if let Err(over) = planned.reserve(append, known) {

@@ -13,10 +13,11 @@ use super::Hold;
 use crate::domain::request::Request;
 
 /// Most budgets of one policy set.
-pub const BUDGETS_MAX: usize = 64;
+pub const BUDGETS_MAX: usize = 16;
 const ID_BYTES_MAX: usize = 64;
-/// A writ may have been presented in its last second, and its outcome may come late.
-const EXPIRY_GRACE_MS: i64 = 5 * 60 * 1_000;
+/// A writ may have been presented in its last second, and its outcome may come late. Until then
+/// what it held stays held: a cap must not be passed because a report is on its way.
+const EXPIRY_GRACE_MS: i64 = 60 * 60 * 1_000;
 
 /// `[[budget]]` of `set.toml`.
 #[derive(Debug, Clone, Deserialize)]

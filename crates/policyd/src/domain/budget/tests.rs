@@ -114,7 +114,7 @@ fn a_budget_with_a_flaw_refuses_the_set_and_says_what() {
         (CALLS.replace("calls = 7", ""), "give `calls`, or"),
         (CALLS.replace("\"calls\"", "\"a b\""), "an id is letters"),
         (format!("{CALLS}{CALLS}"), "two budgets are named `calls`"),
-        (CALLS.repeat(BUDGETS_MAX + 1), "at most 64 budgets"),
+        (CALLS.repeat(BUDGETS_MAX + 1), "at most 16 budgets"),
     ];
     for (text, wanted) in table {
         let error = with(&text).unwrap_err().to_string();

@@ -13,20 +13,20 @@ const SYNC_BYTES: usize = 4_096;
 
 /// What a figure was measured on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Machine {
+pub struct Machine {
     /// Processors that this process may use.
-    pub(crate) cores: usize,
+    pub cores: usize,
     /// Kernel release.
-    pub(crate) kernel: String,
+    pub kernel: String,
     /// Model of the processor.
-    pub(crate) cpu: String,
+    pub cpu: String,
     /// Median time to make 4 KiB durable in the bench folder.
-    pub(crate) fsync: Duration,
+    pub fsync: Duration,
 }
 
 impl Machine {
     /// Looks at the machine; writes one small file in the folder.
-    pub(crate) fn read(folder: &Path) -> std::io::Result<Self> {
+    pub fn read(folder: &Path) -> std::io::Result<Self> {
         let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let model = text("/proc/cpuinfo");
         let model = model
@@ -61,7 +61,7 @@ fn fsync(folder: &Path) -> std::io::Result<Duration> {
 }
 
 /// Nanoseconds on a processor of all living threads of a process, user and kernel.
-pub(crate) fn cpu_ns(pid: u32) -> Option<u64> {
+pub fn cpu_ns(pid: u32) -> Option<u64> {
     let mut sum = 0_u64;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
         let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
@@ -72,7 +72,7 @@ pub(crate) fn cpu_ns(pid: u32) -> Option<u64> {
 }
 
 /// Resident kilobytes of a process.
-pub(crate) fn resident_kb(pid: u32) -> Option<u64> {
+pub fn resident_kb(pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.split_whitespace().next()?.parse().ok()

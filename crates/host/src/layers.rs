@@ -7,25 +7,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use toml::{Table, Value};
-use writ_proto::Reason;
 
-/// Why a configuration is refused.
+use crate::postgres::without_password;
+
+/// Why a configuration is refused: what was found, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} {detail}", reason.code())]
-pub struct ConfigError {
-    /// The stable code.
-    pub reason: Reason,
-    /// What was found and what to do.
-    pub detail: String,
+pub enum ConfigError {
+    /// A key that does not exist.
+    #[error("{0}")]
+    UnknownKey(String),
+    /// A value that cannot be accepted.
+    #[error("{0}")]
+    Invalid(String),
 }
 
 impl ConfigError {
     /// A value that cannot be accepted.
     pub fn invalid(detail: impl Into<String>) -> Self {
-        Self {
-            reason: Reason::ConfigInvalid,
-            detail: detail.into(),
-        }
+        Self::Invalid(detail.into())
     }
 
     /// From what serde says about a table.
@@ -42,11 +41,7 @@ impl ConfigError {
         let hint = near
             .map(|near| format!("; did you mean `{near}`?"))
             .unwrap_or_default();
-        let detail = format!("there is no key `{found}`{hint}");
-        Self {
-            reason: Reason::ConfigUnknownKey,
-            detail,
-        }
+        Self::UnknownKey(format!("there is no key `{found}`{hint}"))
     }
 }
 
@@ -152,7 +147,13 @@ impl Layers {
             let first = parts.next().and_then(|part| self.table.get(part));
             parts.fold(first, |value, part| value.and_then(|value| value.get(part)))
         };
-        let shown = |path: &String| value_at(path).map(ToString::to_string).unwrap_or_default();
+        let shown = |path: &String| match value_at(path) {
+            Some(Value::String(text)) if path.ends_with("url") => {
+                Value::String(without_password(text)).to_string()
+            }
+            Some(value) => value.to_string(),
+            None => String::new(),
+        };
         self.origins
             .iter()
             .map(|(path, origin)| (path.clone(), shown(path), origin.clone()))
@@ -227,9 +228,9 @@ mod tests {
             ),
         ] {
             let error = read(text, &[], &[]).unwrap().shape::<Shape>().unwrap_err();
-            assert_eq!(error.reason, Reason::ConfigUnknownKey, "{error}");
             assert!(
-                error.detail.contains(found) && error.detail.contains(near),
+                matches!(&error, ConfigError::UnknownKey(detail)
+                    if detail.contains(found) && detail.contains(near)),
                 "{error}"
             );
         }
