@@ -122,7 +122,8 @@ async fn a_commit_after_the_answer_was_given_up_is_found() {
     let world = World::start();
     world.promote(&["refund"]).await;
     let mut agent = world.agent().await;
-    world.fault("late_commit", "1", "1500");
+    // Later than a call may take: "not there" must not be believed yet.
+    world.fault("late_commit", "1", "11000");
     let asked = agent.ask(&refund("O-7", "1.00")).await;
     let execution = agent.present(&asked).await.unwrap();
     assert_eq!(execution.state, i32::from(State::InDoubt));
