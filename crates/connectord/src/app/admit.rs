@@ -40,8 +40,20 @@ impl App {
     /// # Errors
     /// `HALTED` or `HALT_UNKNOWN`.
     pub fn check_halts(&self, call: &Call) -> Result<(), Refusal> {
-        let scopes = scopes_of(&call.tenant, &call.connection, &call.action, &call.agent);
-        match self.halt_state()?.covers(&scopes) {
+        self.check_scopes(&scopes_of(
+            &call.tenant,
+            &call.connection,
+            &call.action,
+            &call.agent,
+        ))
+    }
+
+    /// Refuses what is halted right now in any of some scopes.
+    ///
+    /// # Errors
+    /// `HALTED` or `HALT_UNKNOWN`.
+    pub fn check_scopes(&self, scopes: &[String]) -> Result<(), Refusal> {
+        match self.halt_state()?.covers(scopes) {
             Some(scope) => Err(Refusal::new(Reason::Halted, scope)),
             None => Ok(()),
         }

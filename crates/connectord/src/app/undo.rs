@@ -1,5 +1,6 @@
 //! Undo: one execution or many, last in, first out, each with its own outcome. Halts do not stop
-//! it; drift does. The intent is journaled before the write, like every other write.
+//! an operator; drift does. An agent undoes only what it executed itself, and a halt stops it, for
+//! it is a write that an agent wants. The intent is journaled before the write, like every write.
 
 use writ_proto::Reason;
 
@@ -9,6 +10,7 @@ use super::{App, AppError};
 use crate::domain::execution::{Change, Execution, State};
 use crate::domain::gate::Refusal;
 use crate::domain::undo;
+use crate::halt::scopes_of;
 use crate::store::Filter;
 use crate::system::{Applied, Leave};
 use crate::{clock, ids};
@@ -19,10 +21,12 @@ pub const UNDO_MAX: u32 = 1_000;
 /// Who asks for an undo, and why.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// Tenant of the operator.
+    /// Tenant of who asks.
     pub tenant: String,
-    /// The operator.
+    /// The operator, or `agent:` and the agent.
     pub by: String,
+    /// The agent that asks, if it is one.
+    pub agent: Option<String>,
     /// Why.
     pub reason: String,
     /// Plan only.
@@ -49,8 +53,23 @@ impl App {
     /// `NOT_FOUND`, or the journal is away. A refusal is inside the answer.
     pub async fn undo(&self, order: &Order, id: &str) -> Result<Undone, AppError> {
         let found = self.journal.execution(&order.tenant, id).await?;
-        let execution = found.ok_or_else(|| AppError::of(Reason::NotFound))?;
+        let own = |execution: &Execution| {
+            let agent = order.agent.as_ref();
+            agent.is_none_or(|agent| *agent == execution.agent && execution.undo_of.is_empty())
+        };
+        // What another agent did is told apart from what is not there by nobody.
+        let execution = found.filter(own);
+        let execution = execution.ok_or_else(|| AppError::of(Reason::NotFound))?;
         self.undo_one(order, execution).await
+    }
+
+    /// Halts stop an agent, not an operator.
+    fn check_order(&self, order: &Order, execution: &Execution) -> Result<(), Refusal> {
+        let Some(agent) = &order.agent else {
+            return Ok(());
+        };
+        let (connection, action) = (&execution.connection, &execution.action);
+        self.check_scopes(&scopes_of(&order.tenant, connection, action, agent))
     }
 
     /// Undoes what a filter finds, newest first.
@@ -80,7 +99,11 @@ impl App {
             refusal,
             changes,
         };
-        let (leaf, plan) = match self.undo_plan(&execution).await {
+        let planned = match self.check_order(order, &execution) {
+            Ok(()) => self.undo_plan(&execution).await,
+            Err(refusal) => Err(refusal),
+        };
+        let (leaf, plan) = match planned {
             Ok(planned) => planned,
             Err(refusal) => {
                 if !order.dry_run {
@@ -99,6 +122,11 @@ impl App {
         self.journal
             .save(&mut [&mut own, &mut target], vec![])
             .await?;
+        if let Err(refusal) = self.check_order(order, &execution) {
+            refusal.reason.code().clone_into(&mut own.reason_code);
+            self.end(own, State::Failed, Kind::Undo).await?;
+            return Ok(answer(Some(refusal), false, planned));
+        }
         match leaf.write(Leave::Undo(&execution), &plan).await {
             Applied::Done { .. } => {
                 own.wrote = true;
@@ -170,7 +198,7 @@ impl App {
         Execution {
             id: ids::new_id().to_string(),
             cti: String::new(),
-            agent: order.by.clone(),
+            agent: order.agent.as_ref().unwrap_or(&order.by).clone(),
             state: State::Sending,
             wrote: false,
             sentence: plan.sentence.clone(),

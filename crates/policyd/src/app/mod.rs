@@ -1,6 +1,7 @@
 //! The use cases: the only layer that sees clock, ids, keys and store together.
 
 pub mod authorize;
+mod cancel;
 pub mod decided;
 pub mod error;
 mod holds;

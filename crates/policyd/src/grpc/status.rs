@@ -16,6 +16,7 @@ const fn code(reason: Reason) -> Code {
         Reason::OperatorRequired | Reason::AgentRequired | Reason::ServiceRequired => {
             Code::PermissionDenied
         }
+        Reason::DecisionFinal => Code::FailedPrecondition,
         Reason::NotFound | Reason::UnknownTenant | Reason::UnknownAction => Code::NotFound,
         Reason::RequestIdReused => Code::AlreadyExists,
         Reason::RateLimited | Reason::BudgetExceeded => Code::ResourceExhausted,

@@ -264,6 +264,14 @@ impl Ledger {
         either!(self, ledger => ledger.budget_list(tenant, prefix).await)
     }
 
+    /// Whether an outcome was appended under this id.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn has_outcome(&self, id: Uuid) -> Result<bool, StoreError> {
+        either!(self, ledger => ledger.has_outcome(id).await)
+    }
+
     /// Decisions whose holds are open though nothing can be executed under them any more.
     ///
     /// # Errors

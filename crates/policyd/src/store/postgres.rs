@@ -130,6 +130,14 @@ impl PostgresLedger {
         rows.iter().map(read).collect()
     }
 
+    pub(super) async fn has_outcome(&self, id: Uuid) -> Result<bool, StoreError> {
+        let found = sqlx::query("SELECT id FROM outcome WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.is_some())
+    }
+
     pub(super) async fn expired_holds(
         &self,
         now_ms: i64,

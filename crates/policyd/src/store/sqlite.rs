@@ -160,6 +160,14 @@ impl SqliteLedger {
         rows.iter().map(read).collect()
     }
 
+    pub(super) async fn has_outcome(&self, id: Uuid) -> Result<bool, StoreError> {
+        let found = sqlx::query("SELECT id FROM outcome WHERE id = ?")
+            .bind(id.as_bytes().as_slice())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.is_some())
+    }
+
     pub(super) async fn expired_holds(
         &self,
         now_ms: i64,

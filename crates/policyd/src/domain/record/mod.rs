@@ -42,9 +42,11 @@ pub enum Kind {
     BudgetChanged,
     /// An action was promoted or demoted.
     RolloutChanged,
+    /// A decision that waited for a person was taken back by its agent.
+    Cancelled,
 }
 
-const KINDS: [(Kind, u64, &str); 12] = [
+const KINDS: [(Kind, u64, &str); 13] = [
     (Kind::Evaluated, 1, "evaluated"),
     (Kind::TokenRefused, 5, "token_refused"),
     (Kind::Result, 7, "result"),
@@ -57,6 +59,7 @@ const KINDS: [(Kind, u64, &str); 12] = [
     (Kind::KeyRetired, 16, "key_retired"),
     (Kind::BudgetChanged, 18, "budget_changed"),
     (Kind::RolloutChanged, 19, "rollout_changed"),
+    (Kind::Cancelled, 26, "decision_cancelled"),
 ];
 
 impl Kind {
