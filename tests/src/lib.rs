@@ -7,6 +7,7 @@
 )]
 
 mod actor;
+mod mcp;
 pub mod postgres;
 mod process;
 
@@ -22,6 +23,7 @@ use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::pb::record_service_client::RecordServiceClient;
 
 pub use actor::{Actor, Asked, Wish, code, note, refund, stage};
+pub use mcp::McpBridge;
 pub use process::Process;
 
 /// Longest wait for anything that must happen.

@@ -172,7 +172,7 @@ impl Tools {
         let text = format!("{message}\n{}", lines.join("\n"));
         let json = json!({"tenant": identity.tenant, "agent": identity.agent,
             "actions": actions, "message": message});
-        Ok(Told::new(json, text, false))
+        Ok(Told::new(json, &text, false))
     }
 
     /// Asks; the decision comes along where there is one. The id of the request is always told, so
@@ -266,10 +266,9 @@ impl Tools {
             }
             sleep(POLL_EVERY.min(left)).await;
             let left = wait.saturating_sub(started.elapsed()).min(ANSWER_MAX);
-            match timeout(left, self.fetch(look.decision_id)).await {
-                Ok(Ok(newer)) => decision = newer,
-                // What was read before still holds: it waits.
-                Ok(Err(_)) | Err(_) => {}
+            // If this look fails, what was read before still holds: it waits.
+            if let Ok(Ok(newer)) = timeout(left, self.fetch(look.decision_id)).await {
+                decision = newer;
             }
         }
         Ok(told::decision(&decision))

@@ -59,8 +59,8 @@ pub fn secret(path: &Path) -> Result<Zeroizing<String>, AppError> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(unusable(path, error)),
     }
-    let text = keys::read_private(path)
-        .map_err(|error| AppError::new(error.reason, error.detail))?;
+    let text =
+        keys::read_private(path).map_err(|error| AppError::new(error.reason, error.detail))?;
     let text = Zeroizing::new(text.trim().to_owned());
     match URL_SAFE_NO_PAD.decode(text.as_bytes()) {
         Ok(bytes) if bytes.len() == 32 => Ok(text),
@@ -87,7 +87,10 @@ impl Door {
         let one = |name| {
             let mut all = headers.get_all(name).iter();
             let first = all.next();
-            (first.and_then(|value| value.to_str().ok()), all.next().is_some())
+            (
+                first.and_then(|value| value.to_str().ok()),
+                all.next().is_some(),
+            )
         };
         let is_ours = |host: &str| self.hosts.iter().any(|own| own == host);
         match one(header::HOST) {
@@ -138,7 +141,8 @@ async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> R
         let json = [(header::CONTENT_TYPE, "application/json")];
         return (StatusCode::BAD_REQUEST, json, text).into_response();
     }
-    next.run(Request::from_parts(parts, Body::from(bytes))).await
+    next.run(Request::from_parts(parts, Body::from(bytes)))
+        .await
 }
 
 /// Serves until told to stop. `told` hears the address.
@@ -156,7 +160,8 @@ pub async fn serve(
         let message = format!("{addr} is not on loopback; the bridge serves no network");
         return Err(AppError::new(Reason::ConfigInvalid, message));
     }
-    let taken = |error: std::io::Error| AppError::new(Reason::PortInUse, format!("{addr}: {error}"));
+    let taken =
+        |error: std::io::Error| AppError::new(Reason::PortInUse, format!("{addr}: {error}"));
     let listener = tokio::net::TcpListener::bind(addr).await.map_err(taken)?;
     let addr = listener.local_addr().map_err(taken)?;
     let door = Arc::new(Door::of(addr, secret));
@@ -200,19 +205,45 @@ mod tests {
             ("authorization", "Bearer the-secret"),
         );
         assert_eq!(refused(&[host, key]), None);
-        assert_eq!(refused(&[host, key, ("origin", "http://localhost:7370")]), None);
+        assert_eq!(
+            refused(&[host, key, ("origin", "http://localhost:7370")]),
+            None
+        );
         for other in [
-            "evil.example:7370", "127.0.0.1", "127.0.0.1:80", "localhost:7370.evil.example", "",
+            "evil.example:7370",
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "localhost:7370.evil.example",
+            "",
         ] {
             assert_eq!(refused(&[("host", other), key]), Some(403), "{other}");
         }
         assert_eq!(refused(&[key]), Some(403), "no Host");
         assert_eq!(refused(&[host, ("host", "evil.example"), key]), Some(403));
-        for origin in ["null", "https://127.0.0.1:7370", "http://evil.example", "http://127.0.0.1:7371"] {
-            assert_eq!(refused(&[host, key, ("origin", origin)]), Some(403), "{origin}");
+        for origin in [
+            "null",
+            "https://127.0.0.1:7370",
+            "http://evil.example",
+            "http://127.0.0.1:7371",
+        ] {
+            assert_eq!(
+                refused(&[host, key, ("origin", origin)]),
+                Some(403),
+                "{origin}"
+            );
         }
-        for wrong in ["Bearer other", "bearer the-secret", "the-secret", "Bearer the-secret2", "Bearer "] {
-            assert_eq!(refused(&[host, ("authorization", wrong)]), Some(401), "{wrong}");
+        for wrong in [
+            "Bearer other",
+            "bearer the-secret",
+            "the-secret",
+            "Bearer the-secret2",
+            "Bearer ",
+        ] {
+            assert_eq!(
+                refused(&[host, ("authorization", wrong)]),
+                Some(401),
+                "{wrong}"
+            );
         }
         assert_eq!(refused(&[host, key, key]), Some(401), "two of them");
         assert_eq!(refused(&[host]), Some(401));

@@ -83,7 +83,9 @@ pub fn identity(cert: &Path) -> Result<Identity, AppError> {
         return Err(no_agent());
     };
     // The daemons check the trust domain; here it only has to be taken off.
-    let domain = uri.strip_prefix("spiffe://").and_then(|r| r.split('/').next());
+    let domain = uri
+        .strip_prefix("spiffe://")
+        .and_then(|r| r.split('/').next());
     match Caller::from_spiffe(uri, domain.unwrap_or_default()) {
         Ok(Caller::Agent { tenant, agent }) => Ok(Identity {
             tenant: tenant.to_string(),

@@ -127,13 +127,25 @@ mod tests {
         let table = [
             ("choice", r#""enum":["new","won"],"type":"string""#),
             ("text", r#""maxLength":500,"minLength":1,"type":"string""#),
-            ("integer", r#""maximum":1000.00,"minimum":0.01,"type":"integer""#),
-            ("decimal", r#""maximum":1000.00,"minimum":0.01,"type":"number""#),
-            ("money", r#""value":{"maximum":1000.00,"minimum":0.01,"type":"number"}"#),
+            (
+                "integer",
+                r#""maximum":1000.00,"minimum":0.01,"type":"integer""#,
+            ),
+            (
+                "decimal",
+                r#""maximum":1000.00,"minimum":0.01,"type":"number""#,
+            ),
+            (
+                "money",
+                r#""value":{"maximum":1000.00,"minimum":0.01,"type":"number"}"#,
+            ),
             ("date", r#""format":"date","pattern":"#),
             ("timestamp", r#""format":"date-time","pattern":"#),
             ("boolean", r#""type":"boolean""#),
-            ("reference", r#""pattern":"^(?:U-[0-9]{1,6})$","type":"string""#),
+            (
+                "reference",
+                r#""pattern":"^(?:U-[0-9]{1,6})$","type":"string""#,
+            ),
             ("list", r#""items":{},"maxItems":3,"type":"array""#),
         ];
         for (name, part) in table {

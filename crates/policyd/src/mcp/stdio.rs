@@ -132,7 +132,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_too_long_is_refused_without_being_kept_and_the_next_line_is_read() {
         let mut input = vec![b'x'; MESSAGE_BYTES_MAX * 3];
-        input.extend_from_slice(b"\n\r\n{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n");
+        input.extend_from_slice(
+            b"\n\r\n{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n",
+        );
         input.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\r\n");
         let (output, mut answers) = tokio::io::duplex(4_096);
         let mut lines = Lines::new(tokio::io::BufReader::new(input.as_slice()), output);

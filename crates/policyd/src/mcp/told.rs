@@ -24,7 +24,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn new(json: Json, text: String, is_error: bool) -> Self {
+    pub(super) fn new(json: Json, text: &str, is_error: bool) -> Self {
         let json = match json {
             Json::Object(map) => map.into_iter().filter(|(_, v)| !v.is_null()).collect(),
             _ => Map::new(),
@@ -57,11 +57,8 @@ impl Told {
 pub(super) fn refused(error: &AppError) -> Told {
     let (code, remedy) = (error.reason.code(), error.reason.fix());
     let json = json!({"reason_code": code, "message": error.public, "remedy": remedy});
-    Told::new(
-        json,
-        format!("REFUSED {code}: {}. {remedy}.", error.public),
-        true,
-    )
+    let text = format!("REFUSED {code}: {}. {remedy}.", error.public);
+    Told::new(json, &text, true)
 }
 
 /// The id at the end of a resource name.
@@ -106,7 +103,7 @@ pub(super) fn decision(decision: &pb::Decision) -> Told {
     if let Some(remedy) = remedy {
         text.push_str(&format!(" {remedy}."));
     }
-    Told::new(json, text, false)
+    Told::new(json, &text, false)
 }
 
 fn some(text: &str) -> Option<&str> {
@@ -201,7 +198,7 @@ pub(super) fn preview(decision_id: &str, preview: &pb::PreviewResponse) -> Told 
         preview.would_have,
         spelled(&preview.changes)
     );
-    Told::new(json, text, false).untrusted()
+    Told::new(json, &text, false).untrusted()
 }
 
 /// How an execution stands. Only what is known to be done, or was a dry run, is no error.
@@ -243,7 +240,7 @@ pub(super) fn execution(execution: &pb::Execution, replayed: bool) -> Told {
         id(&execution.name),
         spelled(&execution.changes)
     );
-    Told::new(json, text, !done).untrusted()
+    Told::new(json, &text, !done).untrusted()
 }
 
 /// How an undo went.
@@ -269,7 +266,7 @@ pub(super) fn undone(item: &pb::UndoItem, dry_run: bool) -> Told {
         id(&item.execution),
         spelled(&item.changes)
     );
-    Told::new(json, text, refused).untrusted()
+    Told::new(json, &text, refused).untrusted()
 }
 
 #[cfg(test)]
@@ -342,7 +339,13 @@ mod tests {
         for state in [State::Done, State::ReconciledApplied] {
             assert!(!of(state.into()).is_error);
         }
-        for state in [State::Unspecified, State::Sending, State::Failed, State::InDoubt, State::Human] {
+        for state in [
+            State::Unspecified,
+            State::Sending,
+            State::Failed,
+            State::InDoubt,
+            State::Human,
+        ] {
             assert!(of(state.into()).is_error, "{state:?}");
         }
         assert!(of(99).is_error);

@@ -56,7 +56,11 @@ pub(super) struct BridgeArgs {
     #[arg(long, default_value = "https://127.0.0.1:7350", env = "POLICYD_ADDR")]
     addr: String,
     /// `https://host:port` of connectord.
-    #[arg(long, default_value = "https://127.0.0.1:7360", env = "CONNECTORD_ADDR")]
+    #[arg(
+        long,
+        default_value = "https://127.0.0.1:7360",
+        env = "CONNECTORD_ADDR"
+    )]
     connectord: String,
     /// Certificate authority, PEM.
     #[arg(long, default_value = "certs/ca.pem")]
