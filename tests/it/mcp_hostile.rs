@@ -193,7 +193,7 @@ async fn a_daemon_that_hangs_or_is_away_is_told_in_bounded_time_and_the_bridge_g
     assert_eq!(bridge.refused("list_actions", json!({})), "UNAVAILABLE");
     assert_eq!(
         bridge.refused("undo_action", json!({"execution_id": decision})),
-        "OUTCOME_UNKNOWN"
+        "UNAVAILABLE"
     );
     world.start_connectord(&program("connectord"), &[]);
     let fresh = asked(&mut bridge)["structuredContent"]["decision_id"].clone();

@@ -1,17 +1,25 @@
 //! The bridge to agents that speak MCP: it runs beside the agent, shows the agent's own certificate,
 //! and holds no signing key, no policy and no credential. The only module that names rmcp.
 //!
-//! `wire` and `stdio` take messages apart, `http` serves them on loopback, `catalog` and `schema`
-//! say what tools there are, `calls` does them by way of `peers`, `told` words the results, and
+//! `wire` and `stdio` take messages apart, `http` serves them on loopback behind its `door`.
+//! `catalog`, `sheets` and `schema` say what tools there are, `takes` what they take. `calls` leads
+//! to `asks` and `effects`, which ask the daemons by way of `peers`; `told` words the results, and
 //! `handles` keeps the tokens from the model.
 
+mod asks;
 mod calls;
 mod catalog;
+mod door;
+mod effects;
 mod handles;
 pub mod http;
+mod identity;
+mod listener;
 pub mod peers;
 mod schema;
+mod sheets;
 mod stdio;
+mod takes;
 mod told;
 mod wire;
 
@@ -94,6 +102,8 @@ impl Bridge {
 /// What `RUST_LOG` says, without the levels at which libraries would print arguments.
 #[must_use]
 pub fn log_filter(asked: &str) -> String {
+    // A filter on spans enables whatever happens inside them, in any library.
+    let asked = if asked.contains('[') { "info" } else { asked };
     let ours = asked.split(',').filter(|part| {
         let target = part.trim();
         !QUIET.iter().any(|name| target.starts_with(name))
@@ -158,5 +168,6 @@ mod tests {
         let filter = log_filter("trace,rmcp=trace,rmcp::service=trace,policyd=debug,h2=debug");
         let quiet = "rmcp=warn,h2=warn,hyper=warn,tonic=warn,tower=warn,rustls=warn";
         assert_eq!(filter, format!("trace,policyd=debug,{quiet}"));
+        assert_eq!(log_filter("[serve_inner]=trace"), format!("info,{quiet}"));
     }
 }

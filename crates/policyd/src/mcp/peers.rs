@@ -1,7 +1,6 @@
 //! policyd and connectord as the bridge sees them: who it is, every call with a deadline, every
 //! failure with a reason code and something to do.
 
-use std::path::Path;
 use std::time::Duration;
 
 use tonic::transport::Channel;
@@ -10,10 +9,9 @@ use tonic_types::StatusExt as _;
 use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
-use writ_proto::{Caller, Reason, pb};
-use x509_parser::pem::parse_x509_pem;
-use x509_parser::prelude::GeneralName;
+use writ_proto::{Reason, pb};
 
+use super::identity::{Identity, identity};
 use crate::app::AppError;
 use crate::grpc::client::{ClientFiles, endpoint, failed};
 
@@ -21,17 +19,6 @@ use crate::grpc::client::{ClientFiles, endpoint, failed};
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// Longest wait for a write.
 pub(super) const WRITE_MAX: Duration = Duration::from_secs(10);
-
-/// Whose bridge this is, as its certificate says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// Tenant.
-    pub tenant: String,
-    /// Agent.
-    pub agent: String,
-    /// When the certificate ends, Unix seconds.
-    pub expires: i64,
-}
 
 /// Where the daemons are and what the bridge shows them.
 #[derive(Debug, Clone, Copy)]
@@ -52,48 +39,6 @@ pub struct Peers {
     policyd: AuthorizationServiceClient<Channel>,
     connectord: ConnectorServiceClient<Channel>,
     halts: HaltServiceClient<Channel>,
-}
-
-/// Reads who an agent's certificate names.
-///
-/// # Errors
-/// `TLS_INVALID` when it cannot be read, `AGENT_REQUIRED` when it names no agent.
-pub fn identity(cert: &Path) -> Result<Identity, AppError> {
-    let unusable = |why: &dyn core::fmt::Display| {
-        AppError::new(Reason::TlsInvalid, format!("{}: {why}", cert.display()))
-    };
-    let text = std::fs::read(cert).map_err(|error| unusable(&error))?;
-    let (_, pem) = parse_x509_pem(&text).map_err(|error| unusable(&error))?;
-    let parsed = pem.parse_x509().map_err(|error| unusable(&error))?;
-    let names = parsed.subject_alternative_name().ok().flatten();
-    let names = names.map(|names| names.value.general_names.as_slice());
-    let uris: Vec<&str> = names
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|name| match name {
-            GeneralName::URI(uri) => Some(*uri),
-            _ => None,
-        })
-        .collect();
-    let no_agent = || {
-        let message = format!("{} does not name exactly one agent", cert.display());
-        AppError::new(Reason::AgentRequired, message)
-    };
-    let [uri] = uris.as_slice() else {
-        return Err(no_agent());
-    };
-    // The daemons check the trust domain; here it only has to be taken off.
-    let domain = uri
-        .strip_prefix("spiffe://")
-        .and_then(|r| r.split('/').next());
-    match Caller::from_spiffe(uri, domain.unwrap_or_default()) {
-        Ok(Caller::Agent { tenant, agent }) => Ok(Identity {
-            tenant: tenant.to_string(),
-            agent: agent.to_string(),
-            expires: parsed.validity().not_after.timestamp(),
-        }),
-        _ => Err(no_agent()),
-    }
 }
 
 /// An answer in time, or a failure that is safe to report as "nothing was done".

@@ -3,7 +3,8 @@
 //! that nothing is read in two ways (threats.md R13).
 
 use rmcp::model::{
-    ClientJsonRpcMessage, ErrorCode, ErrorData, NumberOrString, RequestId, ServerJsonRpcMessage,
+    ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, NumberOrString, RequestId,
+    ServerJsonRpcMessage,
 };
 use writ_proto::limits::ARGS_BYTES_MAX;
 use writ_proto::value::{Map, Value, value_from_json};
@@ -11,6 +12,14 @@ use writ_proto::value::{Map, Value, value_from_json};
 /// Longest message in bytes; the depth and the counts are those of arguments.
 pub(super) const MESSAGE_BYTES_MAX: usize = ARGS_BYTES_MAX;
 const MEMBERS: [&str; 4] = ["jsonrpc", "id", "method", "params"];
+/// The requests that are served here.
+const SERVED: [&str; 5] = [
+    "initialize",
+    "ping",
+    "server/discover",
+    "tools/list",
+    "tools/call",
+];
 /// Names that the JSON library keeps for itself; a message must not speak its private language.
 const PRIVATE: &str = "$serde_json";
 
@@ -59,18 +68,30 @@ pub(super) fn read(bytes: &[u8]) -> Received {
     if let Err(why) = members(&map) {
         return refuse(ErrorCode::INVALID_REQUEST, why, id);
     }
+    let unfit = || {
+        let why = "the params do not fit the method".to_owned();
+        refuse(ErrorCode::INVALID_PARAMS, why, id.clone())
+    };
     match serde_json::from_str(text) {
+        Ok(message) if is_unfit(&message) => unfit(),
         Ok(message) => Received::Message(Box::new(message)),
         Err(error) if map.get("id").is_none() => {
             tracing::debug!(%error, "a notification that cannot be read");
             Received::Nothing
         }
         // What is wrong is said without the words of the library, which name its own types.
-        Err(_) => refuse(
-            ErrorCode::INVALID_PARAMS,
-            "the params do not fit the method".to_owned(),
-            id,
-        ),
+        Err(_) => unfit(),
+    }
+}
+
+/// The library takes a request that it cannot read for one of a method that it does not know.
+fn is_unfit(message: &ClientJsonRpcMessage) -> bool {
+    match message {
+        ClientJsonRpcMessage::Request(request) => match &request.request {
+            ClientRequest::CustomRequest(custom) => SERVED.contains(&custom.method.as_str()),
+            _ => false,
+        },
+        _ => false,
     }
 }
 
@@ -113,112 +134,4 @@ fn names_private(value: &Value) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The code of the refusal and its id, or nothing.
-    fn refused(line: &str) -> Option<(i32, Option<String>)> {
-        match read(line.as_bytes()) {
-            Received::Refused(message) => {
-                let json = serde_json::to_value(&message).unwrap();
-                let code = json["error"]["code"].as_i64().unwrap();
-                let id = json.get("id").map(ToString::to_string);
-                Some((i32::try_from(code).unwrap(), id))
-            }
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn one_object_with_each_key_once_is_a_message() {
-        let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x","arguments":{"amount":{"currency":"EUR","value":49.00}}}}"#;
-        let Received::Message(message) = read(call.as_bytes()) else {
-            panic!("a good call is refused");
-        };
-        let json = serde_json::to_string(&message).unwrap();
-        assert!(
-            json.contains("49.00"),
-            "the number stays as it was written: {json}"
-        );
-        for quiet in [
-            r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
-            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{}}"#,
-        ] {
-            assert!(
-                matches!(read(quiet.as_bytes()), Received::Nothing),
-                "{quiet}"
-            );
-        }
-    }
-
-    #[test]
-    fn everything_else_is_a_clean_error() {
-        let deep = format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"x":{}{}}}}}"#,
-            "[".repeat(40),
-            "]".repeat(40)
-        );
-        let long = format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"x":"{}"}}}}"#,
-            "a".repeat(MESSAGE_BYTES_MAX)
-        );
-        let (parse, invalid, params) = (-32700, -32600, -32602);
-        let table = [
-            ("{", parse, None),
-            ("hello", parse, None),
-            (&deep, parse, None),
-            (&long, invalid, None),
-            (
-                r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#,
-                parse,
-                None,
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","n\u0061me":"b"}}"#,
-                parse,
-                None,
-            ),
-            (
-                r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
-                invalid,
-                None,
-            ),
-            ("3", invalid, None),
-            (r#"{"id":1,"method":"ping"}"#, invalid, Some("1")),
-            (
-                r#"{"jsonrpc":"1.0","id":"a","method":"ping"}"#,
-                invalid,
-                Some("\"a\""),
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":1,"Method":"ping"}"#,
-                invalid,
-                Some("1"),
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#,
-                invalid,
-                None,
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,
-                invalid,
-                Some("1"),
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"$serde_json::private::Number":"1"}}"#,
-                invalid,
-                Some("1"),
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":5}}"#,
-                params,
-                Some("1"),
-            ),
-        ];
-        for (line, code, id) in table {
-            let expected = Some((code, id.map(str::to_owned)));
-            assert_eq!(refused(line), expected, "{}", &line[..line.len().min(90)]);
-        }
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use writ_proto::Reason;
 
 use super::output::Output;
 use super::remote::key_beside;
@@ -18,12 +19,12 @@ use crate::mcp::{Bridge, ToolSet, http, log_filter};
 
 /// Serves one agent: on standard input and output, or on loopback.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct McpArgs {
     #[command(subcommand)]
     command: Option<McpCommand>,
     #[command(flatten)]
-    serve: Option<ServeArgs>,
+    serve: ServeArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -67,7 +68,7 @@ pub(super) struct BridgeArgs {
     cacert: PathBuf,
     /// The agent's certificate, PEM: it says who asks.
     #[arg(long)]
-    cert: PathBuf,
+    cert: Option<PathBuf>,
     /// The agent's key, PEM; `keys/NAME-tls.pem` beside `certs/NAME.pem` if absent.
     #[arg(long)]
     key: Option<PathBuf>,
@@ -77,18 +78,29 @@ pub(super) struct BridgeArgs {
 }
 
 impl BridgeArgs {
-    fn key(&self) -> PathBuf {
-        self.key.clone().unwrap_or_else(|| key_beside(&self.cert))
+    /// The certificate and its key.
+    ///
+    /// # Errors
+    /// When no certificate is named: a bridge is somebody's.
+    fn identity(&self) -> Result<(PathBuf, PathBuf), AppError> {
+        let missing = || {
+            let message = "name the certificate of the agent: --cert";
+            AppError::new(Reason::ConfigInvalid, message)
+        };
+        let cert = self.cert.clone().ok_or_else(missing)?;
+        let key = self.key.clone().unwrap_or_else(|| key_beside(&cert));
+        Ok((cert, key))
     }
 
     fn peers(&self) -> Result<Peers, AppError> {
+        let (cert, key) = self.identity()?;
         Peers::new(&Addresses {
             policyd: &self.addr,
             connectord: &self.connectord,
             files: ClientFiles {
                 ca: &self.cacert,
-                cert: &self.cert,
-                key: &self.key(),
+                cert: &cert,
+                key: &key,
             },
         })
     }
@@ -100,14 +112,10 @@ pub(super) fn filter(asked: &str) -> String {
 }
 
 pub(super) async fn run(args: &McpArgs, output: Output) -> Result<u8, AppError> {
-    match (&args.command, &args.serve) {
-        (Some(McpCommand::Print(args)), _) => print::run(args),
-        (Some(McpCommand::Doctor(args)), _) => Ok(doctor::run(args, output).await),
-        (None, Some(args)) => serve(args).await,
-        (None, None) => Err(AppError::new(
-            writ_proto::Reason::ConfigInvalid,
-            "name the certificate of the agent: --cert",
-        )),
+    match &args.command {
+        Some(McpCommand::Print(args)) => print::run(args),
+        Some(McpCommand::Doctor(args)) => Ok(doctor::run(args, output).await),
+        None => serve(&args.serve).await,
     }
 }
 

@@ -66,11 +66,12 @@ fn server(args: &PrintArgs) -> Result<Json, AppError> {
         return Ok(typed("http", entry));
     }
     let bridge = &args.bridge;
+    let (cert, key) = bridge.identity()?;
     let mut flags = vec!["mcp".to_owned()];
     for (flag, path) in [
         ("--cacert", &bridge.cacert),
-        ("--cert", &bridge.cert),
-        ("--key", &bridge.key()),
+        ("--cert", &cert),
+        ("--key", &key),
     ] {
         flags.extend([flag.to_owned(), whole(path)]);
     }
