@@ -49,7 +49,7 @@ const REVISIONS: [ProtocolVersion; 3] = [
 ];
 /// How long a client may keep the list of tools, in milliseconds: the rollout of a card may change.
 const TOOLS_TTL_MS: u64 = 10_000;
-/// Logs of these libraries show messages, which hold arguments: never below a warning.
+/// Logs of these libraries show messages, which hold arguments: only errors.
 const QUIET: [&str; 6] = ["rmcp", "h2", "hyper", "tonic", "tower", "rustls"];
 const INSTRUCTIONS: &str = "Actions on a CRM, each authorized before it is carried out. Ask with \
     request_authorization, carry out an ALLOW with execute_action. A DENY says what would be \
@@ -108,7 +108,7 @@ pub fn log_filter(asked: &str) -> String {
         let target = part.trim();
         !QUIET.iter().any(|name| target.starts_with(name))
     });
-    let quiet = QUIET.iter().map(|name| format!("{name}=warn"));
+    let quiet = QUIET.iter().map(|name| format!("{name}=error"));
     let parts: Vec<String> = ours.map(str::to_owned).chain(quiet).collect();
     parts.join(",")
 }
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn libraries_that_print_messages_stay_quiet_whatever_is_asked() {
         let filter = log_filter("trace,rmcp=trace,rmcp::service=trace,policyd=debug,h2=debug");
-        let quiet = "rmcp=warn,h2=warn,hyper=warn,tonic=warn,tower=warn,rustls=warn";
+        let quiet = "rmcp=error,h2=error,hyper=error,tonic=error,tower=error,rustls=error";
         assert_eq!(filter, format!("trace,policyd=debug,{quiet}"));
         assert_eq!(log_filter("[serve_inner]=trace"), format!("info,{quiet}"));
     }

@@ -1,21 +1,25 @@
 //! Messages over standard input and output, one a line. stdout carries nothing else.
 
-use std::sync::Arc;
-
 use rmcp::RoleServer;
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::Transport;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::Mutex;
+use tokio::sync::{mpsc, oneshot};
 
 use super::wire::{MESSAGE_BYTES_MAX, Received, read};
 
 /// After so many messages in a row that cannot be read, the other side speaks another language.
 const REFUSED_MAX: u32 = 100;
+/// Most lines that wait to be written; whoever has one more waits too.
+const LINES_MAX: usize = 64;
 
-/// The two ends.
+/// A line to write, and who wants to know that it is written.
+type Line = (Vec<u8>, Option<oneshot::Sender<()>>);
+
+/// The two ends. The library drops a `receive` whenever something else happens, so nothing is held
+/// in it: what was read stays here, and lines are written by a task of their own, always whole.
 #[derive(Debug)]
-pub(super) struct Lines<R, W> {
+pub(super) struct Lines<R> {
     input: R,
     line: Vec<u8>,
     /// The line is longer than a message; what follows of it is thrown away.
@@ -23,23 +27,73 @@ pub(super) struct Lines<R, W> {
     refused: u32,
     /// Before the first request a notification means nothing, and the library would end on it.
     opened: bool,
-    output: Arc<Mutex<W>>,
+    /// The answer to what was refused, until there is room for it.
+    answer: Option<Vec<u8>>,
+    output: mpsc::Sender<Line>,
 }
 
-impl<R, W> Lines<R, W> {
-    pub(super) fn new(input: R, output: W) -> Self {
+async fn write_all(mut output: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Line>) {
+    while let Some((line, told)) = lines.recv().await {
+        let written = async {
+            output.write_all(&line).await?;
+            output.flush().await
+        };
+        let written: Result<(), std::io::Error> = written.await;
+        if written.is_err() {
+            // Nobody reads any more; whoever waits is told by the end of this task.
+            return;
+        }
+        if let Some(told) = told {
+            drop(told.send(()));
+        }
+    }
+}
+
+fn gone() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::BrokenPipe, "the other side is gone")
+}
+
+fn encode(message: &ServerJsonRpcMessage) -> Result<Vec<u8>, std::io::Error> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+async fn written(output: mpsc::Sender<Line>, line: Vec<u8>) -> Result<(), std::io::Error> {
+    let (told, hears) = oneshot::channel();
+    let sent = output.send((line, Some(told))).await;
+    sent.map_err(|_| gone())?;
+    hears.await.map_err(|_| gone())
+}
+
+impl<R> Lines<R> {
+    pub(super) fn new(input: R, output: impl AsyncWrite + Unpin + Send + 'static) -> Self {
+        let (sender, lines) = mpsc::channel(LINES_MAX);
+        tokio::spawn(write_all(output, lines));
         Self {
             input,
             line: Vec::new(),
             overlong: false,
             refused: 0,
             opened: false,
-            output: Arc::new(Mutex::new(output)),
+            answer: None,
+            output: sender,
         }
     }
 }
 
-impl<R: AsyncBufRead + Unpin + Send, W> Lines<R, W> {
+impl<R: AsyncBufRead + Unpin + Send> Lines<R> {
+    /// Hands over an answer that waits. Dropped while there is no room, it keeps it.
+    async fn hand_over(&mut self) -> Option<()> {
+        if self.answer.is_some() {
+            let room = self.output.reserve().await.ok()?;
+            if let Some(answer) = self.answer.take() {
+                room.send((answer, None));
+            }
+        }
+        Some(())
+    }
+
     /// The next line, without its end. Dropped while it waits, it loses nothing.
     async fn next_line(&mut self) -> Option<Vec<u8>> {
         loop {
@@ -70,22 +124,20 @@ impl<R: AsyncBufRead + Unpin + Send, W> Lines<R, W> {
     }
 }
 
-impl<R, W> Transport<RoleServer> for Lines<R, W>
-where
-    R: AsyncBufRead + Unpin + Send,
-    W: AsyncWrite + Unpin + Send + 'static,
-{
+impl<R: AsyncBufRead + Unpin + Send> Transport<RoleServer> for Lines<R> {
     type Error = std::io::Error;
 
     fn send(
         &mut self,
         message: ServerJsonRpcMessage,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
-        write(Arc::clone(&self.output), message)
+        let output = self.output.clone();
+        async move { written(output, encode(&message)?).await }
     }
 
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
         while self.refused <= REFUSED_MAX {
+            self.hand_over().await?;
             let line = self.next_line().await?;
             if line.is_empty() {
                 continue;
@@ -101,7 +153,7 @@ where
                 Received::Nothing => {}
                 Received::Refused(answer) => {
                     self.refused = self.refused.saturating_add(1);
-                    write(Arc::clone(&self.output), *answer).await.ok()?;
+                    self.answer = encode(&answer).ok();
                 }
             }
         }
@@ -110,19 +162,9 @@ where
     }
 
     async fn close(&mut self) -> Result<(), Self::Error> {
-        self.output.lock().await.flush().await
+        let last = self.answer.take().unwrap_or_default();
+        written(self.output.clone(), last).await
     }
-}
-
-async fn write<W: AsyncWrite + Unpin>(
-    output: Arc<Mutex<W>>,
-    message: ServerJsonRpcMessage,
-) -> Result<(), std::io::Error> {
-    let mut line = serde_json::to_vec(&message)?;
-    line.push(b'\n');
-    let mut output = output.lock().await;
-    output.write_all(&line).await?;
-    output.flush().await
 }
 
 #[cfg(test)]
@@ -137,7 +179,8 @@ mod tests {
         );
         input.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\r\n");
         let (output, mut answers) = tokio::io::duplex(4_096);
-        let mut lines = Lines::new(tokio::io::BufReader::new(input.as_slice()), output);
+        let input = std::io::Cursor::new(input);
+        let mut lines = Lines::new(tokio::io::BufReader::new(input), output);
         let first = lines.receive().await;
         assert!(matches!(first, Some(ClientJsonRpcMessage::Request(_))));
         assert!(lines.line.capacity() < 2 * MESSAGE_BYTES_MAX + 4_096);
@@ -162,5 +205,43 @@ mod tests {
         );
         assert!(lines.receive().await.is_none());
         assert!(lines.refused == REFUSED_MAX + 1);
+    }
+
+    #[tokio::test]
+    async fn a_receive_that_is_dropped_loses_no_line_and_no_answer() {
+        let (mut client, input) = tokio::io::duplex(16);
+        let (output, answers) = tokio::io::duplex(16);
+        let mut lines = Lines::new(tokio::io::BufReader::new(input), output);
+        let writing = tokio::spawn(async move {
+            for _ in 0..50 {
+                client.write_all(b"{\n").await.unwrap();
+            }
+            client
+                .write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n")
+                .await
+                .unwrap();
+            client
+        });
+        let reading = tokio::spawn(async move {
+            let mut answers = tokio::io::BufReader::new(answers).lines();
+            let mut count = 0;
+            while let Some(line) = answers.next_line().await.unwrap() {
+                assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
+                count += 1;
+                if count == 50 {
+                    break;
+                }
+            }
+        });
+        let first = loop {
+            tokio::select! {
+                biased;
+                message = lines.receive() => break message,
+                () = tokio::task::yield_now() => {}
+            }
+        };
+        assert!(matches!(first, Some(ClientJsonRpcMessage::Request(_))));
+        reading.await.unwrap();
+        drop(writing.await.unwrap());
     }
 }

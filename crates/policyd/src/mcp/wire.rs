@@ -58,7 +58,13 @@ pub(super) fn read(bytes: &[u8]) -> Received {
             let why = "a message is a JSON object".to_owned();
             return refuse(ErrorCode::INVALID_REQUEST, why, None);
         }
-        Err(error) => return refuse(ErrorCode::PARSE_ERROR, error.to_string(), None),
+        Err(error) => {
+            let why = format!(
+                "not one JSON value as it is taken here: {}",
+                error.reason.code()
+            );
+            return refuse(ErrorCode::PARSE_ERROR, why, None);
+        }
     };
     let id = id(&map);
     if map.get("method").is_none() && (map.get("result").is_some() || map.get("error").is_some()) {
