@@ -10,5 +10,6 @@ mod matrix;
 mod python;
 mod replicas;
 mod roundup;
+mod safety;
 mod story;
 mod tidy;

@@ -164,6 +164,7 @@ pub fn token_case(vectors: &Json, case: &Json) -> Result<String, String> {
         .try_into()
         .map_err(|_| "`card_digest_hex`")?;
     let seen = Seen {
+        now: chrono::DateTime::from_timestamp(number("now")?, 0).ok_or("`now`")?,
         card_digest: &digest,
         rollout: Rollout::Live,
         epoch: u64::try_from(number("current_epoch")?).map_err(|error| error.to_string())?,
