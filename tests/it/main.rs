@@ -9,6 +9,7 @@ mod docs;
 mod matrix;
 mod python;
 mod replicas;
+mod rollout;
 mod roundup;
 mod safety;
 mod story;

@@ -2211,11 +2211,12 @@ pub struct UndoItem {
     #[prost(message, repeated, tag = "5")]
     pub changes: ::prost::alloc::vec::Vec<FieldChange>,
 }
+/// One page of a batch: what a client that was interrupted left is what it finds when it asks again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BatchUndoRequest {
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
-    /// At least one of run_id, since; both narrow.
+    /// At least one of run_id, since; everything given narrows.
     #[prost(string, tag = "2")]
     pub run_id: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
@@ -2226,12 +2227,34 @@ pub struct BatchUndoRequest {
     pub reason: ::prost::alloc::string::String,
     #[prost(bool, tag = "6")]
     pub dry_run: bool,
+    #[prost(string, tag = "7")]
+    pub agent: ::prost::alloc::string::String,
+    /// Id of the record.
+    #[prost(string, tag = "8")]
+    pub target_id: ::prost::alloc::string::String,
+    /// Executions looked at in this call; 50 if absent, at most 100.
+    #[prost(int32, tag = "9")]
+    pub page_size: i32,
+    #[prost(string, tag = "10")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only executions before this time, so that a batch that goes on for long does not grow.
+    #[prost(message, optional, tag = "11")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchUndoResponse {
     /// Last in, first out.
     #[prost(message, repeated, tag = "1")]
     pub items: ::prost::alloc::vec::Vec<UndoItem>,
+    /// Empty when everything was looked at.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// Executions of the whole selection that stood when its first page was asked for, at most 1,000.
+    #[prost(int32, tag = "3")]
+    pub total: i32,
+    /// Executions of this page that were undone earlier.
+    #[prost(int32, tag = "4")]
+    pub undone_earlier: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetExecutionRequest {
