@@ -7,6 +7,7 @@ mod codegen;
 mod crash;
 mod docs;
 mod halt;
+mod halt_reach;
 mod halt_redis;
 mod matrix;
 mod python;
