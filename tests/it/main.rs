@@ -13,5 +13,6 @@ mod matrix;
 mod python;
 mod replicas;
 mod roundup;
+mod safety;
 mod story;
 mod tidy;

@@ -274,6 +274,7 @@ impl World {
                 name: format!("tenants/acme/actions/{action}"),
                 rollout: pb::Rollout::Live.into(),
                 reason: "test".into(),
+                ..pb::SetActionRolloutRequest::default()
             };
             operator.execute.set_action_rollout(request).await.unwrap();
         }

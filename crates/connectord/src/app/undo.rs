@@ -111,6 +111,7 @@ impl App {
                     .save(&mut [&mut own, &mut undone], vec![outcome.report()])
                     .await
                     .map_err(|_| AppError::of(Reason::OutcomeUnknown))?;
+                self.after_trouble(&undone).await;
                 Ok(answer(None, true, planned))
             }
             Applied::Unknown(why) => {
@@ -186,6 +187,7 @@ impl App {
             undone_by: String::new(),
             undo_of: execution.id.clone(),
             sent_ms: clock::now().timestamp_millis(),
+            surprise: String::new(),
             revision: 0,
             ..execution.clone()
         }

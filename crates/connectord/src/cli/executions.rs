@@ -26,6 +26,18 @@ pub(super) enum ExecutionsCommand {
         /// Only those in doubt.
         #[arg(long)]
         in_doubt: bool,
+        /// Only this action.
+        #[arg(long, default_value = "")]
+        action: String,
+        /// Only this agent.
+        #[arg(long, default_value = "")]
+        agent: String,
+        /// Only the record of this id.
+        #[arg(long, default_value = "")]
+        target: String,
+        /// Only those of the last so many minutes or hours, such as 15m.
+        #[arg(long)]
+        since: Option<String>,
     },
     /// One execution with before and after.
     Show {
@@ -73,11 +85,25 @@ fn side(value: Option<&String>) -> &str {
     value.map_or("empty", String::as_str)
 }
 
+/// When it was made.
+pub(super) fn time(execution: &pb::Execution) -> Option<String> {
+    let time = execution.create_time.as_ref()?;
+    let time = chrono::DateTime::from_timestamp(time.seconds, 0)?;
+    Some(time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
 /// One execution in a few lines.
 pub(super) fn describe(execution: &pb::Execution) -> String {
     let id = execution.name.rsplit('/').next().unwrap_or_default();
+    let mode = if execution.mode == i32::from(pb::Mode::Execute) {
+        "live"
+    } else {
+        "dry run"
+    };
     let mut text = format!(
-        "{id}  {}  {}",
+        "{id}  {}  {}  {mode}  {}  {}",
+        time(execution).unwrap_or_default(),
+        execution.agent,
         state_name(execution.state),
         execution.sentence
     );
@@ -119,6 +145,9 @@ fn changes(changes: &[pb::FieldChange]) -> Vec<Json> {
 pub(super) fn shown(execution: &pb::Execution) -> Json {
     json!({
         "name": execution.name,
+        "time": time(execution),
+        "live": execution.mode == i32::from(pb::Mode::Execute),
+        "surprise": execution.surprise,
         "state": state_name(execution.state),
         "wrote": execution.wrote,
         "sentence": execution.sentence,
@@ -142,6 +171,10 @@ pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<
             run,
             limit,
             in_doubt,
+            action,
+            agent,
+            target,
+            since,
         } => {
             let wanted = pb::ExecutionState::InDoubt;
             let request = pb::ListExecutionsRequest {
@@ -150,6 +183,11 @@ pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<
                 page_token: String::new(),
                 state: if *in_doubt { wanted.into() } else { 0 },
                 run_id: run.clone(),
+                action: action.clone(),
+                agent: agent.clone(),
+                target_id: target.clone(),
+                since: since.as_deref().map(self::since).transpose()?,
+                ..pb::ListExecutionsRequest::default()
             };
             let mut client = ConnectorServiceClient::new(remote.channel().await?);
             let answer = client
@@ -177,8 +215,14 @@ pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<
     Ok(0)
 }
 
-fn since(text: &str) -> Result<prost_types::Timestamp, AppError> {
-    let refuse = || AppError::new(Reason::RequestMalformed, "--since is like 15m or 2h");
+/// Seconds of a text such as 15m, 2h or 7d.
+pub(super) fn span(text: &str, flag: &str) -> Result<i64, AppError> {
+    let refuse = || {
+        AppError::new(
+            Reason::RequestMalformed,
+            format!("{flag} is like 15m or 2h"),
+        )
+    };
     let (number, unit) = text
         .split_at_checked(text.len().saturating_sub(1))
         .ok_or_else(refuse)?;
@@ -189,12 +233,17 @@ fn since(text: &str) -> Result<prost_types::Timestamp, AppError> {
         "d" => 86_400,
         _ => return Err(refuse()),
     };
-    let back = number
+    let seconds = number
         .parse::<i64>()
         .ok()
         .and_then(|number| number.checked_mul(unit));
-    let back = back.filter(|back| *back > 0).ok_or_else(refuse)?;
-    let seconds = clock::now().timestamp().saturating_sub(back);
+    seconds.filter(|seconds| *seconds > 0).ok_or_else(refuse)
+}
+
+fn since(text: &str) -> Result<prost_types::Timestamp, AppError> {
+    let seconds = clock::now()
+        .timestamp()
+        .saturating_sub(span(text, "--since")?);
     Ok(prost_types::Timestamp { seconds, nanos: 0 })
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod remote;
 mod sandbox;
 mod server;
 mod vectors;
+mod wouldhave;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,6 +76,9 @@ enum Command {
     /// List, show, promote or demote actions.
     #[command(subcommand)]
     Actions(actions::ActionsCommand),
+    /// What dry runs would have done, and marks for surprises.
+    #[command(subcommand)]
+    Wouldhave(wouldhave::WouldHaveCommand),
     /// Add, list, rotate or remove sealed credentials.
     #[command(subcommand)]
     Creds(creds::CredsCommand),
@@ -156,6 +160,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         Command::Undo(args) => executions::undo(args, output).await,
         Command::Executions(command) => executions::run(command, output).await,
         Command::Actions(command) => actions::run(command, output).await,
+        Command::Wouldhave(command) => wouldhave::run(command, output).await,
         Command::Creds(command) => creds::run(common, command, output),
         Command::Halt(command) => Box::pin(halt::run(common, command, output)).await,
         Command::Config(ConfigCommand::Show { origin }) => {
