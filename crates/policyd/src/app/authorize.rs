@@ -136,6 +136,7 @@ impl App {
             outcome_id: None,
             holds,
             settles: None,
+            notices: Vec::new(),
         };
         Ok((decided, append))
     }
@@ -185,6 +186,7 @@ impl App {
             outcome_id: None,
             holds: Vec::new(),
             settles: None,
+            notices: Vec::new(),
         };
         self.writer
             .append(append)

@@ -55,6 +55,7 @@ impl App {
                 decision,
                 to: SettledAs::Void,
             }),
+            notices: Vec::new(),
         }
     }
 }

@@ -165,6 +165,7 @@ impl App {
             outcome_id: Some(reported.outcome_id),
             holds: Vec::new(),
             settles: settlement(reported),
+            notices: Vec::new(),
         })
     }
 }

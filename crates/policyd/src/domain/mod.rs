@@ -10,6 +10,7 @@ pub mod decide;
 pub mod export;
 pub mod facts;
 pub mod merkle;
+pub mod notice;
 pub mod policy_set;
 pub mod policy_test;
 pub mod record;

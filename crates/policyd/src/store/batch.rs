@@ -8,6 +8,7 @@ use writ_proto::ids::TenantId;
 use super::{Append, Appended, DecisionRow, Head, HoldRow};
 use crate::domain::budget::{HoldState, fits};
 use crate::domain::merkle::leaf_hash;
+use crate::domain::notice::{DEDUP_WINDOW_MS, Notice};
 use crate::domain::record::Kind;
 
 /// What the database holds of all that a batch touches, read inside its transaction.
@@ -43,6 +44,8 @@ pub(super) struct Planned<'a> {
     pub(super) budgets: BTreeMap<(TenantId, String), i64>,
     /// Holds that are new or changed their state.
     pub(super) holds: BTreeMap<(Uuid, String), HoldRow>,
+    /// What people are told: once a key, with how often it was said again in this batch.
+    pub(super) notices: Vec<(Notice, i64)>,
     pub(super) answers: Vec<Appended>,
 }
 
@@ -58,6 +61,20 @@ impl<'a> Planned<'a> {
     pub(super) fn outcomes(&self) -> Vec<Uuid> {
         let rows = self.rows.iter();
         rows.filter_map(|row| row.append.outcome_id).collect()
+    }
+
+    fn tell(&mut self, notice: &Notice) {
+        let notice = notice.bounded();
+        let since = notice.time_ms.saturating_sub(DEDUP_WINDOW_MS);
+        let same = |(other, _): &&mut (Notice, i64)| {
+            other.tenant == notice.tenant
+                && other.dedup_key == notice.dedup_key
+                && other.time_ms > since
+        };
+        match self.notices.iter_mut().find(same) {
+            Some((_, repeats)) => *repeats = repeats.saturating_add(1),
+            None => self.notices.push((notice, 0)),
+        }
     }
 
     fn reserve(&mut self, append: &Append, known: &mut Known) -> Result<(), Appended> {
@@ -167,6 +184,9 @@ fn one<'a>(append: &'a Append, known: &mut Known, planned: &mut Planned<'a>) -> 
     head.frontier.push(hash);
     head.last = Some(hash);
     planned.heads.insert(append.tenant.clone(), head.clone());
+    for notice in &append.notices {
+        planned.tell(notice);
+    }
     planned.rows.push(Row { append, seq, leaf });
     Appended::Stored { seq }
 }

@@ -6,6 +6,7 @@
 //! retried here; callers get the error and deny.
 
 mod batch;
+pub mod notice;
 mod postgres;
 mod sqlite;
 mod writer;
@@ -17,6 +18,7 @@ use writ_proto::ids::TenantId;
 
 use crate::domain::budget::{Hold, HoldState, Settlement};
 use crate::domain::merkle::{Frontier, Hash};
+use crate::domain::notice::Notice;
 use crate::domain::record::Draft;
 use postgres::PostgresLedger;
 use sqlite::SqliteLedger;
@@ -88,6 +90,8 @@ pub struct Append {
     pub holds: Vec<Hold>,
     /// What becomes of the holds of a decision.
     pub settles: Option<Settlement>,
+    /// What people are told, if the record is stored.
+    pub notices: Vec<Notice>,
 }
 
 /// What became of an append.

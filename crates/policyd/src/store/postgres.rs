@@ -1,6 +1,8 @@
 //! The ledger in PostgreSQL: many processes, one log a tenant. The row of a log's head is locked
 //! for the length of a transaction, so that whoever writes sees all that was written before.
 
+mod notice;
+
 use std::collections::BTreeSet;
 
 use sqlx::postgres::{PgConnectOptions, PgRow};
@@ -15,7 +17,11 @@ use super::{
 };
 use crate::domain::budget::HoldState;
 
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/postgres/0001_init.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/postgres/0001_init.sql"),
+    include_str!("migrations/postgres/0002_budgets.sql"),
+    include_str!("migrations/postgres/0003_notices.sql"),
+];
 
 /// A ledger in one PostgreSQL database.
 #[derive(Debug, Clone)]
@@ -369,7 +375,8 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Store
     .bind(column(&heads, |(_, head)| last(head)))
     .execute(&mut *tx)
     .await?;
-    write_budgets(tx, planned).await
+    write_budgets(&mut *tx, planned).await?;
+    notice::write(tx, &planned.notices).await
 }
 
 async fn write_budgets(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), StoreError> {

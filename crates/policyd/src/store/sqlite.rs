@@ -1,4 +1,6 @@
-//! The ledger in SQLite: WAL, `synchronous=FULL`, one connection that writes.
+//! The ledger in SQLite: WAL, `synchronous=FULL`, one connection that writes the log.
+
+mod notice;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +23,11 @@ use super::{
 };
 use crate::domain::budget::HoldState;
 
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/sqlite/0001_init.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/sqlite/0001_init.sql"),
+    include_str!("migrations/sqlite/0002_budgets.sql"),
+    include_str!("migrations/sqlite/0003_notices.sql"),
+];
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -405,6 +411,7 @@ fn statements(planned: &Planned<'_>) -> QueryBuilder<Sqlite> {
          last_hash = excluded.last_hash",
     );
     budget_statements(planned, &mut sql);
+    notice::statements(planned, &mut sql);
     sql.push("; COMMIT");
     sql
 }
