@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tonic::transport::server::Router;
 use tonic::transport::{Certificate, Identity as TlsIdentity, ServerTlsConfig};
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -18,14 +19,17 @@ use writ_proto::pb::authorization_service_server::AuthorizationServiceServer;
 use writ_proto::pb::key_service_server::KeyServiceServer;
 use writ_proto::pb::record_service_server::RecordServiceServer;
 
+use crate::app::incidents::Stopped;
 use crate::app::signer::Signer;
 use crate::app::{App, AppError, Identity, SharedApp, policies};
 use crate::config::Config;
+use crate::domain::allowance::Allowance;
 use crate::domain::facts::HaltView;
 use crate::grpc::authn::Authn;
 use crate::grpc::client::{ClientFiles, endpoint};
 use crate::grpc::{authorization::Authorization, keys::Keys, records::Records};
 use crate::store::{Ledger, Writer};
+use crate::task::notify::Notifier;
 use crate::{ids, keys, task};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +39,7 @@ const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Bound {
     app: SharedApp,
+    notifier: Notifier,
     listener: TcpListener,
     config: Config,
 }
@@ -56,6 +61,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
             .map_or(Reason::PolicyInvalid, |first| first.reason);
         fail(reason, errors)
     })?;
+    let notifier = Notifier::open(&config.notify)?;
     let ledger = Ledger::open(&config.store.url).await.map_err(|error| {
         let public = format!("{}: {error}", without_password(&config.store.url));
         AppError {
@@ -80,6 +86,9 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     let app = Arc::new(App {
         policies: ArcSwap::from_pointee(table),
         halts: ArcSwap::from_pointee(HaltView::default()),
+        stopped: ArcSwap::from_pointee(Stopped::new()),
+        escalate: Notify::new(),
+        offers: Mutex::new(Allowance::default()),
         ledger,
         writer,
         signer: ArcSwap::from_pointee(signer),
@@ -87,6 +96,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     });
     Ok(Bound {
         app,
+        notifier,
         listener,
         config,
     })
@@ -126,6 +136,7 @@ impl Bound {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let Self {
             app,
+            notifier,
             listener,
             config,
         } = self;
@@ -143,6 +154,7 @@ impl Bound {
             tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
         }
         tokio::spawn(task::holds::release(SharedApp::clone(&app)));
+        tokio::spawn(task::notify::deliver(SharedApp::clone(&app), notifier));
         let authn = Authn::new(&config.tls.trust_domain);
         let (reporter, health) = tonic_health::server::health_reporter();
         tokio::spawn(watch_health(reporter, SharedApp::clone(&app)));

@@ -1,6 +1,7 @@
 //! What every driver of the ledger does, on real databases: SQLite always, PostgreSQL when
 //! `WRIT_TEST_POSTGRES` names a server.
 
+mod incident;
 mod notice;
 
 use std::time::Duration;
@@ -72,6 +73,7 @@ fn append(tenant: &str, id: u128, request: u128, fingerprint: u8) -> Append {
         execution: None,
         epoch: None,
         trace_id: None,
+        incident: None,
         disclosures: vec![],
     };
     let decision = DecisionRow {
@@ -88,6 +90,7 @@ fn append(tenant: &str, id: u128, request: u128, fingerprint: u8) -> Append {
         holds: vec![],
         settles: None,
         notices: vec![],
+        incidents: Incidents::default(),
     }
 }
 

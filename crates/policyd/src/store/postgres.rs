@@ -1,6 +1,7 @@
 //! The ledger in PostgreSQL: many processes, one log a tenant. The row of a log's head is locked
 //! for the length of a transaction, so that whoever writes sees all that was written before.
 
+mod incident;
 mod notice;
 
 use std::collections::BTreeSet;
@@ -173,7 +174,7 @@ impl PostgresWriter {
         let mut tx = connection.begin().await?;
         let known = known(&mut tx, batch).await?;
         let planned = plan(batch, known);
-        if planned.rows.is_empty() {
+        if planned.is_empty() {
             tx.rollback().await?;
         } else {
             write(&mut tx, &planned).await?;
@@ -220,6 +221,7 @@ async fn known(tx: &mut PgConnection, batch: &[Append]) -> Result<Known, StoreEr
     read_decisions(tx, batch, &mut known).await?;
     read_outcomes(tx, batch, &mut known).await?;
     read_budgets(tx, batch, &mut known).await?;
+    incident::read_tallies(tx, batch, &mut known).await?;
     Ok(known)
 }
 
@@ -359,10 +361,10 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Store
          FROM UNNEST($11::text[], $12::bigint[], $13::bytea[], $14::bytea[]) \
            AS h (tenant, size, frontier, last_hash) WHERE log_head.tenant = h.tenant",
     )
-    .bind(column(rows, |row| row.append.tenant.as_str()))
+    .bind(column(rows, |row| row.tenant.as_str()))
     .bind(column(rows, |row| number(row.seq)))
     .bind(column(rows, |row| row.leaf.as_slice()))
-    .bind(column(rows, |row| row.append.draft.disclosed()))
+    .bind(column(rows, |row| row.draft.disclosed()))
     .bind(column(&decisions, |(tenant, _)| tenant.as_str()))
     .bind(column(&decisions, |(_, row)| row.request_id))
     .bind(column(&decisions, |(_, row)| row.id))
@@ -376,7 +378,8 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Store
     .execute(&mut *tx)
     .await?;
     write_budgets(&mut *tx, planned).await?;
-    notice::write(tx, &planned.notices).await
+    notice::write(&mut *tx, &planned.notices).await?;
+    incident::write(tx, planned).await
 }
 
 async fn write_budgets(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), StoreError> {
