@@ -9,6 +9,7 @@
 mod actor;
 pub mod postgres;
 mod process;
+pub mod receiver;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

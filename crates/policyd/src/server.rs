@@ -16,7 +16,9 @@ use writ_host::postgres::without_password;
 use writ_proto::Reason;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::authorization_service_server::AuthorizationServiceServer;
+use writ_proto::pb::incident_service_server::IncidentServiceServer;
 use writ_proto::pb::key_service_server::KeyServiceServer;
+use writ_proto::pb::notice_service_server::NoticeServiceServer;
 use writ_proto::pb::record_service_server::RecordServiceServer;
 
 use crate::app::incidents::Stopped;
@@ -27,7 +29,9 @@ use crate::domain::allowance::Allowance;
 use crate::domain::facts::HaltView;
 use crate::grpc::authn::Authn;
 use crate::grpc::client::{ClientFiles, endpoint};
-use crate::grpc::{authorization::Authorization, keys::Keys, records::Records};
+use crate::grpc::{
+    authorization::Authorization, incidents::Incidents, keys::Keys, records::Records,
+};
 use crate::store::{Ledger, Writer};
 use crate::task::notify::Notifier;
 use crate::{ids, keys, task};
@@ -144,6 +148,7 @@ impl Bound {
             task::reload::watch(SharedApp::clone(&app), config.policy.dir.clone())
                 .map_err(|error| fail(Reason::ConfigInvalid, error))?;
         }
+        let mut hands = None;
         if let Some(peer) = &config.connectord {
             let files = ClientFiles {
                 ca: &config.tls.ca,
@@ -151,8 +156,10 @@ impl Bound {
                 key: &config.tls.key_file,
             };
             let endpoint = endpoint(&peer.addr, &files, Duration::from_secs(1))?;
+            hands = Some(endpoint.clone());
             tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
         }
+        tokio::spawn(task::escalate::run(SharedApp::clone(&app), hands));
         tokio::spawn(task::holds::release(SharedApp::clone(&app)));
         tokio::spawn(task::notify::deliver(SharedApp::clone(&app), notifier));
         let authn = Authn::new(&config.tls.trust_domain);
@@ -185,13 +192,23 @@ fn router(
         authn: authn.clone(),
     })
     .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let incidents = Incidents {
+        app: SharedApp::clone(app),
+        authn: authn.clone(),
+    };
+    let notices =
+        NoticeServiceServer::new(incidents.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let incidents =
+        IncidentServiceServer::new(incidents).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let call_timeout = Duration::from_secs(config.server.timeout_seconds.saturating_add(1).into());
     let mut router = writ_host::grpc::server(server_tls(config)?, call_timeout)
         .map_err(|error| fail(Reason::TlsInvalid, error))?
         .add_service(health)
         .add_service(authorization)
         .add_service(records)
-        .add_service(key_service);
+        .add_service(key_service)
+        .add_service(incidents)
+        .add_service(notices);
     if config.server.reflection {
         let v1 = reflection()
             .build_v1()
