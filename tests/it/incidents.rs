@@ -29,7 +29,8 @@ async fn incidents(world: &World) -> Vec<pb::Incident> {
         parent: "tenants/acme".into(),
         page_size: 100,
     };
-    let answer = IncidentServiceClient::new(channel).list_incidents(request);
+    let mut client = IncidentServiceClient::new(channel);
+    let answer = client.list_incidents(request);
     answer.await.unwrap().into_inner().incidents
 }
 

@@ -6,6 +6,8 @@ mod budget;
 mod codegen;
 mod crash;
 mod docs;
+mod halt;
+mod halt_redis;
 mod incidents;
 mod matrix;
 mod notify;

@@ -52,7 +52,8 @@ async fn notices(world: &World) -> Vec<pb::Notice> {
         parent: "tenants/acme".into(),
         page_size: 100,
     };
-    let answer = NoticeServiceClient::new(channel).list_notices(request);
+    let mut client = NoticeServiceClient::new(channel);
+    let answer = client.list_notices(request);
     answer.await.unwrap().into_inner().notices
 }
 
@@ -201,5 +202,32 @@ fn a_sink_that_cannot_be_used_ends_the_start() {
         let output = world.run("policyd", &["server"]);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && told.contains(wanted), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_policies_and_halts_are_told() {
+    let world = World::start();
+    let path = world.path("policies/acme/broken.cedar");
+    std::fs::write(&path, "permit (principal, action, resource)").unwrap();
+    let mut operator = world.operator().await;
+    let request = pb::SetHaltRequest {
+        scope: "agent:seller".into(),
+        reason: "a test".into(),
+        ..pb::SetHaltRequest::default()
+    };
+    operator.halt.set_halt(request).await.unwrap();
+    let started = Instant::now();
+    loop {
+        let found = notices(&world).await;
+        let kind = |kind: &str| found.iter().find(|notice| notice.kind == kind);
+        if let (Some(reload), Some(halt)) = (kind("policy_reload_failed"), kind("halt_set")) {
+            assert_eq!(reload.fields[1].value, "POLICY_INVALID");
+            let scope = &halt.fields[1].value;
+            assert!(scope.ends_with("agent:seller"), "{scope}");
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "{found:#?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

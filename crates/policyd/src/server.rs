@@ -21,9 +21,10 @@ use writ_proto::pb::key_service_server::KeyServiceServer;
 use writ_proto::pb::notice_service_server::NoticeServiceServer;
 use writ_proto::pb::record_service_server::RecordServiceServer;
 
+use crate::app::halting::HaltQueue;
 use crate::app::incidents::Stopped;
 use crate::app::signer::Signer;
-use crate::app::{App, AppError, Identity, SharedApp, policies};
+use crate::app::{App, AppError, Identity, SharedApp, halting, policies};
 use crate::config::Config;
 use crate::domain::allowance::Allowance;
 use crate::domain::facts::HaltView;
@@ -44,6 +45,7 @@ const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 pub struct Bound {
     app: SharedApp,
     notifier: Notifier,
+    halt_queue: HaltQueue,
     listener: TcpListener,
     config: Config,
 }
@@ -87,12 +89,14 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         writer: format!("policyd-{}", ids::new_id()),
         ttl_seconds: config.token.ttl_seconds,
     };
+    let (halting, halt_queue) = halting::channel();
     let app = Arc::new(App {
         policies: ArcSwap::from_pointee(table),
         halts: ArcSwap::from_pointee(HaltView::default()),
         stopped: ArcSwap::from_pointee(Stopped::new()),
         escalate: Notify::new(),
         offers: Mutex::new(Allowance::default()),
+        halting,
         ledger,
         writer,
         signer: ArcSwap::from_pointee(signer),
@@ -101,6 +105,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     Ok(Bound {
         app,
         notifier,
+        halt_queue,
         listener,
         config,
     })
@@ -141,6 +146,7 @@ impl Bound {
         let Self {
             app,
             notifier,
+            halt_queue,
             listener,
             config,
         } = self;
@@ -148,7 +154,6 @@ impl Bound {
             task::reload::watch(SharedApp::clone(&app), config.policy.dir.clone())
                 .map_err(|error| fail(Reason::ConfigInvalid, error))?;
         }
-        let mut hands = None;
         if let Some(peer) = &config.connectord {
             let files = ClientFiles {
                 ca: &config.tls.ca,
@@ -156,10 +161,10 @@ impl Bound {
                 key: &config.tls.key_file,
             };
             let endpoint = endpoint(&peer.addr, &files, Duration::from_secs(1))?;
-            hands = Some(endpoint.clone());
+            tokio::spawn(task::halt_orders::deliver(halt_queue, endpoint.clone()));
             tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
         }
-        tokio::spawn(task::escalate::run(SharedApp::clone(&app), hands));
+        tokio::spawn(task::escalate::run(SharedApp::clone(&app)));
         tokio::spawn(task::holds::release(SharedApp::clone(&app)));
         tokio::spawn(task::notify::deliver(SharedApp::clone(&app), notifier));
         let authn = Authn::new(&config.tls.trust_domain);

@@ -58,16 +58,6 @@ pub fn preview(
     Ok((token, exact_call(&parent, call, caller)?))
 }
 
-/// The agent as the log of a tenant names it. An agent of another tenant must not be taken for one
-/// of the same name there, so it gets a name that no agent has; no token fits it.
-fn acting(own: &TenantId, agent: &AgentId, tenant: &TenantId) -> String {
-    if own == tenant {
-        agent.as_str().to_owned()
-    } else {
-        format!("{agent} of {own}")
-    }
-}
-
 fn exact_call(
     parent: &str,
     call: Option<pb::ActionCall>,
@@ -128,7 +118,8 @@ fn exact_call(
     };
     Ok(Call {
         tenant: tenant.as_str().to_owned(),
-        agent: acting(own, agent, &tenant),
+        caller_tenant: own.as_str().to_owned(),
+        agent: agent.as_str().to_owned(),
         connection,
         action,
         target: target.map(|pb::Target { r#type, id }| (r#type, id)),

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use writ_proto::Reason;
 use writ_proto::ids::{AgentId, DecisionId, TenantId, TokenId};
+use writ_proto::scope::{Part, Scope};
 use writ_proto::token::{Claims, Mode};
 use writ_proto::value::{Map, Value};
 
@@ -65,9 +66,11 @@ impl App {
     /// also while connectord has not heard of it.
     fn facts(&self, request: &Request, now: DateTime<Utc>) -> Result<Facts, AppError> {
         let policies = self.policies_of(&request.caller_tenant)?;
-        let mut halts = self.halts.load().as_ref().clone();
+        let mut halts = self.halt_view();
         if self.is_stopped(&request.caller_tenant, &request.agent) {
-            halts.scopes.push(format!("agent:{}", request.agent));
+            let agent = Part::Agent(request.agent.as_str().to_owned());
+            let tenant = Some(request.caller_tenant.clone());
+            halts.scopes.push(Scope::new(tenant, agent));
         }
         Ok(Facts {
             now,
@@ -235,8 +238,12 @@ impl App {
             notices: Vec::new(),
             incidents,
         };
+        let may_stop = !append.incidents.denials.is_empty();
         self.writer.append(append).await?;
-        self.look_for_stops(&policies.incident_rules).await
+        if may_stop {
+            self.look_for_stops(&policies.incident_rules).await?;
+        }
+        Ok(())
     }
 
     /// A decision of the caller's tenant; the agent that asked gets its token again.
@@ -337,6 +344,7 @@ impl App {
             epoch: None,
             trace_id: None,
             incident: None,
+            halt: None,
             disclosures: Vec::new(),
         }
     }

@@ -54,11 +54,22 @@ pub(super) fn halted(reported: &Reported) -> Option<Notice> {
         tenant: reported.tenant.clone(),
         kind,
         title: what.to_owned(),
-        fields: vec![field("by", &reported.by), field("scope", &reported.status)],
+        fields: vec![
+            field("by", &reported.by),
+            field("scope", &scope_of(reported)),
+        ],
         link: "connectord halt status".to_owned(),
         dedup_key: format!("{}|{}", kind.name(), reported.outcome_id),
         time_ms: clock::now().timestamp_millis(),
     })
+}
+
+/// A scope without the name of a customer.
+fn scope_of(reported: &Reported) -> String {
+    match reported.scope.split_once("customer:") {
+        Some((before, _)) => format!("{before}customer"),
+        None => reported.scope.clone(),
+    }
 }
 
 impl App {

@@ -10,7 +10,7 @@ use super::incidents::Denied;
 use super::notices::halted;
 use super::{App, AppError};
 use crate::domain::budget::{SettledAs, Settlement};
-use crate::domain::record::{ExecutionStamp, Kind};
+use crate::domain::record::{ExecutionStamp, HaltStamp, Kind};
 use crate::ids;
 use crate::store::{Append, Incidents};
 
@@ -66,6 +66,8 @@ pub struct Reported {
     pub by: String,
     /// Why.
     pub note: String,
+    /// What a halt covers, or empty.
+    pub scope: String,
 }
 
 fn image(changes: &[Change], side: fn(&Change) -> &Option<Value>) -> Value {
@@ -98,6 +100,19 @@ fn refusal(reported: &Reported) -> Option<Reason> {
     let probing = code.starts_with("TOKEN_") || code.starts_with("ARGS_");
     let refused = reported.kind == Kind::TokenRefused && probing;
     refused.then(|| Reason::from_code(code)).flatten()
+}
+
+/// What the leaf says of a halt: everything but the name of a customer.
+fn halt_stamp(reported: &Reported) -> HaltStamp {
+    let scope = match reported.scope.split_once("customer:") {
+        Some((before, _)) => format!("{before}customer:(committed)"),
+        None => reported.scope.clone(),
+    };
+    HaltStamp {
+        scope,
+        by: reported.by.clone(),
+        reason: reported.note.clone(),
+    }
 }
 
 impl App {
@@ -181,6 +196,13 @@ impl App {
             if !text.is_empty() {
                 values.push((name, Value::Text(text.clone())));
             }
+        }
+        if matches!(reported.kind, Kind::HaltSet | Kind::HaltCleared) {
+            let stamp = halt_stamp(reported);
+            if stamp.scope != reported.scope {
+                values.push(("scope", Value::Text(reported.scope.clone())));
+            }
+            draft.halt = Some(stamp);
         }
         let disclosures: Result<Vec<_>, _> = values
             .into_iter()

@@ -74,6 +74,7 @@ fn append(tenant: &str, id: u128, request: u128, fingerprint: u8) -> Append {
         epoch: None,
         trace_id: None,
         incident: None,
+        halt: None,
         disclosures: vec![],
     };
     let decision = DecisionRow {

@@ -1,19 +1,18 @@
-//! Asks connectord for the halts that incidents want, until it has confirmed each. Until then
-//! policyd denies the agent itself, and goes on with that in every replica.
+//! Asks for the halts that incidents want, until connectord says that each is set. Until then
+//! policyd denies the agent itself, in every replica. What one process asked for and lost with its
+//! end, another one asks for again.
 
 use std::time::Duration;
 
-use tonic::transport::Endpoint;
-use writ_proto::pb;
-use writ_proto::pb::halt_service_client::HaltServiceClient;
+use writ_proto::scope::{Part, Scope};
 
 use crate::app::SharedApp;
+use crate::app::halting::Cause;
 
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// Runs until the process ends. Without connectord only the own denials are kept up to date.
-pub async fn run(app: SharedApp, endpoint: Option<Endpoint>) {
-    let mut client = endpoint.map(|endpoint| HaltServiceClient::new(endpoint.connect_lazy()));
+/// Runs until the process ends.
+pub async fn run(app: SharedApp) {
     loop {
         let rested = tokio::time::timeout(PERIOD, app.escalate.notified()).await;
         drop(rested);
@@ -24,20 +23,23 @@ pub async fn run(app: SharedApp, endpoint: Option<Endpoint>) {
                 continue;
             }
         };
-        let Some(client) = &mut client else { continue };
         for incident in wanted {
-            let request = pb::SetHaltRequest {
-                scope: format!("agent:{}", incident.agent),
-                reason: format!("incident {} of {}", incident.id, incident.tenant),
-            };
-            match client.set_halt(request).await {
-                Ok(_) => {
-                    tracing::warn!(agent = incident.agent, incident = %incident.id, "halted");
-                    if let Err(error) = app.ledger.incident_halt_set(incident.id).await {
-                        tracing::warn!(%error, "the halt is set and will be set again");
-                    }
+            let part = Part::Agent(incident.agent.clone());
+            let scope = Scope::new(Some(incident.tenant.clone()), part.clone());
+            // Heard from connectord, whoever set it.
+            if app.halts.load().scopes.contains(&scope) {
+                tracing::warn!(%scope, incident = %incident.id, "an incident halted an agent");
+                if let Err(error) = app.ledger.incident_halt_set(incident.id).await {
+                    tracing::warn!(%error, "a halt that is set is not noted yet");
                 }
-                Err(error) => tracing::debug!(%error, "the halt is not set"),
+                continue;
+            }
+            let reason = format!("incident {}", incident.id);
+            let asked = app
+                .halting
+                .set(&incident.tenant, part, &reason, Cause::Incident);
+            if let Err(error) = asked {
+                tracing::warn!(%scope, %error, "a halt cannot be asked for yet");
             }
         }
     }

@@ -222,7 +222,7 @@ fn nothing_is_offered_after_a_forbid_an_error_a_halt_or_without_the_switch() {
     let error = format!("{small}{FORBIDS} {{ context.amount_minor * 9223372036854775807 > 1 }};");
     assert_eq!(offered(&asked, &facts(&error, "")), None);
     let mut halted = facts(&small, "");
-    halted.halts.scopes.push("agent:triage".into());
+    halted.halts.scopes.push("agent:triage".parse().unwrap());
     assert_eq!(offered(&asked, &halted), None);
     let mut sources = shipped("acme");
     sources
