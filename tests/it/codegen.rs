@@ -6,7 +6,16 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 6] = ["common", "authorize", "record", "key", "connector", "halt"];
+const PROTOS: [&str; 8] = [
+    "common",
+    "authorize",
+    "record",
+    "key",
+    "connector",
+    "halt",
+    "incident",
+    "notice",
+];
 
 #[test]
 fn generated_code_is_current() {

@@ -9,6 +9,7 @@
 mod actor;
 pub mod postgres;
 mod process;
+pub mod receiver;
 pub mod redis;
 mod replica;
 

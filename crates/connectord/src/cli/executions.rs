@@ -1,6 +1,6 @@
-//! `connectord executions` and `connectord undo`.
+//! `connectord executions`.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value as Json, json};
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::{Reason, pb};
@@ -46,31 +46,6 @@ pub(super) enum ExecutionsCommand {
         /// Execution id.
         id: String,
     },
-}
-
-/// What to undo.
-#[derive(Debug, Args)]
-pub(super) struct UndoArgs {
-    #[command(flatten)]
-    remote: Remote,
-    /// One execution.
-    #[arg(long, conflicts_with_all = ["run", "since"])]
-    execution: Option<String>,
-    /// Everything of a run.
-    #[arg(long)]
-    run: Option<String>,
-    /// Everything of the last so many minutes or hours, such as 15m.
-    #[arg(long)]
-    since: Option<String>,
-    /// Only this action.
-    #[arg(long, default_value = "")]
-    action: String,
-    /// Why; recorded.
-    #[arg(long, default_value = "")]
-    reason: String,
-    /// Show what would be undone.
-    #[arg(long)]
-    dry_run: bool,
 }
 
 fn state_name(state: i32) -> &'static str {
@@ -136,7 +111,7 @@ pub(super) fn describe(execution: &pb::Execution) -> String {
     text
 }
 
-fn changes(changes: &[pb::FieldChange]) -> Vec<Json> {
+pub(super) fn changes(changes: &[pb::FieldChange]) -> Vec<Json> {
     let convert = |change: &pb::FieldChange| json!({"field": change.field, "before": change.before_json, "after": change.after_json});
     changes.iter().map(convert).collect()
 }
@@ -240,61 +215,9 @@ pub(super) fn span(text: &str, flag: &str) -> Result<i64, AppError> {
     seconds.filter(|seconds| *seconds > 0).ok_or_else(refuse)
 }
 
-fn since(text: &str) -> Result<prost_types::Timestamp, AppError> {
+pub(super) fn since(text: &str) -> Result<prost_types::Timestamp, AppError> {
     let seconds = clock::now()
         .timestamp()
         .saturating_sub(span(text, "--since")?);
     Ok(prost_types::Timestamp { seconds, nanos: 0 })
-}
-
-pub(super) async fn undo(args: &UndoArgs, output: &Output) -> Result<u8, AppError> {
-    let since = args.since.as_deref().map(since).transpose()?;
-    let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
-    let items = if let Some(id) = &args.execution {
-        let name = format!("{}/executions/{id}", args.remote.parent());
-        let (reason, dry_run) = (args.reason.clone(), args.dry_run);
-        let request = pb::UndoRequest {
-            name,
-            reason,
-            dry_run,
-        };
-        let answer = client.undo(request).await.map_err(failed)?.into_inner();
-        answer.item.into_iter().collect()
-    } else {
-        let request = pb::BatchUndoRequest {
-            parent: args.remote.parent(),
-            run_id: args.run.clone().unwrap_or_default(),
-            since,
-            action: args.action.clone(),
-            reason: args.reason.clone(),
-            dry_run: args.dry_run,
-        };
-        client
-            .batch_undo(request)
-            .await
-            .map_err(failed)?
-            .into_inner()
-            .items
-    };
-    let (mut done, mut planned) = (0_usize, 0_usize);
-    for item in &items {
-        done = done.saturating_add(usize::from(item.undone));
-        planned = planned.saturating_add(usize::from(item.reason_code.is_empty()));
-        let what = match (item.undone, item.reason_code.as_str()) {
-            (true, _) => "UNDONE".to_owned(),
-            (false, "") => "would be undone".to_owned(),
-            (false, code) => format!("REFUSED {code} {}", item.message),
-        };
-        let value = json!({"execution": item.execution, "undone": item.undone,
-            "reason_code": item.reason_code, "message": item.message, "changes": changes(&item.changes)});
-        output.line(&format!("{}  {what}", item.execution), &value);
-    }
-    let (count, verb) = if args.dry_run {
-        (planned, "would undo")
-    } else {
-        (done, "undid")
-    };
-    let value = json!({"undone": done, "planned": planned, "of": items.len()});
-    output.line(&format!("{verb} {count} of {}", items.len()), &value);
-    Ok(u8::from(planned != items.len()))
 }

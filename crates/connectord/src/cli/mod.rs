@@ -9,6 +9,7 @@ pub(crate) mod output;
 pub(crate) mod remote;
 mod sandbox;
 mod server;
+mod undo;
 mod vectors;
 mod wouldhave;
 
@@ -69,7 +70,7 @@ enum Command {
     /// Execute a call with its writ.
     Execute(call::CallArgs),
     /// Undo one execution, a run, or a time window.
-    Undo(executions::UndoArgs),
+    Undo(undo::UndoArgs),
     /// List or show executions.
     #[command(subcommand)]
     Executions(executions::ExecutionsCommand),
@@ -157,7 +158,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         Command::Doctor => server::doctor(common, output).await,
         Command::Preview(args) => call::preview(args, output).await,
         Command::Execute(args) => call::execute(args, output).await,
-        Command::Undo(args) => executions::undo(args, output).await,
+        Command::Undo(args) => undo::run(args, output).await,
         Command::Executions(command) => executions::run(command, output).await,
         Command::Actions(command) => actions::run(command, output).await,
         Command::Wouldhave(command) => wouldhave::run(command, output).await,

@@ -8,13 +8,12 @@ use writ_proto::pb::connector_service_server::ConnectorService;
 use writ_proto::{Reason, pb};
 
 use super::authn::{Authn, own_tenant};
-use super::convert::{self, malformed};
+use super::convert;
 use super::outcome::changes;
 use super::status::status;
-use crate::app::undo::{Order, UNDO_MAX};
+use crate::app::undo::Order;
 use crate::app::{AppError, SharedApp};
 use crate::domain::execution::Change;
-use crate::store::Filter;
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -199,36 +198,16 @@ impl ConnectorService for Connector {
             .authn
             .operator(&request)
             .map_err(|error| status(&error))?;
-        let pb::BatchUndoRequest {
-            parent,
-            run_id,
-            since,
-            action,
-            reason: _,
-            dry_run: _,
-        } = request.into_inner();
-        own_tenant(&parent, &own).map_err(|error| status(&error))?;
-        if run_id.is_empty() && since.is_none() {
-            return Err(status(&malformed("name a run_id or a time since")));
-        }
-        let filter = Filter {
-            run: Some(run_id).filter(|run| !run.is_empty()),
-            action: Some(action).filter(|action| !action.is_empty()),
-            since_ms: since.map(|since| since.seconds.saturating_mul(1_000)),
-            limit: UNDO_MAX,
-            ..Filter::default()
-        };
+        let message = request.into_inner();
+        own_tenant(&message.parent, &own).map_err(|error| status(&error))?;
+        let page = convert::selection(message).map_err(|error| status(&error))?;
         let app = SharedApp::clone(&self.app);
-        let task = tokio::spawn(async move { app.batch_undo(&order, &filter).await });
-        let items = task
+        let task = tokio::spawn(async move { app.batch_undo(&order, &page).await });
+        let batch = task
             .await
             .map_err(|_| status(&AppError::of(Reason::OutcomeUnknown)))?;
-        let items = items.map_err(|error| status(&error))?;
-        let items = items
-            .into_iter()
-            .map(|item| convert::undone(own.as_str(), item))
-            .collect();
-        Ok(Response::new(pb::BatchUndoResponse { items }))
+        let batch = batch.map_err(|error| status(&error))?;
+        Ok(Response::new(convert::batch(own.as_str(), batch)))
     }
 
     async fn get_execution(

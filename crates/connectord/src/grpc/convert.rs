@@ -12,10 +12,14 @@ use writ_proto::{Reason, pb};
 use super::outcome::{changes, timestamp};
 use crate::app::AppError;
 use crate::app::rollout::Move;
-use crate::app::undo::Undone;
+use crate::app::undo::{Batch, Undone};
 use crate::domain::execution::{Execution, State};
 use crate::domain::gate::Call;
 use crate::store::Filter;
+
+/// Executions that one call of a batch looks at: each takes a few round trips.
+const UNDO_PAGE_DEFAULT: u32 = 50;
+const UNDO_PAGE_MAX: u32 = 100;
 
 pub(super) fn malformed(what: impl Into<String>) -> AppError {
     AppError::new(Reason::RequestMalformed, what)
@@ -235,9 +239,66 @@ pub fn filter(message: pb::ListExecutionsRequest) -> Result<Filter, AppError> {
         execute,
         surprises,
         since_ms: since.map(|since| since.seconds.saturating_mul(1_000)),
+        until_ms: None,
         before: given(page_token),
         limit: u32::try_from(size).unwrap_or(1),
     })
+}
+
+/// Which executions a batch of undos is about, and where its page begins.
+///
+/// # Errors
+/// When nothing narrows it, or a field is malformed.
+pub fn selection(message: pb::BatchUndoRequest) -> Result<Filter, AppError> {
+    let pb::BatchUndoRequest {
+        parent: _,
+        run_id,
+        since,
+        action,
+        reason: _,
+        dry_run: _,
+        agent,
+        target_id,
+        page_size,
+        page_token,
+        until,
+    } = message;
+    if run_id.is_empty() && since.is_none() {
+        return Err(malformed("name a run_id or a time since"));
+    }
+    if !page_token.is_empty() && uuid::Uuid::try_parse(&page_token).is_err() {
+        return Err(malformed("page_token: not one of this batch"));
+    }
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    let size = u32::try_from(page_size).unwrap_or_default();
+    Ok(Filter {
+        run: given(run_id),
+        action: given(action),
+        agent: given(agent),
+        target: given(target_id),
+        execute: Some(true),
+        since_ms: since.map(|since| since.seconds.saturating_mul(1_000)),
+        until_ms: until.map(|until| until.seconds.saturating_mul(1_000)),
+        before: given(page_token),
+        limit: match size {
+            0 => UNDO_PAGE_DEFAULT,
+            size => size.min(UNDO_PAGE_MAX),
+        },
+        ..Filter::default()
+    })
+}
+
+/// One page of a batch for the wire.
+#[must_use]
+pub fn batch(tenant: &str, batch: Batch) -> pb::BatchUndoResponse {
+    let items = batch.items.into_iter().map(|item| undone(tenant, item));
+    let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+    pb::BatchUndoResponse {
+        items: items.collect(),
+        next_page_token: batch.next.unwrap_or_default(),
+        total: count(batch.total),
+        undone_earlier: count(batch.earlier),
+    }
 }
 
 /// Where an operator wants an action to be.

@@ -326,6 +326,7 @@ async fn lists_rollouts_and_the_outbox_are_kept() {
             target: Some("O-7".into()),
             execute: Some(true),
             since_ms: Some(2),
+            until_ms: Some(5),
             limit: 10,
             ..Filter::default()
         };
@@ -334,7 +335,8 @@ async fn lists_rollouts_and_the_outbox_are_kept() {
             found.iter().map(|own| own.created_ms).collect::<Vec<_>>()
         };
         assert_eq!(ids(&all).await, [4, 2], "{name}: newest first");
-        let narrower: [fn(&mut Filter); 5] = [
+        let narrower: [fn(&mut Filter); 6] = [
+            |filter| filter.until_ms = Some(2),
             |filter| filter.agent = Some("other".into()),
             |filter| filter.target = Some("O-8".into()),
             |filter| filter.execute = Some(false),

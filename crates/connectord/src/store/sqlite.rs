@@ -108,6 +108,9 @@ impl SqliteReader {
         if let Some(since) = filter.since_ms {
             query.push(" AND created_ms >= ").push_bind(since);
         }
+        if let Some(until) = filter.until_ms {
+            query.push(" AND created_ms < ").push_bind(until);
+        }
         if let Some(execute) = filter.execute {
             query.push(" AND execute = ").push_bind(execute);
         }

@@ -1,6 +1,8 @@
 //! The configuration of policyd, and the only reader of the environment. Every path is relative
 //! to the folder of the file.
 
+mod notify;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use writ_host::duration::seconds;
 use writ_host::postgres::is_postgres;
 use writ_proto::limits::{TOKEN_TTL_SECONDS_DEFAULT, TOKEN_TTL_SECONDS_MAX};
 
+pub use notify::{NotifyConfig, SlackConfig, WebhookConfig};
 pub use writ_host::layers::{ConfigError, Layers};
 
 /// The checked configuration.
@@ -32,6 +35,9 @@ pub struct Config {
     /// connectord, for its halts; absent means policyd does not follow them.
     #[serde(default)]
     pub connectord: Option<PeerConfig>,
+    /// Who is told; nobody by default.
+    #[serde(default)]
+    pub notify: NotifyConfig,
 }
 
 /// `[server]`.
@@ -179,6 +185,7 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
+        config.notify.check(&base)?;
         let file = config.store.url.strip_prefix("sqlite://");
         if file.map_or(!is_postgres(&config.store.url), |name| name.contains('?')) {
             let detail = "store.url is sqlite://FILE or postgres://HOST/DATABASE";

@@ -4,6 +4,7 @@ pub mod authn;
 pub mod authorization;
 pub mod client;
 pub mod convert;
+pub mod incidents;
 pub mod keys;
 pub mod records;
 pub mod status;

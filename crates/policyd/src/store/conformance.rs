@@ -1,6 +1,9 @@
 //! What every driver of the ledger does, on real databases: SQLite always, PostgreSQL when
 //! `WRIT_TEST_POSTGRES` names a server.
 
+mod incident;
+mod notice;
+
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -70,6 +73,7 @@ fn append(tenant: &str, id: u128, request: u128, fingerprint: u8) -> Append {
         execution: None,
         epoch: None,
         trace_id: None,
+        incident: None,
         halt: None,
         disclosures: vec![],
     };
@@ -86,6 +90,8 @@ fn append(tenant: &str, id: u128, request: u128, fingerprint: u8) -> Append {
         outcome_id: None,
         holds: vec![],
         settles: None,
+        notices: vec![],
+        incidents: Incidents::default(),
     }
 }
 
@@ -362,7 +368,7 @@ async fn a_database_of_a_later_version_is_refused() {
         let error = Ledger::open(&url).await.unwrap_err();
         let known = StoreError::SchemaVersion {
             found: 99,
-            known: 1,
+            known: 3,
         };
         assert_eq!(error, known, "{name}");
     }

@@ -6,6 +6,8 @@
 //! retried here; callers get the error and deny.
 
 mod batch;
+mod incident;
+pub mod notice;
 mod postgres;
 mod sqlite;
 mod writer;
@@ -16,7 +18,9 @@ use writ_host::schema::SchemaError;
 use writ_proto::ids::TenantId;
 
 use crate::domain::budget::{Hold, HoldState, Settlement};
+use crate::domain::escalation::{Denial, Incident};
 use crate::domain::merkle::{Frontier, Hash};
+use crate::domain::notice::Notice;
 use crate::domain::record::Draft;
 use postgres::PostgresLedger;
 use sqlite::SqliteLedger;
@@ -88,6 +92,21 @@ pub struct Append {
     pub holds: Vec<Hold>,
     /// What becomes of the holds of a decision.
     pub settles: Option<Settlement>,
+    /// What people are told, if the record is stored.
+    pub notices: Vec<Notice>,
+    /// Incidents that it may open or that it closes.
+    pub incidents: Incidents,
+}
+
+/// What a record does to incidents, in the same transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Incidents {
+    /// The denial as each rule counts it.
+    pub denials: Vec<Denial>,
+    /// An incident as it stands when it is closed.
+    pub closes: Option<Incident>,
+    /// The denials are counted, and the record itself is not appended.
+    pub counts_only: bool,
 }
 
 /// What became of an append.
@@ -100,6 +119,8 @@ pub enum Appended {
     },
     /// There is a decision under this `request_id`; nothing was appended.
     DuplicateDecision(DecisionRow),
+    /// The denials were counted; there is no record of its own.
+    Counted,
     /// The outcome was appended earlier.
     DuplicateOutcome,
     /// A hold does not fit under its cap; nothing was appended and nothing is held.

@@ -1,6 +1,9 @@
 //! The ledger in PostgreSQL: many processes, one log a tenant. The row of a log's head is locked
 //! for the length of a transaction, so that whoever writes sees all that was written before.
 
+mod incident;
+mod notice;
+
 use std::collections::BTreeSet;
 
 use sqlx::postgres::{PgConnectOptions, PgRow};
@@ -15,7 +18,11 @@ use super::{
 };
 use crate::domain::budget::HoldState;
 
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/postgres/0001_init.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/postgres/0001_init.sql"),
+    include_str!("migrations/postgres/0002_budgets.sql"),
+    include_str!("migrations/postgres/0003_notices.sql"),
+];
 
 /// A ledger in one PostgreSQL database.
 #[derive(Debug, Clone)]
@@ -167,7 +174,7 @@ impl PostgresWriter {
         let mut tx = connection.begin().await?;
         let known = known(&mut tx, batch).await?;
         let planned = plan(batch, known);
-        if planned.rows.is_empty() {
+        if planned.is_empty() {
             tx.rollback().await?;
         } else {
             write(&mut tx, &planned).await?;
@@ -214,6 +221,7 @@ async fn known(tx: &mut PgConnection, batch: &[Append]) -> Result<Known, StoreEr
     read_decisions(tx, batch, &mut known).await?;
     read_outcomes(tx, batch, &mut known).await?;
     read_budgets(tx, batch, &mut known).await?;
+    incident::read_tallies(tx, batch, &mut known).await?;
     Ok(known)
 }
 
@@ -353,10 +361,10 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Store
          FROM UNNEST($11::text[], $12::bigint[], $13::bytea[], $14::bytea[]) \
            AS h (tenant, size, frontier, last_hash) WHERE log_head.tenant = h.tenant",
     )
-    .bind(column(rows, |row| row.append.tenant.as_str()))
+    .bind(column(rows, |row| row.tenant.as_str()))
     .bind(column(rows, |row| number(row.seq)))
     .bind(column(rows, |row| row.leaf.as_slice()))
-    .bind(column(rows, |row| row.append.draft.disclosed()))
+    .bind(column(rows, |row| row.draft.disclosed()))
     .bind(column(&decisions, |(tenant, _)| tenant.as_str()))
     .bind(column(&decisions, |(_, row)| row.request_id))
     .bind(column(&decisions, |(_, row)| row.id))
@@ -369,7 +377,9 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Store
     .bind(column(&heads, |(_, head)| last(head)))
     .execute(&mut *tx)
     .await?;
-    write_budgets(tx, planned).await
+    write_budgets(&mut *tx, planned).await?;
+    notice::write(&mut *tx, &planned.notices).await?;
+    incident::write(tx, planned).await
 }
 
 async fn write_budgets(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), StoreError> {

@@ -1,4 +1,7 @@
-//! The ledger in SQLite: WAL, `synchronous=FULL`, one connection that writes.
+//! The ledger in SQLite: WAL, `synchronous=FULL`, one connection that writes the log.
+
+mod incident;
+mod notice;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +24,11 @@ use super::{
 };
 use crate::domain::budget::HoldState;
 
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/sqlite/0001_init.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/sqlite/0001_init.sql"),
+    include_str!("migrations/sqlite/0002_budgets.sql"),
+    include_str!("migrations/sqlite/0003_notices.sql"),
+];
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -205,7 +212,10 @@ impl SqliteWriter {
                 SqliteConnection::connect_with(&self.options).await?
             }
         };
-        let budgeted = |item: &Append| !item.holds.is_empty() || item.settles.is_some();
+        let budgeted = |item: &Append| {
+            let counted = !item.incidents.denials.is_empty();
+            counted || !item.holds.is_empty() || item.settles.is_some()
+        };
         let mut answers = None;
         if !batch.iter().any(budgeted) {
             let known = self.heads(&mut connection, batch).await?;
@@ -226,7 +236,7 @@ impl SqliteWriter {
         connection: &mut SqliteConnection,
         planned: Planned<'_>,
     ) -> Result<Option<Vec<Appended>>, StoreError> {
-        if planned.rows.is_empty() {
+        if planned.is_empty() {
             return Ok(Some(planned.answers));
         }
         let mut sql = statements(&planned);
@@ -305,6 +315,7 @@ impl SqliteWriter {
             for hold in &item.holds {
                 read_budget(connection, &mut known, &item.tenant, &hold.key).await?;
             }
+            incident::read_tallies(connection, &mut known, item).await?;
         }
         Ok(known)
     }
@@ -364,14 +375,26 @@ async fn read_budget(
 
 /// The whole transaction as one text: every hop to the thread of the database costs.
 fn statements(planned: &Planned<'_>) -> QueryBuilder<Sqlite> {
-    let mut sql =
-        QueryBuilder::new("BEGIN IMMEDIATE; INSERT INTO record (tenant, seq, leaf, disclosed) ");
+    let mut sql = QueryBuilder::new("BEGIN IMMEDIATE");
+    if !planned.rows.is_empty() {
+        log_statements(planned, &mut sql);
+    }
+    budget_statements(planned, &mut sql);
+    notice::statements(planned, &mut sql);
+    incident::statements(planned, &mut sql);
+    sql.push("; COMMIT");
+    sql
+}
+
+/// Records, with what goes with each, and the heads of their logs.
+fn log_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
+    sql.push("; INSERT INTO record (tenant, seq, leaf, disclosed) ");
     sql.push_values(&planned.rows, |mut values, row| {
         values
-            .push_bind(row.append.tenant.as_str().to_owned())
+            .push_bind(row.tenant.as_str().to_owned())
             .push_bind(number(row.seq))
             .push_bind(row.leaf.clone())
-            .push_bind(row.append.draft.disclosed());
+            .push_bind(row.draft.disclosed());
     });
     let decisions = planned.decisions();
     if !decisions.is_empty() {
@@ -404,9 +427,6 @@ fn statements(planned: &Planned<'_>) -> QueryBuilder<Sqlite> {
         " ON CONFLICT (tenant) DO UPDATE SET size = excluded.size, frontier = excluded.frontier, \
          last_hash = excluded.last_hash",
     );
-    budget_statements(planned, &mut sql);
-    sql.push("; COMMIT");
-    sql
 }
 
 fn budget_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {

@@ -163,18 +163,8 @@ fn a_card_that_promises_what_nobody_enforces_is_refused() {
         ("min = \"0.01\"", "min = \"-1\"", "positive"),
         ("[caps]", "[cpas]", "cpas"),
         (
-            "records_per_day = 200",
-            "records_per_day = 200\nspike = \"5x\"",
-            "not supported",
-        ),
-        (
-            "[caps]",
-            "hours = { from = \"08:00\" }\n[caps]",
-            "not supported",
-        ),
-        (
             "optional = true",
-            "optional = true\nwrite = \"mechanical\"",
+            "optional = true\nevidence = \"required\"",
             "not supported",
         ),
         (

@@ -248,6 +248,7 @@ pub struct Decision {
     pub message: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]
     pub remedy: ::prost::alloc::string::String,
+    /// Rules that decided; only for operators, since a name may tell a limit.
     #[prost(string, repeated, tag = "6")]
     pub rule_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Label and digest of the policy set in force.
@@ -273,6 +274,22 @@ pub struct Decision {
     pub agent: ::prost::alloc::string::String,
     #[prost(string, tag = "16")]
     pub action: ::prost::alloc::string::String,
+    /// What is worth asking again.
+    #[prost(enumeration = "Retry", tag = "17")]
+    pub retry: i32,
+    /// The largest request that is allowed instead, where the policy set gives such offers.
+    #[prost(message, optional, tag = "18")]
+    pub counter_offer: ::core::option::Option<CounterOffer>,
+}
+/// A request that policy allows as it stands; a budget may still refuse it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CounterOffer {
+    /// Ready to be sent with a fresh `request_id`.
+    #[prost(message, optional, tag = "1")]
+    pub call: ::core::option::Option<ActionCall>,
+    /// The difference, in one sentence.
+    #[prost(string, tag = "2")]
+    pub sentence: ::prost::alloc::string::String,
 }
 /// Where a decision that waits for a person stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -301,6 +318,42 @@ impl DecisionState {
             "DECISION_STATE_UNSPECIFIED" => Some(Self::Unspecified),
             "DECISION_STATE_FINAL" => Some(Self::Final),
             "DECISION_STATE_PENDING" => Some(Self::Pending),
+            _ => None,
+        }
+    }
+}
+/// How an agent should take an answer that is not ALLOW.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Retry {
+    Unspecified = 0,
+    /// Not at all.
+    DoNot = 1,
+    /// As another request.
+    Changed = 2,
+    /// The same, later.
+    Later = 3,
+}
+impl Retry {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RETRY_UNSPECIFIED",
+            Self::DoNot => "RETRY_DO_NOT",
+            Self::Changed => "RETRY_CHANGED",
+            Self::Later => "RETRY_LATER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RETRY_UNSPECIFIED" => Some(Self::Unspecified),
+            "RETRY_DO_NOT" => Some(Self::DoNot),
+            "RETRY_CHANGED" => Some(Self::Changed),
+            "RETRY_LATER" => Some(Self::Later),
             _ => None,
         }
     }
@@ -2214,11 +2267,12 @@ pub struct UndoItem {
     #[prost(message, repeated, tag = "5")]
     pub changes: ::prost::alloc::vec::Vec<FieldChange>,
 }
+/// One page of a batch: what a client that was interrupted left is what it finds when it asks again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BatchUndoRequest {
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
-    /// At least one of run_id, since; both narrow.
+    /// At least one of run_id, since; everything given narrows.
     #[prost(string, tag = "2")]
     pub run_id: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
@@ -2229,12 +2283,34 @@ pub struct BatchUndoRequest {
     pub reason: ::prost::alloc::string::String,
     #[prost(bool, tag = "6")]
     pub dry_run: bool,
+    #[prost(string, tag = "7")]
+    pub agent: ::prost::alloc::string::String,
+    /// Id of the record.
+    #[prost(string, tag = "8")]
+    pub target_id: ::prost::alloc::string::String,
+    /// Executions looked at in this call; 50 if absent, at most 100.
+    #[prost(int32, tag = "9")]
+    pub page_size: i32,
+    #[prost(string, tag = "10")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only executions before this time, so that a batch that goes on for long does not grow.
+    #[prost(message, optional, tag = "11")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchUndoResponse {
     /// Last in, first out.
     #[prost(message, repeated, tag = "1")]
     pub items: ::prost::alloc::vec::Vec<UndoItem>,
+    /// Empty when everything was looked at.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// Executions of the whole selection that stood when its first page was asked for, at most 1,000.
+    #[prost(int32, tag = "3")]
+    pub total: i32,
+    /// Executions of this page that were undone earlier.
+    #[prost(int32, tag = "4")]
+    pub undone_earlier: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetExecutionRequest {
@@ -4221,6 +4297,964 @@ pub mod halt_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "writ.v1.HaltService";
     impl<T> tonic::server::NamedService for HaltServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Incident {
+    /// `tenants/{tenant}/incidents/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(enumeration = "IncidentState", tag = "2")]
+    pub state: i32,
+    #[prost(string, tag = "3")]
+    pub agent: ::prost::alloc::string::String,
+    /// The action, or `(unknown)` where no card has the name.
+    #[prost(string, tag = "4")]
+    pub action: ::prost::alloc::string::String,
+    /// The `\[[incident]\]` of the policy set that counted.
+    #[prost(string, tag = "5")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "6")]
+    pub denials: u32,
+    #[prost(uint32, tag = "7")]
+    pub window_seconds: u32,
+    /// The newest codes, newest first.
+    #[prost(string, repeated, tag = "8")]
+    pub reason_codes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "9")]
+    pub open_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(enumeration = "IncidentHalt", tag = "10")]
+    pub halt: i32,
+    #[prost(message, optional, tag = "11")]
+    pub close_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "12")]
+    pub closed_by: ::prost::alloc::string::String,
+    #[prost(string, tag = "13")]
+    pub close_reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListIncidentsRequest {
+    /// `tenants/{tenant}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListIncidentsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub incidents: ::prost::alloc::vec::Vec<Incident>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetIncidentRequest {
+    /// `tenants/{tenant}/incidents/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetIncidentResponse {
+    #[prost(message, optional, tag = "1")]
+    pub incident: ::core::option::Option<Incident>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseIncidentRequest {
+    /// `tenants/{tenant}/incidents/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Why; kept in the record. Required.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseIncidentResponse {
+    #[prost(message, optional, tag = "1")]
+    pub incident: ::core::option::Option<Incident>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum IncidentState {
+    Unspecified = 0,
+    Open = 1,
+    Closed = 2,
+}
+impl IncidentState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "INCIDENT_STATE_UNSPECIFIED",
+            Self::Open => "INCIDENT_STATE_OPEN",
+            Self::Closed => "INCIDENT_STATE_CLOSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "INCIDENT_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "INCIDENT_STATE_OPEN" => Some(Self::Open),
+            "INCIDENT_STATE_CLOSED" => Some(Self::Closed),
+            _ => None,
+        }
+    }
+}
+/// What an incident did to its agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum IncidentHalt {
+    Unspecified = 0,
+    None = 1,
+    /// policyd denies the agent; connectord has not confirmed the halt yet.
+    Wanted = 2,
+    Set = 3,
+}
+impl IncidentHalt {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "INCIDENT_HALT_UNSPECIFIED",
+            Self::None => "INCIDENT_HALT_NONE",
+            Self::Wanted => "INCIDENT_HALT_WANTED",
+            Self::Set => "INCIDENT_HALT_SET",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "INCIDENT_HALT_UNSPECIFIED" => Some(Self::Unspecified),
+            "INCIDENT_HALT_NONE" => Some(Self::None),
+            "INCIDENT_HALT_WANTED" => Some(Self::Wanted),
+            "INCIDENT_HALT_SET" => Some(Self::Set),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod incident_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Repeated denials of one agent, for operators of its tenant.
+    #[derive(Debug, Clone)]
+    pub struct IncidentServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> IncidentServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> IncidentServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            IncidentServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// The newest incidents, newest first.
+        pub async fn list_incidents(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListIncidentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListIncidentsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.IncidentService/ListIncidents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.IncidentService", "ListIncidents"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn get_incident(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetIncidentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetIncidentResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.IncidentService/GetIncident",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.IncidentService", "GetIncident"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Closes an incident by a record. The halt that it set stays until an operator clears it.
+        pub async fn close_incident(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CloseIncidentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CloseIncidentResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.IncidentService/CloseIncident",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.IncidentService", "CloseIncident"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod incident_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with IncidentServiceServer.
+    #[async_trait]
+    pub trait IncidentService: std::marker::Send + std::marker::Sync + 'static {
+        /// The newest incidents, newest first.
+        async fn list_incidents(
+            &self,
+            request: tonic::Request<super::ListIncidentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListIncidentsResponse>,
+            tonic::Status,
+        >;
+        async fn get_incident(
+            &self,
+            request: tonic::Request<super::GetIncidentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetIncidentResponse>,
+            tonic::Status,
+        >;
+        /// Closes an incident by a record. The halt that it set stays until an operator clears it.
+        async fn close_incident(
+            &self,
+            request: tonic::Request<super::CloseIncidentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CloseIncidentResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Repeated denials of one agent, for operators of its tenant.
+    #[derive(Debug)]
+    pub struct IncidentServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> IncidentServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for IncidentServiceServer<T>
+    where
+        T: IncidentService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/writ.v1.IncidentService/ListIncidents" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListIncidentsSvc<T: IncidentService>(pub Arc<T>);
+                    impl<
+                        T: IncidentService,
+                    > tonic::server::UnaryService<super::ListIncidentsRequest>
+                    for ListIncidentsSvc<T> {
+                        type Response = super::ListIncidentsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListIncidentsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IncidentService>::list_incidents(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListIncidentsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.IncidentService/GetIncident" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetIncidentSvc<T: IncidentService>(pub Arc<T>);
+                    impl<
+                        T: IncidentService,
+                    > tonic::server::UnaryService<super::GetIncidentRequest>
+                    for GetIncidentSvc<T> {
+                        type Response = super::GetIncidentResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetIncidentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IncidentService>::get_incident(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetIncidentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.IncidentService/CloseIncident" => {
+                    #[allow(non_camel_case_types)]
+                    struct CloseIncidentSvc<T: IncidentService>(pub Arc<T>);
+                    impl<
+                        T: IncidentService,
+                    > tonic::server::UnaryService<super::CloseIncidentRequest>
+                    for CloseIncidentSvc<T> {
+                        type Response = super::CloseIncidentResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CloseIncidentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IncidentService>::close_incident(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CloseIncidentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for IncidentServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "writ.v1.IncidentService";
+    impl<T> tonic::server::NamedService for IncidentServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoticeField {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Notice {
+    /// `tenants/{tenant}/notices/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Such as `incident` or `limit_fired`.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub title: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "4")]
+    pub fields: ::prost::alloc::vec::Vec<NoticeField>,
+    #[prost(string, tag = "5")]
+    pub link: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "6")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How often the same happened again and was not sent.
+    #[prost(uint64, tag = "7")]
+    pub repeats: u64,
+    #[prost(enumeration = "NoticeState", tag = "8")]
+    pub state: i32,
+    #[prost(uint32, tag = "9")]
+    pub tries: u32,
+    /// Sinks that have it.
+    #[prost(string, repeated, tag = "10")]
+    pub sinks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Why the last try failed.
+    #[prost(string, tag = "11")]
+    pub error: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListNoticesRequest {
+    /// `tenants/{tenant}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListNoticesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub notices: ::prost::alloc::vec::Vec<Notice>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum NoticeState {
+    Unspecified = 0,
+    Waiting = 1,
+    /// Every sink that is configured has it.
+    Delivered = 2,
+    /// Given up, kept.
+    Dead = 3,
+}
+impl NoticeState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "NOTICE_STATE_UNSPECIFIED",
+            Self::Waiting => "NOTICE_STATE_WAITING",
+            Self::Delivered => "NOTICE_STATE_DELIVERED",
+            Self::Dead => "NOTICE_STATE_DEAD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NOTICE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "NOTICE_STATE_WAITING" => Some(Self::Waiting),
+            "NOTICE_STATE_DELIVERED" => Some(Self::Delivered),
+            "NOTICE_STATE_DEAD" => Some(Self::Dead),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod notice_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What people were told, for operators of the tenant.
+    #[derive(Debug, Clone)]
+    pub struct NoticeServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> NoticeServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> NoticeServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            NoticeServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// The newest notices, newest first.
+        pub async fn list_notices(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListNoticesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListNoticesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.NoticeService/ListNotices",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.NoticeService", "ListNotices"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod notice_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with NoticeServiceServer.
+    #[async_trait]
+    pub trait NoticeService: std::marker::Send + std::marker::Sync + 'static {
+        /// The newest notices, newest first.
+        async fn list_notices(
+            &self,
+            request: tonic::Request<super::ListNoticesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListNoticesResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What people were told, for operators of the tenant.
+    #[derive(Debug)]
+    pub struct NoticeServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> NoticeServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for NoticeServiceServer<T>
+    where
+        T: NoticeService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/writ.v1.NoticeService/ListNotices" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListNoticesSvc<T: NoticeService>(pub Arc<T>);
+                    impl<
+                        T: NoticeService,
+                    > tonic::server::UnaryService<super::ListNoticesRequest>
+                    for ListNoticesSvc<T> {
+                        type Response = super::ListNoticesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListNoticesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as NoticeService>::list_notices(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListNoticesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for NoticeServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "writ.v1.NoticeService";
+    impl<T> tonic::server::NamedService for NoticeServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -158,6 +158,8 @@ pub enum Reason {
     UndoExpired,
     /// `UNDO_IMPOSSIBLE`: this execution cannot be undone.
     UndoImpossible,
+    /// `ALREADY_CLOSED`: this incident is closed already.
+    AlreadyClosed,
     /// `ALREADY_UNDONE`: this execution is undone already.
     AlreadyUndone,
     /// `SYSTEM_REFUSED`: the system of record refused the change.

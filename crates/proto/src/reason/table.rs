@@ -87,6 +87,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::CardMissing, "CARD_MISSING", "this connectord holds no card for the action", "copy the card into the policies folder of connectord"),
     Entry(Reason::UndoExpired, "UNDO_EXPIRED", "the window for undo has passed", "make a new change instead"),
     Entry(Reason::UndoImpossible, "UNDO_IMPOSSIBLE", "this execution cannot be undone", "make a new change instead"),
+    Entry(Reason::AlreadyClosed, "ALREADY_CLOSED", "this incident is closed already", "nothing is left to do; the halt it set is cleared by connectord halt off"),
     Entry(Reason::AlreadyUndone, "ALREADY_UNDONE", "this execution is undone already", "nothing is left to do"),
     Entry(Reason::SystemRefused, "SYSTEM_REFUSED", "the system of record refused the change", "read the message of the system of record"),
     Entry(Reason::SystemUnavailable, "SYSTEM_UNAVAILABLE", "the system of record cannot be reached, and nothing was sent", "retry later"),

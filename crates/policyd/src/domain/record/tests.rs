@@ -50,6 +50,7 @@ fn a_leaf_of_the_sketch_is_read_only_where_its_form_is_ours() {
         }),
         epoch: Some(0),
         trace_id: Some([2; 16]),
+        incident: None,
         halt: Some(HaltStamp {
             scope: "tenant:acme".into(),
             by: "acme/ada".into(),
@@ -112,6 +113,7 @@ fn nothing_personal_stands_in_a_leaf() {
         epoch: None,
         trace_id: None,
         halt: None,
+        incident: None,
         disclosures: vec![disclosure],
     };
     let leaf = draft.leaf(0, None);
