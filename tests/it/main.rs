@@ -12,6 +12,7 @@ mod halt_redis;
 mod incidents;
 mod matrix;
 mod notify;
+mod offers;
 mod python;
 mod replicas;
 mod rollout;

@@ -9,7 +9,7 @@ use writ_proto::token::{Claims, Mode};
 use writ_proto::value::{Map, Value};
 
 use super::decided::Decided;
-use super::incidents::Denied;
+use super::denials::Denied;
 use super::notices::waiting;
 use super::offers::{Offered, coarse};
 use super::{App, AppError};

@@ -2,6 +2,7 @@
 
 pub mod authorize;
 pub mod decided;
+pub mod denials;
 pub mod error;
 pub mod halting;
 mod holds;
@@ -32,7 +33,7 @@ pub struct App {
     /// Halts as last heard from connectord.
     pub halts: ArcSwap<HaltView>,
     /// Agents that incidents stop until connectord has.
-    pub stopped: ArcSwap<incidents::Stopped>,
+    pub stopped: ArcSwap<denials::Stopped>,
     /// Wakes whoever asks connectord for halts.
     pub escalate: Notify,
     /// Counter-offers given by this process.

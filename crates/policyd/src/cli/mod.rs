@@ -8,6 +8,7 @@ mod doctor;
 mod incidents;
 mod init;
 mod keys;
+mod notices;
 pub(crate) mod output;
 mod policy;
 mod records;
@@ -88,7 +89,7 @@ enum Command {
     Incidents(incidents::IncidentsCommand),
     /// What people were told, and what could not be delivered.
     #[command(subcommand)]
-    Notices(incidents::NoticesCommand),
+    Notices(notices::NoticesCommand),
     /// List and rotate signing keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -176,7 +177,7 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Decisions(command) => decisions::run(command, output).await,
         Command::Records(command) => records::run(command, output).await,
         Command::Incidents(command) => incidents::run(command, output).await,
-        Command::Notices(command) => incidents::notices(command, output).await,
+        Command::Notices(command) => notices::run(command, output).await,
         Command::Keys(command) => keys::run(common, command, output),
         Command::Token(command) => token::run(command, output),
         Command::Config(ConfigCommand::Show { origin }) => {
