@@ -6,7 +6,15 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 6] = ["common", "authorize", "record", "key", "connector", "halt"];
+const PROTOS: [&str; 7] = [
+    "common",
+    "authorize",
+    "record",
+    "key",
+    "connector",
+    "halt",
+    "budget",
+];
 
 #[test]
 fn generated_code_is_current() {

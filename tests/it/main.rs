@@ -3,6 +3,7 @@
 mod attack;
 mod bad_input;
 mod budget;
+mod budget_race;
 mod codegen;
 mod crash;
 mod docs;
@@ -12,3 +13,4 @@ mod replicas;
 mod roundup;
 mod story;
 mod tidy;
+mod usage;

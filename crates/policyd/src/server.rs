@@ -15,6 +15,7 @@ use writ_host::postgres::without_password;
 use writ_proto::Reason;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::authorization_service_server::AuthorizationServiceServer;
+use writ_proto::pb::budget_service_server::BudgetServiceServer;
 use writ_proto::pb::key_service_server::KeyServiceServer;
 use writ_proto::pb::record_service_server::RecordServiceServer;
 
@@ -24,7 +25,7 @@ use crate::config::Config;
 use crate::domain::facts::HaltView;
 use crate::grpc::authn::Authn;
 use crate::grpc::client::{ClientFiles, endpoint};
-use crate::grpc::{authorization::Authorization, keys::Keys, records::Records};
+use crate::grpc::{authorization::Authorization, budgets::Budgets, keys::Keys, records::Records};
 use crate::store::{Ledger, Writer};
 use crate::{ids, keys, task};
 
@@ -140,7 +141,11 @@ impl Bound {
                 key: &config.tls.key_file,
             };
             let endpoint = endpoint(&peer.addr, &files, Duration::from_secs(1))?;
-            tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
+            tokio::spawn(task::halt_watch::follow(
+                SharedApp::clone(&app),
+                endpoint.clone(),
+            ));
+            tokio::spawn(task::trips::deliver(SharedApp::clone(&app), endpoint));
         }
         tokio::spawn(task::holds::release(SharedApp::clone(&app)));
         let authn = Authn::new(&config.tls.trust_domain);
@@ -168,6 +173,12 @@ fn router(
         authn: authn.clone(),
     })
     .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let budgets = BudgetServiceServer::new(Budgets {
+        app: SharedApp::clone(app),
+        authn: authn.clone(),
+        reporters: config.usage.reporters.iter().cloned().collect(),
+    })
+    .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let key_service = KeyServiceServer::new(Keys {
         app: SharedApp::clone(app),
         authn: authn.clone(),
@@ -179,6 +190,7 @@ fn router(
         .add_service(health)
         .add_service(authorization)
         .add_service(records)
+        .add_service(budgets)
         .add_service(key_service);
     if config.server.reflection {
         let v1 = reflection()

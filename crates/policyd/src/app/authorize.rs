@@ -7,9 +7,10 @@ use writ_proto::token::{Claims, Mode};
 use writ_proto::value::{Map, Value};
 
 use super::decided::Decided;
+use super::spent::Spent;
 use super::{App, AppError};
-use crate::domain::budget::Hold;
-use crate::domain::decide::{Outcome, Verdict, decide, over_budget, reserve};
+use crate::domain::budget::{Hold, Key};
+use crate::domain::decide::{Outcome, Verdict, decide, reserve};
 use crate::domain::facts::Facts;
 use crate::domain::policy_set::TenantPolicies;
 use crate::domain::record::{Disclosure, Draft, Kind, PolicyStamp, TokenStamp};
@@ -65,6 +66,8 @@ impl App {
             halts,
         };
         let outcome = decide(request, &facts);
+        // What cannot be counted is told; whether there is room is known only when it is held.
+        let (outcome, _) = reserve(request, &facts, outcome, self.identity.ttl_seconds);
         let mut decided = decided(request, &outcome, &facts);
         decided.id = String::new();
         Ok(Answer {
@@ -88,15 +91,14 @@ impl App {
         let outcome = decide(request, &facts);
         let ttl = self.identity.ttl_seconds;
         let (outcome, holds) = reserve(request, &facts, outcome, ttl);
-        let keys: Vec<String> = holds.iter().map(|hold| hold.key.clone()).collect();
+        let keys: Vec<Key> = holds.iter().map(|hold| hold.key.clone()).collect();
         let (decided, append) = self.prepare(request, &outcome, &facts, holds)?;
         match self.writer.append(append).await? {
-            Appended::OverBudget { hold, .. } => {
-                let key = keys.get(hold).map_or("", String::as_str);
-                let budget = key.split('|').next().unwrap_or_default();
-                let message = format!("the budget `{budget}` does not allow it now");
-                let outcome = over_budget(outcome, message);
-                let (decided, append) = self.prepare(request, &outcome, &facts, Vec::new())?;
+            Appended::OverBudget { hold, over } => {
+                let key = keys.into_iter().nth(hold);
+                let key = key.ok_or_else(|| AppError::of(Reason::Internal))?;
+                let denied = (outcome, Spent { key, over });
+                let (decided, append) = self.over_budget(request, &facts, denied)?;
                 let appended = self.writer.append(append).await?;
                 self.answer(request, decided, appended)
             }
@@ -105,7 +107,7 @@ impl App {
     }
 
     /// The decision as it is answered, and as it is recorded.
-    fn prepare(
+    pub(super) fn prepare(
         &self,
         request: &Request,
         outcome: &Outcome,
@@ -130,13 +132,9 @@ impl App {
             body: decided.encode(),
         };
         let append = Append {
-            tenant: request.caller_tenant.clone(),
-            draft,
             decision: Some(row),
-            outcome_id: None,
             holds,
-            settles: None,
-            notices: Vec::new(),
+            ..Append::record(request.caller_tenant.clone(), draft)
         };
         Ok((decided, append))
     }
@@ -162,7 +160,7 @@ impl App {
                 let message = format!("this request id decided another request: {was}, not {is}");
                 Err(AppError::new(Reason::RequestIdReused, message))
             }
-            Appended::DuplicateOutcome | Appended::OverBudget { .. } => {
+            Appended::DuplicateOutcome | Appended::OverBudget { .. } | Appended::RaiseRefused => {
                 Err(AppError::of(Reason::Internal))
             }
         }
@@ -178,16 +176,7 @@ impl App {
         draft.action = malformed.action.chars().take(64).collect();
         draft.verdict = Some(0);
         draft.reasons = vec![malformed.reason.code().to_owned()];
-        let tenant = malformed.tenant.clone();
-        let append = Append {
-            tenant,
-            draft,
-            decision: None,
-            outcome_id: None,
-            holds: Vec::new(),
-            settles: None,
-            notices: Vec::new(),
-        };
+        let append = Append::record(malformed.tenant.clone(), draft);
         self.writer
             .append(append)
             .await
@@ -290,6 +279,7 @@ impl App {
             money: None,
             token: None,
             execution: None,
+            budget: None,
             epoch: None,
             trace_id: None,
             disclosures: Vec::new(),
@@ -357,6 +347,9 @@ fn disclosures(request: &Request) -> Result<Vec<Disclosure>, AppError> {
     ];
     if let Some((_, id)) = &request.target {
         values.push(("target_id", Value::Text(id.clone())));
+    }
+    if let Some(run) = &request.run {
+        values.push(("run", Value::Text(run.as_str().to_owned())));
     }
     if !request.reason.is_empty() {
         values.push(("reason", Value::Text(request.reason.clone())));

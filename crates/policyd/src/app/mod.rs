@@ -1,6 +1,7 @@
 //! The use cases: the only layer that sees clock, ids, keys and store together.
 
 pub mod authorize;
+pub mod budgets;
 pub mod decided;
 pub mod error;
 mod holds;
@@ -8,6 +9,9 @@ pub mod outcome;
 pub mod policies;
 pub mod records;
 pub mod signer;
+mod spent;
+mod trips;
+pub mod usage;
 
 pub use error::AppError;
 

@@ -64,6 +64,8 @@ pub struct Reported {
     pub by: String,
     /// Why.
     pub note: String,
+    /// Currency and minor units that were executed, where that is not all of the amount.
+    pub captured: Option<(String, i64)>,
 }
 
 fn image(changes: &[Change], side: fn(&Change) -> &Option<Value>) -> Value {
@@ -86,7 +88,11 @@ fn settlement(reported: &Reported) -> Option<Settlement> {
         _ => return None,
     };
     let decision = reported.decision.filter(|_| ended)?;
-    Some(Settlement { decision, to })
+    Some(Settlement {
+        decision,
+        to,
+        part: reported.captured.clone(),
+    })
 }
 
 impl App {
@@ -159,13 +165,9 @@ impl App {
             .collect();
         draft.disclosures = disclosures?;
         Ok(Append {
-            tenant: reported.tenant.clone(),
-            draft,
-            decision: None,
             outcome_id: Some(reported.outcome_id),
-            holds: Vec::new(),
             settles: settlement(reported),
-            notices: Vec::new(),
+            ..Append::record(reported.tenant.clone(), draft)
         })
     }
 }

@@ -9,6 +9,7 @@ use cedar_policy::{
 };
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use writ_proto::card::{ArgKind, Card};
+use writ_proto::ids::RunId;
 use writ_proto::money::Money;
 use writ_proto::value::{Value, minor_units};
 
@@ -199,6 +200,10 @@ fn context(
     }
     let mut pairs = vec![
         ("reason".to_owned(), text(&request.reason)),
+        (
+            "run".to_owned(),
+            text(request.run.as_ref().map_or("", RunId::as_str)),
+        ),
         ("environment".to_owned(), text(&set.environment)),
         ("mode".to_owned(), text(request.mode.name())),
         ("hour".to_owned(), long(local.hour())),

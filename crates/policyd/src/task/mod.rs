@@ -3,3 +3,4 @@
 pub mod halt_watch;
 pub mod holds;
 pub mod reload;
+pub mod trips;

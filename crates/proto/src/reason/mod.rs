@@ -64,6 +64,18 @@ pub enum Reason {
     ApprovalRequired,
     /// `BUDGET_EXCEEDED`: a cap would be exceeded.
     BudgetExceeded,
+    /// `USAGE_UNKNOWN`: usage was not reported in time, so the budget counts as spent.
+    UsageUnknown,
+    /// `RUN_REQUIRED`: a budget counts this action by run, and the request names none.
+    RunRequired,
+    /// `CUSTOMER_UNKNOWN`: a budget counts this action by customer, and that of the target is unknown.
+    CustomerUnknown,
+    /// `AMOUNT_REQUIRED`: a budget counts the amount of this action, and the request has none that counts.
+    AmountRequired,
+    /// `RAISE_REFUSED`: a budget cannot be raised so far or for so long.
+    RaiseRefused,
+    /// `REPORTER_REQUIRED`: only a reporter of usage, or the agent itself, may do this.
+    ReporterRequired,
     /// `TOKEN_REPLAYED`: the token was spent already.
     TokenReplayed,
     /// `STORE_UNAVAILABLE`: the database cannot be reached, so nothing was done.
