@@ -7,6 +7,8 @@ mod budget_race;
 mod codegen;
 mod crash;
 mod docs;
+mod halt;
+mod halt_redis;
 mod matrix;
 mod python;
 mod replicas;

@@ -36,7 +36,9 @@ impl World {
         let channel = self.channel(name, port).await.map_err(|e| e.to_string())?;
         // TLS 1.3 tells a client that it is refused only after its own handshake.
         let mut client = HaltServiceClient::new(channel);
-        match client.get_halt_state(pb::GetHaltStateRequest {}).await {
+        match client
+            .get_halt_state(pb::GetHaltStateRequest::default())
+            .await {
             Err(status) if status.code() != tonic::Code::Unimplemented => Err(status.to_string()),
             _ => Ok(()),
         }

@@ -19,8 +19,9 @@ use writ_proto::pb::budget_service_server::BudgetServiceServer;
 use writ_proto::pb::key_service_server::KeyServiceServer;
 use writ_proto::pb::record_service_server::RecordServiceServer;
 
+use crate::app::halting::HaltQueue;
 use crate::app::signer::Signer;
-use crate::app::{App, AppError, Identity, SharedApp, policies};
+use crate::app::{App, AppError, Identity, SharedApp, halting, policies};
 use crate::config::Config;
 use crate::domain::facts::HaltView;
 use crate::grpc::authn::Authn;
@@ -36,6 +37,7 @@ const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Bound {
     app: SharedApp,
+    halt_queue: HaltQueue,
     listener: TcpListener,
     config: Config,
 }
@@ -78,9 +80,12 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         writer: format!("policyd-{}", ids::new_id()),
         ttl_seconds: config.token.ttl_seconds,
     };
+    let (halting, halt_queue) = halting::channel();
     let app = Arc::new(App {
         policies: ArcSwap::from_pointee(table),
         halts: ArcSwap::from_pointee(HaltView::default()),
+        halting,
+        trips: tokio::sync::Notify::new(),
         ledger,
         writer,
         signer: ArcSwap::from_pointee(signer),
@@ -88,6 +93,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     });
     Ok(Bound {
         app,
+        halt_queue,
         listener,
         config,
     })
@@ -127,6 +133,7 @@ impl Bound {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let Self {
             app,
+            halt_queue,
             listener,
             config,
         } = self;
@@ -141,11 +148,9 @@ impl Bound {
                 key: &config.tls.key_file,
             };
             let endpoint = endpoint(&peer.addr, &files, Duration::from_secs(1))?;
-            tokio::spawn(task::halt_watch::follow(
-                SharedApp::clone(&app),
-                endpoint.clone(),
-            ));
-            tokio::spawn(task::trips::deliver(SharedApp::clone(&app), endpoint));
+            tokio::spawn(task::halt_orders::deliver(halt_queue, endpoint.clone()));
+            tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
+            tokio::spawn(task::trips::deliver(SharedApp::clone(&app)));
         }
         tokio::spawn(task::holds::release(SharedApp::clone(&app)));
         let authn = Authn::new(&config.tls.trust_domain);

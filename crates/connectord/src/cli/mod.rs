@@ -78,7 +78,7 @@ enum Command {
     /// Add, list, rotate or remove sealed credentials.
     #[command(subcommand)]
     Creds(creds::CredsCommand),
-    /// Set, clear or show halts, in the folder itself: no server is needed.
+    /// Set, clear or show halts, ask who obeys them; without a certificate no server is needed.
     #[command(subcommand)]
     Halt(halt::HaltCommand),
     /// The configuration and where each value came from.
@@ -157,7 +157,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         Command::Executions(command) => executions::run(command, output).await,
         Command::Actions(command) => actions::run(command, output).await,
         Command::Creds(command) => creds::run(common, command, output),
-        Command::Halt(command) => halt::run(common, command, output),
+        Command::Halt(command) => Box::pin(halt::run(common, command, output)).await,
         Command::Config(ConfigCommand::Show { origin }) => {
             for (path, value, from) in common.layers()?.origins() {
                 let shown = if *origin {

@@ -3,12 +3,15 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use writ_host::duration::seconds;
 use writ_host::postgres::is_postgres;
 use writ_proto::limits::{LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_TTL_SECONDS_MAX};
+
+use crate::halt::Place;
 
 pub use writ_host::layers::{ConfigError, Layers};
 
@@ -98,17 +101,36 @@ pub struct TrustConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HaltConfig {
-    /// `file://FOLDER` of flag files. If it is not there, everything is halted.
-    #[serde(rename = "store", deserialize_with = "folder")]
-    pub dir: PathBuf,
+    /// `file://FOLDER` of flag files, or `redis://HOST:PORT/DB`. If it is not there, everything is
+    /// halted.
+    #[serde(rename = "store", deserialize_with = "place")]
+    pub place: Place,
+    /// How old what a Redis said may be, at most 5s; default 2s. Older is not known.
+    #[serde(
+        rename = "max_staleness",
+        default = "staleness",
+        deserialize_with = "seconds"
+    )]
+    pub staleness_seconds: u32,
+    /// Keeps the highest epoch that a Redis had, so that a restored backup is noticed.
+    #[serde(default = "epoch_file")]
+    pub epoch_file: PathBuf,
+    /// Operators, as `tenant/name`, who may halt and resume every tenant.
+    #[serde(default)]
+    pub global_operators: Vec<String>,
 }
 
-fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let folder = text.strip_prefix("file://").filter(|name| !name.is_empty());
-    folder
-        .map(PathBuf::from)
-        .ok_or_else(|| D::Error::custom(format!("`{text}` is not file://FOLDER")))
+    Place::parse(&text).map_err(D::Error::custom)
+}
+
+const fn staleness() -> u32 {
+    2
+}
+
+fn epoch_file() -> PathBuf {
+    PathBuf::from("state/halt-epoch")
 }
 
 /// A folder.
@@ -194,13 +216,22 @@ impl Config {
             &mut config.tls.cert,
             &mut config.tls.key_file,
             &mut config.trust.keys_file,
-            &mut config.halt.dir,
             &mut config.cards.dir,
             &mut config.systems.dir,
             &mut config.credentials.file,
             &mut config.credentials.key_file,
         ] {
             *path = base.join(&*path);
+        }
+        if !(1..=5).contains(&config.halt.staleness_seconds) {
+            return Err(ConfigError::invalid("halt.max_staleness is 1s to 5s"));
+        }
+        match &mut config.halt.place {
+            Place::Folder(folder) => *folder = base.join(&*folder),
+            Place::Redis(redis) => {
+                redis.max_staleness = Duration::from_secs(config.halt.staleness_seconds.into());
+                redis.epoch_file = Some(base.join(&config.halt.epoch_file));
+            }
         }
         let file = config.store.url.strip_prefix("sqlite://");
         if file.map_or(!is_postgres(&config.store.url), |name| name.contains('?')) {

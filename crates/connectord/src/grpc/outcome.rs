@@ -77,6 +77,7 @@ pub fn encode(outcome: &Outcome) -> Vec<u8> {
         note: short(&outcome.note),
         // What is executed is executed whole.
         captured: None,
+        scope: short(&outcome.scope),
     }
     .encode_to_vec()
 }

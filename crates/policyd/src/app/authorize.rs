@@ -59,7 +59,7 @@ impl App {
         at: chrono::DateTime<chrono::Utc>,
     ) -> Result<Answer, AppError> {
         let policies = self.policies_of(&request.caller_tenant)?;
-        let halts = self.halts.load().as_ref().clone();
+        let halts = self.halt_view();
         let facts = Facts {
             now: at,
             policies,
@@ -82,7 +82,7 @@ impl App {
     /// When it could not be decided or recorded; then there is no token and no effect.
     pub async fn authorize(&self, request: &Request) -> Result<Answer, AppError> {
         let policies = self.policies_of(&request.caller_tenant)?;
-        let halts = self.halts.load().as_ref().clone();
+        let halts = self.halt_view();
         let facts = Facts {
             now: clock::now(),
             policies,
@@ -99,7 +99,11 @@ impl App {
                 let key = key.ok_or_else(|| AppError::of(Reason::Internal))?;
                 let denied = (outcome, Spent { key, over });
                 let (decided, append) = self.over_budget(request, &facts, denied)?;
+                let halts = append.trip.is_some();
                 let appended = self.writer.append(append).await?;
+                if halts {
+                    self.trips.notify_one();
+                }
                 self.answer(request, decided, appended)
             }
             appended => self.answer(request, decided, appended),
@@ -282,6 +286,7 @@ impl App {
             budget: None,
             epoch: None,
             trace_id: None,
+            halt: None,
             disclosures: Vec::new(),
         }
     }

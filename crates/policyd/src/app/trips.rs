@@ -1,35 +1,49 @@
-//! Halts that limits ordered: set at connectord, again and again until it has taken them.
+//! Halts that limits ordered: kept with the denial, handed to whoever sets halts, and forgotten
+//! only when connectord has them, so that a crash in between loses none.
 
-use std::future::Future;
+use std::collections::BTreeSet;
 
-use writ_proto::ids::TenantId;
+use writ_proto::scope::{Part, Scope};
 
+use super::halting::Cause;
 use super::{App, AppError};
-use crate::store::Trip;
 
 /// Most halts of one round.
 const ROUND_MAX: usize = 64;
 
 impl App {
-    /// Sets what is still to be set, the oldest first. Gives how many were set; the first failure
-    /// ends the round, and the rest stays for the next.
+    /// Hands over what nobody was asked for yet, and ends what is set. `asked` is what this
+    /// process has handed over. Gives how many are still to be set.
     ///
     /// # Errors
-    /// When the store or connectord is away.
-    pub async fn set_ordered_halts<F>(
-        &self,
-        mut set: impl FnMut(TenantId, Trip) -> F,
-    ) -> Result<usize, AppError>
-    where
-        F: Future<Output = Result<(), AppError>>,
-    {
+    /// When the store is away or too many halts wait.
+    pub async fn set_ordered_halts(&self, asked: &mut BTreeSet<Scope>) -> Result<usize, AppError> {
         let open = self.ledger.trip_list(ROUND_MAX).await?;
         let count = open.len();
         for (tenant, trip) in open {
-            set(tenant.clone(), trip.clone()).await?;
-            // Set twice is set: a crash right here repeats it.
-            self.ledger.trip_done(&tenant, &trip).await?;
+            let Some(part) = part(&trip.scope) else {
+                tracing::error!(scope = trip.scope, "an ordered halt has no scope");
+                continue;
+            };
+            let scope = Scope::new(Some(tenant.clone()), part.clone());
+            if asked.contains(&scope) {
+                if !self.halting.waiting().contains(&scope) {
+                    self.ledger.trip_done(&tenant, &trip).await?;
+                    asked.remove(&scope);
+                }
+                continue;
+            }
+            self.halting.set(&tenant, part, &trip.reason, Cause::Budget)?;
+            asked.insert(scope);
         }
         Ok(count)
+    }
+}
+
+fn part(scope: &str) -> Option<Part> {
+    match scope.split_once(':')? {
+        ("agent", name) => Some(Part::Agent(name.to_owned())),
+        ("run", name) => Some(Part::Run(name.to_owned())),
+        _ => None,
     }
 }

@@ -239,6 +239,7 @@ fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
         by,
         note,
         captured,
+        scope,
     } = outcome;
     let id = |text: &str, what: &str| {
         if text.is_empty() {
@@ -254,6 +255,7 @@ fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
         &reason_code,
         &by,
         &note,
+        &scope,
     ] {
         if text.len() > TEXT_BYTES_MAX || text.contains('\0') {
             return Err(malformed("a text is too long or holds U+0000"));
@@ -288,6 +290,7 @@ fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
         by,
         note,
         captured: captured.map(self::captured).transpose()?,
+        scope,
     })
 }
 

@@ -74,6 +74,7 @@ pub(super) fn draft(tenant: &str, kind: Kind) -> Draft {
         budget: None,
         epoch: None,
         trace_id: None,
+        halt: None,
         disclosures: vec![],
     }
 }

@@ -1,51 +1,21 @@
-//! Tells connectord the halts that limits ordered.
+//! Sets the halts that limits ordered.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint};
-use writ_proto::ids::TenantId;
-use writ_proto::pb::halt_service_client::HaltServiceClient;
-use writ_proto::{Reason, pb};
+use crate::app::SharedApp;
 
-use crate::app::{AppError, SharedApp};
-use crate::store::Trip;
-
-const PERIOD: Duration = Duration::from_millis(250);
+/// How often what is under way is looked at; a limit that fires wakes at once.
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs until the process ends.
-pub async fn deliver(app: SharedApp, endpoint: Endpoint) {
-    let client = HaltServiceClient::new(endpoint.connect_lazy());
-    let mut ticks = tokio::time::interval(PERIOD);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut failing = false;
+pub async fn deliver(app: SharedApp) {
+    let mut asked = BTreeSet::new();
     loop {
-        ticks.tick().await;
-        let set = |tenant, trip| set(client.clone(), tenant, trip);
-        match app.set_ordered_halts(set).await {
-            Ok(0) => failing = false,
-            Ok(count) => tracing::warn!(count, "limits fired: halts are set"),
-            Err(error) if failing => tracing::debug!(%error, "ordered halts are not set"),
-            Err(error) => {
-                failing = true;
-                tracing::error!(%error, "a limit fired and its halt is not set yet");
-            }
+        if let Err(error) = app.set_ordered_halts(&mut asked).await {
+            tracing::error!(%error, "halts that limits ordered are not set yet");
         }
+        // Either way there is another round.
+        let _woken = tokio::time::timeout(PERIOD, app.trips.notified()).await;
     }
-}
-
-async fn set(
-    mut client: HaltServiceClient<Channel>,
-    tenant: TenantId,
-    trip: Trip,
-) -> Result<(), AppError> {
-    let request = pb::SetHaltRequest {
-        scope: format!("tenant:{tenant}/{}", trip.scope),
-        reason: trip.reason,
-    };
-    let answer = client.set_halt(request).await;
-    let failed = |status: tonic::Status| AppError {
-        detail: status.to_string(),
-        ..AppError::of(Reason::PeerUnreachable)
-    };
-    answer.map(|_| ()).map_err(failed)
 }

@@ -140,9 +140,9 @@ impl TenantPolicies {
         }
         match known.attr("customer")?.ok()? {
             EvalResult::EntityUid(uid) if is_customer(&uid) => {
-                let id: &str = uid.id().as_ref();
-                Some(id.to_owned())
+                Some(uid.id().unescaped().to_owned())
             }
+            EvalResult::String(text) => Some(text),
             _ => None,
         }
     }
