@@ -4,6 +4,7 @@ mod attack;
 mod bad_input;
 mod budget;
 mod budget_race;
+mod budget_trip;
 mod codegen;
 mod crash;
 mod docs;

@@ -38,7 +38,8 @@ impl World {
         let mut client = HaltServiceClient::new(channel);
         match client
             .get_halt_state(pb::GetHaltStateRequest::default())
-            .await {
+            .await
+        {
             Err(status) if status.code() != tonic::Code::Unimplemented => Err(status.to_string()),
             _ => Ok(()),
         }

@@ -33,7 +33,8 @@ impl App {
                 }
                 continue;
             }
-            self.halting.set(&tenant, part, &trip.reason, Cause::Budget)?;
+            self.halting
+                .set(&tenant, part, &trip.reason, Cause::Budget)?;
             asked.insert(scope);
         }
         Ok(count)

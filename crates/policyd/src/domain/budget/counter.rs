@@ -174,3 +174,6 @@ pub fn report(before: Option<&Counter>, usage: &Usage) -> Counter {
     }
     counter
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,7 +174,6 @@ fn checked(text: &BudgetText, ground: &Ground<'_>) -> Result<Budget, String> {
         .map(|name| ActionName::parse(name))
         .collect();
     let actions = parsed.map_err(|error| error.to_string())?;
-    counts_what_it_seems(text, &measure, &actions, ground)?;
     let run = text.window == Window::Run;
     if run != (text.scope == Scope::Run) {
         return Err("the scope `run` has the window `run`, and no other has".to_owned());
@@ -185,6 +184,7 @@ fn checked(text: &BudgetText, ground: &Ground<'_>) -> Result<Budget, String> {
     if measure.is_reported() && text.scope == Scope::Customer {
         return Err("usage is reported for agents and runs, not for customers".to_owned());
     }
+    counts_what_it_seems(text, &measure, &actions, ground)?;
     let halts = text.on_trip == OnTrip::Halt;
     if halts && !matches!(text.scope, Scope::Agent | Scope::Run) {
         return Err("`on_trip = \"halt\"` goes with the scopes `agent` and `run`".to_owned());
