@@ -313,8 +313,19 @@ fn operator_lines() -> Vec<Line> {
                 .set_action_rollout(pb::SetActionRolloutRequest {
                     name: format!("{THERE}/actions/add_note"),
                     rollout: pb::Rollout::Live.into(),
-                    reason: "x".into()
+                    reason: "x".into(),
+                    ..Default::default()
                 }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
+        ),
+        line!(
+            "ConnectorService/MarkSurprise",
+            c,
+            c.actor.execute.mark_surprise(pb::MarkSurpriseRequest {
+                name: format!("{THERE}/executions/{ID}"),
+                surprise: "x".into()
+            }),
             "OPERATOR_REQUIRED",
             "NOT_FOUND"
         ),

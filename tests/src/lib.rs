@@ -12,6 +12,7 @@ mod clients;
 pub mod postgres;
 mod process;
 pub mod redis;
+mod replica;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -196,51 +197,6 @@ impl World {
         self.connectord = Some(self.connectord_on(own, program, env, std::iter::empty()));
     }
 
-    /// One more connectord beside the first, over the same database.
-    pub fn replica(&self, port: u16) -> Process {
-        self.replica_with(port, &[])
-    }
-
-    /// The same with other values of its configuration.
-    pub fn replica_with(&self, port: u16, overrides: &[String]) -> Process {
-        let flags = overrides.iter().map(String::as_str);
-        self.connectord_on(("replica", port), &program("connectord"), &[], flags)
-    }
-
-    fn connectord_on<'a>(
-        &self,
-        (name, port): (&str, u16),
-        program: &Path,
-        env: &[(&'static str, &str)],
-        overrides: impl Iterator<Item = &'a str>,
-    ) -> Process {
-        let own = format!("server.grpc_addr=127.0.0.1:{port}");
-        let peer = format!("policyd.addr=https://localhost:{}", self.policyd_port);
-        let crm = format!("http://127.0.0.1:{}", self.sandbox_port);
-        let mut all = vec![("crm/main", "sandbox", crm)];
-        all.extend_from_slice(&self.connections);
-        let all = all.iter().map(|(name, system, base)| {
-            format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\"}}")
-        });
-        let connection = format!("connection=[{}]", all.collect::<Vec<_>>().join(", "));
-        let mut args = vec![
-            "server",
-            "--set",
-            &own,
-            "--set",
-            &peer,
-            "--set",
-            &connection,
-        ];
-        let store = self.stores.as_ref().map(|(_, url)| store_flag(url));
-        args.extend(store.iter().flat_map(|flag| ["--set", flag]));
-        args.extend(self.overrides.iter().flat_map(|flag| ["--set", flag]));
-        args.extend(overrides.flat_map(|flag| ["--set", flag]));
-        let mut all: Vec<(&str, &str)> = self.env.clone();
-        all.extend_from_slice(env);
-        Process::start(self.folder.path(), name, program, &args, &all)
-    }
-
     pub fn kill_connectord(&mut self) {
         self.connectord.take().expect("connectord runs").kill();
     }
@@ -257,6 +213,7 @@ impl World {
                 name: format!("tenants/acme/actions/{action}"),
                 rollout: pb::Rollout::Live.into(),
                 reason: "test".into(),
+                ..pb::SetActionRolloutRequest::default()
             };
             operator.execute.set_action_rollout(request).await.unwrap();
         }

@@ -96,8 +96,15 @@ pub fn decide(request: &Request, facts: &Facts) -> Outcome {
         let message = "precondition: the card requires the version the agent relied on";
         return Outcome::deny(Reason::InvalidArguments, message);
     }
-    if let Err(error) = card.check(&request.args) {
+    if let Err(error) = card.check(&request.args, facts.now.date_naive()) {
         return Outcome::deny(Reason::InvalidArguments, error.to_string());
+    }
+    if let Some(hours) = card
+        .hours
+        .as_ref()
+        .filter(|hours| !hours.contain(facts.now))
+    {
+        return Outcome::deny(Reason::OutsideHours, format!("open {hours}"));
     }
     conclude(
         request,

@@ -2085,6 +2085,9 @@ pub struct Action {
     pub card_digest: ::prost::alloc::vec::Vec<u8>,
     #[prost(string, tag = "12")]
     pub undo: ::prost::alloc::string::String,
+    /// When it goes back to dry run by itself; absent if it does not.
+    #[prost(message, optional, tag = "13")]
+    pub rollout_until: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListActionsRequest {
@@ -2193,6 +2196,9 @@ pub struct Execution {
     /// Id that the system of record gave to a created record.
     #[prost(string, tag = "19")]
     pub created_id: ::prost::alloc::string::String,
+    /// Why an operator marked it as a surprise; empty if nobody did.
+    #[prost(string, tag = "20")]
+    pub surprise: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UndoRequest {
@@ -2225,11 +2231,12 @@ pub struct UndoItem {
     #[prost(message, repeated, tag = "5")]
     pub changes: ::prost::alloc::vec::Vec<FieldChange>,
 }
+/// One page of a batch: what a client that was interrupted left is what it finds when it asks again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BatchUndoRequest {
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
-    /// At least one of run_id, since; both narrow.
+    /// At least one of run_id, since; everything given narrows.
     #[prost(string, tag = "2")]
     pub run_id: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
@@ -2240,12 +2247,34 @@ pub struct BatchUndoRequest {
     pub reason: ::prost::alloc::string::String,
     #[prost(bool, tag = "6")]
     pub dry_run: bool,
+    #[prost(string, tag = "7")]
+    pub agent: ::prost::alloc::string::String,
+    /// Id of the record.
+    #[prost(string, tag = "8")]
+    pub target_id: ::prost::alloc::string::String,
+    /// Executions looked at in this call; 50 if absent, at most 100.
+    #[prost(int32, tag = "9")]
+    pub page_size: i32,
+    #[prost(string, tag = "10")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only executions before this time, so that a batch that goes on for long does not grow.
+    #[prost(message, optional, tag = "11")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchUndoResponse {
     /// Last in, first out.
     #[prost(message, repeated, tag = "1")]
     pub items: ::prost::alloc::vec::Vec<UndoItem>,
+    /// Empty when everything was looked at.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// Executions of the whole selection that stood when its first page was asked for, at most 1,000.
+    #[prost(int32, tag = "3")]
+    pub total: i32,
+    /// Executions of this page that were undone earlier.
+    #[prost(int32, tag = "4")]
+    pub undone_earlier: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetExecutionRequest {
@@ -2270,6 +2299,21 @@ pub struct ListExecutionsRequest {
     pub state: i32,
     #[prost(string, tag = "5")]
     pub run_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub action: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub agent: ::prost::alloc::string::String,
+    /// Id of the record.
+    #[prost(string, tag = "8")]
+    pub target_id: ::prost::alloc::string::String,
+    /// MODE_DRY_RUN for the would-have log, MODE_EXECUTE for what was to write; both if absent.
+    #[prost(enumeration = "Mode", tag = "9")]
+    pub mode: i32,
+    /// Only those that an operator marked.
+    #[prost(bool, tag = "10")]
+    pub surprises: bool,
+    #[prost(message, optional, tag = "11")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListExecutionsResponse {
@@ -2287,11 +2331,37 @@ pub struct SetActionRolloutRequest {
     pub rollout: i32,
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// Live only until then, at most 30 days; for good if absent.
+    #[prost(message, optional, tag = "4")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
+    /// Promote although rows of the would-have log are marked as surprises.
+    #[prost(bool, tag = "5")]
+    pub accept_surprises: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetActionRolloutResponse {
     #[prost(message, optional, tag = "1")]
     pub action: ::core::option::Option<Action>,
+    /// Dry runs of the action since it was last moved, at most 1,000 are counted.
+    #[prost(int32, tag = "2")]
+    pub would_have_rows: i32,
+    /// How many of them are marked as surprises.
+    #[prost(int32, tag = "3")]
+    pub surprises: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MarkSurpriseRequest {
+    /// `tenants/{tenant}/executions/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Why; empty takes the mark away.
+    #[prost(string, tag = "2")]
+    pub surprise: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MarkSurpriseResponse {
+    #[prost(message, optional, tag = "1")]
+    pub execution: ::core::option::Option<Execution>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2644,6 +2714,7 @@ pub mod connector_service_client {
                 .insert(GrpcMethod::new("writ.v1.ConnectorService", "ListExecutions"));
             self.inner.unary(req, path, codec).await
         }
+        /// Promotion and demotion: an operator's act with a reason, and a record.
         pub async fn set_action_rollout(
             &mut self,
             request: impl tonic::IntoRequest<super::SetActionRolloutRequest>,
@@ -2666,6 +2737,31 @@ pub mod connector_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("writ.v1.ConnectorService", "SetActionRollout"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Marks a row of the would-have log as something nobody expected, or takes the mark away.
+        pub async fn mark_surprise(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MarkSurpriseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MarkSurpriseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.ConnectorService/MarkSurprise",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.ConnectorService", "MarkSurprise"));
             self.inner.unary(req, path, codec).await
         }
     }
@@ -2731,11 +2827,20 @@ pub mod connector_service_server {
             tonic::Response<super::ListExecutionsResponse>,
             tonic::Status,
         >;
+        /// Promotion and demotion: an operator's act with a reason, and a record.
         async fn set_action_rollout(
             &self,
             request: tonic::Request<super::SetActionRolloutRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SetActionRolloutResponse>,
+            tonic::Status,
+        >;
+        /// Marks a row of the would-have log as something nobody expected, or takes the mark away.
+        async fn mark_surprise(
+            &self,
+            request: tonic::Request<super::MarkSurpriseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MarkSurpriseResponse>,
             tonic::Status,
         >;
     }
@@ -3208,6 +3313,52 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetActionRolloutSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.ConnectorService/MarkSurprise" => {
+                    #[allow(non_camel_case_types)]
+                    struct MarkSurpriseSvc<T: ConnectorService>(pub Arc<T>);
+                    impl<
+                        T: ConnectorService,
+                    > tonic::server::UnaryService<super::MarkSurpriseRequest>
+                    for MarkSurpriseSvc<T> {
+                        type Response = super::MarkSurpriseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MarkSurpriseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ConnectorService>::mark_surprise(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MarkSurpriseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -84,6 +84,24 @@ pub enum Reason {
     PreconditionFailed,
     /// `OUTCOME_UNKNOWN`: the call was sent and its outcome is not known.
     OutcomeUnknown,
+    /// `OUTSIDE_HOURS`: the action is asked for outside the hours of its card.
+    OutsideHours,
+    /// `RUN_REQUIRED`: the card counts by run and the call names no run.
+    RunRequired,
+    /// `TARGET_AMBIGUOUS`: the signals do not single out exactly one record.
+    TargetAmbiguous,
+    /// `TARGET_MISMATCH`: the signals single out another record than the target.
+    TargetMismatch,
+    /// `STATE_NOT_ALLOWED`: the record is not in a state in which the card allows this.
+    StateNotAllowed,
+    /// `FIELD_NOT_EMPTY`: the field holds a value and the card only fills empty ones.
+    FieldNotEmpty,
+    /// `APPEND_IMPOSSIBLE`: nothing can be added to what the field holds.
+    AppendImpossible,
+    /// `NOT_MECHANICAL`: the new text says something else than the old one.
+    NotMechanical,
+    /// `SURPRISES_MARKED`: rows of the would-have log are marked as surprises.
+    SurprisesMarked,
     /// `FORBIDDEN`: a rule forbids this.
     Forbidden,
     /// `NOT_PERMITTED`: no rule allows this.

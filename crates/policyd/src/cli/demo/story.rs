@@ -111,6 +111,7 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
             name: format!("tenants/acme/actions/{action}"),
             rollout: pb::Rollout::Live.into(),
             reason: "the would-have log looks right".to_owned(),
+            ..pb::SetActionRolloutRequest::default()
         };
         self.operator
             .execute
