@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 7] = [
+const PROTOS: [&str; 9] = [
     "common",
     "authorize",
     "record",
@@ -14,6 +14,8 @@ const PROTOS: [&str; 7] = [
     "connector",
     "halt",
     "budget",
+    "incident",
+    "notice",
 ];
 
 #[test]

@@ -9,13 +9,17 @@ use e2e::{Actor, World, code, refund};
 use prost::Message as _;
 use tonic::transport::Channel;
 use writ_proto::pb;
+use writ_proto::pb::incident_service_client::IncidentServiceClient;
 use writ_proto::pb::key_service_client::KeyServiceClient;
+use writ_proto::pb::notice_service_client::NoticeServiceClient;
 
 /// The clients of one caller.
 #[derive(Clone)]
 struct Caller {
     actor: Actor,
     keys: KeyServiceClient<Channel>,
+    incidents: IncidentServiceClient<Channel>,
+    notices: NoticeServiceClient<Channel>,
 }
 
 /// `OK`, a verdict, or the code of the refusal.
@@ -214,6 +218,50 @@ fn record_lines() -> Vec<Line> {
     ]
 }
 
+fn incident_lines() -> Vec<Line> {
+    vec![
+        line!(
+            "IncidentService/ListIncidents",
+            c,
+            c.incidents.list_incidents(pb::ListIncidentsRequest {
+                parent: THERE.into(),
+                page_size: 0
+            }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
+        ),
+        line!(
+            "IncidentService/GetIncident",
+            c,
+            c.incidents.get_incident(pb::GetIncidentRequest {
+                name: format!("{THERE}/incidents/{ID}")
+            }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
+        ),
+        line!(
+            "IncidentService/CloseIncident",
+            c,
+            c.incidents.close_incident(pb::CloseIncidentRequest {
+                name: format!("{THERE}/incidents/{ID}"),
+                reason: "test".into()
+            }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
+        ),
+        line!(
+            "NoticeService/ListNotices",
+            c,
+            c.notices.list_notices(pb::ListNoticesRequest {
+                parent: THERE.into(),
+                page_size: 0
+            }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
+        ),
+    ]
+}
+
 fn connectord_lines() -> Vec<Line> {
     vec![
         line!(
@@ -401,6 +449,7 @@ async fn nobody_reaches_another_tenant_or_acts_as_what_he_is_not() {
     let table = [
         authorization_lines(),
         record_lines(),
+        incident_lines(),
         connectord_lines(),
         operator_lines(),
     ]
@@ -412,6 +461,8 @@ async fn nobody_reaches_another_tenant_or_acts_as_what_he_is_not() {
         let caller = Caller {
             actor: world.actor(identity).await,
             keys: KeyServiceClient::new(world.policyd_channel(identity).await),
+            incidents: IncidentServiceClient::new(world.policyd_channel(identity).await),
+            notices: NoticeServiceClient::new(world.policyd_channel(identity).await),
         };
         for (method, attempt, agent, operator) in &table {
             let wanted = if identity.starts_with("agent") {

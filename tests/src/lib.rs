@@ -11,6 +11,7 @@ mod budget;
 mod clients;
 pub mod postgres;
 mod process;
+pub mod receiver;
 pub mod redis;
 mod replica;
 

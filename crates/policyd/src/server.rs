@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tonic::transport::server::Router;
 use tonic::transport::{Certificate, Identity as TlsIdentity, ServerTlsConfig};
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -16,18 +17,26 @@ use writ_proto::Reason;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::authorization_service_server::AuthorizationServiceServer;
 use writ_proto::pb::budget_service_server::BudgetServiceServer;
+use writ_proto::pb::incident_service_server::IncidentServiceServer;
 use writ_proto::pb::key_service_server::KeyServiceServer;
+use writ_proto::pb::notice_service_server::NoticeServiceServer;
 use writ_proto::pb::record_service_server::RecordServiceServer;
 
 use crate::app::halting::HaltQueue;
+use crate::app::incidents::Stopped;
 use crate::app::signer::Signer;
 use crate::app::{App, AppError, Identity, SharedApp, halting, policies};
 use crate::config::Config;
+use crate::domain::allowance::Allowance;
 use crate::domain::facts::HaltView;
 use crate::grpc::authn::Authn;
 use crate::grpc::client::{ClientFiles, endpoint};
-use crate::grpc::{authorization::Authorization, budgets::Budgets, keys::Keys, records::Records};
+use crate::grpc::{
+    authorization::Authorization, budgets::Budgets, incidents::Incidents, keys::Keys,
+    records::Records,
+};
 use crate::store::{Ledger, Writer};
+use crate::task::notify::Notifier;
 use crate::{ids, keys, task};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +46,7 @@ const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Bound {
     app: SharedApp,
+    notifier: Notifier,
     halt_queue: HaltQueue,
     listener: TcpListener,
     config: Config,
@@ -59,6 +69,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
             .map_or(Reason::PolicyInvalid, |first| first.reason);
         fail(reason, errors)
     })?;
+    let notifier = Notifier::open(&config.notify)?;
     let ledger = Ledger::open(&config.store.url).await.map_err(|error| {
         let public = format!("{}: {error}", without_password(&config.store.url));
         AppError {
@@ -84,6 +95,9 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     let app = Arc::new(App {
         policies: ArcSwap::from_pointee(table),
         halts: ArcSwap::from_pointee(HaltView::default()),
+        stopped: ArcSwap::from_pointee(Stopped::new()),
+        escalate: Notify::new(),
+        offers: Mutex::new(Allowance::default()),
         halting,
         trips: tokio::sync::Notify::new(),
         ledger,
@@ -93,6 +107,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     });
     Ok(Bound {
         app,
+        notifier,
         halt_queue,
         listener,
         config,
@@ -133,6 +148,7 @@ impl Bound {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let Self {
             app,
+            notifier,
             halt_queue,
             listener,
             config,
@@ -152,7 +168,9 @@ impl Bound {
             tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
             tokio::spawn(task::trips::deliver(SharedApp::clone(&app)));
         }
+        tokio::spawn(task::escalate::run(SharedApp::clone(&app)));
         tokio::spawn(task::holds::release(SharedApp::clone(&app)));
+        tokio::spawn(task::notify::deliver(SharedApp::clone(&app), notifier));
         let authn = Authn::new(&config.tls.trust_domain);
         let (reporter, health) = tonic_health::server::health_reporter();
         tokio::spawn(watch_health(reporter, SharedApp::clone(&app)));
@@ -189,6 +207,14 @@ fn router(
         authn: authn.clone(),
     })
     .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let incidents = Incidents {
+        app: SharedApp::clone(app),
+        authn: authn.clone(),
+    };
+    let notices =
+        NoticeServiceServer::new(incidents.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let incidents =
+        IncidentServiceServer::new(incidents).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let call_timeout = Duration::from_secs(config.server.timeout_seconds.saturating_add(1).into());
     let mut router = writ_host::grpc::server(server_tls(config)?, call_timeout)
         .map_err(|error| fail(Reason::TlsInvalid, error))?
@@ -196,7 +222,9 @@ fn router(
         .add_service(authorization)
         .add_service(records)
         .add_service(budgets)
-        .add_service(key_service);
+        .add_service(key_service)
+        .add_service(incidents)
+        .add_service(notices);
     if config.server.reflection {
         let v1 = reflection()
             .build_v1()

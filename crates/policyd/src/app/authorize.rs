@@ -1,12 +1,17 @@
 //! The main use case: decide, make the decision durable, and only then sign.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use writ_proto::Reason;
-use writ_proto::ids::{DecisionId, TenantId, TokenId};
+use writ_proto::ids::{AgentId, DecisionId, TenantId, TokenId};
+use writ_proto::scope::{Part, Scope};
 use writ_proto::token::{Claims, Mode};
 use writ_proto::value::{Map, Value};
 
 use super::decided::Decided;
+use super::incidents::Denied;
+use super::notices::waiting;
+use super::offers::{Offered, coarse};
 use super::spent::Spent;
 use super::{App, AppError};
 use crate::domain::budget::{Hold, Key};
@@ -15,7 +20,7 @@ use crate::domain::facts::Facts;
 use crate::domain::policy_set::TenantPolicies;
 use crate::domain::record::{Disclosure, Draft, Kind, PolicyStamp, TokenStamp};
 use crate::domain::request::Request;
-use crate::store::{Append, Appended, DecisionRow};
+use crate::store::{Append, Appended, DecisionRow, Incidents};
 use crate::{clock, ids};
 
 /// A decision, and the writ if it allows.
@@ -40,6 +45,15 @@ pub struct Malformed {
     pub reason: Reason,
 }
 
+impl Answer {
+    /// The same as the agent may read it.
+    #[must_use]
+    pub fn for_agent(mut self) -> Self {
+        coarse(&mut self.decided);
+        self
+    }
+}
+
 impl App {
     fn policies_of(&self, tenant: &TenantId) -> Result<std::sync::Arc<TenantPolicies>, AppError> {
         let table = self.policies.load();
@@ -49,25 +63,36 @@ impl App {
             .ok_or_else(|| AppError::of(Reason::UnknownTenant))
     }
 
-    /// Decides without a record and without a token.
-    ///
-    /// # Errors
-    /// When the caller's tenant has no policies.
-    pub fn simulate(
-        &self,
-        request: &Request,
-        at: chrono::DateTime<chrono::Utc>,
-    ) -> Result<Answer, AppError> {
+    /// What this process knows at a moment. An agent that an incident stops is halted for itself,
+    /// also while connectord has not heard of it.
+    fn facts(&self, request: &Request, now: DateTime<Utc>) -> Result<Facts, AppError> {
         let policies = self.policies_of(&request.caller_tenant)?;
-        let halts = self.halt_view();
-        let facts = Facts {
-            now: at,
+        let mut halts = self.halt_view();
+        if self.is_stopped(&request.caller_tenant, &request.agent) {
+            let agent = Part::Agent(request.agent.as_str().to_owned());
+            let tenant = Some(request.caller_tenant.clone());
+            halts.scopes.push(Scope::new(tenant, agent));
+        }
+        Ok(Facts {
+            now,
             policies,
             halts,
-        };
+        })
+    }
+
+    /// Decides without a record and without a token. A denial counts all the same: what tells as
+    /// much as a request must not be cheaper than one.
+    ///
+    /// # Errors
+    /// When the caller's tenant has no policies, or a denial could not be counted.
+    pub async fn simulate(&self, request: &Request, at: DateTime<Utc>) -> Result<Answer, AppError> {
+        let facts = self.facts(request, at)?;
         let outcome = decide(request, &facts);
         // What cannot be counted is told; whether there is room is known only when it is held.
         let (outcome, _) = reserve(request, &facts, outcome, self.identity.ttl_seconds);
+        if let Some(denied) = denied(request, &outcome, &facts, clock::now()) {
+            self.count(&denied).await?;
+        }
         let mut decided = decided(request, &outcome, &facts);
         decided.id = String::new();
         Ok(Answer {
@@ -81,18 +106,15 @@ impl App {
     /// # Errors
     /// When it could not be decided or recorded; then there is no token and no effect.
     pub async fn authorize(&self, request: &Request) -> Result<Answer, AppError> {
-        let policies = self.policies_of(&request.caller_tenant)?;
-        let halts = self.halt_view();
-        let facts = Facts {
-            now: clock::now(),
-            policies,
-            halts,
-        };
+        let facts = self.facts(request, clock::now())?;
         let outcome = decide(request, &facts);
         let ttl = self.identity.ttl_seconds;
         let (outcome, holds) = reserve(request, &facts, outcome, ttl);
         let keys: Vec<Key> = holds.iter().map(|hold| hold.key.clone()).collect();
-        let (decided, append) = self.prepare(request, &outcome, &facts, holds)?;
+        let offer = self.offer(request, &facts, &outcome).await;
+        let (decided, append) = self.prepare(request, &outcome, &facts, (holds, offer))?;
+        let rules = &facts.policies.incident_rules;
+        let may_stop = !append.incidents.denials.is_empty();
         match self.writer.append(append).await? {
             Appended::OverBudget { hold, over } => {
                 let key = keys.into_iter().nth(hold);
@@ -104,9 +126,15 @@ impl App {
                 if halts {
                     self.trips.notify_one();
                 }
+                self.look_for_stops(rules).await?;
                 self.answer(request, decided, appended)
             }
-            appended => self.answer(request, decided, appended),
+            appended => {
+                if may_stop {
+                    self.look_for_stops(rules).await?;
+                }
+                self.answer(request, decided, appended)
+            }
         }
     }
 
@@ -116,9 +144,10 @@ impl App {
         request: &Request,
         outcome: &Outcome,
         facts: &Facts,
-        holds: Vec<Hold>,
+        (holds, offer): (Vec<Hold>, Option<Offered>),
     ) -> Result<(Decided, Append), AppError> {
         let mut decided = decided(request, outcome, facts);
+        decided.offer = offer;
         let id = ids::new_id();
         decided.id = id.to_string();
         let claims = (outcome.verdict == Verdict::Allow)
@@ -138,6 +167,13 @@ impl App {
         let append = Append {
             decision: Some(row),
             holds,
+            notices: waiting(request, outcome, &decided).into_iter().collect(),
+            incidents: Incidents {
+                denials: denied(request, outcome, facts, facts.now)
+                    .map(|denied| self.denials(&denied))
+                    .unwrap_or_default(),
+                ..Incidents::default()
+            },
             ..Append::record(request.caller_tenant.clone(), draft)
         };
         Ok((decided, append))
@@ -164,7 +200,10 @@ impl App {
                 let message = format!("this request id decided another request: {was}, not {is}");
                 Err(AppError::new(Reason::RequestIdReused, message))
             }
-            Appended::DuplicateOutcome | Appended::OverBudget { .. } | Appended::RaiseRefused => {
+            Appended::DuplicateOutcome
+            | Appended::OverBudget { .. }
+            | Appended::RaiseRefused
+            | Appended::Counted => {
                 Err(AppError::of(Reason::Internal))
             }
         }
@@ -180,12 +219,30 @@ impl App {
         draft.action = malformed.action.chars().take(64).collect();
         draft.verdict = Some(0);
         draft.reasons = vec![malformed.reason.code().to_owned()];
-        let append = Append::record(malformed.tenant.clone(), draft);
-        self.writer
-            .append(append)
-            .await
-            .map(|_| ())
-            .map_err(AppError::from)
+        let tenant = malformed.tenant.clone();
+        let policies = self.policies_of(&tenant)?;
+        let agent = AgentId::parse(&malformed.agent).map_err(|_| AppError::of(Reason::Internal))?;
+        let denied = Denied {
+            policies: &policies,
+            agent: &agent,
+            action: &malformed.action,
+            reason: malformed.reason,
+            at_ms: draft.time_ms,
+        };
+        let incidents = Incidents {
+            denials: self.denials(&denied),
+            ..Incidents::default()
+        };
+        let append = Append {
+            incidents,
+            ..Append::record(tenant, draft)
+        };
+        let may_stop = !append.incidents.denials.is_empty();
+        self.writer.append(append).await?;
+        if may_stop {
+            self.look_for_stops(&policies.incident_rules).await?;
+        }
+        Ok(())
     }
 
     /// A decision of the caller's tenant; the agent that asked gets its token again.
@@ -286,6 +343,7 @@ impl App {
             budget: None,
             epoch: None,
             trace_id: None,
+            incident: None,
             halt: None,
             disclosures: Vec::new(),
         }
@@ -381,6 +439,25 @@ pub(super) fn disclosure(name: &'static str, value: Value) -> Result<Disclosure,
     Ok(Disclosure { name, salt, value })
 }
 
+/// A denial as rules of incidents look at it.
+fn denied<'a>(
+    request: &'a Request,
+    outcome: &Outcome,
+    facts: &'a Facts,
+    at: DateTime<Utc>,
+) -> Option<Denied<'a>> {
+    let reason = outcome
+        .reason
+        .filter(|_| outcome.verdict == Verdict::Deny)?;
+    Some(Denied {
+        policies: &facts.policies,
+        agent: &request.agent,
+        action: request.action.as_str(),
+        reason,
+        at_ms: at.timestamp_millis(),
+    })
+}
+
 fn decided(request: &Request, outcome: &Outcome, facts: &Facts) -> Decided {
     let digest = hex::encode(facts.policies.digest);
     Decided {
@@ -402,5 +479,6 @@ fn decided(request: &Request, outcome: &Outcome, facts: &Facts) -> Decided {
         created_ms: facts.now.timestamp_millis(),
         agent: request.agent.as_str().to_owned(),
         action: request.action.as_str().to_owned(),
+        offer: None,
     }
 }

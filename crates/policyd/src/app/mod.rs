@@ -6,6 +6,9 @@ pub mod decided;
 pub mod error;
 pub mod halting;
 mod holds;
+pub mod incidents;
+pub mod notices;
+pub mod offers;
 pub mod outcome;
 pub mod policies;
 pub mod records;
@@ -16,10 +19,12 @@ pub mod usage;
 
 pub use error::AppError;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
+use crate::domain::allowance::Allowance;
 use crate::domain::facts::HaltView;
 use crate::store::{Ledger, Writer};
 
@@ -32,6 +37,12 @@ pub struct App {
     pub halts: ArcSwap<HaltView>,
     /// Wakes whoever sets the halts that limits ordered.
     pub trips: tokio::sync::Notify,
+    /// Agents that incidents stop until connectord has.
+    pub stopped: ArcSwap<incidents::Stopped>,
+    /// Wakes whoever asks connectord for halts.
+    pub escalate: Notify,
+    /// Counter-offers given by this process.
+    pub offers: Mutex<Allowance>,
     /// Asks for halts.
     pub halting: halting::HaltClient,
     /// Reads.

@@ -35,7 +35,7 @@ impl App {
         let Spent { key, over } = &spent;
         let budget = facts.policies.budget(key.budget());
         let outcome = over_budget(outcome, budget, over, facts);
-        let (decided, mut append) = self.prepare(request, &outcome, facts, Vec::new())?;
+        let (decided, mut append) = self.prepare(request, &outcome, facts, (Vec::new(), None))?;
         append.draft.budget = Some(BudgetStamp {
             change: "exceeded",
             budget: key.budget().to_owned(),
@@ -46,7 +46,7 @@ impl App {
         let disclosed = disclosure("budget", whole)?;
         append.draft.disclosures.push(disclosed);
         append.trip = budget.and_then(|budget| trip(budget, request, &spent, facts));
-        append.notices = vec![notice(budget, request, &spent, (&decided, facts))];
+        append.notices.push(notice(budget, request, &spent, (&decided, facts)));
         Ok((decided, append))
     }
 }

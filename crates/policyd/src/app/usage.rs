@@ -84,7 +84,8 @@ impl App {
             Appended::DuplicateOutcome => Ok(true),
             Appended::DuplicateDecision(_)
             | Appended::OverBudget { .. }
-            | Appended::RaiseRefused => Err(AppError::of(Reason::Internal)),
+            | Appended::RaiseRefused
+            | Appended::Counted => Err(AppError::of(Reason::Internal)),
         }
     }
 }

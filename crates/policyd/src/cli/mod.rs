@@ -6,6 +6,7 @@ mod certs;
 mod decisions;
 mod demo;
 mod doctor;
+mod incidents;
 mod init;
 mod keys;
 pub(crate) mod output;
@@ -90,6 +91,12 @@ enum Command {
     /// List, export and verify records.
     #[command(subcommand)]
     Records(records::RecordsCommand),
+    /// Repeated denials: list, show and close them.
+    #[command(subcommand)]
+    Incidents(incidents::IncidentsCommand),
+    /// What people were told, and what could not be delivered.
+    #[command(subcommand)]
+    Notices(incidents::NoticesCommand),
     /// List and rotate signing keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -178,6 +185,8 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Budget(command) => budget::run(command, output).await,
         Command::Usage(command) => usage::run(command, output).await,
         Command::Records(command) => records::run(command, output).await,
+        Command::Incidents(command) => incidents::run(command, output).await,
+        Command::Notices(command) => incidents::notices(command, output).await,
         Command::Keys(command) => keys::run(common, command, output),
         Command::Token(command) => token::run(command, output),
         Command::Config(ConfigCommand::Show { origin }) => {

@@ -1,6 +1,8 @@
 //! The configuration of policyd, and the only reader of the environment. Every path is relative
 //! to the folder of the file.
 
+mod notify;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use writ_host::duration::seconds;
 use writ_host::postgres::is_postgres;
 use writ_proto::limits::{TOKEN_TTL_SECONDS_DEFAULT, TOKEN_TTL_SECONDS_MAX};
 
+pub use notify::{NotifyConfig, SlackConfig, WebhookConfig};
 pub use writ_host::layers::{ConfigError, Layers};
 
 /// The checked configuration.
@@ -35,6 +38,9 @@ pub struct Config {
     /// Who reports what language models use.
     #[serde(default)]
     pub usage: UsageConfig,
+    /// Who is told; nobody by default.
+    #[serde(default)]
+    pub notify: NotifyConfig,
 }
 
 /// `[server]`.
@@ -199,6 +205,7 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
+        config.notify.check(&base)?;
         let file = config.store.url.strip_prefix("sqlite://");
         if file.map_or(!is_postgres(&config.store.url), |name| name.contains('?')) {
             let detail = "store.url is sqlite://FILE or postgres://HOST/DATABASE";

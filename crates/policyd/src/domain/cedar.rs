@@ -111,6 +111,19 @@ fn answer(
     })
 }
 
+/// The whole numbers that are known of the target of a request.
+pub(super) fn numbers_of_target(request: &Request, set: &TenantPolicies) -> BTreeSet<i64> {
+    let target = request.target.as_ref();
+    let uid = target.and_then(|(kind, id)| uid(&entity_type(kind), id).ok());
+    let known = uid.as_ref().and_then(|uid| set.entity(uid));
+    let facts = known.into_iter().flat_map(Entity::attrs);
+    let number = |(_, value): (&str, Result<EvalResult, _>)| match value {
+        Ok(EvalResult::Long(number)) => Some(number),
+        _ => None,
+    };
+    facts.filter_map(number).collect()
+}
+
 fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
     let name: EntityTypeName = kind
         .parse()

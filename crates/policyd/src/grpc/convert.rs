@@ -13,6 +13,9 @@ use writ_proto::value::{args_from_cbor, args_from_json};
 
 use crate::app::AppError;
 use crate::app::authorize::Answer;
+use crate::app::decided::Decided;
+use crate::app::offers::Offered;
+use crate::domain::counter_offer::{Retry, retry_of};
 use crate::domain::request::{Evidence, Request};
 
 fn malformed(what: impl Into<String>) -> AppError {
@@ -174,6 +177,7 @@ pub fn decision(answer: Answer) -> pb::Decision {
         _ => pb::Verdict::Deny,
     };
     let waits = verdict == pb::Verdict::RequireApproval;
+    let retry = retry(&decided);
     let name = match decided.id.as_str() {
         "" => String::new(),
         id => format!("tenants/{}/decisions/{id}", decided.tenant),
@@ -204,5 +208,46 @@ pub fn decision(answer: Answer) -> pb::Decision {
         create_time: Some(seconds(decided.created_ms.div_euclid(1_000))),
         agent: decided.agent,
         action: decided.action,
+        retry: retry.into(),
+        counter_offer: decided.offer.map(counter_offer),
+    }
+}
+
+fn retry(decided: &Decided) -> pb::Retry {
+    let Some(reason) = Reason::from_code(&decided.reason_code) else {
+        return pb::Retry::Unspecified;
+    };
+    match retry_of(reason, decided.remedy != reason.fix()) {
+        Retry::DoNot => pb::Retry::DoNot,
+        Retry::Changed => pb::Retry::Changed,
+        Retry::Later => pb::Retry::Later,
+    }
+}
+
+fn counter_offer(offer: Offered) -> pb::CounterOffer {
+    let Offered {
+        connection,
+        action,
+        target,
+        args_json,
+        mode,
+        precondition,
+        sentence,
+    } = offer;
+    let mode = match mode {
+        1 => pb::Mode::Execute,
+        _ => pb::Mode::DryRun,
+    };
+    let call = pb::ActionCall {
+        connection,
+        action,
+        target: target.map(|(r#type, id)| pb::Target { r#type, id }),
+        mode: mode.into(),
+        precondition,
+        arguments: Some(pb::action_call::Arguments::ArgsJson(args_json)),
+    };
+    pb::CounterOffer {
+        call: Some(call),
+        sentence,
     }
 }

@@ -5,6 +5,7 @@ pub mod authorization;
 pub mod budgets;
 pub mod client;
 pub mod convert;
+pub mod incidents;
 pub mod keys;
 pub mod records;
 pub mod status;

@@ -1,5 +1,6 @@
 //! What a batch changes, computed without a database: the same for every driver.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
@@ -10,9 +11,10 @@ use super::{Append, Appended, DecisionRow, Head, HoldRow};
 use crate::domain::budget::{
     Counter, Hold, HoldState, Key, RAISES_MAX, Raise, SettledAs, Takes, fits, report,
 };
+use crate::domain::escalation::{Denial, Incident, Tally};
 use crate::domain::merkle::leaf_hash;
 use crate::domain::notice::{DEDUP_WINDOW_MS, Notice};
-use crate::domain::record::Kind;
+use crate::domain::record::{Draft, Kind};
 
 /// What the database holds of all that a batch touches, read inside its transaction.
 #[derive(Debug, Default)]
@@ -29,12 +31,17 @@ pub(super) struct Known {
     pub(super) raises: BTreeMap<TenantId, Vec<Raise>>,
     /// Holds of the decisions that the batch settles.
     pub(super) holds: BTreeMap<Uuid, Vec<HoldRow>>,
+    /// Tallies of the denials of the batch.
+    pub(super) tallies: BTreeMap<(TenantId, String), Tally>,
 }
 
 /// One record with its place.
 #[derive(Debug)]
 pub(super) struct Row<'a> {
-    pub(super) append: &'a Append,
+    pub(super) tenant: &'a TenantId,
+    pub(super) draft: Cow<'a, Draft>,
+    /// The append whose own record it is; an incident has none.
+    pub(super) append: Option<&'a Append>,
     pub(super) seq: u64,
     pub(super) leaf: Vec<u8>,
 }
@@ -55,21 +62,88 @@ pub(super) struct Planned<'a> {
     pub(super) trips: Vec<(&'a TenantId, &'a Trip)>,
     /// What people are told: once a key, with how often it was said again in this batch.
     pub(super) notices: Vec<(Notice, i64)>,
+    /// Tallies that changed.
+    pub(super) tallies: BTreeMap<(TenantId, String), Tally>,
+    /// Incidents to insert.
+    pub(super) opened: Vec<Incident>,
     pub(super) answers: Vec<Appended>,
 }
 
 impl<'a> Planned<'a> {
     /// Decisions to insert.
     pub(super) fn decisions(&self) -> Vec<(&'a TenantId, &'a DecisionRow)> {
-        let rows = self.rows.iter().map(|row| row.append);
+        let rows = self.rows.iter().filter_map(|row| row.append);
         rows.filter_map(|append| Some((&append.tenant, append.decision.as_ref()?)))
             .collect()
     }
 
     /// Outcomes to insert.
     pub(super) fn outcomes(&self) -> Vec<Uuid> {
-        let rows = self.rows.iter();
-        rows.filter_map(|row| row.append.outcome_id).collect()
+        let rows = self.rows.iter().filter_map(|row| row.append);
+        rows.filter_map(|append| append.outcome_id).collect()
+    }
+
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.tallies.is_empty()
+    }
+
+    /// Incidents to close.
+    pub(super) fn closed(&self) -> Vec<&'a Incident> {
+        let rows = self.rows.iter().filter_map(|row| row.append);
+        rows.filter_map(|append| append.incidents.closes.as_ref())
+            .collect()
+    }
+
+    /// Gives a record its place.
+    fn place(
+        &mut self,
+        known: &mut Known,
+        tenant: &'a TenantId,
+        draft: Cow<'a, Draft>,
+        append: Option<&'a Append>,
+    ) -> u64 {
+        let head = known.heads.entry(tenant.clone()).or_default();
+        let seq = head.frontier.size();
+        let leaf = draft.leaf(seq, head.last.as_ref());
+        let hash = leaf_hash(&leaf);
+        head.frontier.push(hash);
+        head.last = Some(hash);
+        self.heads.insert(tenant.clone(), head.clone());
+        self.rows.push(Row {
+            tenant,
+            draft,
+            append,
+            seq,
+            leaf,
+        });
+        seq
+    }
+
+    /// Counts a denial, and opens the incident that it makes.
+    fn count(&mut self, known: &mut Known, tenant: &'a TenantId, denial: &'a Denial) {
+        let key = (tenant.clone(), denial.key.clone());
+        let tally = known.tallies.entry(key.clone()).or_default();
+        let wanted = usize::try_from(denial.incident.count).unwrap_or(usize::MAX);
+        let window_ms = i64::from(denial.incident.window_seconds).saturating_mul(1_000);
+        let trips = tally.count((denial.at_ms, &denial.code), wanted, window_ms);
+        let codes = tally.codes();
+        self.tallies.insert(key, tally.clone());
+        if !trips {
+            return;
+        }
+        let mut draft = denial.record.clone();
+        draft.reasons.clone_from(&codes);
+        self.place(known, tenant, Cow::Owned(draft), None);
+        if let Some(notice) = &denial.notice {
+            let mut notice = notice.clone();
+            notice.fields.push(("codes".to_owned(), codes.join(", ")));
+            self.tell(&notice);
+        }
+        self.opened.push(Incident {
+            codes,
+            ..denial.incident.clone()
+        });
     }
 
     fn tell(&mut self, notice: &Notice) {
@@ -225,6 +299,12 @@ fn is_held(append: &Append, known: &Known) -> bool {
 }
 
 fn one<'a>(append: &'a Append, known: &mut Known, planned: &mut Planned<'a>) -> Appended {
+    if append.incidents.counts_only {
+        for denial in &append.incidents.denials {
+            planned.count(known, &append.tenant, denial);
+        }
+        return Appended::Counted;
+    }
     let request = append
         .decision
         .as_ref()
@@ -259,17 +339,14 @@ fn one<'a>(append: &'a Append, known: &mut Known, planned: &mut Planned<'a>) -> 
         known.decisions.insert(key, row);
     }
     known.outcomes.extend(append.outcome_id);
-    let head = known.heads.entry(append.tenant.clone()).or_default();
-    let seq = head.frontier.size();
-    let leaf = append.draft.leaf(seq, head.last.as_ref());
-    let hash = leaf_hash(&leaf);
-    head.frontier.push(hash);
-    head.last = Some(hash);
-    planned.heads.insert(append.tenant.clone(), head.clone());
+    let draft = Cow::Borrowed(&append.draft);
+    let seq = planned.place(known, &append.tenant, draft, Some(append));
     for notice in &append.notices {
         planned.tell(notice);
     }
-    planned.rows.push(Row { append, seq, leaf });
+    for denial in &append.incidents.denials {
+        planned.count(known, &append.tenant, denial);
+    }
     Appended::Stored { seq }
 }
 

@@ -2,6 +2,7 @@
 //! `WRIT_TEST_POSTGRES` names a server.
 
 mod budget;
+mod incident;
 mod notice;
 
 use std::time::Duration;
@@ -74,6 +75,7 @@ pub(super) fn draft(tenant: &str, kind: Kind) -> Draft {
         budget: None,
         epoch: None,
         trace_id: None,
+        incident: None,
         halt: None,
         disclosures: vec![],
     }

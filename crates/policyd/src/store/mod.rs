@@ -7,6 +7,7 @@
 
 mod batch;
 mod budget;
+mod incident;
 pub mod notice;
 mod postgres;
 mod sqlite;
@@ -18,6 +19,7 @@ use writ_host::schema::SchemaError;
 use writ_proto::ids::TenantId;
 
 use crate::domain::budget::{Hold, Key, Over, Settlement, Usage};
+use crate::domain::escalation::{Denial, Incident};
 use crate::domain::merkle::{Frontier, Hash};
 use crate::domain::notice::Notice;
 use crate::domain::record::Draft;
@@ -100,6 +102,19 @@ pub struct Append {
     pub trip: Option<Trip>,
     /// What people are told, if the record is stored.
     pub notices: Vec<Notice>,
+    /// Incidents that it may open or that it closes.
+    pub incidents: Incidents,
+}
+
+/// What a record does to incidents, in the same transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Incidents {
+    /// The denial as each rule counts it.
+    pub denials: Vec<Denial>,
+    /// An incident as it stands when it is closed.
+    pub closes: Option<Incident>,
+    /// The denials are counted, and the record itself is not appended.
+    pub counts_only: bool,
 }
 
 impl Append {
@@ -117,13 +132,19 @@ impl Append {
             raise: None,
             trip: None,
             notices: Vec::new(),
+            incidents: Incidents {
+                denials: Vec::new(),
+                closes: None,
+                counts_only: false,
+            },
         }
     }
 
     /// Whether counters have to be read before it can be written.
     const fn counts(&self) -> bool {
         let quiet = self.holds.is_empty() && self.usage.is_empty();
-        !quiet || self.settles.is_some() || self.raise.is_some()
+        let counted = !self.incidents.denials.is_empty();
+        counted || !quiet || self.settles.is_some() || self.raise.is_some()
     }
 
     /// The moment from which on raises matter to it.
@@ -152,6 +173,8 @@ pub enum Appended {
     },
     /// There is a decision under this `request_id`; nothing was appended.
     DuplicateDecision(DecisionRow),
+    /// The denials were counted; there is no record of its own.
+    Counted,
     /// The outcome was appended earlier.
     DuplicateOutcome,
     /// A hold does not fit under its cap; nothing was appended and nothing is held.

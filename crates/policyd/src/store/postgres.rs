@@ -2,6 +2,7 @@
 //! for the length of a transaction, so that whoever writes sees all that was written before.
 
 mod budget;
+mod incident;
 mod notice;
 
 use std::collections::BTreeSet;
@@ -138,7 +139,7 @@ impl PostgresWriter {
         let mut tx = connection.begin().await?;
         let known = known(&mut tx, batch).await?;
         let planned = plan(batch, known);
-        if planned.rows.is_empty() {
+        if planned.is_empty() {
             tx.rollback().await?;
         } else {
             write(&mut tx, &planned).await?;
@@ -185,6 +186,7 @@ async fn known(tx: &mut PgConnection, batch: &[Append]) -> Result<Known, StoreEr
     read_decisions(tx, batch, &mut known).await?;
     read_outcomes(tx, batch, &mut known).await?;
     budget::read(tx, batch, &mut known).await?;
+    incident::read_tallies(tx, batch, &mut known).await?;
     Ok(known)
 }
 
@@ -264,10 +266,10 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Store
          FROM UNNEST($11::text[], $12::bigint[], $13::bytea[], $14::bytea[]) \
            AS h (tenant, size, frontier, last_hash) WHERE log_head.tenant = h.tenant",
     )
-    .bind(column(rows, |row| row.append.tenant.as_str()))
+    .bind(column(rows, |row| row.tenant.as_str()))
     .bind(column(rows, |row| number(row.seq)))
     .bind(column(rows, |row| row.leaf.as_slice()))
-    .bind(column(rows, |row| row.append.draft.disclosed()))
+    .bind(column(rows, |row| row.draft.disclosed()))
     .bind(column(&decisions, |(tenant, _)| tenant.as_str()))
     .bind(column(&decisions, |(_, row)| row.request_id))
     .bind(column(&decisions, |(_, row)| row.id))
@@ -281,5 +283,6 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Store
     .execute(&mut *tx)
     .await?;
     budget::write(&mut *tx, planned).await?;
-    notice::write(tx, &planned.notices).await
+    notice::write(&mut *tx, &planned.notices).await?;
+    incident::write(tx, planned).await
 }

@@ -1,6 +1,7 @@
 //! The ledger in SQLite: WAL, `synchronous=FULL`, one connection that writes the log.
 
 mod budget;
+mod incident;
 mod notice;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -194,7 +195,7 @@ impl SqliteWriter {
         connection: &mut SqliteConnection,
         planned: Planned<'_>,
     ) -> Result<Option<Vec<Appended>>, StoreError> {
-        if planned.rows.is_empty() {
+        if planned.is_empty() {
             return Ok(Some(planned.answers));
         }
         let mut sql = statements(&planned);
@@ -278,6 +279,9 @@ impl SqliteWriter {
             }
         }
         budget::read(connection, batch, &mut known).await?;
+        for item in batch {
+            incident::read_tallies(connection, &mut known, item).await?;
+        }
         Ok(known)
     }
 }
@@ -296,14 +300,26 @@ async fn read_head(
 
 /// The whole transaction as one text: every hop to the thread of the database costs.
 fn statements(planned: &Planned<'_>) -> QueryBuilder<Sqlite> {
-    let mut sql =
-        QueryBuilder::new("BEGIN IMMEDIATE; INSERT INTO record (tenant, seq, leaf, disclosed) ");
+    let mut sql = QueryBuilder::new("BEGIN IMMEDIATE");
+    if !planned.rows.is_empty() {
+        log_statements(planned, &mut sql);
+    }
+    budget::statements(planned, &mut sql);
+    notice::statements(planned, &mut sql);
+    incident::statements(planned, &mut sql);
+    sql.push("; COMMIT");
+    sql
+}
+
+/// Records, with what goes with each, and the heads of their logs.
+fn log_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
+    sql.push("; INSERT INTO record (tenant, seq, leaf, disclosed) ");
     sql.push_values(&planned.rows, |mut values, row| {
         values
-            .push_bind(row.append.tenant.as_str().to_owned())
+            .push_bind(row.tenant.as_str().to_owned())
             .push_bind(number(row.seq))
             .push_bind(row.leaf.clone())
-            .push_bind(row.append.draft.disclosed());
+            .push_bind(row.draft.disclosed());
     });
     let decisions = planned.decisions();
     if !decisions.is_empty() {
@@ -336,8 +352,4 @@ fn statements(planned: &Planned<'_>) -> QueryBuilder<Sqlite> {
         " ON CONFLICT (tenant) DO UPDATE SET size = excluded.size, frontier = excluded.frontier, \
          last_hash = excluded.last_hash",
     );
-    budget::statements(planned, &mut sql);
-    notice::statements(planned, &mut sql);
-    sql.push("; COMMIT");
-    sql
 }

@@ -66,8 +66,6 @@ pub enum Reason {
     BudgetExceeded,
     /// `USAGE_UNKNOWN`: usage was not reported in time, so the budget counts as spent.
     UsageUnknown,
-    /// `RUN_REQUIRED`: a budget counts this action by run, and the request names none.
-    RunRequired,
     /// `CUSTOMER_UNKNOWN`: a budget counts this action by customer, and that of the target is unknown.
     CustomerUnknown,
     /// `AMOUNT_REQUIRED`: a budget counts the amount of this action, and the request has none that counts.
@@ -86,7 +84,7 @@ pub enum Reason {
     OutcomeUnknown,
     /// `OUTSIDE_HOURS`: the action is asked for outside the hours of its card.
     OutsideHours,
-    /// `RUN_REQUIRED`: the card counts by run and the call names no run.
+    /// `RUN_REQUIRED`: a card or a budget counts by run and the call names no run.
     RunRequired,
     /// `TARGET_AMBIGUOUS`: the signals do not single out exactly one record.
     TargetAmbiguous,
@@ -170,6 +168,8 @@ pub enum Reason {
     UndoExpired,
     /// `UNDO_IMPOSSIBLE`: this execution cannot be undone.
     UndoImpossible,
+    /// `ALREADY_CLOSED`: this incident is closed already.
+    AlreadyClosed,
     /// `ALREADY_UNDONE`: this execution is undone already.
     AlreadyUndone,
     /// `SYSTEM_REFUSED`: the system of record refused the change.

@@ -14,7 +14,7 @@ use crate::domain::cedar::evaluate_unsliced;
 use crate::domain::facts::HaltView;
 use crate::domain::policy_set::{Sources, TenantPolicies};
 
-fn now() -> DateTime<Utc> {
+pub(crate) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_793_703_600, 0).unwrap()
 }
 

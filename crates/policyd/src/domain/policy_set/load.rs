@@ -20,6 +20,8 @@ use writ_proto::value::Value;
 
 use super::{Finding, PolicyErrors, Rule, Slice, TenantPolicies};
 use crate::domain::budget::{BUDGETS_MAX, Budget, BudgetText, Ground};
+use crate::domain::counter_offer::{CounterOfferText, CounterOffers};
+use crate::domain::escalation::{INCIDENT_RULES_MAX, IncidentRule, IncidentText};
 use crate::domain::schema::{FactTypes, groups, schema_text};
 
 const POLICIES_MAX: usize = 20_000;
@@ -55,6 +57,9 @@ struct SetText {
     facts: FactTypes,
     #[serde(default)]
     budget: Vec<toml::Spanned<BudgetText>>,
+    #[serde(default)]
+    incident: Vec<IncidentText>,
+    counter_offer: Option<CounterOfferText>,
 }
 
 struct Findings(Vec<Finding>);
@@ -108,6 +113,12 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
         facts: &set.facts,
     };
     let budgets = budgets(&set.budget, &sources.set_toml, &ground, &mut findings);
+    let incident_rules = incident_rules(set.incident, &cards, &mut findings);
+    let is_card = |name: &ActionName| cards.contains_key(name);
+    let counter_offers = CounterOffers::check(set.counter_offer, is_card).unwrap_or_else(|why| {
+        findings.add(Reason::PolicyInvalid, "set.toml", why);
+        CounterOffers::default()
+    });
     if !findings.0.is_empty() {
         return Err(PolicyErrors(findings.0));
     }
@@ -128,7 +139,32 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
         rules,
         entities,
         budgets,
+        incident_rules,
+        counter_offers,
     })
+}
+
+fn incident_rules(
+    texts: Vec<IncidentText>,
+    cards: &BTreeMap<ActionName, Arc<Card>>,
+    findings: &mut Findings,
+) -> Vec<IncidentRule> {
+    let mut rules: Vec<IncidentRule> = Vec::new();
+    let mut wrong = |message: String| findings.add(Reason::PolicyInvalid, "set.toml", message);
+    if texts.len() > INCIDENT_RULES_MAX {
+        wrong(format!("at most {INCIDENT_RULES_MAX} incidents"));
+        return rules;
+    }
+    for text in texts {
+        match IncidentRule::check(text, |name| cards.contains_key(name)) {
+            Ok(rule) if rules.iter().any(|other| other.id == rule.id) => {
+                wrong(format!("two incidents are named `{}`", rule.id));
+            }
+            Ok(rule) => rules.push(rule),
+            Err(message) => wrong(message),
+        }
+    }
+    rules
 }
 
 fn budgets(

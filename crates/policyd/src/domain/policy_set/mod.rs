@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::budget::Budget;
+use crate::domain::counter_offer::CounterOffers;
+use crate::domain::escalation::IncidentRule;
 use crate::domain::request::Request;
 use crate::domain::schema::entity_type;
 use cedar_policy::{Entities, Entity, EntityId, EntityUid, EvalResult, PolicySet, Schema};
@@ -92,6 +94,10 @@ pub struct TenantPolicies {
     entities: BTreeMap<EntityUid, Entity>,
     /// What may be used up in a time.
     pub budgets: Vec<Budget>,
+    /// When repeated denials become an incident.
+    pub incident_rules: Vec<IncidentRule>,
+    /// Which actions get counter-offers.
+    pub counter_offers: CounterOffers,
 }
 
 impl TenantPolicies {
@@ -155,6 +161,17 @@ impl TenantPolicies {
 
     pub(super) fn entity(&self, uid: &EntityUid) -> Option<&Entity> {
         self.entities.get(uid)
+    }
+
+    /// The policies in force for an action at a moment.
+    pub(super) fn in_force(
+        &self,
+        action: &ActionName,
+        now: DateTime<Utc>,
+    ) -> impl Iterator<Item = &cedar_policy::Policy> {
+        let slice = self.slices.get(action);
+        let policies = slice.and_then(|slice| slice.in_force(now));
+        policies.into_iter().flat_map(PolicySet::policies)
     }
 
     pub(super) fn slice(&self, action: &ActionName) -> Option<&Slice> {

@@ -42,9 +42,13 @@ pub enum Kind {
     BudgetChanged,
     /// An action was promoted or demoted.
     RolloutChanged,
+    /// Repeated denials became an incident.
+    IncidentOpened,
+    /// A person closed an incident.
+    IncidentClosed,
 }
 
-const KINDS: [(Kind, u64, &str); 12] = [
+const KINDS: [(Kind, u64, &str); 14] = [
     (Kind::Evaluated, 1, "evaluated"),
     (Kind::TokenRefused, 5, "token_refused"),
     (Kind::Result, 7, "result"),
@@ -57,6 +61,8 @@ const KINDS: [(Kind, u64, &str); 12] = [
     (Kind::KeyRetired, 16, "key_retired"),
     (Kind::BudgetChanged, 18, "budget_changed"),
     (Kind::RolloutChanged, 19, "rollout_changed"),
+    (Kind::IncidentOpened, 24, "incident_opened"),
+    (Kind::IncidentClosed, 25, "incident_closed"),
 ];
 
 impl Kind {
@@ -171,6 +177,19 @@ pub struct BudgetStamp {
     pub cap: Option<i64>,
 }
 
+/// What made an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncidentStamp {
+    /// The rule that counted.
+    pub rule: String,
+    /// How many denials.
+    pub denials: u32,
+    /// Within how many seconds.
+    pub window_seconds: u32,
+    /// Whether the agent is to be halted.
+    pub halts_agent: bool,
+}
+
 /// A record before it has its place in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
@@ -216,6 +235,8 @@ pub struct Draft {
     pub epoch: Option<u64>,
     /// W3C trace id.
     pub trace_id: Option<[u8; 16]>,
+    /// Incident.
+    pub incident: Option<IncidentStamp>,
     /// A halt.
     pub halt: Option<HaltStamp>,
     /// What is kept beside the log.
@@ -322,6 +343,9 @@ impl Draft {
         if let Some(halt) = &self.halt {
             leaf.add(29, halt.value());
         }
+        if let Some(incident) = &self.incident {
+            leaf.add(30, incident.value());
+        }
         project::encode_labels(&leaf.0)
     }
 
@@ -350,6 +374,17 @@ impl PolicyStamp {
             texts(&self.errors),
             Value::Text(format!("cedar {}", cedar_policy::get_lang_version())),
             Value::Bytes(self.schema_digest.to_vec()),
+        ])
+    }
+}
+
+impl IncidentStamp {
+    fn value(&self) -> Value {
+        Value::List(vec![
+            Value::Text(self.rule.clone()),
+            Value::Int(i64::from(self.denials)),
+            Value::Int(i64::from(self.window_seconds)),
+            Value::Bool(self.halts_agent),
         ])
     }
 }

@@ -78,6 +78,9 @@ pub struct Projection {
     pub budget: String,
     /// Names of the values committed to.
     pub committed: Vec<String>,
+    /// What made an incident; only in the records of one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub incident: String,
     /// A halt, where the record is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub halt: Option<HaltLine>,
@@ -247,6 +250,22 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
         _ => "",
     };
     let committed = fields.get(27).and_then(Value::as_map);
+    let incident = match fields.list(30) {
+        [
+            Value::Text(rule),
+            Value::Int(denials),
+            Value::Int(window),
+            Value::Bool(halts),
+        ] => {
+            let halts = if *halts {
+                "the agent is halted"
+            } else {
+                "no halt"
+            };
+            format!("{rule}: {denials} denials in {window} s; {halts}")
+        }
+        _ => String::new(),
+    };
     Ok(Projection {
         seq: seq.ok_or_else(|| missing("the sequence number"))?,
         prev: fields.bytes::<32>(3).map(hex::encode),
@@ -286,6 +305,7 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
         committed: committed
             .map(|map| map.iter().map(|(name, _)| name.to_owned()).collect())
             .unwrap_or_default(),
+        incident,
         halt: halt_line(&strings(fields.get(29))),
     })
 }

@@ -51,6 +51,7 @@ fn a_leaf_of_the_sketch_is_read_only_where_its_form_is_ours() {
         budget: None,
         epoch: Some(0),
         trace_id: Some([2; 16]),
+        incident: None,
         halt: Some(HaltStamp {
             scope: "tenant:acme".into(),
             by: "acme/ada".into(),

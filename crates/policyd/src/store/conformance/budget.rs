@@ -45,7 +45,7 @@ fn outcome(id: u128) -> Append {
     }
 }
 
-fn settled(id: u128, decision: u128, to: SettledAs) -> Append {
+pub(super) fn settled(id: u128, decision: u128, to: SettledAs) -> Append {
     let decision = Uuid::from_u128(decision);
     Append {
         settles: Some(Settlement {
