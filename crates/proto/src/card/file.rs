@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::kind::{ArgText, args};
-use super::rules::{Caps, CapsText, DemotionText, HoursText, IdentifyText, ReadText};
+use super::rules::{Caps, CapsText, DemotionText, HoursText, IdentifyText};
 use super::{Arg, ArgKind, Card, CardError, Risk, Rollout, Tier, Verb};
 use crate::ids::{ActionName, ConnectionId};
 use crate::limits::CARD_BYTES_MAX;
@@ -39,7 +39,6 @@ struct CardText {
     precondition: PreconditionText,
     hours: Option<HoursText>,
     identify: Option<IdentifyText>,
-    read: Option<ReadText>,
     customer: Option<String>,
     demote: Option<DemotionText>,
 }
@@ -75,10 +74,14 @@ pub(super) fn parse(text: &str) -> Result<Card, CardError> {
 
 /// Names a key of the design that is not enforced yet for what it is.
 fn later(message: &str) -> String {
-    if message.contains("unknown field `evidence`") {
-        return "`evidence` is not supported by this version, so it is not accepted".to_owned();
+    let planned = ["evidence", "read"];
+    let named = planned
+        .iter()
+        .find(|key| message.contains(&format!("unknown field `{key}`")));
+    match named {
+        Some(key) => format!("`{key}` is not supported by this version, so it is not accepted"),
+        None => message.to_owned(),
     }
-    message.to_owned()
 }
 
 fn content(value: &toml::Value) -> Result<Value, CardError> {
@@ -196,7 +199,6 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
         caps,
         hours: card.hours.as_ref().map(HoursText::check).transpose()?,
         identify,
-        read: card.read.map(ReadText::check).transpose()?,
         customer: card.customer,
         demotion: card.demote.as_ref().map(DemotionText::check).transpose()?,
         args,

@@ -22,7 +22,7 @@ use crate::value::{Map, Value, write_array, write_text};
 
 pub use arg::{Arg, ArgKind, DayBound, WriteMode};
 pub use mechanical::same_words;
-pub use rules::{Caps, Demotion, Hours, Mask, ReadRule};
+pub use rules::{Caps, Demotion, Hours};
 
 /// The closed list of things that can be done; there is no other way to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,8 +166,6 @@ pub struct Card {
     pub hours: Option<Hours>,
     /// Arguments that only identify the record: all must match one and the same record.
     pub identify: Vec<String>,
-    /// What an agent may see of the record.
-    pub read: Option<ReadRule>,
     /// Field of the record that names the customer, for halts and caps by customer.
     pub customer: Option<String>,
     /// When a live action goes back to dry run by itself.

@@ -1,7 +1,4 @@
-//! Rules of a card beside its arguments: ceilings, hours, what may be read, when it goes back to
-//! dry run.
-
-use std::collections::BTreeMap;
+//! Rules of a card beside its arguments: ceilings, hours, when it goes back to dry run.
 
 use chrono::{DateTime, Datelike as _, NaiveTime, Utc, Weekday};
 use chrono_tz::Tz;
@@ -11,7 +8,6 @@ use super::CardError;
 use super::file::invalid;
 use crate::value::{Value, number_from_text};
 
-const MASKED_MAX: usize = 64;
 const PERCENT_MAX: u32 = 100;
 const DEMOTION_SAMPLE_MAX: u32 = 1_000;
 const SPIKE_FACTOR_MAX: u32 = 1_000;
@@ -75,30 +71,6 @@ impl core::fmt::Display for Hours {
     }
 }
 
-/// How a field is shown to an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mask {
-    /// Not at all.
-    Hidden,
-    /// The last two characters.
-    Last2,
-    /// The last four characters.
-    Last4,
-    /// Of an e-mail address the part after `@`.
-    Domain,
-}
-
-/// What an agent may see of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadRule {
-    /// Fields, by their names in the system of record.
-    pub fields: Vec<String>,
-    /// How some of them are masked.
-    pub mask: BTreeMap<String, Mask>,
-    /// Most records that one run reads; none where runs are not counted.
-    pub records_per_run: Option<u32>,
-}
-
 /// When a live action goes back to dry run by itself: over its latest executions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demotion {
@@ -137,15 +109,6 @@ pub(super) struct HoursText {
 #[serde(deny_unknown_fields)]
 pub(super) struct IdentifyText {
     pub(super) by: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ReadText {
-    fields: Vec<String>,
-    #[serde(default)]
-    mask: BTreeMap<String, String>,
-    records_per_run: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -238,35 +201,6 @@ fn days(text: &str) -> Result<Vec<Weekday>, CardError> {
         days.extend(named.iter().map(|(_, day)| *day));
     }
     Ok(days)
-}
-
-impl ReadText {
-    pub(super) fn check(self) -> Result<ReadRule, CardError> {
-        if self.fields.is_empty() || self.fields.len() > MASKED_MAX {
-            return Err(invalid(format!("read.fields names 1 to {MASKED_MAX}")));
-        }
-        let mut mask = BTreeMap::new();
-        for (field, how) in &self.mask {
-            if !self.fields.contains(field) {
-                return Err(invalid(format!(
-                    "read.mask: `{field}` is not in read.fields"
-                )));
-            }
-            let how = match how.as_str() {
-                "hidden" => Mask::Hidden,
-                "last2" => Mask::Last2,
-                "last4" => Mask::Last4,
-                "domain" => Mask::Domain,
-                _ => return Err(invalid("read.mask is hidden, last2, last4 or domain")),
-            };
-            mask.insert(field.clone(), how);
-        }
-        Ok(ReadRule {
-            fields: self.fields,
-            mask,
-            records_per_run: self.records_per_run,
-        })
-    }
 }
 
 impl DemotionText {

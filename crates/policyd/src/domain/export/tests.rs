@@ -31,6 +31,7 @@ fn draft(index: u8) -> Draft {
         epoch: Some(0),
         trace_id: None,
         halt: None,
+        incident: None,
         disclosures: vec![Disclosure {
             name: "target_id",
             salt: [index; 32],

@@ -115,6 +115,7 @@ fn nothing_personal_stands_in_a_leaf() {
         epoch: None,
         trace_id: None,
         halt: None,
+        incident: None,
         disclosures: vec![disclosure],
     };
     let leaf = draft.leaf(0, None);
