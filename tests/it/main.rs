@@ -3,6 +3,8 @@
 mod attack;
 mod bad_input;
 mod budget;
+mod budget_race;
+mod budget_trip;
 mod codegen;
 mod crash;
 mod docs;
@@ -20,3 +22,4 @@ mod roundup;
 mod safety;
 mod story;
 mod tidy;
+mod usage;
