@@ -7,6 +7,8 @@
 )]
 
 mod actor;
+pub mod browser;
+pub mod halt_page;
 pub mod postgres;
 mod process;
 

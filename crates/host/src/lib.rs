@@ -17,6 +17,7 @@ pub mod duration;
 pub mod fronts;
 pub mod group_commit;
 pub mod grpc;
+pub mod http;
 mod incoming;
 pub mod layers;
 pub mod machine;
