@@ -18,6 +18,7 @@ use writ_proto::pb::connector_service_server::ConnectorServiceServer;
 use writ_proto::pb::halt_service_server::HaltServiceServer;
 
 use crate::app::reconcile::TAKEOVER;
+use crate::app::work::Work;
 use crate::app::{App, AppError, Rules, SharedApp};
 use crate::cards;
 use crate::config::{Config, ConnectionConfig};
@@ -75,6 +76,15 @@ fn connect_system(config: &Config, connection: &ConnectionConfig) -> Result<Http
     Ok(HttpJson::new(file, client))
 }
 
+/// The halt store of a configuration.
+///
+/// # Errors
+/// When it can never be used.
+pub async fn open_halts(config: &Config) -> Result<HaltStore, AppError> {
+    let opened = HaltStore::open(&config.halt.place).await;
+    opened.map_err(|error| fail(Reason::HaltUnknown, error))
+}
+
 /// Opens keys, cards, systems, credentials and the journal. Nothing is changed.
 ///
 /// # Errors
@@ -99,12 +109,15 @@ pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
         leeway_seconds: config.trust.leeway_seconds,
         ttl_seconds_max: config.trust.ttl_seconds_max,
     };
-    let halts = HaltStore::new(config.halt.dir.clone());
+    let halts = open_halts(config).await?;
     Ok(Arc::new(App {
         cards,
         systems,
         journal,
         halts,
+        instance: crate::ids::new_id().to_string(),
+        global_operators: config.halt.global_operators.clone(),
+        work: Work::default(),
         trust,
         rules,
     }))
@@ -209,6 +222,8 @@ impl Bound {
         }
         tokio::spawn(task::settle::settle(SharedApp::clone(&app)));
         tokio::spawn(task::halt_watch::watch(SharedApp::clone(&app)));
+        let member = tokio::spawn(task::member::answer(SharedApp::clone(&app)));
+        let enrolled = SharedApp::clone(&app);
         let authn = Authn::new(&config.tls.trust_domain);
         let (reporter, health) = tonic_health::server::health_reporter();
         tokio::spawn(watch_health(reporter, SharedApp::clone(&app)));
@@ -233,6 +248,10 @@ impl Bound {
             router = router.add_service(v1).add_service(v1alpha);
         }
         let served = writ_host::grpc::serve(router, listener, stop).await;
+        member.abort();
+        // Who is gone does not answer drills, and is not waited for.
+        drop(member.await);
+        drop(enrolled.halts.leave(&enrolled.instance).await);
         served.map_err(|error| fail(Reason::Internal, error))
     }
 }

@@ -7,6 +7,7 @@ use writ_proto::Reason;
 use writ_proto::token::Mode;
 
 use super::admit::Admitted;
+use super::halts::customer_field;
 use super::outcome::{Kind, Outcome};
 use super::{App, AppError};
 use crate::domain::execution::{Change, Execution, State};
@@ -72,6 +73,7 @@ impl App {
                 Spent::Earlier(execution) => return self.earlier(*execution).await,
             };
             crash::point("after_claim").await;
+            let _open = self.work.begin();
             let execution = self.carry_out(admitted, call, execution).await?;
             Ok(Executed {
                 execution,
@@ -209,11 +211,14 @@ impl App {
             .map(|arg| arg.field.clone())
             .collect();
         names.extend(admitted.card.when.keys().cloned());
+        names.extend(customer_field(&admitted.card).map(str::to_owned));
         let before = admitted
             .system
             .read(&object, &id, &names)
             .await
             .map_err(unreadable)?;
+        // Before anything else is said of the record: whose it is may be what halts the call.
+        self.check_before_write((&admitted.card, admitted.permit.claims()), call, &before)?;
         let plan = plan(&admitted.permit, call, &admitted.card, &before)?;
         Ok((before, plan))
     }
@@ -251,7 +256,8 @@ impl App {
             let refusal = Refusal::of(Reason::TokenExpired);
             return self.fail(execution, &refusal).await;
         }
-        if let Err(refusal) = self.check_halts(&call) {
+        let standing = (&*admitted.card, admitted.permit.claims());
+        if let Err(refusal) = self.check_before_write(standing, &call, &before) {
             return self.fail(execution, &refusal).await;
         }
         let applied = admitted
@@ -274,6 +280,8 @@ impl App {
             Applied::Done { created_id } => {
                 execution.wrote = true;
                 execution.created_id = created_id;
+                self.work
+                    .wrote(&execution.action, clock::now().timestamp_millis());
                 self.read_back(&mut execution, admitted, (before, plan))
                     .await;
                 crash::point("after_read_back").await;

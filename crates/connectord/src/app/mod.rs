@@ -4,10 +4,12 @@
 pub mod admit;
 pub mod error;
 pub mod execute;
+pub mod halts;
 pub mod outcome;
 pub mod reconcile;
 pub mod rollout;
 pub mod undo;
+pub mod work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +33,12 @@ pub struct App {
     pub journal: Journal,
     /// Halts.
     pub halts: HaltStore,
+    /// Name of this process in their roster.
+    pub instance: String,
+    /// Operators, as `tenant/name`, who may halt and resume every tenant.
+    pub global_operators: Vec<String>,
+    /// What is going on, for those who halt it.
+    pub work: work::Work,
     /// Trusted keys.
     pub trust: Trust,
     /// What this connectord accepts.

@@ -60,9 +60,9 @@ impl ConnectorService for Measured {
         let Some((app, authn)) = &self.claims else {
             return Ok(Response::new(self.answer.clone()));
         };
-        let (_, agent, certificate) = authn.agent(&request).map_err(|error| status(&error))?;
+        let (own, agent, certificate) = authn.agent(&request).map_err(|error| status(&error))?;
         let (token, call) =
-            convert::call(request.into_inner(), &agent).map_err(|error| status(&error))?;
+            convert::call(request.into_inner(), (&own, &agent)).map_err(|error| status(&error))?;
         let spent = app.spend(&token, &call, certificate).await;
         match spent.map_err(|error| status(&error))? {
             Spent::Fresh(_) => Ok(Response::new(self.answer.clone())),

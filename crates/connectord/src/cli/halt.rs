@@ -9,16 +9,16 @@ use writ_proto::Reason;
 use super::Common;
 use super::output::Output;
 use crate::app::AppError;
-use crate::clock;
-use crate::halt::{Flag, HaltStore, is_scope};
+use crate::halt::{Act, Flag, HaltError, HaltStore, Place, Scope};
+use crate::{clock, ids};
 
 /// Halts.
 #[derive(Debug, Subcommand)]
 pub(super) enum HaltCommand {
     /// Stop writes of a scope at once.
-    On(Scope),
+    On(ScopeArgs),
     /// Let them go on.
-    Off(Scope),
+    Off(ScopeArgs),
     /// What is halted.
     Status {
         /// Folder of flag files; that of the configuration if absent.
@@ -29,8 +29,8 @@ pub(super) enum HaltCommand {
 
 /// Which scope, and why.
 #[derive(Debug, Args)]
-pub(super) struct Scope {
-    /// global, tenant:T, connection:C, action:A, agent:G or customer:N.
+pub(super) struct ScopeArgs {
+    /// global, tenant:T, connection:C, action:A, agent:G, customer:N, run:R or tenant:T/KIND:NAME.
     #[arg(long, default_value = "global")]
     scope: String,
     /// Why.
@@ -41,41 +41,43 @@ pub(super) struct Scope {
     dir: Option<PathBuf>,
 }
 
-fn store(common: &Common, dir: Option<&PathBuf>) -> Result<HaltStore, AppError> {
-    let folder = match dir {
-        Some(folder) => folder.clone(),
-        None => common.read()?.halt.dir,
+async fn store(common: &Common, dir: Option<&PathBuf>) -> Result<HaltStore, AppError> {
+    let place = match dir {
+        Some(folder) => Place::Folder(folder.clone()),
+        None => common.read()?.halt.place,
     };
-    Ok(HaltStore::new(folder))
+    HaltStore::open(&place)
+        .await
+        .map_err(|error| unknown(&error))
 }
 
-fn unknown(error: &crate::halt::HaltError) -> AppError {
+fn unknown(error: &HaltError) -> AppError {
     AppError::new(Reason::HaltUnknown, error.to_string())
 }
 
-pub(super) fn run(common: &Common, command: &HaltCommand, output: &Output) -> Result<u8, AppError> {
+pub(super) async fn run(
+    common: &Common,
+    command: &HaltCommand,
+    output: &Output,
+) -> Result<u8, AppError> {
+    let now = clock::now().timestamp();
     match command {
         HaltCommand::On(args) | HaltCommand::Off(args) => {
-            if !is_scope(&args.scope) {
-                let message = format!(
-                    "`{}` is not global, tenant:T, connection:C, action:A, agent:G, customer:N",
-                    args.scope
-                );
-                return Err(AppError::new(Reason::RequestMalformed, message));
-            }
-            let store = store(common, args.dir.as_ref())?;
+            let scope = args.scope.parse::<Scope>();
+            let scope = scope
+                .map_err(|error| AppError::new(Reason::RequestMalformed, error.to_string()))?;
+            let store = store(common, args.dir.as_ref()).await?;
+            let act = Act {
+                by: crate::config::variable("USER").unwrap_or_default(),
+                reason: args.reason.clone(),
+                at: now,
+            };
             let sets = matches!(command, HaltCommand::On(_));
             let state = if sets {
-                let by = crate::config::variable("USER").unwrap_or_default();
-                let (scope, reason) = (args.scope.clone(), args.reason.clone());
-                store.set(&Flag {
-                    scope,
-                    by,
-                    reason,
-                    since: clock::now().timestamp(),
-                })
+                let flag = Flag::new(scope, &act, ids::new_id().to_string());
+                store.set(&flag).await
             } else {
-                store.clear(&args.scope)
+                store.clear(&scope, &act).await.map(|(state, _)| state)
             };
             let state = state.map_err(|error| unknown(&error))?;
             let word = if sets { "HALTED" } else { "RUNNING" };
@@ -86,14 +88,13 @@ pub(super) fn run(common: &Common, command: &HaltCommand, output: &Output) -> Re
             );
         }
         HaltCommand::Status { dir } => {
-            let state = store(common, dir.as_ref())?
-                .read()
-                .map_err(|error| unknown(&error))?;
+            let store = store(common, dir.as_ref()).await?;
+            let state = store.read(now).map_err(|error| unknown(&error))?;
             for flag in &state.flags {
                 let text = format!("HALTED {}  by {}  {}", flag.scope, flag.by, flag.reason);
                 output.line(
                     &text,
-                    &json!({"scope": flag.scope, "by": flag.by, "reason": flag.reason}),
+                    &json!({"scope": flag.scope.to_string(), "by": flag.by, "reason": flag.reason}),
                 );
             }
             let text = format!("{} halts, epoch {}", state.flags.len(), state.epoch);

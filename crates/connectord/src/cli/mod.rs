@@ -157,7 +157,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         Command::Executions(command) => executions::run(command, output).await,
         Command::Actions(command) => actions::run(command, output).await,
         Command::Creds(command) => creds::run(common, command, output),
-        Command::Halt(command) => halt::run(common, command, output),
+        Command::Halt(command) => halt::run(common, command, output).await,
         Command::Config(ConfigCommand::Show { origin }) => {
             for (path, value, from) in common.layers()?.origins() {
                 let shown = if *origin {

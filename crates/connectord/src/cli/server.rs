@@ -56,9 +56,9 @@ pub(super) async fn doctor(common: &Common, output: &Output) -> Result<u8, AppEr
     let config = common.read()?;
     let ok = |what: &str| output.line(&format!("ok    {what}"), &json!({"ok": what}));
     ok("configuration");
-    let halts = crate::halt::HaltStore::new(config.halt.dir.clone());
+    let halts = crate::server::open_halts(&config).await?;
     let state = halts
-        .read()
+        .read(crate::clock::now().timestamp())
         .map_err(|error| AppError::new(Reason::HaltUnknown, error.to_string()))?;
     ok(&format!(
         "halts: epoch {}, {} set",

@@ -10,6 +10,8 @@ use writ_host::duration::seconds;
 use writ_host::postgres::is_postgres;
 use writ_proto::limits::{LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_TTL_SECONDS_MAX};
 
+use crate::halt::Place;
+
 pub use writ_host::layers::{ConfigError, Layers};
 
 /// The checked configuration.
@@ -99,16 +101,16 @@ pub struct TrustConfig {
 #[serde(deny_unknown_fields)]
 pub struct HaltConfig {
     /// `file://FOLDER` of flag files. If it is not there, everything is halted.
-    #[serde(rename = "store", deserialize_with = "folder")]
-    pub dir: PathBuf,
+    #[serde(rename = "store", deserialize_with = "place")]
+    pub place: Place,
+    /// Operators, as `tenant/name`, who may halt and resume every tenant.
+    #[serde(default)]
+    pub global_operators: Vec<String>,
 }
 
-fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let folder = text.strip_prefix("file://").filter(|name| !name.is_empty());
-    folder
-        .map(PathBuf::from)
-        .ok_or_else(|| D::Error::custom(format!("`{text}` is not file://FOLDER")))
+    Place::parse(&text).map_err(D::Error::custom)
 }
 
 /// A folder.
@@ -194,7 +196,6 @@ impl Config {
             &mut config.tls.cert,
             &mut config.tls.key_file,
             &mut config.trust.keys_file,
-            &mut config.halt.dir,
             &mut config.cards.dir,
             &mut config.systems.dir,
             &mut config.credentials.file,
@@ -202,6 +203,8 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
+        let Place::Folder(folder) = &mut config.halt.place;
+        *folder = base.join(&*folder);
         let file = config.store.url.strip_prefix("sqlite://");
         if file.map_or(!is_postgres(&config.store.url), |name| name.contains('?')) {
             let detail = "store.url is sqlite://FILE or postgres://HOST/DATABASE";

@@ -6,14 +6,18 @@ use subtle::ConstantTimeEq as _;
 use writ_proto::Reason;
 use writ_proto::card::{Card, Rollout};
 use writ_proto::digest::{RequestParts, request_hash};
+use writ_proto::scope::Scope;
 use writ_proto::token::{Claims, Mode, TokenError, VerifiedToken};
 use writ_proto::value::{Map, args_from_cbor};
 
 /// What the caller wants executed, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// Tenant.
+    /// Tenant that the call names.
     pub tenant: String,
+    /// The authenticated agent's own tenant. Only a token for another one could make them differ,
+    /// and there is none.
+    pub caller_tenant: String,
     /// The authenticated agent.
     pub agent: String,
     /// Connection id.
@@ -72,10 +76,19 @@ pub struct Seen<'a> {
     pub card_digest: &'a [u8; 32],
     /// How far the action goes for this tenant.
     pub rollout: Rollout,
+    /// What halts say about this call.
+    pub standing: Standing<'a>,
+}
+
+/// What halts say about a call.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Standing<'a> {
     /// The current halt epoch.
     pub epoch: u64,
     /// The scope that halts this call.
-    pub halted: Option<&'a str>,
+    pub halted: Option<&'a Scope>,
+    /// The scope whose halt came after this token was issued, whether or not it is over.
+    pub revoked: Option<&'a Scope>,
 }
 
 /// Leave to do exactly one thing. Its fields are private, and only [`admit`] makes one:
@@ -195,12 +208,22 @@ fn check_args(
 }
 
 /// Check 18: halts, and the epoch the token was issued in.
-fn check_standing(claims: &Claims, seen: &Seen<'_>) -> Result<(), Refusal> {
-    if let Some(scope) = seen.halted {
-        return Err(Refusal::new(Reason::Halted, scope));
+///
+/// # Errors
+/// `HALTED` with the scope, or `TOKEN_REVOKED`.
+pub fn check_standing(claims: &Claims, standing: &Standing<'_>) -> Result<(), Refusal> {
+    if let Some(scope) = standing.halted {
+        return Err(Refusal::new(Reason::Halted, scope.to_string()));
     }
-    if claims.epoch != seen.epoch {
-        let detail = format!("issued in halt epoch {}, now {}", claims.epoch, seen.epoch);
+    if let Some(scope) = standing.revoked {
+        let detail = format!("issued before the halt of {scope}");
+        return Err(Refusal::new(Reason::TokenRevoked, detail));
+    }
+    if claims.epoch != standing.epoch {
+        let detail = format!(
+            "issued in halt epoch {}, now {}",
+            claims.epoch, standing.epoch
+        );
         return Err(Refusal::new(Reason::TokenRevoked, detail));
     }
     Ok(())
@@ -242,7 +265,7 @@ pub fn admit(
             ));
         }
     }
-    check_standing(claims, seen)?;
+    check_standing(claims, &seen.standing)?;
     Ok(Permit {
         claims: claims.clone(),
         args,

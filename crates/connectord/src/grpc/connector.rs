@@ -111,9 +111,10 @@ impl ConnectorService for Connector {
         &self,
         request: Request<pb::PreviewRequest>,
     ) -> Result<Response<pb::PreviewResponse>, Status> {
-        let (_, agent, certificate) = self.authn.agent(&request).map_err(|error| status(&error))?;
-        let (token, call) =
-            convert::preview(request.into_inner(), &agent).map_err(|error| status(&error))?;
+        let (own, agent, certificate) =
+            self.authn.agent(&request).map_err(|error| status(&error))?;
+        let (token, call) = convert::preview(request.into_inner(), (&own, &agent))
+            .map_err(|error| status(&error))?;
         let plan = self.app.preview(&token, &call, certificate).await;
         let plan = plan.map_err(|error| status(&error))?;
         let fields: Vec<Change> = plan
@@ -136,9 +137,10 @@ impl ConnectorService for Connector {
         &self,
         request: Request<pb::ExecuteRequest>,
     ) -> Result<Response<pb::ExecuteResponse>, Status> {
-        let (_, agent, certificate) = self.authn.agent(&request).map_err(|error| status(&error))?;
+        let (own, agent, certificate) =
+            self.authn.agent(&request).map_err(|error| status(&error))?;
         let (token, call) =
-            convert::call(request.into_inner(), &agent).map_err(|error| status(&error))?;
+            convert::call(request.into_inner(), (&own, &agent)).map_err(|error| status(&error))?;
         let app = SharedApp::clone(&self.app);
         let executed = app.execute(&token, call, certificate).await;
         let executed = executed.map_err(|error| status(&error))?;

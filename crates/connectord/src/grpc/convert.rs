@@ -21,7 +21,10 @@ pub(super) fn malformed(what: impl Into<String>) -> AppError {
 ///
 /// # Errors
 /// The first field that is missing, malformed or too large.
-pub fn call(message: pb::ExecuteRequest, agent: &AgentId) -> Result<(Vec<u8>, Call), AppError> {
+pub fn call(
+    message: pb::ExecuteRequest,
+    caller: (&TenantId, &AgentId),
+) -> Result<(Vec<u8>, Call), AppError> {
     let pb::ExecuteRequest {
         parent,
         request_id,
@@ -33,7 +36,7 @@ pub fn call(message: pb::ExecuteRequest, agent: &AgentId) -> Result<(Vec<u8>, Ca
     if !run_id.is_empty() {
         RunId::parse(&run_id).map_err(|error| malformed(error.to_string()))?;
     }
-    let mut call = exact_call(&parent, call, agent)?;
+    let mut call = exact_call(&parent, call, caller)?;
     call.request_id = request.uuid();
     call.run_id = run_id;
     Ok((token, call))
@@ -43,19 +46,22 @@ pub fn call(message: pb::ExecuteRequest, agent: &AgentId) -> Result<(Vec<u8>, Ca
 ///
 /// # Errors
 /// The first field that is missing, malformed or too large.
-pub fn preview(message: pb::PreviewRequest, agent: &AgentId) -> Result<(Vec<u8>, Call), AppError> {
+pub fn preview(
+    message: pb::PreviewRequest,
+    caller: (&TenantId, &AgentId),
+) -> Result<(Vec<u8>, Call), AppError> {
     let pb::PreviewRequest {
         parent,
         token,
         call,
     } = message;
-    Ok((token, exact_call(&parent, call, agent)?))
+    Ok((token, exact_call(&parent, call, caller)?))
 }
 
 fn exact_call(
     parent: &str,
     call: Option<pb::ActionCall>,
-    agent: &AgentId,
+    (own, agent): (&TenantId, &AgentId),
 ) -> Result<Call, AppError> {
     let tenant = parent
         .strip_prefix("tenants/")
@@ -112,6 +118,7 @@ fn exact_call(
     };
     Ok(Call {
         tenant: tenant.as_str().to_owned(),
+        caller_tenant: own.as_str().to_owned(),
         agent: agent.as_str().to_owned(),
         connection,
         action,

@@ -10,7 +10,7 @@ use super::convert::malformed;
 use super::status::status;
 use crate::app::{AppError, SharedApp};
 use crate::clock;
-use crate::halt::{Flag, is_scope};
+use crate::halt::{Act, Flag, Scope};
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ fn halt(flag: &Flag) -> pb::Halt {
     });
     let (by, reason) = (flag.by.clone(), flag.reason.clone());
     pb::Halt {
-        scope: flag.scope.clone(),
+        scope: flag.scope.to_string(),
         since,
         by,
         reason,
@@ -44,20 +44,15 @@ fn unknown(error: &crate::halt::HaltError) -> Status {
 
 impl Halts {
     /// The operator who changes a scope, as `tenant/name`.
-    fn changer<T>(&self, request: &Request<T>, scope: &str) -> Result<String, AppError> {
+    fn changer<T>(&self, request: &Request<T>, scope: &str) -> Result<(Scope, String), AppError> {
         let (tenant, name) = self.authn.operator(request)?;
-        if !is_scope(scope) {
-            return Err(malformed(
-                "scope: global, tenant:, connection:, action:, agent:, customer:",
-            ));
-        }
-        if scope
-            .strip_prefix("tenant:")
-            .is_some_and(|named| named != tenant.as_str())
-        {
+        let scope: Scope = scope
+            .parse()
+            .map_err(|error: writ_proto::ids::IdError| malformed(error.to_string()))?;
+        if !scope.concerns(tenant.as_str()) {
             return Err(AppError::of(Reason::NotFound));
         }
-        Ok(format!("{tenant}/{name}"))
+        Ok((scope, format!("{tenant}/{name}")))
     }
 }
 
@@ -68,17 +63,15 @@ impl HaltService for Halts {
         request: Request<pb::SetHaltRequest>,
     ) -> Result<Response<pb::SetHaltResponse>, Status> {
         let scope = request.get_ref().scope.clone();
-        let by = self
+        let (scope, by) = self
             .changer(&request, &scope)
             .map_err(|error| status(&error))?;
-        let pb::SetHaltRequest { scope, reason } = request.into_inner();
-        let flag = Flag {
-            scope,
-            by,
-            reason,
-            since: clock::now().timestamp(),
-        };
-        let state = self.app.halts.set(&flag).map_err(|error| unknown(&error))?;
+        let pb::SetHaltRequest { scope: _, reason } = request.into_inner();
+        let at = clock::now().timestamp();
+        let act = Act { by, reason, at };
+        let flag = Flag::new(scope, &act, crate::ids::new_id().to_string());
+        let set = self.app.halts.set(&flag).await;
+        let state = set.map_err(|error| unknown(&error))?;
         let halt = Some(halt(&flag));
         Ok(Response::new(pb::SetHaltResponse {
             halt,
@@ -91,17 +84,16 @@ impl HaltService for Halts {
         request: Request<pb::ClearHaltRequest>,
     ) -> Result<Response<pb::ClearHaltResponse>, Status> {
         let scope = request.get_ref().scope.clone();
-        self.changer(&request, &scope)
+        let (scope, by) = self
+            .changer(&request, &scope)
             .map_err(|error| status(&error))?;
-        let pb::ClearHaltRequest { scope, reason } = request.into_inner();
+        let pb::ClearHaltRequest { scope: _, reason } = request.into_inner();
         if reason.trim().is_empty() {
             return Err(status(&malformed("a reason is required to resume")));
         }
-        let state = self
-            .app
-            .halts
-            .clear(&scope)
-            .map_err(|error| unknown(&error))?;
+        let at = clock::now().timestamp();
+        let cleared = self.app.halts.clear(&scope, &Act { by, reason, at }).await;
+        let (state, _) = cleared.map_err(|error| unknown(&error))?;
         Ok(Response::new(pb::ClearHaltResponse { epoch: state.epoch }))
     }
 
@@ -110,7 +102,8 @@ impl HaltService for Halts {
         request: Request<pb::ListHaltsRequest>,
     ) -> Result<Response<pb::ListHaltsResponse>, Status> {
         self.authn.peer(&request).map_err(|error| status(&error))?;
-        let state = self.app.halts.read().map_err(|error| unknown(&error))?;
+        let read = self.app.halts.read(clock::now().timestamp());
+        let state = read.map_err(|error| unknown(&error))?;
         Ok(Response::new(pb::ListHaltsResponse {
             halts: state.flags.iter().map(halt).collect(),
         }))
@@ -121,7 +114,7 @@ impl HaltService for Halts {
         request: Request<pb::GetHaltStateRequest>,
     ) -> Result<Response<pb::GetHaltStateResponse>, Status> {
         self.authn.peer(&request).map_err(|error| status(&error))?;
-        let response = match self.app.halts.read() {
+        let response = match self.app.halts.read(clock::now().timestamp()) {
             Ok(state) => pb::GetHaltStateResponse {
                 epoch: state.epoch,
                 halts: state.flags.iter().map(halt).collect(),
