@@ -6,6 +6,8 @@ mod budget;
 mod codegen;
 mod crash;
 mod docs;
+mod halt_browser;
+mod halt_page;
 mod matrix;
 mod python;
 mod replicas;

@@ -25,7 +25,10 @@ pub fn chromium() -> PathBuf {
     let output = Command::new(script).arg("path").output().unwrap();
     let path = String::from_utf8(output.stdout).unwrap();
     let found = path.trim().to_owned();
-    assert!(!found.is_empty(), "no Chromium: tests/services/chromium install");
+    assert!(
+        !found.is_empty(),
+        "no Chromium: tests/services/chromium install"
+    );
     found.into()
 }
 
@@ -48,10 +51,27 @@ impl Browser {
         let log = std::fs::File::create(profile.path().join("log")).unwrap();
         let mut command = Command::new(program);
         command
-            .args(["--headless=new", "--remote-debugging-port=0", "--disable-gpu", "--no-first-run"])
-            .args(["--disable-dev-shm-usage", "--disable-background-networking", "--disable-sync"])
-            .args(["--disable-component-update", "--disable-extensions", "--no-default-browser-check"])
-            .args(["--no-pings", "--disable-domain-reliability", "--disable-breakpad"])
+            .args([
+                "--headless=new",
+                "--remote-debugging-port=0",
+                "--disable-gpu",
+                "--no-first-run",
+            ])
+            .args([
+                "--disable-dev-shm-usage",
+                "--disable-background-networking",
+                "--disable-sync",
+            ])
+            .args([
+                "--disable-component-update",
+                "--disable-extensions",
+                "--no-default-browser-check",
+            ])
+            .args([
+                "--no-pings",
+                "--disable-domain-reliability",
+                "--disable-breakpad",
+            ])
             .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1")
             // The development CA is in nobody's store.
             .arg("--ignore-certificate-errors")
@@ -96,10 +116,16 @@ impl Browser {
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let session = tab.call("Target.attachToTarget", attach).await;
         tab.session = Some(session["sessionId"].as_str().unwrap().to_owned());
-        for domain in ["Page.enable", "DOM.enable", "Network.enable", "Runtime.enable"] {
+        for domain in [
+            "Page.enable",
+            "DOM.enable",
+            "Network.enable",
+            "Runtime.enable",
+        ] {
             tab.call(domain, json!({})).await;
         }
-        let phone = json!({"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 2, "mobile": true});
+        let phone =
+            json!({"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 2, "mobile": true});
         tab.call("Emulation.setDeviceMetricsOverride", phone).await;
         tab
     }
@@ -122,7 +148,9 @@ impl Tab {
 
     /// A command of the protocol; what fails ends the test.
     pub async fn call(&mut self, method: &str, params: Value) -> Value {
-        self.try_call(method, params).await.unwrap_or_else(|error| panic!("{method}: {error}"))
+        self.try_call(method, params)
+            .await
+            .unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
     async fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
@@ -131,12 +159,19 @@ impl Tab {
         if let Some(session) = &self.session {
             message["sessionId"] = json!(session);
         }
-        self.socket.send(Message::text(message.to_string())).await.unwrap();
+        self.socket
+            .send(Message::text(message.to_string()))
+            .await
+            .unwrap();
         loop {
             let mut answer = self.next().await;
             if answer["id"] == json!(self.last_id) {
                 let result = answer["result"].take();
-                return if result.is_null() { Err(answer["error"].take()) } else { Ok(result) };
+                return if result.is_null() {
+                    Err(answer["error"].take())
+                } else {
+                    Ok(result)
+                };
             }
             self.events.push(answer);
         }
@@ -145,7 +180,11 @@ impl Tab {
     /// Waits for an event that has not been waited for yet.
     pub async fn event(&mut self, method: &str) -> Value {
         loop {
-            if let Some(at) = self.events.iter().position(|event| event["method"] == method) {
+            if let Some(at) = self
+                .events
+                .iter()
+                .position(|event| event["method"] == method)
+            {
                 return self.events.remove(at)["params"].take();
             }
             let event = self.next().await;
@@ -177,8 +216,11 @@ impl Tab {
     pub async fn press(&mut self, selector: &str) {
         let node = self.node(selector).await;
         let node = node.unwrap_or_else(|| panic!("there is no {selector}"));
-        self.call("DOM.scrollIntoViewIfNeeded", json!({"nodeId": node})).await;
-        let quads = self.call("DOM.getContentQuads", json!({"nodeId": node})).await;
+        self.call("DOM.scrollIntoViewIfNeeded", json!({"nodeId": node}))
+            .await;
+        let quads = self
+            .call("DOM.getContentQuads", json!({"nodeId": node}))
+            .await;
         let corner = |index: usize| quads["quads"][0][index].as_f64().unwrap();
         let (x, y) = ((corner(0) + corner(4)) / 2.0, (corner(1) + corner(5)) / 2.0);
         for kind in ["mousePressed", "mouseReleased"] {
@@ -206,7 +248,10 @@ impl Tab {
     pub async fn value(&mut self, expression: &str) -> Value {
         let ask = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let mut answer = self.call("Runtime.evaluate", ask).await;
-        assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
+        assert!(
+            answer["exceptionDetails"].is_null(),
+            "{expression}: {answer}"
+        );
         answer["result"]["value"].take()
     }
 
@@ -229,6 +274,7 @@ impl Tab {
     /// Light or dark.
     pub async fn scheme(&mut self, scheme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
-        self.call("Emulation.setEmulatedMedia", json!({"features": features})).await;
+        self.call("Emulation.setEmulatedMedia", json!({"features": features}))
+            .await;
     }
 }

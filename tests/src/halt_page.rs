@@ -21,13 +21,18 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The value of a hidden field.
     pub fn field(&self, name: &str) -> String {
         let mark = format!("name=\"{name}\" value=\"");
-        let (_, rest) = self.body.split_once(&mark).unwrap_or_else(|| panic!("no {name}: {self:?}"));
+        let (_, rest) = self
+            .body
+            .split_once(&mark)
+            .unwrap_or_else(|| panic!("no {name}: {self:?}"));
         rest.split_once('"').unwrap().0.to_owned()
     }
 }
@@ -55,7 +60,11 @@ impl Visitor {
 
     pub fn request(&self, post: bool, path: &str) -> RequestBuilder {
         let url = format!("{}{path}", self.base);
-        let request = if post { self.client.post(url) } else { self.client.get(url) };
+        let request = if post {
+            self.client.post(url)
+        } else {
+            self.client.get(url)
+        };
         match &self.cookie {
             Some(cookie) => request.header(COOKIE, cookie),
             None => request,
@@ -66,7 +75,11 @@ impl Visitor {
         let answer = request.send().await.unwrap();
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = answer.text().await.unwrap();
-        Answer { status, headers, body }
+        Answer {
+            status,
+            headers,
+            body,
+        }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -75,7 +88,10 @@ impl Visitor {
 
     /// A form as our own page sends it.
     pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
-        let request = self.request(true, path).header(ORIGIN, &self.base).form(form);
+        let request = self
+            .request(true, path)
+            .header(ORIGIN, &self.base)
+            .form(form);
         self.send(request).await
     }
 
@@ -100,13 +116,22 @@ impl Visitor {
         let seal = self.seal().await;
         let form = [form, &[("seal", seal.as_str())]].concat();
         let answer = self.post("/halt/set", &form).await;
-        let next = answer.headers.get(LOCATION).map(|place| place.to_str().unwrap());
+        let next = answer
+            .headers
+            .get(LOCATION)
+            .map(|place| place.to_str().unwrap());
         let page = self.get(next.unwrap_or("/halt")).await;
         (answer, page)
     }
 
     /// Fills in and sends the form of resuming.
-    pub async fn resume(&self, scope: &str, operator: &str, password: &str, reason: &str) -> Answer {
+    pub async fn resume(
+        &self,
+        scope: &str,
+        operator: &str,
+        password: &str,
+        reason: &str,
+    ) -> Answer {
         let form = self.get(&format!("/halt/resume?scope={scope}")).await;
         let (until, seal) = (form.field("until"), form.field("seal"));
         let form = [
@@ -153,7 +178,13 @@ impl World {
     pub fn halt_server(&self) -> Process {
         let args = ["halt-server", "--addr", "127.0.0.1:0"];
         let path = self.folder.path();
-        Process::start(path, "halt-server", &program("connectord"), &args, &self.env)
+        Process::start(
+            path,
+            "halt-server",
+            &program("connectord"),
+            &args,
+            &self.env,
+        )
     }
 
     /// A device that is set up, at the page of a process.

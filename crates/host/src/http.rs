@@ -232,7 +232,10 @@ mod tests {
         let mut held = Vec::new();
         for _ in 0..CONNECTIONS_PER_ADDRESS_MAX {
             let mut stream = TcpStream::connect(addr).await.unwrap();
-            stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+                .await
+                .unwrap();
             assert!(stream.read(&mut [0; 512]).await.unwrap() > 0);
             held.push(stream);
         }
@@ -240,7 +243,9 @@ mod tests {
         assert_eq!(more, "", "closed at once");
         let other: IpAddr = "192.0.2.1".parse().unwrap();
         let (counts, all) = (Counts::default(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
-        let mine: Vec<_> = (0..40).filter_map(|_| counts.take(&all, addr.ip())).collect();
+        let mine: Vec<_> = (0..40)
+            .filter_map(|_| counts.take(&all, addr.ip()))
+            .collect();
         assert_eq!(mine.len(), CONNECTIONS_PER_ADDRESS_MAX);
         assert!(counts.take(&all, other).is_some(), "another one has room");
         drop(mine);

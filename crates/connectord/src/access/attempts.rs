@@ -72,7 +72,10 @@ mod tests {
         }
         assert!(!attempts.admit("ben", at(9), 5), "from wherever");
         assert!(attempts.admit("ada", at(9), 5), "another name");
-        assert!(attempts.admit("ben", at(9), WINDOW_MS), "the first is out of the window");
+        assert!(
+            attempts.admit("ben", at(9), WINDOW_MS),
+            "the first is out of the window"
+        );
         attempts.succeeded("ben");
         assert!(attempts.admit("ben", at(9), WINDOW_MS));
     }

@@ -88,23 +88,24 @@ impl Access {
     pub fn add_device(&self, name: &str, reach: Reach, now: i64) -> Result<String, AccessError> {
         check_name(name)?;
         let (secret, link) = fresh()?;
-        self.documents.edit(Document::Devices, |devices: &mut Devices| {
-            if devices.iter().any(|device| device.name == name) {
-                return Err(AccessError::Exists(name.to_owned()));
-            }
-            if devices.len() >= DEVICES_MAX {
-                let text = format!("there are {DEVICES_MAX} devices; revoke some");
-                return Err(AccessError::Invalid(text));
-            }
-            devices.push(Device {
-                name: name.to_owned(),
-                reach,
-                added: now,
-                link,
-                secret: None,
-            });
-            Ok(())
-        })?;
+        self.documents
+            .edit(Document::Devices, |devices: &mut Devices| {
+                if devices.iter().any(|device| device.name == name) {
+                    return Err(AccessError::Exists(name.to_owned()));
+                }
+                if devices.len() >= DEVICES_MAX {
+                    let text = format!("there are {DEVICES_MAX} devices; revoke some");
+                    return Err(AccessError::Invalid(text));
+                }
+                devices.push(Device {
+                    name: name.to_owned(),
+                    reach,
+                    added: now,
+                    link,
+                    secret: None,
+                });
+                Ok(())
+            })?;
         Ok(secret)
     }
 
@@ -113,14 +114,15 @@ impl Access {
     /// # Errors
     /// When there is none of this name, or the list cannot be changed.
     pub fn revoke_device(&self, name: &str) -> Result<(), AccessError> {
-        self.documents.edit(Document::Devices, |devices: &mut Devices| {
-            let before = devices.len();
-            devices.retain(|device| device.name != name);
-            if devices.len() == before {
-                return Err(AccessError::Missing(name.to_owned()));
-            }
-            Ok(())
-        })
+        self.documents
+            .edit(Document::Devices, |devices: &mut Devices| {
+                let before = devices.len();
+                devices.retain(|device| device.name != name);
+                if devices.len() == before {
+                    return Err(AccessError::Missing(name.to_owned()));
+                }
+                Ok(())
+            })
     }
 
     /// Takes a link, once, and gives the device with the secret of its cookie.
@@ -131,17 +133,18 @@ impl Access {
         let missing = || AccessError::Missing("link".to_owned());
         let shown = digest(secret).ok_or_else(missing)?;
         let (cookie, kept) = fresh()?;
-        self.documents.edit(Document::Devices, |devices: &mut Devices| {
-            let mut found = None;
-            for device in devices {
-                let young = now.saturating_sub(device.added) <= LINK_SECONDS;
-                if is(device.link.as_ref(), &shown) && young {
-                    (device.link, device.secret) = (None, kept.clone());
-                    found = Some(device.clone());
+        self.documents
+            .edit(Document::Devices, |devices: &mut Devices| {
+                let mut found = None;
+                for device in devices {
+                    let young = now.saturating_sub(device.added) <= LINK_SECONDS;
+                    if is(device.link.as_ref(), &shown) && young {
+                        (device.link, device.secret) = (None, kept.clone());
+                        found = Some(device.clone());
+                    }
                 }
-            }
-            found.map(|device| (device, cookie)).ok_or_else(missing)
-        })
+                found.map(|device| (device, cookie)).ok_or_else(missing)
+            })
     }
 
     /// Whether a link would work; nothing is changed.
@@ -154,7 +157,10 @@ impl Access {
         };
         let young = |device: &&Device| now.saturating_sub(device.added) <= LINK_SECONDS;
         let devices = self.devices()?;
-        let works = devices.iter().filter(young).filter(|device| is(device.link.as_ref(), &shown));
+        let works = devices
+            .iter()
+            .filter(young)
+            .filter(|device| is(device.link.as_ref(), &shown));
         Ok(works.count() > 0)
     }
 
@@ -168,7 +174,9 @@ impl Access {
         };
         let devices = self.devices()?;
         // Every device is compared, whichever it is.
-        let mut found = devices.into_iter().filter(|device| is(device.secret.as_ref(), &shown));
+        let mut found = devices
+            .into_iter()
+            .filter(|device| is(device.secret.as_ref(), &shown));
         Ok(found.by_ref().last())
     }
 
@@ -182,11 +190,12 @@ impl Access {
             return Ok(());
         }
         let known = self.devices()?;
-        self.documents.edit(Document::Used, |used: &mut BTreeMap<String, i64>| {
-            used.insert(name.to_owned(), now);
-            used.retain(|name, _| known.iter().any(|device| device.name == *name));
-            Ok(())
-        })
+        self.documents
+            .edit(Document::Used, |used: &mut BTreeMap<String, i64>| {
+                used.insert(name.to_owned(), now);
+                used.retain(|name, _| known.iter().any(|device| device.name == *name));
+                Ok(())
+            })
     }
 }
 
@@ -195,7 +204,7 @@ mod tests {
     use super::*;
 
     fn access(folder: &tempfile::TempDir) -> Access {
-        Access::new(folder.path().to_owned())
+        Access::in_folder(folder.path())
     }
 
     #[test]
@@ -203,7 +212,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let access = access(&folder);
         let link = access.add_device("ada", Reach::GLOBAL, 100).unwrap();
-        assert_eq!(access.device_of(&link).unwrap(), None, "a link is no cookie");
+        assert_eq!(
+            access.device_of(&link).unwrap(),
+            None,
+            "a link is no cookie"
+        );
         assert!(access.link_works(&link, 100).unwrap());
         let (device, cookie) = access.use_link(&link, 100).unwrap();
         assert_eq!(device.name, "ada");
@@ -222,7 +235,13 @@ mod tests {
         let link = access.add_device("ada", Reach::GLOBAL, 0).unwrap();
         assert!(!access.link_works(&link, LINK_SECONDS + 1).unwrap());
         assert!(access.use_link(&link, LINK_SECONDS + 1).is_err());
-        for guess in ["", "00", &"0".repeat(64), &"g".repeat(64), &link.to_uppercase()[1..]] {
+        for guess in [
+            "",
+            "00",
+            &"0".repeat(64),
+            &"g".repeat(64),
+            &link.to_uppercase()[1..],
+        ] {
             assert!(access.use_link(guess, 0).is_err(), "{guess}");
             assert_eq!(access.device_of(guess).unwrap(), None, "{guess}");
         }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::AccessError;
+use crate::halt::Place;
 
 /// Longest document in bytes.
 const DOCUMENT_BYTES_MAX: u64 = 1024 * 1_024;
@@ -51,12 +52,17 @@ fn failed(path: &Path, why: impl core::fmt::Display) -> AccessError {
 }
 
 impl Documents {
-    pub(super) const fn new(folder: PathBuf) -> Self {
+    pub(super) fn new(place: &Place) -> Self {
+        let Place::Folder(folder) = place;
+        let folder = folder.clone();
         Self { folder }
     }
 
     /// Reads one; none was written is its default.
-    pub(super) fn read<T: DeserializeOwned + Default>(&self, which: Document) -> Result<T, AccessError> {
+    pub(super) fn read<T: DeserializeOwned + Default>(
+        &self,
+        which: Document,
+    ) -> Result<T, AccessError> {
         let path = self.folder.join(which.file());
         let mut file = match File::open(&path) {
             Ok(file) => file,
@@ -75,7 +81,8 @@ impl Documents {
             return Err(failed(&path, "too large"));
         }
         let mut text = Zeroizing::new(String::new());
-        file.read_to_string(&mut text).map_err(|error| failed(&path, error))?;
+        file.read_to_string(&mut text)
+            .map_err(|error| failed(&path, error))?;
         serde_json::from_str(&text).map_err(|error| failed(&path, error))
     }
 
@@ -103,7 +110,11 @@ impl Documents {
         // One that a crash left may have another mode.
         let _absent = std::fs::remove_file(&fresh);
         let mut options = File::options();
-        let file = options.write(true).create_new(true).mode(0o600).open(&fresh);
+        let file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&fresh);
         let written = file.and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()?;
@@ -134,7 +145,7 @@ mod tests {
     #[test]
     fn a_document_is_replaced_whole_and_is_its_owners_only() {
         let folder = tempfile::tempdir().unwrap();
-        let documents = Documents::new(folder.path().to_owned());
+        let documents = Documents::new(&Place::Folder(folder.path().to_owned()));
         assert!(list(&documents).unwrap().is_empty());
         std::fs::write(folder.path().join(".devices.json.new"), "left by a crash").unwrap();
         put(&documents, "a");
@@ -146,15 +157,20 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         let open = std::fs::Permissions::from_mode(0o640);
         std::fs::set_permissions(&path, open).unwrap();
-        assert!(list(&documents).unwrap_err().to_string().contains("chmod 600"));
+        assert!(
+            list(&documents)
+                .unwrap_err()
+                .to_string()
+                .contains("chmod 600")
+        );
     }
 
     #[test]
     fn what_cannot_be_read_is_not_empty() {
         let folder = tempfile::tempdir().unwrap();
-        let absent = Documents::new(folder.path().join("absent"));
+        let absent = Documents::new(&Place::Folder(folder.path().join("absent")));
         assert!(list(&absent).is_err(), "a folder that is gone");
-        let documents = Documents::new(folder.path().to_owned());
+        let documents = Documents::new(&Place::Folder(folder.path().to_owned()));
         put(&documents, "a");
         std::fs::write(folder.path().join(".devices.json"), "[\"a\"").unwrap();
         assert!(list(&documents).is_err(), "a torn file");
@@ -162,13 +178,16 @@ mod tests {
             list.clear();
             Ok(())
         };
-        assert!(documents.edit(Document::Devices, failing).is_err(), "nor is it overwritten");
+        assert!(
+            documents.edit(Document::Devices, failing).is_err(),
+            "nor is it overwritten"
+        );
     }
 
     #[test]
     fn changes_of_many_at_once_are_all_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let documents = Documents::new(folder.path().to_owned());
+        let documents = Documents::new(&Place::Folder(folder.path().to_owned()));
         std::thread::scope(|scope| {
             for _ in 0..16 {
                 scope.spawn(|| put(&documents, "x"));

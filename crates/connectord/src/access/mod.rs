@@ -8,12 +8,11 @@ pub mod documents;
 pub mod operator;
 pub mod seal;
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 use writ_proto::ids::TenantId;
 use writ_proto::scope::Scope;
 
+use crate::halt::Place;
 pub use device::Device;
 use documents::Documents;
 pub use operator::Operator;
@@ -62,13 +61,17 @@ impl Reach {
     /// Whether a scope lies within it: one of the own tenant alone, or any.
     #[must_use]
     pub fn covers(&self, scope: &Scope) -> bool {
-        self.0.as_ref().is_none_or(|own| scope.tenant() == Some(own))
+        self.0
+            .as_ref()
+            .is_none_or(|own| scope.tenant() == Some(own))
     }
 
     /// Whether a halt of a scope may be shown: it stops something that lies within.
     #[must_use]
     pub fn sees(&self, scope: &Scope) -> bool {
-        self.0.as_ref().is_none_or(|own| scope.concerns(own.as_str()))
+        self.0
+            .as_ref()
+            .is_none_or(|own| scope.concerns(own.as_str()))
     }
 }
 
@@ -94,8 +97,12 @@ impl TryFrom<String> for Reach {
         if text == "global" {
             return Ok(Self::GLOBAL);
         }
-        let tenant = text.strip_prefix("tenant:").and_then(|id| TenantId::parse(id).ok());
-        tenant.map(Self::tenant).ok_or_else(|| format!("`{text}` is not global or tenant:T"))
+        let tenant = text
+            .strip_prefix("tenant:")
+            .and_then(|id| TenantId::parse(id).ok());
+        tenant
+            .map(Self::tenant)
+            .ok_or_else(|| format!("`{text}` is not global or tenant:T"))
     }
 }
 
@@ -116,12 +123,17 @@ pub struct Access {
 }
 
 impl Access {
-    /// The lists beside the flag files of a folder.
+    /// The lists that lie with the halts of a place.
     #[must_use]
-    pub const fn new(folder: PathBuf) -> Self {
+    pub fn new(place: &Place) -> Self {
         Self {
-            documents: Documents::new(folder),
+            documents: Documents::new(place),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn in_folder(folder: &std::path::Path) -> Self {
+        Self::new(&Place::Folder(folder.to_owned()))
     }
 }
 

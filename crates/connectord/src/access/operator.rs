@@ -52,7 +52,9 @@ fn matches(hash: &str, password: &str) -> bool {
     let Ok(parsed) = PasswordHash::new(hash) else {
         return false;
     };
-    Argon2::default().verify_password(normal(password).as_bytes(), &parsed).is_ok()
+    Argon2::default()
+        .verify_password(normal(password).as_bytes(), &parsed)
+        .is_ok()
 }
 
 type Operators = Vec<Operator>;
@@ -81,26 +83,29 @@ impl Access {
         check_name(name)?;
         let long_enough = password.chars().count() >= PASSWORD_CHARS_MIN;
         if !long_enough || password.len() > PASSWORD_BYTES_MAX {
-            let text = format!("a password has at least {PASSWORD_CHARS_MIN} characters and at most {PASSWORD_BYTES_MAX} bytes");
+            let text = format!(
+                "a password has at least {PASSWORD_CHARS_MIN} characters and at most {PASSWORD_BYTES_MAX} bytes"
+            );
             return Err(AccessError::Invalid(text));
         }
         let hash = hashed(password)?;
-        self.documents.edit(Document::Operators, |operators: &mut Operators| {
-            if operators.iter().any(|operator| operator.name == name) {
-                return Err(AccessError::Exists(name.to_owned()));
-            }
-            if operators.len() >= OPERATORS_MAX {
-                let text = format!("there are {OPERATORS_MAX} operators; remove some");
-                return Err(AccessError::Invalid(text));
-            }
-            operators.push(Operator {
-                name: name.to_owned(),
-                reach,
-                added: now,
-                hash,
-            });
-            Ok(())
-        })
+        self.documents
+            .edit(Document::Operators, |operators: &mut Operators| {
+                if operators.iter().any(|operator| operator.name == name) {
+                    return Err(AccessError::Exists(name.to_owned()));
+                }
+                if operators.len() >= OPERATORS_MAX {
+                    let text = format!("there are {OPERATORS_MAX} operators; remove some");
+                    return Err(AccessError::Invalid(text));
+                }
+                operators.push(Operator {
+                    name: name.to_owned(),
+                    reach,
+                    added: now,
+                    hash,
+                });
+                Ok(())
+            })
     }
 
     /// Forgets an operator.
@@ -108,14 +113,15 @@ impl Access {
     /// # Errors
     /// When there is none of this name, or the list cannot be changed.
     pub fn remove_operator(&self, name: &str) -> Result<(), AccessError> {
-        self.documents.edit(Document::Operators, |operators: &mut Operators| {
-            let before = operators.len();
-            operators.retain(|operator| operator.name != name);
-            if operators.len() == before {
-                return Err(AccessError::Missing(name.to_owned()));
-            }
-            Ok(())
-        })
+        self.documents
+            .edit(Document::Operators, |operators: &mut Operators| {
+                let before = operators.len();
+                operators.retain(|operator| operator.name != name);
+                if operators.len() == before {
+                    return Err(AccessError::Missing(name.to_owned()));
+                }
+                Ok(())
+            })
     }
 
     /// The operator of a name and a password. It takes some 20 ms of one core and 19 MiB, also
@@ -124,8 +130,13 @@ impl Access {
     /// # Errors
     /// When the list cannot be read.
     pub fn sign_in(&self, name: &str, password: &str) -> Result<Option<Operator>, AccessError> {
-        let found = self.operators()?.into_iter().find(|operator| operator.name == name);
-        let hash = found.as_ref().map_or(NOBODY.as_str(), |operator| operator.hash.as_str());
+        let found = self
+            .operators()?
+            .into_iter()
+            .find(|operator| operator.name == name);
+        let hash = found
+            .as_ref()
+            .map_or(NOBODY.as_str(), |operator| operator.hash.as_str());
         let fits = password.len() <= PASSWORD_BYTES_MAX && matches(hash, password);
         Ok(found.filter(|_| fits))
     }
@@ -138,12 +149,17 @@ mod tests {
     #[test]
     fn only_the_right_password_signs_in_and_it_is_nowhere_on_disk() {
         let folder = tempfile::tempdir().unwrap();
-        let access = Access::new(folder.path().to_owned());
+        let access = Access::in_folder(folder.path());
         let password = "caf\u{e9} at the corner";
-        access.add_operator("ben", Reach::GLOBAL, password, 7).unwrap();
+        access
+            .add_operator("ben", Reach::GLOBAL, password, 7)
+            .unwrap();
         let signed = |name: &str, password: &str| access.sign_in(name, password).unwrap();
         assert_eq!(signed("ben", password).unwrap().name, "ben");
-        assert!(signed("ben", "cafe\u{301} at the corner").is_some(), "composed otherwise");
+        assert!(
+            signed("ben", "cafe\u{301} at the corner").is_some(),
+            "composed otherwise"
+        );
         for wrong in ["", "cafe at the corner", "Caf\u{e9} at the corner"] {
             assert_eq!(signed("ben", wrong), None, "{wrong}");
         }
@@ -160,8 +176,9 @@ mod tests {
     #[test]
     fn short_passwords_and_taken_names_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let access = Access::new(folder.path().to_owned());
-        let add = |name: &str, password: &str| access.add_operator(name, Reach::GLOBAL, password, 0);
+        let access = Access::in_folder(folder.path());
+        let add =
+            |name: &str, password: &str| access.add_operator(name, Reach::GLOBAL, password, 0);
         assert!(add("ben", "eleven char").is_err());
         assert!(add("ben", &"x".repeat(PASSWORD_BYTES_MAX + 1)).is_err());
         assert!(add("b n", "twelve chars").is_err());

@@ -42,14 +42,15 @@ impl Access {
         if let Some(key) = self.documents.read::<Stored>(Document::FormKey)?.key() {
             return Ok(key);
         }
-        self.documents.edit(Document::FormKey, |stored: &mut Stored| {
-            if stored.key.is_empty() {
-                let fresh = ids::random::<KEY_BYTES>();
-                stored.key = fresh.map(hex::encode).unwrap_or_default();
-            }
-            let wrong = || AccessError::Unavailable("the key of forms is damaged".to_owned());
-            stored.key().ok_or_else(wrong)
-        })
+        self.documents
+            .edit(Document::FormKey, |stored: &mut Stored| {
+                if stored.key.is_empty() {
+                    let fresh = ids::random::<KEY_BYTES>();
+                    stored.key = fresh.map(hex::encode).unwrap_or_default();
+                }
+                let wrong = || AccessError::Unavailable("the key of forms is damaged".to_owned());
+                stored.key().ok_or_else(wrong)
+            })
     }
 }
 
@@ -68,7 +69,8 @@ impl SealKey {
     #[must_use]
     pub fn seal(&self, purpose: &str, parts: &[&str]) -> String {
         let mac = self.mac(purpose, parts);
-        mac.map(|mac| hex::encode(mac.finalize().into_bytes())).unwrap_or_default()
+        mac.map(|mac| hex::encode(mac.finalize().into_bytes()))
+            .unwrap_or_default()
     }
 
     /// Whether a seal is that of these parts; how long it takes says nothing.
@@ -87,11 +89,14 @@ mod tests {
     #[test]
     fn a_seal_fits_its_own_parts_and_purpose_only() {
         let folder = tempfile::tempdir().unwrap();
-        let access = Access::new(folder.path().to_owned());
+        let access = Access::in_folder(folder.path());
         let key = access.seal_key().unwrap();
         let seal = key.seal("halt", &["ada", "global"]);
         let again = access.seal_key().unwrap();
-        assert!(again.fits(&seal, "halt", &["ada", "global"]), "every process has the key");
+        assert!(
+            again.fits(&seal, "halt", &["ada", "global"]),
+            "every process has the key"
+        );
         for (purpose, parts) in [
             ("resume", ["ada", "global"]),
             ("halt", ["ben", "global"]),
@@ -103,7 +108,7 @@ mod tests {
             assert!(!key.fits(wrong, "halt", &["ada", "global"]));
         }
         let other = tempfile::tempdir().unwrap();
-        let other = Access::new(other.path().to_owned()).seal_key().unwrap();
+        let other = Access::in_folder(other.path()).seal_key().unwrap();
         assert!(!other.fits(&seal, "halt", &["ada", "global"]));
     }
 }

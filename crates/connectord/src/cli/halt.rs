@@ -7,8 +7,11 @@ use serde_json::json;
 use writ_proto::Reason;
 
 use super::Common;
+use super::halt_access::{self, DevicesCommand, OperatorsCommand};
 use super::output::Output;
+use crate::access::Access;
 use crate::app::AppError;
+use crate::config::page::PageConfig;
 use crate::halt::{Act, Flag, HaltError, HaltStore, Place, Scope};
 use crate::{clock, ids};
 
@@ -25,6 +28,12 @@ pub(super) enum HaltCommand {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Devices that may halt from the halt page.
+    #[command(subcommand)]
+    Devices(DevicesCommand),
+    /// Operators who may resume on the halt page.
+    #[command(subcommand)]
+    Operators(OperatorsCommand),
 }
 
 /// Which scope, and why.
@@ -49,6 +58,12 @@ async fn store(common: &Common, dir: Option<&PathBuf>) -> Result<HaltStore, AppE
     HaltStore::open(&place)
         .await
         .map_err(|error| unknown(&error))
+}
+
+/// Who may use the page, of a whole configuration or of one of a page server alone.
+fn access(common: &Common) -> Result<Access, AppError> {
+    let place = PageConfig::place(&common.layers()?, &common.config)?;
+    Ok(Access::new(&place))
 }
 
 fn unknown(error: &HaltError) -> AppError {
@@ -86,6 +101,13 @@ pub(super) async fn run(
                 &text,
                 &json!({"scope": args.scope, "state": word, "epoch": state.epoch}),
             );
+        }
+        HaltCommand::Devices(command) => {
+            let page = PageConfig::url(&common.layers()?)?;
+            return halt_access::devices((&access(common)?, &page), command, *output);
+        }
+        HaltCommand::Operators(command) => {
+            return halt_access::operators(&access(common)?, command, *output);
         }
         HaltCommand::Status { dir } => {
             let store = store(common, dir.as_ref()).await?;

@@ -26,9 +26,9 @@ pub(super) enum DevicesCommand {
         name: String,
         #[command(flatten)]
         reach: ReachArgs,
-        /// Where the halt page is reached: https://HOST[:PORT].
-        #[arg(long, default_value = "https://localhost:7361")]
-        url: String,
+        /// Where the halt page is reached, https://HOST[:PORT]; as the configuration has it if absent.
+        #[arg(long)]
+        url: Option<String>,
     },
     /// Names, reach, and when each was used last.
     Ls,
@@ -101,7 +101,7 @@ fn moment(seconds: i64) -> String {
 
 /// Runs `halt devices`.
 pub(super) fn devices(
-    access: &Access,
+    (access, page): (&Access, &str),
     command: &DevicesCommand,
     output: Output,
 ) -> Result<u8, AppError> {
@@ -110,7 +110,8 @@ pub(super) fn devices(
             let now = clock::now().timestamp();
             let secret = access.add_device(name, reach.reach()?, now);
             let secret = Zeroizing::new(secret.map_err(|error| failed(&error))?);
-            let link = format!("{}/halt/d/{}", url.trim_end_matches('/'), *secret);
+            let url = url.as_deref().unwrap_or(page).trim_end_matches('/');
+            let link = format!("{url}/halt/d/{}", *secret);
             let text = format!(
                 "{link}\nopen it on the device and press the button; it works once, until {}",
                 moment(now.saturating_add(LINK_SECONDS))
@@ -123,7 +124,11 @@ pub(super) fn devices(
             for device in devices {
                 let last = used.get(&device.name).filter(|last| **last >= device.added);
                 let last_used = last.map_or("never".to_owned(), |last| moment(*last));
-                let state = if device.is_set_up() { "" } else { "  link not used yet" };
+                let state = if device.is_set_up() {
+                    ""
+                } else {
+                    "  link not used yet"
+                };
                 let (name, reach, added) = (&device.name, &device.reach, moment(device.added));
                 let text = format!("{name}  {reach}  added {added}  last used {last_used}{state}");
                 let value = json!({
@@ -148,7 +153,11 @@ pub(super) fn operators(
     output: Output,
 ) -> Result<u8, AppError> {
     match command {
-        OperatorsCommand::Add { name, reach, password_file } => {
+        OperatorsCommand::Add {
+            name,
+            reach,
+            password_file,
+        } => {
             let (reach, now) = (reach.reach()?, clock::now().timestamp());
             let password = password(password_file.as_ref())?;
             let added = access.add_operator(name, reach, &password, now);
@@ -159,11 +168,16 @@ pub(super) fn operators(
             for operator in access.operators().map_err(|error| failed(&error))? {
                 let (name, reach) = (&operator.name, &operator.reach);
                 let text = format!("{name}  {reach}  added {}", moment(operator.added));
-                output.line(&text, &json!({"operator": name, "reach": reach, "added": operator.added}));
+                output.line(
+                    &text,
+                    &json!({"operator": name, "reach": reach, "added": operator.added}),
+                );
             }
         }
         OperatorsCommand::Rm { name } => {
-            access.remove_operator(name).map_err(|error| failed(&error))?;
+            access
+                .remove_operator(name)
+                .map_err(|error| failed(&error))?;
             output.line(&format!("{name}  removed"), &json!({"operator": name}));
         }
     }
@@ -182,10 +196,15 @@ fn password(file: Option<&PathBuf>) -> Result<Zeroizing<String>, AppError> {
         }
         return Ok(first);
     }
-    let most = u64::try_from(PASSWORD_BYTES_MAX).unwrap_or(0).saturating_add(2);
+    let most = u64::try_from(PASSWORD_BYTES_MAX)
+        .unwrap_or(0)
+        .saturating_add(2);
     let mut text = Zeroizing::new(String::new());
     match file {
-        Some(path) => std::fs::File::open(path).map_err(wrong)?.take(most).read_to_string(&mut text),
+        Some(path) => std::fs::File::open(path)
+            .map_err(wrong)?
+            .take(most)
+            .read_to_string(&mut text),
         None => std::io::stdin().take(most).read_to_string(&mut text),
     }
     .map_err(wrong)?;

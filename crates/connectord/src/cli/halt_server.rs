@@ -11,7 +11,7 @@ use super::Common;
 use super::server::{ready, stop};
 use crate::access::Access;
 use crate::app::AppError;
-use crate::config::PageConfig;
+use crate::config::page::PageConfig;
 use crate::halt::HaltStore;
 use crate::http::{self, Rules, SharedSite, Site};
 
@@ -31,10 +31,12 @@ pub(super) async fn run(common: &Common, args: &HaltServerArgs) -> Result<u8, Ap
     let tls = config.page_tls()?;
     let listener = http::bind(config.http.addr).await?;
     let addr = listener.local_addr();
-    let addr = addr.map_err(|error| AppError::new(writ_proto::Reason::Internal, error.to_string()))?;
+    let addr =
+        addr.map_err(|error| AppError::new(writ_proto::Reason::Internal, error.to_string()))?;
     let halts = HaltStore::open(&config.halt).await;
-    let halts = halts.map_err(|error| AppError::new(writ_proto::Reason::HaltUnknown, error.to_string()))?;
-    let access = Access::new(config.halt_folder());
+    let halts =
+        halts.map_err(|error| AppError::new(writ_proto::Reason::HaltUnknown, error.to_string()))?;
+    let access = Access::new(&config.halt);
     let rules = Rules {
         plaintext: config.http.plaintext,
         hosts: config.http.hosts.clone(),

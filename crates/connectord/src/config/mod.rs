@@ -12,6 +12,8 @@ use writ_proto::limits::{LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_TTL_S
 
 use crate::halt::Place;
 
+pub mod page;
+
 pub use writ_host::layers::{ConfigError, Layers};
 
 /// The checked configuration.
@@ -52,6 +54,15 @@ pub struct ServerConfig {
     /// Offer gRPC reflection; off by default.
     #[serde(default)]
     pub reflection: bool,
+    /// Address of the halt page and of probes; absent, there is none. Port 0 takes a free one.
+    #[serde(default)]
+    http_addr: Option<SocketAddr>,
+    /// Without TLS, on loopback only; default false.
+    #[serde(default)]
+    http_plaintext: bool,
+    /// Names under which the page is reached; default: any with TLS, those of loopback without.
+    #[serde(default)]
+    http_hosts: Vec<String>,
 }
 
 /// `[tls]`. mTLS is always on.
@@ -106,6 +117,14 @@ pub struct HaltConfig {
     /// Operators, as `tenant/name`, who may halt and resume every tenant.
     #[serde(default)]
     pub global_operators: Vec<String>,
+}
+
+impl HaltConfig {
+    /// Makes a folder relative to a configuration absolute.
+    fn rebase(&mut self, base: &Path) {
+        let Place::Folder(folder) = &mut self.place;
+        *folder = base.join(&*folder);
+    }
 }
 
 fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
@@ -203,8 +222,8 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
-        let Place::Folder(folder) = &mut config.halt.place;
-        *folder = base.join(&*folder);
+        config.halt.rebase(&base);
+        config.http()?;
         let file = config.store.url.strip_prefix("sqlite://");
         if file.map_or(!is_postgres(&config.store.url), |name| name.contains('?')) {
             let detail = "store.url is sqlite://FILE or postgres://HOST/DATABASE";
@@ -214,5 +233,17 @@ impl Config {
             config.store.url = format!("sqlite://{}", base.join(name).display());
         }
         Ok(config)
+    }
+
+    /// The HTTP port; none if there is none.
+    ///
+    /// # Errors
+    /// When its values do not fit together.
+    pub fn http(&self) -> Result<Option<page::HttpConfig>, ConfigError> {
+        let server = &self.server;
+        let Some(addr) = server.http_addr else {
+            return Ok(None);
+        };
+        page::HttpConfig::new(addr, server.http_plaintext, server.http_hosts.clone()).map(Some)
     }
 }

@@ -41,7 +41,8 @@ impl HttpConfig {
             !name.is_empty() && name.len() <= HOST_BYTES_MAX && name.bytes().all(plain)
         };
         if hosts.len() > HOSTS_MAX || !hosts.iter().all(fits) {
-            let detail = format!("server.http_hosts is at most {HOSTS_MAX} names such as halt.example");
+            let detail =
+                format!("server.http_hosts is at most {HOSTS_MAX} names such as halt.example");
             return Err(ConfigError::invalid(detail));
         }
         Ok(Self {
@@ -96,7 +97,11 @@ impl PageConfig {
         file: &Path,
         addr: Option<SocketAddr>,
     ) -> Result<Self, ConfigError> {
-        let Raw { server, tls, mut halt } = layers.shape()?;
+        let Raw {
+            server,
+            tls,
+            mut halt,
+        } = layers.shape()?;
         let missing = || ConfigError::invalid("server.http_addr says where the page is served");
         let addr = addr.or(server.http_addr).ok_or_else(missing)?;
         let base = file.parent().unwrap_or_else(|| Path::new("."));
@@ -110,6 +115,36 @@ impl PageConfig {
             halt: halt.place,
             tls,
         })
+    }
+
+    /// Where the halts of a configuration are, whether or not it serves a page.
+    ///
+    /// # Errors
+    /// When `[halt]` is missing or malformed.
+    pub fn place(layers: &Layers, file: &Path) -> Result<Place, ConfigError> {
+        let Raw { mut halt, .. } = layers.shape()?;
+        halt.rebase(file.parent().unwrap_or_else(|| Path::new(".")));
+        Ok(halt.place)
+    }
+
+    /// Where people reach the page, as far as the configuration says.
+    ///
+    /// # Errors
+    /// When `[server]` or `[halt]` is malformed.
+    pub fn url(layers: &Layers) -> Result<String, ConfigError> {
+        let Raw { server, .. } = layers.shape()?;
+        if let Some(host) = server.http_hosts.first() {
+            return Ok(format!("https://{host}"));
+        }
+        let scheme = if server.http_plaintext {
+            "http"
+        } else {
+            "https"
+        };
+        let port = server
+            .http_addr
+            .map_or(String::new(), |addr| format!(":{}", addr.port()));
+        Ok(format!("{scheme}://localhost{port}"))
     }
 
     /// TLS of the port; none where it is plaintext.

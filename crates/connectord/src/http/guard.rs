@@ -21,9 +21,18 @@ const STATIC_HEADERS: [(HeaderName, &str); 8] = [
     (header::X_FRAME_OPTIONS, "DENY"),
     // Not `no-referrer`: with that a browser sends `Origin: null` with our own forms.
     (header::REFERRER_POLICY, "same-origin"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), geolocation=(), microphone=()",
+    ),
     (HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
 ];
 
@@ -81,7 +90,9 @@ fn check(rules: &Rules, method: &Method, headers: &HeaderMap) -> Result<(), Reas
 }
 
 fn host_is_ours(rules: &Rules, host: &Authority) -> bool {
-    let named = |name: &str| name.eq_ignore_ascii_case(host.as_str()) || name.eq_ignore_ascii_case(host.host());
+    let named = |name: &str| {
+        name.eq_ignore_ascii_case(host.as_str()) || name.eq_ignore_ascii_case(host.host())
+    };
     if rules.hosts.iter().any(|name| named(name)) {
         return true;
     }
@@ -100,7 +111,9 @@ fn origin_is(rules: &Rules, origin: &str, host: &Authority) -> bool {
 /// Whether the browser speaks TLS, with us or with the proxy before us.
 #[must_use]
 pub fn is_secure(rules: &Rules, headers: &HeaderMap) -> bool {
-    let origin = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
+    let origin = headers
+        .get(header::ORIGIN)
+        .and_then(|value| value.to_str().ok());
     !rules.plaintext || origin.is_some_and(|origin| origin.starts_with("https://"))
 }
 
@@ -122,27 +135,54 @@ mod tests {
         let host = ("host", "halt.example:7361");
         for (headers, fine) in [
             (vec![host, ("origin", "https://halt.example:7361")], true),
-            (vec![host, ("origin", "https://halt.example:7361"), ("sec-fetch-site", "same-origin")], true),
+            (
+                vec![
+                    host,
+                    ("origin", "https://halt.example:7361"),
+                    ("sec-fetch-site", "same-origin"),
+                ],
+                true,
+            ),
             (vec![host, ("sec-fetch-site", "same-origin")], true),
             (vec![host], false),
             (vec![host, ("origin", "null")], false),
             (vec![host, ("origin", "http://halt.example:7361")], false),
             (vec![host, ("origin", "https://halt.example")], false),
             (vec![host, ("origin", "https://evil.example")], false),
-            (vec![host, ("origin", "https://halt.example:7361"), ("sec-fetch-site", "same-site")], false),
+            (
+                vec![
+                    host,
+                    ("origin", "https://halt.example:7361"),
+                    ("sec-fetch-site", "same-site"),
+                ],
+                false,
+            ),
             (vec![host, ("sec-fetch-site", "cross-site")], false),
             (vec![host, ("sec-fetch-site", "none")], false),
             (vec![("origin", "https://halt.example:7361")], false),
         ] {
             assert_eq!(asked(&tls, &Method::POST, &headers), fine, "{headers:?}");
         }
-        assert!(asked(&tls, &Method::GET, &[host, ("sec-fetch-site", "cross-site")]), "a link");
+        assert!(
+            asked(
+                &tls,
+                &Method::GET,
+                &[host, ("sec-fetch-site", "cross-site")]
+            ),
+            "a link"
+        );
     }
 
     #[test]
     fn only_our_own_names_are_answered_for() {
-        let plain = Rules { plaintext: true, hosts: vec![] };
-        let named = Rules { plaintext: true, hosts: vec!["halt.example".into()] };
+        let plain = Rules {
+            plaintext: true,
+            hosts: vec![],
+        };
+        let named = Rules {
+            plaintext: true,
+            hosts: vec!["halt.example".into()],
+        };
         for (rules, host, fine) in [
             (&plain, "localhost:7361", true),
             (&plain, "127.0.0.1:7361", true),
@@ -155,7 +195,11 @@ mod tests {
             (&Rules::default(), "any.example", true),
             (&Rules::default(), "a b", false),
         ] {
-            assert_eq!(asked(rules, &Method::GET, &[("host", host)]), fine, "{host}");
+            assert_eq!(
+                asked(rules, &Method::GET, &[("host", host)]),
+                fine,
+                "{host}"
+            );
         }
         let behind = [("host", "halt.example"), ("origin", "https://halt.example")];
         assert!(asked(&named, &Method::POST, &behind));

@@ -36,13 +36,23 @@ pub const fn cookie_name(secure: bool) -> &'static str {
 }
 
 fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = all.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(move |(found, _)| *found == name).map(|(_, value)| value)
+    let all = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let pairs = all
+        .flat_map(|text| text.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs
+        .filter(move |(found, _)| *found == name)
+        .map(|(_, value)| value)
 }
 
 /// The device behind a request; none if there is none or it was revoked.
-pub(super) fn device_of(site: &SharedSite, headers: &HeaderMap) -> Result<Option<Device>, AccessError> {
+pub(super) fn device_of(
+    site: &SharedSite,
+    headers: &HeaderMap,
+) -> Result<Option<Device>, AccessError> {
     let plain = cookies(headers, cookie_name(false)).filter(|_| site.rules.plaintext);
     let secrets = cookies(headers, cookie_name(true)).chain(plain).take(4);
     for secret in secrets {
@@ -111,7 +121,10 @@ fn check(site: &SharedSite, now_ms: i64) {
 
 impl super::Site {
     pub(super) fn last_drill(&self) -> Option<LastDrill> {
-        let last = self.drill.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let last = self
+            .drill
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         last.clone()
     }
 
@@ -122,7 +135,10 @@ impl super::Site {
         let drill = self.halts.drill(&nonce, now_ms, PATIENCE).await?;
         let at_ms = now_ms();
         let last = LastDrill { drill, at_ms };
-        let mut kept = self.drill.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut kept = self
+            .drill
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         *kept = Some(last.clone());
         Ok(last)
     }
@@ -183,19 +199,34 @@ pub(super) struct ResumeForm<'a> {
 
 impl ResumeForm<'_> {
     pub(super) fn seal(&self, until: i64) -> String {
-        self.key.seal(RESUMES, &self.parts(&until.to_string()).each_ref().map(String::as_str))
+        self.key.seal(
+            RESUMES,
+            &self
+                .parts(&until.to_string())
+                .each_ref()
+                .map(String::as_str),
+        )
     }
 
     pub(super) fn fits(&self, seal: &str, until: i64) -> bool {
         let parts = self.parts(&until.to_string());
         let young = (0..=RESUME_SECONDS).contains(&until.saturating_sub(self.now_ms / 1_000));
-        young && self.key.fits(seal, RESUMES, &parts.each_ref().map(String::as_str))
+        young
+            && self
+                .key
+                .fits(seal, RESUMES, &parts.each_ref().map(String::as_str))
     }
 
     /// The act is told by its id, or by what is in the file where it was made by hand: a form sent
     /// twice does not end the halt that was set in between.
     fn parts(&self, until: &str) -> [String; 5] {
-        let Flag { scope, id, by, since, .. } = self.flag;
+        let Flag {
+            scope,
+            id,
+            by,
+            since,
+            ..
+        } = self.flag;
         [
             self.device.name.clone(),
             scope.to_string(),
@@ -206,7 +237,12 @@ impl ResumeForm<'_> {
     }
 
     /// The form, with what was typed before.
-    pub(super) fn page(&self, status: StatusCode, problem: Option<&str>, typed: (&str, &str)) -> Response {
+    pub(super) fn page(
+        &self,
+        status: StatusCode,
+        problem: Option<&str>,
+        typed: (&str, &str),
+    ) -> Response {
         let until = (self.now_ms / 1_000).saturating_add(RESUME_SECONDS);
         let page = ResumePage {
             label: &label(&self.flag.scope),
@@ -240,9 +276,16 @@ pub(super) async fn resume_form(
         (_, Err(error)) => return away(&error),
     };
     let scope: Option<Scope> = query.scope.parse().ok();
-    let flag = state.flags.iter().find(|flag| scope.as_ref() == Some(&flag.scope));
+    let flag = state
+        .flags
+        .iter()
+        .find(|flag| scope.as_ref() == Some(&flag.scope));
     let Some(flag) = flag.filter(|flag| device.reach.sees(&flag.scope)) else {
-        return problem(StatusCode::NOT_FOUND, Reason::NotFound, "this is not halted any more");
+        return problem(
+            StatusCode::NOT_FOUND,
+            Reason::NotFound,
+            "this is not halted any more",
+        );
     };
     let form = ResumeForm {
         device: &device,

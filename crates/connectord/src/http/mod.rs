@@ -5,6 +5,7 @@ pub mod guard;
 pub mod halt;
 pub mod notice;
 pub mod page;
+pub mod port;
 mod post;
 pub mod view;
 
@@ -78,7 +79,9 @@ pub(crate) struct LastDrill {
 
 impl core::fmt::Debug for Site {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Site").field("rules", &self.rules).finish_non_exhaustive()
+        f.debug_struct("Site")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
     }
 }
 

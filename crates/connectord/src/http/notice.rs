@@ -62,7 +62,13 @@ impl Notice {
             Done::Resumed => "r",
             Done::Device => "d",
         };
-        let Self { answered, members, took_ms, at_ms, .. } = self;
+        let Self {
+            answered,
+            members,
+            took_ms,
+            at_ms,
+            ..
+        } = self;
         format!("{done}.{answered}.{members}.{took_ms}.{at_ms}")
     }
 
@@ -101,7 +107,12 @@ impl Notice {
     /// The sentence.
     #[must_use]
     pub fn told(self) -> Told {
-        let Self { answered, members, took_ms, .. } = self;
+        let Self {
+            answered,
+            members,
+            took_ms,
+            ..
+        } = self;
         let at = chrono::DateTime::from_timestamp_millis(self.at_ms).unwrap_or_default();
         let at = at.format("%H:%M:%S UTC");
         let what = match self.done {
@@ -113,11 +124,15 @@ impl Notice {
             Done::Resumed => "Resumed",
         };
         let text = if members == 0 {
-            format!("{what} {at}. No connectord is running to acknowledge it; it holds when one starts.")
+            format!(
+                "{what} {at}. No connectord is running to acknowledge it; it holds when one starts."
+            )
         } else if answered == members {
             format!("{what} {at}. Acknowledged {answered} of {members} in {took_ms} ms.")
         } else {
-            format!("{what} {at}. Acknowledged {answered} of {members} after {took_ms} ms; look after the others.")
+            format!(
+                "{what} {at}. Acknowledged {answered} of {members} after {took_ms} ms; look after the others."
+            )
         };
         let good = members == 0 || answered == members;
         Told { good, text }
@@ -131,7 +146,9 @@ mod tests {
     #[test]
     fn only_our_own_notices_are_shown_and_not_for_long() {
         let folder = tempfile::tempdir().unwrap();
-        let key = crate::access::Access::new(folder.path().to_owned()).seal_key().unwrap();
+        let key = crate::access::Access::in_folder(folder.path())
+            .seal_key()
+            .unwrap();
         let notice = Notice {
             done: Done::Halted,
             answered: 3,
@@ -141,14 +158,21 @@ mod tests {
         };
         let link = notice.sealed(&key);
         assert_eq!(Notice::open(&link, &key, 33_248_000), Some(notice));
-        assert_eq!(notice.told().text, "Halted 09:14:07 UTC. Acknowledged 3 of 3 in 41 ms.");
+        assert_eq!(
+            notice.told().text,
+            "Halted 09:14:07 UTC. Acknowledged 3 of 3 in 41 ms."
+        );
         assert_eq!(Notice::open(&link, &key, 33_247_000 + SHOWN_MS), None);
         let forged = link.replacen("h.3.3", "h.9.9", 1);
         assert_eq!(Notice::open(&forged, &key, 33_248_000), None);
         for wrong in ["", ".", "h.3.3.41.0", "h.3.3.41.33247000.00"] {
             assert_eq!(Notice::open(wrong, &key, 33_248_000), None, "{wrong}");
         }
-        let partly = Notice { answered: 2, ..notice }.told();
+        let partly = Notice {
+            answered: 2,
+            ..notice
+        }
+        .told();
         assert!(!partly.good && partly.text.contains("2 of 3"), "{partly:?}");
     }
 }

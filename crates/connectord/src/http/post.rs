@@ -33,7 +33,11 @@ fn refuse<T>(status: StatusCode, reason: Reason) -> Fallible<T> {
 }
 
 fn malformed<T>(text: &str) -> Fallible<T> {
-    let answer = problem(StatusCode::UNPROCESSABLE_ENTITY, Reason::RequestMalformed, text);
+    let answer = problem(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        Reason::RequestMalformed,
+        text,
+    );
     Err(Box::new(answer))
 }
 
@@ -133,7 +137,10 @@ async fn try_set(
         at: clock::now().timestamp(),
     };
     let flag = Flag::new(scope, &act, ids::new_id().to_string());
-    site.halts.set(&flag).await.map_err(|error| unknown(&error))?;
+    site.halts
+        .set(&flag)
+        .await
+        .map_err(|error| unknown(&error))?;
     tracing::warn!(scope = %flag.scope, by = act.by, "halted from the page");
     Ok(site.acknowledged(&key, Done::Halted).await)
 }
@@ -150,7 +157,11 @@ impl Site {
         };
         let at_ms = clock::now().timestamp_millis();
         let notice = Notice::of(done, last.as_ref(), at_ms).sealed(key);
-        let page = if done == Done::Halted { "/halt/live" } else { "/halt" };
+        let page = if done == Done::Halted {
+            "/halt/live"
+        } else {
+            "/halt"
+        };
         Redirect::to(&format!("{page}?done={notice}")).into_response()
     }
 }
@@ -189,14 +200,25 @@ async fn try_resume(
     let form = typed(form)?;
     let device = device(site, headers)?;
     let now_ms = clock::now().timestamp_millis();
-    let state = site.halts.read(now_ms / 1_000).map_err(|error| unknown(&error))?;
+    let state = site
+        .halts
+        .read(now_ms / 1_000)
+        .map_err(|error| unknown(&error))?;
     let key = site.access.seal_key().map_err(|error| unknown(&error))?;
     let scope: Option<Scope> = form.scope.parse().ok();
-    let flag = state.flags.iter().find(|flag| scope.as_ref() == Some(&flag.scope));
+    let flag = state
+        .flags
+        .iter()
+        .find(|flag| scope.as_ref() == Some(&flag.scope));
     let Some(flag) = flag.filter(|flag| device.reach.sees(&flag.scope)) else {
         return refuse(StatusCode::CONFLICT, Reason::FormStale);
     };
-    let page = ResumeForm { device: &device, flag, key: &key, now_ms };
+    let page = ResumeForm {
+        device: &device,
+        flag,
+        key: &key,
+        now_ms,
+    };
     if !page.fits(&form.seal, form.until) {
         return refuse(StatusCode::FORBIDDEN, Reason::FormStale);
     }
@@ -222,6 +244,11 @@ async fn try_resume(
         reason: form.reason.trim().to_owned(),
         at: clock::now().timestamp(),
     };
+    // A password takes a while: the halt that was looked at must still be the one that stands.
+    let state = site.halts.read(act.at).map_err(|error| unknown(&error))?;
+    if !state.flags.iter().any(|standing| standing == flag) {
+        return refuse(StatusCode::CONFLICT, Reason::FormStale);
+    }
     let ended = site.halts.clear(&flag.scope, &act).await;
     ended.map_err(|error| unknown(&error))?;
     tracing::warn!(scope = %flag.scope, by = act.by, "resumed from the page");
@@ -269,7 +296,9 @@ async fn try_device(
     let form = typed(form)?;
     let (inner, now) = (SharedSite::clone(site), clock::now());
     let work = move || inner.access.use_link(&form.secret, now.timestamp());
-    let used = tokio::task::spawn_blocking(work).await.map_err(|error| unknown(&error))?;
+    let used = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| unknown(&error))?;
     let (device, secret) = match used {
         Ok((device, secret)) => (device, Zeroizing::new(secret)),
         Err(AccessError::Unavailable(error)) => return Err(unknown(&error)),

@@ -9,8 +9,9 @@ use crate::halt::{Flag, HaltState, Member, Part, Scope};
 /// Most halts on one page; the rest is on the next one, so that no page grows beyond 10 KB.
 pub const FLAGS_SHOWN_MAX: usize = 6;
 /// Most names offered where one is typed.
-const NAMES_SHOWN_MAX: usize = 24;
-const TEXT_CHARS_MAX: usize = 80;
+const NAMES_SHOWN_MAX: usize = 20;
+const NAME_CHARS_MAX: usize = 40;
+const TEXT_CHARS_MAX: usize = 72;
 /// A connectord that says nothing for so long does not answer.
 const SILENT_MS: i64 = 3_000;
 
@@ -90,7 +91,9 @@ pub struct View {
 /// A scope for people.
 #[must_use]
 pub fn label(scope: &Scope) -> String {
-    let of = scope.tenant().map(|tenant| format!(" of {}", tenant.as_str()));
+    let of = scope
+        .tenant()
+        .map(|tenant| format!(" of {}", tenant.as_str()));
     let of = of.unwrap_or_default();
     match scope.part() {
         Part::All => scope.tenant().map_or_else(
@@ -107,7 +110,11 @@ pub fn label(scope: &Scope) -> String {
 
 /// A text of somebody else, short enough for a line.
 fn short(text: &str) -> String {
-    let mut short: String = text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect();
+    let mut short: String = text
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(TEXT_CHARS_MAX)
+        .collect();
     if text.chars().nth(TEXT_CHARS_MAX).is_some() {
         short.push('…');
     }
@@ -135,7 +142,11 @@ fn moment(seconds: i64, now_ms: i64) -> String {
     let at: DateTime<Utc> = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
     let now = DateTime::from_timestamp_millis(now_ms).unwrap_or_default();
     let today = at.date_naive() == now.date_naive();
-    let form = if today { "%H:%M:%S UTC" } else { "%Y-%m-%d %H:%M UTC" };
+    let form = if today {
+        "%H:%M:%S UTC"
+    } else {
+        "%Y-%m-%d %H:%M UTC"
+    };
     at.format(form).to_string()
 }
 
@@ -160,19 +171,33 @@ fn answers(seen: &Seen<'_>) -> (String, bool) {
     }
     if let Some(at) = seen.checked_ms {
         let text = ago(seen.now_ms.saturating_sub(at));
-        return (format!("{total} of {total} answered a fresh check {text} ago"), true);
+        return (
+            format!("{total} of {total} answered a fresh check {text} ago"),
+            true,
+        );
     }
-    let fresh = |member: &&Member| {
-        member.known && seen.now_ms.saturating_sub(member.seen_ms) <= SILENT_MS
-    };
+    let fresh =
+        |member: &&Member| member.known && seen.now_ms.saturating_sub(member.seen_ms) <= SILENT_MS;
     let count = members.iter().filter(fresh).count();
-    let last = members.iter().map(|member| member.seen_ms).min().unwrap_or(0);
+    let last = members
+        .iter()
+        .map(|member| member.seen_ms)
+        .min()
+        .unwrap_or(0);
     let text = ago(seen.now_ms.saturating_sub(last));
-    (format!("{count} of {total} read the halts, last heard {text} ago"), count == total)
+    (
+        format!("{count} of {total} read the halts, last heard {text} ago"),
+        count == total,
+    )
 }
 
 fn flight(members: &[Member]) -> Option<String> {
-    let sum = |of: fn(&Member) -> u32| members.iter().map(|member| u64::from(of(member))).sum::<u64>();
+    let sum = |of: fn(&Member) -> u32| {
+        members
+            .iter()
+            .map(|member| u64::from(of(member)))
+            .sum::<u64>()
+    };
     let (open, finished) = (sum(|member| member.open), sum(|member| member.finished));
     (!members.is_empty()).then(|| format!("{open} open, {finished} finished since the last change"))
 }
@@ -194,7 +219,14 @@ fn names(known: &Names, reach: &Reach) -> Vec<String> {
         all.extend(known.tenants.iter().cloned());
     }
     all.extend(known.connections.iter().cloned());
-    all.extend(known.actions.iter().filter(|(tenant, _)| own(tenant)).map(|(_, name)| name.clone()));
+    all.extend(
+        known
+            .actions
+            .iter()
+            .filter(|(tenant, _)| own(tenant))
+            .map(|(_, name)| name.clone()),
+    );
+    all.retain(|name| name.chars().count() <= NAME_CHARS_MAX);
     all.sort();
     all.dedup();
     all.truncate(NAMES_SHOWN_MAX);
@@ -213,10 +245,21 @@ fn whole<'a>(flags: &[&'a Flag], reach: &Reach) -> Option<&'a Flag> {
 impl View {
     /// The page for a device, or for somebody who has none: he reads the word and nothing else.
     #[must_use]
-    pub fn of(seen: &Seen<'_>, device: Option<(&Device, String)>, known: &Names, from: usize) -> Self {
-        let reach = device.as_ref().map_or(Reach::GLOBAL, |(device, _)| device.reach.clone());
+    pub fn of(
+        seen: &Seen<'_>,
+        device: Option<(&Device, String)>,
+        known: &Names,
+        from: usize,
+    ) -> Self {
+        let reach = device
+            .as_ref()
+            .map_or(Reach::GLOBAL, |(device, _)| device.reach.clone());
         let flags: Vec<&Flag> = seen.state.map_or_else(Vec::new, |state| {
-            state.flags.iter().filter(|flag| reach.sees(&flag.scope)).collect()
+            state
+                .flags
+                .iter()
+                .filter(|flag| reach.sees(&flag.scope))
+                .collect()
         });
         let whole = whole(&flags, &reach);
         let (word, tone, sign) = match (seen.state, whole) {
@@ -258,8 +301,13 @@ impl View {
         if let Some(flag) = whole {
             self.headline.push(about(flag, seen.now_ms));
         } else if !flags.is_empty() {
-            let parts = if flags.len() == 1 { "1 part is" } else { "some parts are" };
-            self.headline.push(format!("⚠ but {parts} halted, see below"));
+            let parts = if flags.len() == 1 {
+                "1 part is"
+            } else {
+                "some parts are"
+            };
+            self.headline
+                .push(format!("⚠ but {parts} halted, see below"));
         }
         (self.answer, self.all_answer) = answers(seen);
         let members = seen.members.unwrap_or_default();
@@ -276,7 +324,7 @@ impl View {
     fn flag(flag: &Flag, now_ms: i64) -> FlagView {
         let scope = flag.scope.to_string();
         FlagView {
-            label: label(&flag.scope),
+            label: short(&label(&flag.scope)),
             about: about(flag, now_ms),
             resume: Some(format!("/halt/resume?scope={}", encoded(&scope))),
         }
