@@ -207,6 +207,16 @@ async fn a_form_of_another_site_another_device_or_none_is_refused() {
         assert!(named, "{what}: {}", refused.body);
     }
     assert!(halted(&world).is_empty());
+    let by_address = |path: &str| ada.request(false, path).header(HOST, "192.0.2.7:7361");
+    assert_eq!(
+        ada.send(by_address("/halt")).await.status,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        ada.send(by_address("/readyz")).await.status,
+        StatusCode::OK,
+        "a probe"
+    );
     let fine = ada.send(post(&own).header(ORIGIN, &ada.base)).await;
     assert_eq!(fine.status, StatusCode::SEE_OTHER);
 }
@@ -526,6 +536,74 @@ async fn with_policyd_dead_the_page_halts_and_resumes() {
     world.start_policyd();
     record(&world, "HALTED", &["ada (phone)"]).await;
     record(&world, "RUNNING", &["ben (phone)", "fine again"]).await;
+}
+
+/// The code blocks of a document that start with a word.
+fn blocks(text: &str, start: &str) -> Vec<String> {
+    let blocks = text.split("```").skip(1).step_by(2);
+    blocks
+        .filter_map(|block| block.strip_prefix(start))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_server_needs_no_more_than_its_document_says() {
+    let world = World::prepare(&[]);
+    let text = std::fs::read_to_string(e2e::root().join("docs/halt-page.md")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["certs", "keys", "state/halt"] {
+        std::fs::create_dir_all(folder.path().join(name)).unwrap();
+    }
+    for (from, to) in [
+        ("certs/connectord.pem", "certs/halt.pem"),
+        ("keys/connectord-tls.pem", "keys/halt-tls.pem"),
+    ] {
+        std::fs::copy(world.path(from), folder.path().join(to)).unwrap();
+    }
+    let config = blocks(&text, "toml\n").pop().unwrap();
+    std::fs::write(folder.path().join("halt.toml"), config).unwrap();
+    let commands = blocks(&text, "\n").concat();
+    assert_eq!(commands.lines().count(), 3, "{commands}");
+    for line in commands.lines().take(2) {
+        let mut command = std::process::Command::new(e2e::program("connectord"));
+        command
+            .args(line.split_whitespace().skip(1))
+            .args(["--config", "halt.toml"]);
+        command
+            .current_dir(folder.path())
+            .stdin(std::process::Stdio::piped());
+        let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // Who asks for no password may have ended already.
+        let _unread = std::io::Write::write_all(&mut stdin, PASSWORD.as_bytes());
+        drop(stdin);
+        assert!(child.wait().unwrap().success(), "{line}");
+    }
+    let args: Vec<&str> = commands
+        .lines()
+        .last()
+        .unwrap()
+        .split_whitespace()
+        .skip(1)
+        .collect();
+    let args = [args.as_slice(), &["--addr", "127.0.0.1:0"]].concat();
+    let program = e2e::program("connectord");
+    let server = e2e::Process::start(folder.path(), "halt-server", &program, &args, &[]);
+    let ready = std::fs::read_to_string(folder.path().join("halt-server.ready")).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+    let client = reqwest::Client::builder()
+        .tls_danger_accept_invalid_certs(true)
+        .build()
+        .unwrap();
+    let page = client.get(format!("https://{}/halt", ready["http"].as_str().unwrap()));
+    let page = page.send().await.unwrap();
+    assert!(page.headers().contains_key("strict-transport-security"));
+    assert!(
+        page.text().await.unwrap().contains("RUNNING"),
+        "{}",
+        server.logged()
+    );
 }
 
 #[test]

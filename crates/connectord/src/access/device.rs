@@ -69,23 +69,28 @@ impl Access {
     ///
     /// # Errors
     /// When the list cannot be read.
-    pub fn devices(&self) -> Result<Devices, AccessError> {
-        self.documents.read(Document::Devices)
+    pub async fn devices(&self) -> Result<Devices, AccessError> {
+        self.documents.read(Document::Devices).await
     }
 
     /// When devices were used last, in Unix seconds.
     ///
     /// # Errors
     /// When the list cannot be read.
-    pub fn devices_used(&self) -> Result<BTreeMap<String, i64>, AccessError> {
-        self.documents.read(Document::Used)
+    pub async fn devices_used(&self) -> Result<BTreeMap<String, i64>, AccessError> {
+        self.documents.read(Document::Used).await
     }
 
     /// Adds a device and gives the secret of its link, which is kept nowhere.
     ///
     /// # Errors
     /// When the name is taken or malformed, or the list is full or cannot be changed.
-    pub fn add_device(&self, name: &str, reach: Reach, now: i64) -> Result<String, AccessError> {
+    pub async fn add_device(
+        &self,
+        name: &str,
+        reach: Reach,
+        now: i64,
+    ) -> Result<String, AccessError> {
         check_name(name)?;
         let (secret, link) = fresh()?;
         self.documents
@@ -99,13 +104,14 @@ impl Access {
                 }
                 devices.push(Device {
                     name: name.to_owned(),
-                    reach,
+                    reach: reach.clone(),
                     added: now,
-                    link,
+                    link: link.clone(),
                     secret: None,
                 });
                 Ok(())
-            })?;
+            })
+            .await?;
         Ok(secret)
     }
 
@@ -113,7 +119,7 @@ impl Access {
     ///
     /// # Errors
     /// When there is none of this name, or the list cannot be changed.
-    pub fn revoke_device(&self, name: &str) -> Result<(), AccessError> {
+    pub async fn revoke_device(&self, name: &str) -> Result<(), AccessError> {
         self.documents
             .edit(Document::Devices, |devices: &mut Devices| {
                 let before = devices.len();
@@ -123,13 +129,14 @@ impl Access {
                 }
                 Ok(())
             })
+            .await
     }
 
     /// Takes a link, once, and gives the device with the secret of its cookie.
     ///
     /// # Errors
     /// `Missing` when there is no such link or it was used or is too old.
-    pub fn use_link(&self, secret: &str, now: i64) -> Result<(Device, String), AccessError> {
+    pub async fn use_link(&self, secret: &str, now: i64) -> Result<(Device, String), AccessError> {
         let missing = || AccessError::Missing("link".to_owned());
         let shown = digest(secret).ok_or_else(missing)?;
         let (cookie, kept) = fresh()?;
@@ -143,20 +150,23 @@ impl Access {
                         found = Some(device.clone());
                     }
                 }
-                found.map(|device| (device, cookie)).ok_or_else(missing)
+                found
+                    .map(|device| (device, cookie.clone()))
+                    .ok_or_else(missing)
             })
+            .await
     }
 
     /// Whether a link would work; nothing is changed.
     ///
     /// # Errors
     /// When the list cannot be read.
-    pub fn link_works(&self, secret: &str, now: i64) -> Result<bool, AccessError> {
+    pub async fn link_works(&self, secret: &str, now: i64) -> Result<bool, AccessError> {
         let Some(shown) = digest(secret) else {
             return Ok(false);
         };
         let young = |device: &&Device| now.saturating_sub(device.added) <= LINK_SECONDS;
-        let devices = self.devices()?;
+        let devices = self.devices().await?;
         let works = devices
             .iter()
             .filter(young)
@@ -168,11 +178,11 @@ impl Access {
     ///
     /// # Errors
     /// When the list cannot be read.
-    pub fn device_of(&self, secret: &str) -> Result<Option<Device>, AccessError> {
+    pub async fn device_of(&self, secret: &str) -> Result<Option<Device>, AccessError> {
         let Some(shown) = digest(secret) else {
             return Ok(None);
         };
-        let devices = self.devices()?;
+        let devices = self.devices().await?;
         // Every device is compared, whichever it is.
         let mut found = devices
             .into_iter()
@@ -184,18 +194,19 @@ impl Access {
     ///
     /// # Errors
     /// When the list cannot be changed.
-    pub fn device_was_used(&self, name: &str, now: i64) -> Result<(), AccessError> {
-        let last = self.devices_used()?.get(name).copied().unwrap_or(0);
+    pub async fn device_was_used(&self, name: &str, now: i64) -> Result<(), AccessError> {
+        let last = self.devices_used().await?.get(name).copied().unwrap_or(0);
         if now.saturating_sub(last) < USED_EVERY_SECONDS {
             return Ok(());
         }
-        let known = self.devices()?;
+        let known = self.devices().await?;
         self.documents
             .edit(Document::Used, |used: &mut BTreeMap<String, i64>| {
                 used.insert(name.to_owned(), now);
                 used.retain(|name, _| known.iter().any(|device| device.name == *name));
                 Ok(())
             })
+            .await
     }
 }
 
@@ -207,34 +218,37 @@ mod tests {
         Access::in_folder(folder.path())
     }
 
-    #[test]
-    fn a_link_works_once_and_gives_a_secret_that_works_until_it_is_revoked() {
+    #[tokio::test]
+    async fn a_link_works_once_and_gives_a_secret_that_works_until_it_is_revoked() {
         let folder = tempfile::tempdir().unwrap();
         let access = access(&folder);
-        let link = access.add_device("ada", Reach::GLOBAL, 100).unwrap();
+        let link = access.add_device("ada", Reach::GLOBAL, 100).await.unwrap();
         assert_eq!(
-            access.device_of(&link).unwrap(),
+            access.device_of(&link).await.unwrap(),
             None,
             "a link is no cookie"
         );
-        assert!(access.link_works(&link, 100).unwrap());
-        let (device, cookie) = access.use_link(&link, 100).unwrap();
+        assert!(access.link_works(&link, 100).await.unwrap());
+        let (device, cookie) = access.use_link(&link, 100).await.unwrap();
         assert_eq!(device.name, "ada");
-        assert!(!access.link_works(&link, 100).unwrap());
-        assert!(access.use_link(&link, 100).is_err(), "once");
-        assert_eq!(access.device_of(&cookie).unwrap().unwrap().name, "ada");
-        access.revoke_device("ada").unwrap();
-        assert_eq!(access.device_of(&cookie).unwrap(), None);
-        assert!(access.revoke_device("ada").is_err());
+        assert!(!access.link_works(&link, 100).await.unwrap());
+        assert!(access.use_link(&link, 100).await.is_err(), "once");
+        assert_eq!(
+            access.device_of(&cookie).await.unwrap().unwrap().name,
+            "ada"
+        );
+        access.revoke_device("ada").await.unwrap();
+        assert_eq!(access.device_of(&cookie).await.unwrap(), None);
+        assert!(access.revoke_device("ada").await.is_err());
     }
 
-    #[test]
-    fn a_link_ends_after_a_day_and_a_guess_finds_nothing() {
+    #[tokio::test]
+    async fn a_link_ends_after_a_day_and_a_guess_finds_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let access = access(&folder);
-        let link = access.add_device("ada", Reach::GLOBAL, 0).unwrap();
-        assert!(!access.link_works(&link, LINK_SECONDS + 1).unwrap());
-        assert!(access.use_link(&link, LINK_SECONDS + 1).is_err());
+        let link = access.add_device("ada", Reach::GLOBAL, 0).await.unwrap();
+        assert!(!access.link_works(&link, LINK_SECONDS + 1).await.unwrap());
+        assert!(access.use_link(&link, LINK_SECONDS + 1).await.is_err());
         for guess in [
             "",
             "00",
@@ -242,23 +256,26 @@ mod tests {
             &"g".repeat(64),
             &link.to_uppercase()[1..],
         ] {
-            assert!(access.use_link(guess, 0).is_err(), "{guess}");
-            assert_eq!(access.device_of(guess).unwrap(), None, "{guess}");
+            assert!(access.use_link(guess, 0).await.is_err(), "{guess}");
+            assert_eq!(access.device_of(guess).await.unwrap(), None, "{guess}");
         }
-        assert!(access.use_link(&link, LINK_SECONDS).is_ok());
+        assert!(access.use_link(&link, LINK_SECONDS).await.is_ok());
     }
 
-    #[test]
-    fn names_are_taken_once_and_no_secret_is_on_disk() {
+    #[tokio::test]
+    async fn names_are_taken_once_and_no_secret_is_on_disk() {
         let folder = tempfile::tempdir().unwrap();
         let access = access(&folder);
-        let link = access.add_device("ada", Reach::GLOBAL, 0).unwrap();
-        let taken = access.add_device("ada", Reach::GLOBAL, 0).unwrap_err();
+        let link = access.add_device("ada", Reach::GLOBAL, 0).await.unwrap();
+        let taken = access
+            .add_device("ada", Reach::GLOBAL, 0)
+            .await
+            .unwrap_err();
         assert_eq!(taken, AccessError::Exists("ada".to_owned()));
-        let (_, cookie) = access.use_link(&link, 0).unwrap();
-        access.device_was_used("ada", 500).unwrap();
-        access.device_was_used("ada", 510).unwrap();
-        assert_eq!(access.devices_used().unwrap()["ada"], 500);
+        let (_, cookie) = access.use_link(&link, 0).await.unwrap();
+        access.device_was_used("ada", 500).await.unwrap();
+        access.device_was_used("ada", 510).await.unwrap();
+        assert_eq!(access.devices_used().await.unwrap()["ada"], 500);
         for entry in std::fs::read_dir(folder.path()).unwrap() {
             let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
             assert!(!text.contains(&link) && !text.contains(&cookie), "{text}");

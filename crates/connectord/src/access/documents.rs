@@ -1,10 +1,11 @@
 //! Small documents beside the flag files. Each is replaced as a whole, under a lock that every
 //! process takes, and only its owner may read it.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +17,8 @@ use crate::halt::Place;
 /// Longest document in bytes.
 const DOCUMENT_BYTES_MAX: u64 = 1024 * 1_024;
 const LOCK: &str = ".access.lock";
+const LOCK_STEP: Duration = Duration::from_millis(5);
+const LOCK_STEPS: u32 = 1_000;
 
 /// Which document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +62,7 @@ impl Documents {
     }
 
     /// Reads one; none was written is its default.
-    pub(super) fn read<T: DeserializeOwned + Default>(
+    pub(super) async fn read<T: DeserializeOwned + Default>(
         &self,
         which: Document,
     ) -> Result<T, AccessError> {
@@ -87,21 +90,34 @@ impl Documents {
     }
 
     /// Changes one, under the lock of all. A change that fails leaves it as it was.
-    pub(super) fn edit<T: DeserializeOwned + Serialize + Default, R>(
+    pub(super) async fn edit<T: DeserializeOwned + Serialize + Default, R>(
         &self,
         which: Document,
-        change: impl FnOnce(&mut T) -> Result<R, AccessError>,
+        mut change: impl FnMut(&mut T) -> Result<R, AccessError>,
     ) -> Result<R, AccessError> {
+        let _lock = self.lock().await?;
+        let mut document: T = self.read(which).await?;
+        let result = change(&mut document)?;
+        let text = serde_json::to_vec_pretty(&document);
+        let text = text.map_err(|error| failed(&self.folder, error))?;
+        self.write(which, &Zeroizing::new(text))?;
+        Ok(result)
+    }
+
+    /// Keeps other writers away; never readers, and never for long.
+    async fn lock(&self) -> Result<File, AccessError> {
         let path = self.folder.join(LOCK);
         let mut options = File::options();
         let options = options.write(true).create(true).truncate(false).mode(0o600);
         let lock = options.open(&path).map_err(|error| failed(&path, error))?;
-        lock.lock().map_err(|error| failed(&path, error))?;
-        let mut document: T = self.read(which)?;
-        let result = change(&mut document)?;
-        let text = serde_json::to_vec_pretty(&document).map_err(|error| failed(&path, error))?;
-        self.write(which, &Zeroizing::new(text))?;
-        Ok(result)
+        for _ in 0..LOCK_STEPS {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_STEP).await,
+                Err(TryLockError::Error(error)) => return Err(failed(&path, error)),
+            }
+        }
+        Err(failed(&path, "another process holds it"))
     }
 
     fn write(&self, which: Document, bytes: &[u8]) -> Result<(), AccessError> {
@@ -130,69 +146,71 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn put(documents: &Documents, text: &str) {
+    async fn put(documents: &Documents, text: &str) {
         let change = |list: &mut Vec<String>| {
             list.push(text.to_owned());
             Ok(())
         };
-        documents.edit(Document::Devices, change).unwrap();
+        documents.edit(Document::Devices, change).await.unwrap();
     }
 
-    fn list(documents: &Documents) -> Result<Vec<String>, AccessError> {
-        documents.read(Document::Devices)
+    async fn list(documents: &Documents) -> Result<Vec<String>, AccessError> {
+        documents.read(Document::Devices).await
     }
 
-    #[test]
-    fn a_document_is_replaced_whole_and_is_its_owners_only() {
+    #[tokio::test]
+    async fn a_document_is_replaced_whole_and_is_its_owners_only() {
         let folder = tempfile::tempdir().unwrap();
         let documents = Documents::new(&Place::Folder(folder.path().to_owned()));
-        assert!(list(&documents).unwrap().is_empty());
+        assert!(list(&documents).await.unwrap().is_empty());
         std::fs::write(folder.path().join(".devices.json.new"), "left by a crash").unwrap();
-        put(&documents, "a");
-        put(&documents, "b");
+        put(&documents, "a").await;
+        put(&documents, "b").await;
         let failing = |_: &mut Vec<String>| Err::<(), _>(AccessError::Missing("x".into()));
-        assert!(documents.edit(Document::Devices, failing).is_err());
-        assert_eq!(list(&documents).unwrap(), ["a", "b"]);
+        assert!(documents.edit(Document::Devices, failing).await.is_err());
+        assert_eq!(list(&documents).await.unwrap(), ["a", "b"]);
         let path = folder.path().join(".devices.json");
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         let open = std::fs::Permissions::from_mode(0o640);
         std::fs::set_permissions(&path, open).unwrap();
         assert!(
             list(&documents)
+                .await
                 .unwrap_err()
                 .to_string()
                 .contains("chmod 600")
         );
     }
 
-    #[test]
-    fn what_cannot_be_read_is_not_empty() {
+    #[tokio::test]
+    async fn what_cannot_be_read_is_not_empty() {
         let folder = tempfile::tempdir().unwrap();
         let absent = Documents::new(&Place::Folder(folder.path().join("absent")));
-        assert!(list(&absent).is_err(), "a folder that is gone");
+        assert!(list(&absent).await.is_err(), "a folder that is gone");
         let documents = Documents::new(&Place::Folder(folder.path().to_owned()));
-        put(&documents, "a");
+        put(&documents, "a").await;
         std::fs::write(folder.path().join(".devices.json"), "[\"a\"").unwrap();
-        assert!(list(&documents).is_err(), "a torn file");
+        assert!(list(&documents).await.is_err(), "a torn file");
         let failing = |list: &mut Vec<String>| {
             list.clear();
             Ok(())
         };
         assert!(
-            documents.edit(Document::Devices, failing).is_err(),
+            documents.edit(Document::Devices, failing).await.is_err(),
             "nor is it overwritten"
         );
     }
 
-    #[test]
-    fn changes_of_many_at_once_are_all_kept() {
+    #[tokio::test]
+    async fn changes_of_many_at_once_are_all_kept() {
         let folder = tempfile::tempdir().unwrap();
         let documents = Documents::new(&Place::Folder(folder.path().to_owned()));
-        std::thread::scope(|scope| {
-            for _ in 0..16 {
-                scope.spawn(|| put(&documents, "x"));
-            }
-        });
-        assert_eq!(list(&documents).unwrap().len(), 16);
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..16 {
+            let documents = documents.clone();
+            tasks.spawn(async move { put(&documents, "x").await });
+        }
+        tasks.join_all().await;
+        assert_eq!(list(&documents).await.unwrap().len(), 16);
     }
 }

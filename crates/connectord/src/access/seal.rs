@@ -38,8 +38,13 @@ impl Access {
     ///
     /// # Errors
     /// When it cannot be read or made.
-    pub fn seal_key(&self) -> Result<SealKey, AccessError> {
-        if let Some(key) = self.documents.read::<Stored>(Document::FormKey)?.key() {
+    pub async fn seal_key(&self) -> Result<SealKey, AccessError> {
+        if let Some(key) = self
+            .documents
+            .read::<Stored>(Document::FormKey)
+            .await?
+            .key()
+        {
             return Ok(key);
         }
         self.documents
@@ -51,6 +56,7 @@ impl Access {
                 let wrong = || AccessError::Unavailable("the key of forms is damaged".to_owned());
                 stored.key().ok_or_else(wrong)
             })
+            .await
     }
 }
 
@@ -86,13 +92,13 @@ impl SealKey {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_seal_fits_its_own_parts_and_purpose_only() {
+    #[tokio::test]
+    async fn a_seal_fits_its_own_parts_and_purpose_only() {
         let folder = tempfile::tempdir().unwrap();
         let access = Access::in_folder(folder.path());
-        let key = access.seal_key().unwrap();
+        let key = access.seal_key().await.unwrap();
         let seal = key.seal("halt", &["ada", "global"]);
-        let again = access.seal_key().unwrap();
+        let again = access.seal_key().await.unwrap();
         assert!(
             again.fits(&seal, "halt", &["ada", "global"]),
             "every process has the key"
@@ -108,7 +114,7 @@ mod tests {
             assert!(!key.fits(wrong, "halt", &["ada", "global"]));
         }
         let other = tempfile::tempdir().unwrap();
-        let other = Access::in_folder(other.path()).seal_key().unwrap();
+        let other = Access::in_folder(other.path()).seal_key().await.unwrap();
         assert!(!other.fits(&seal, "halt", &["ada", "global"]));
     }
 }

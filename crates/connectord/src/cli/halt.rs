@@ -104,10 +104,10 @@ pub(super) async fn run(
         }
         HaltCommand::Devices(command) => {
             let page = PageConfig::url(&common.layers()?)?;
-            return halt_access::devices((&access(common)?, &page), command, *output);
+            return halt_access::devices((&access(common)?, &page), command, *output).await;
         }
         HaltCommand::Operators(command) => {
-            return halt_access::operators(&access(common)?, command, *output);
+            return halt_access::operators(&access(common)?, command, *output).await;
         }
         HaltCommand::Status { dir } => {
             let store = store(common, dir.as_ref()).await?;

@@ -100,7 +100,7 @@ fn moment(seconds: i64) -> String {
 }
 
 /// Runs `halt devices`.
-pub(super) fn devices(
+pub(super) async fn devices(
     (access, page): (&Access, &str),
     command: &DevicesCommand,
     output: Output,
@@ -108,7 +108,7 @@ pub(super) fn devices(
     match command {
         DevicesCommand::Add { name, reach, url } => {
             let now = clock::now().timestamp();
-            let secret = access.add_device(name, reach.reach()?, now);
+            let secret = access.add_device(name, reach.reach()?, now).await;
             let secret = Zeroizing::new(secret.map_err(|error| failed(&error))?);
             let url = url.as_deref().unwrap_or(page).trim_end_matches('/');
             let link = format!("{url}/halt/d/{}", *secret);
@@ -119,8 +119,11 @@ pub(super) fn devices(
             output.line(&text, &json!({"device": name, "link": link}));
         }
         DevicesCommand::Ls => {
-            let devices = access.devices().map_err(|error| failed(&error))?;
-            let used = access.devices_used().map_err(|error| failed(&error))?;
+            let devices = access.devices().await.map_err(|error| failed(&error))?;
+            let used = access
+                .devices_used()
+                .await
+                .map_err(|error| failed(&error))?;
             for device in devices {
                 let last = used.get(&device.name).filter(|last| **last >= device.added);
                 let last_used = last.map_or("never".to_owned(), |last| moment(*last));
@@ -139,7 +142,10 @@ pub(super) fn devices(
             }
         }
         DevicesCommand::Revoke { name } => {
-            access.revoke_device(name).map_err(|error| failed(&error))?;
+            access
+                .revoke_device(name)
+                .await
+                .map_err(|error| failed(&error))?;
             output.line(&format!("{name}  revoked"), &json!({"device": name}));
         }
     }
@@ -147,7 +153,7 @@ pub(super) fn devices(
 }
 
 /// Runs `halt operators`.
-pub(super) fn operators(
+pub(super) async fn operators(
     access: &Access,
     command: &OperatorsCommand,
     output: Output,
@@ -160,12 +166,12 @@ pub(super) fn operators(
         } => {
             let (reach, now) = (reach.reach()?, clock::now().timestamp());
             let password = password(password_file.as_ref())?;
-            let added = access.add_operator(name, reach, &password, now);
+            let added = access.add_operator(name, reach, &password, now).await;
             added.map_err(|error| failed(&error))?;
             output.line(&format!("{name}  added"), &json!({"operator": name}));
         }
         OperatorsCommand::Ls => {
-            for operator in access.operators().map_err(|error| failed(&error))? {
+            for operator in access.operators().await.map_err(|error| failed(&error))? {
                 let (name, reach) = (&operator.name, &operator.reach);
                 let text = format!("{name}  {reach}  added {}", moment(operator.added));
                 output.line(
@@ -177,6 +183,7 @@ pub(super) fn operators(
         OperatorsCommand::Rm { name } => {
             access
                 .remove_operator(name)
+                .await
                 .map_err(|error| failed(&error))?;
             output.line(&format!("{name}  removed"), &json!({"operator": name}));
         }

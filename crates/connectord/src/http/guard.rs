@@ -48,9 +48,12 @@ static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
 
 /// Checks host and origin, then puts the headers on whatever the answer is.
 pub async fn guard(State(site): State<SharedSite>, request: Request, next: Next) -> Response {
+    // Probes ask by address, change nothing and are told nothing.
+    let probe = matches!(request.uri().path(), "/livez" | "/readyz");
     let refused = check(&site.rules, request.method(), request.headers());
     let mut answer = match refused {
         Ok(()) => next.run(request).await,
+        Err(_) if probe && request.method() == Method::GET => next.run(request).await,
         Err(reason) => page::refused(StatusCode::FORBIDDEN, reason),
     };
     let headers = answer.headers_mut();

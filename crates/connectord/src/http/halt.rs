@@ -25,6 +25,8 @@ pub(super) const RESUME_SECONDS: i64 = 10 * 60;
 /// After so long a check of every connectord is made again, and the last one is old.
 const CHECK_EVERY_MS: i64 = 1_000;
 const CHECK_OLD_MS: i64 = 10_000;
+/// Most cookies of our name that are looked at.
+const COOKIES_MAX: usize = 4;
 /// Longest wait for the answers of every connectord.
 pub(super) const PATIENCE: core::time::Duration = core::time::Duration::from_secs(3);
 
@@ -49,25 +51,27 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'
 }
 
 /// The device behind a request; none if there is none or it was revoked.
-pub(super) fn device_of(
+pub(super) async fn device_of(
     site: &SharedSite,
     headers: &HeaderMap,
 ) -> Result<Option<Device>, AccessError> {
     let plain = cookies(headers, cookie_name(false)).filter(|_| site.rules.plaintext);
-    let secrets = cookies(headers, cookie_name(true)).chain(plain).take(4);
+    let secrets = cookies(headers, cookie_name(true)).chain(plain);
+    let secrets: Vec<&str> = secrets.take(COOKIES_MAX).collect();
     for secret in secrets {
-        if let Some(device) = site.access.device_of(secret)? {
-            let (site, name) = (SharedSite::clone(site), device.name.clone());
-            tokio::task::spawn_blocking(move || {
-                let now = clock::now().timestamp();
-                if let Err(error) = site.access.device_was_used(&name, now) {
-                    tracing::warn!(%error, "when a device was used could not be kept");
-                }
-            });
+        if let Some(device) = site.access.device_of(secret).await? {
+            tokio::spawn(remember(SharedSite::clone(site), device.name.clone()));
             return Ok(Some(device));
         }
     }
     Ok(None)
+}
+
+async fn remember(site: SharedSite, name: String) {
+    let now = clock::now().timestamp();
+    if let Err(error) = site.access.device_was_used(&name, now).await {
+        tracing::warn!(%error, "when a device was used could not be kept");
+    }
 }
 
 /// What says that a store is away, for people.
@@ -157,9 +161,10 @@ async fn render(site: &SharedSite, headers: &HeaderMap, query: &ShowQuery, live:
     if let Err(error) = &state {
         tracing::error!(%error, "the halt state is not known");
     }
-    let found = device_of(site, headers).and_then(|device| Ok((device, site.access.seal_key()?)));
-    // Who looks cannot be told: the word is told all the same.
-    let (device, key) = found.map_or((None, None), |(device, key)| (device, Some(key)));
+    // Where nobody can tell who looks, the word is told all the same.
+    let device = device_of(site, headers).await.unwrap_or_default();
+    let key = site.access.seal_key().await.ok();
+    let device = device.filter(|_| key.is_some());
     let mut members = None;
     if device.is_some() {
         members = site.halts.roster(now_ms).await.ok();
@@ -264,13 +269,14 @@ pub(super) async fn resume_form(
     Query(query): Query<ResumeQuery>,
     headers: HeaderMap,
 ) -> Response {
-    let device = match device_of(&site, &headers) {
+    let device = match device_of(&site, &headers).await {
         Ok(Some(device)) => device,
         Ok(None) => return refused(StatusCode::FORBIDDEN, Reason::HaltDeviceRequired),
         Err(error) => return away(&error),
     };
     let now_ms = clock::now().timestamp_millis();
-    let (state, key) = match (site.halts.read(now_ms / 1_000), site.access.seal_key()) {
+    let key = site.access.seal_key().await;
+    let (state, key) = match (site.halts.read(now_ms / 1_000), key) {
         (Ok(state), Ok(key)) => (state, key),
         (Err(error), _) => return away(&error),
         (_, Err(error)) => return away(&error),

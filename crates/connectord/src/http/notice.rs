@@ -143,11 +143,12 @@ impl Notice {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_our_own_notices_are_shown_and_not_for_long() {
+    #[tokio::test]
+    async fn only_our_own_notices_are_shown_and_not_for_long() {
         let folder = tempfile::tempdir().unwrap();
         let key = crate::access::Access::in_folder(folder.path())
             .seal_key()
+            .await
             .unwrap();
         let notice = Notice {
             done: Done::Halted,

@@ -55,8 +55,8 @@ fn typed<T>(form: Result<Form<T>, FormRejection>) -> Fallible<T> {
     }
 }
 
-fn device(site: &SharedSite, headers: &HeaderMap) -> Fallible<Device> {
-    match device_of(site, headers) {
+async fn device(site: &SharedSite, headers: &HeaderMap) -> Fallible<Device> {
+    match device_of(site, headers).await {
         Ok(Some(device)) => Ok(device),
         Ok(None) => refuse(StatusCode::FORBIDDEN, Reason::HaltDeviceRequired),
         Err(error) => Err(unknown(&error)),
@@ -117,8 +117,9 @@ async fn try_set(
     form: Result<Form<SetForm>, FormRejection>,
 ) -> Fallible<Response> {
     let form = typed(form)?;
-    let device = device(site, headers)?;
-    let key = site.access.seal_key().map_err(|error| unknown(&error))?;
+    let device = device(site, headers).await?;
+    let key = site.access.seal_key().await;
+    let key = key.map_err(|error| unknown(&error))?;
     if !key.fits(&form.seal, HALTS, &[&device.name]) {
         return refuse(StatusCode::FORBIDDEN, Reason::FormStale);
     }
@@ -198,13 +199,14 @@ async fn try_resume(
     form: Result<Form<EndForm>, FormRejection>,
 ) -> Fallible<Response> {
     let form = typed(form)?;
-    let device = device(site, headers)?;
+    let device = device(site, headers).await?;
     let now_ms = clock::now().timestamp_millis();
     let state = site
         .halts
         .read(now_ms / 1_000)
         .map_err(|error| unknown(&error))?;
-    let key = site.access.seal_key().map_err(|error| unknown(&error))?;
+    let key = site.access.seal_key().await;
+    let key = key.map_err(|error| unknown(&error))?;
     let scope: Option<Scope> = form.scope.parse().ok();
     let flag = state
         .flags
@@ -263,15 +265,11 @@ impl Site {
         attempts.admit(name, writ_host::http::network(peer.ip()), now_ms)
     }
 
-    async fn sign_in(self: &std::sync::Arc<Self>, form: &EndForm) -> Fallible<Option<Operator>> {
+    async fn sign_in(&self, form: &EndForm) -> Fallible<Option<Operator>> {
         let busy = || Box::new(refused(StatusCode::TOO_MANY_REQUESTS, Reason::RateLimited));
         let _slot = self.sign_ins.acquire().await.map_err(|_| busy())?;
-        let (site, name) = (std::sync::Arc::clone(self), form.operator.clone());
-        let password = form.password.clone();
-        let work = move || site.access.sign_in(&name, &password);
-        let signed = tokio::task::spawn_blocking(work).await;
-        let signed = signed.map_err(|error| unknown(&error))?;
-        let signed: Option<Operator> = signed.map_err(|error: AccessError| unknown(&error))?;
+        let signed = self.access.sign_in(&form.operator, form.password.clone());
+        let signed = signed.await.map_err(|error| unknown(&error))?;
         if let Some(operator) = &signed {
             let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
             attempts.succeeded(&operator.name);
@@ -294,18 +292,16 @@ async fn try_device(
     form: Result<Form<DeviceForm>, FormRejection>,
 ) -> Fallible<Response> {
     let form = typed(form)?;
-    let (inner, now) = (SharedSite::clone(site), clock::now());
-    let work = move || inner.access.use_link(&form.secret, now.timestamp());
-    let used = tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| unknown(&error))?;
+    let now = clock::now();
+    let used = site.access.use_link(&form.secret, now.timestamp()).await;
     let (device, secret) = match used {
         Ok((device, secret)) => (device, Zeroizing::new(secret)),
         Err(AccessError::Unavailable(error)) => return Err(unknown(&error)),
         Err(_) => return refuse(StatusCode::NOT_FOUND, Reason::HaltLinkInvalid),
     };
     tracing::info!(device = device.name, "a device was set up");
-    let key = site.access.seal_key().map_err(|error| unknown(&error))?;
+    let key = site.access.seal_key().await;
+    let key = key.map_err(|error| unknown(&error))?;
     let notice = Notice::of(Done::Device, None, now.timestamp_millis()).sealed(&key);
     let secure = is_secure(&site.rules, headers);
     let (name, flag) = (cookie_name(secure), if secure { "; Secure" } else { "" });

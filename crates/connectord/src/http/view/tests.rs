@@ -30,8 +30,14 @@ fn device(reach: &str) -> Device {
     let folder = tempfile::tempdir().unwrap();
     let access = Access::in_folder(folder.path());
     let reach = Reach::try_from(reach.to_owned()).unwrap();
-    access.add_device("ada", reach, 0).unwrap();
-    access.devices().unwrap().remove(0)
+    let made = async {
+        access.add_device("ada", reach, 0).await.unwrap();
+        access.devices().await.unwrap().remove(0)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(made)
 }
 
 fn state(flags: Vec<Flag>) -> HaltState {
