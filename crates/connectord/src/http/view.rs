@@ -50,7 +50,7 @@ pub struct FlagView {
     /// Since when, by whom, why.
     pub about: String,
     /// Where it is resumed.
-    pub resume: Option<String>,
+    pub resume: String,
 }
 
 /// The page.
@@ -326,7 +326,7 @@ impl View {
         FlagView {
             label: short(&label(&flag.scope)),
             about: about(flag, now_ms),
-            resume: Some(format!("/halt/resume?scope={}", encoded(&scope))),
+            resume: format!("/halt/resume?scope={}", encoded(&scope)),
         }
     }
 
