@@ -276,7 +276,8 @@ fn operator_lines() -> Vec<Line> {
             c,
             c.actor.halt.set_halt(pb::SetHaltRequest {
                 scope: "tenant:globex".into(),
-                reason: "x".into()
+                reason: "x".into(),
+                ..Default::default()
             }),
             "OPERATOR_REQUIRED",
             "NOT_FOUND"
@@ -301,8 +302,27 @@ fn operator_lines() -> Vec<Line> {
         line!(
             "HaltService/GetHaltState",
             c,
-            c.actor.halt.get_halt_state(pb::GetHaltStateRequest {}),
+            c.actor
+                .halt
+                .get_halt_state(pb::GetHaltStateRequest::default()),
             "OK",
+            "OK"
+        ),
+        line!(
+            "HaltService/WatchHalts",
+            c,
+            c.actor.halt.watch_halts(pb::WatchHaltsRequest {}),
+            "OK",
+            "OK"
+        ),
+        line!(
+            "HaltService/ProbeHalt",
+            c,
+            c.actor.halt.probe_halt(pb::ProbeHaltRequest {
+                nonce: "7f3a".into(),
+                patience: None
+            }),
+            "OPERATOR_REQUIRED",
             "OK"
         ),
     ]

@@ -11,6 +11,7 @@ pub mod browser;
 pub mod halt_page;
 pub mod postgres;
 mod process;
+pub mod redis;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -87,6 +88,8 @@ pub struct World {
     pub env: Vec<(&'static str, &'static str)>,
     /// Databases of policyd and connectord; none means the files that `init` names.
     pub stores: Option<(String, String)>,
+    /// Values of connectord's configuration beside those of `init`, as `a.b=value`.
+    pub overrides: Vec<String>,
     /// Connections beside the sandbox CRM: name, system and base URL.
     pub connections: Vec<(&'static str, &'static str, String)>,
 }
@@ -134,6 +137,7 @@ impl World {
             sandbox: None,
             env: env.to_vec(),
             stores: None,
+            overrides: Vec::new(),
             connections: Vec::new(),
             folder,
         }
@@ -190,20 +194,27 @@ impl World {
 
     pub fn start_connectord(&mut self, program: &Path, env: &[(&'static str, &str)]) {
         let port = self.connectord_port;
-        self.connectord = Some(self.connectord_on("connectord", program, port, env));
+        let own = ("connectord", port);
+        self.connectord = Some(self.connectord_on(own, program, env, std::iter::empty()));
     }
 
     /// One more connectord beside the first, over the same database.
     pub fn replica(&self, port: u16) -> Process {
-        self.connectord_on("replica", &program("connectord"), port, &[])
+        self.replica_with(port, &[])
     }
 
-    fn connectord_on(
+    /// The same with other values of its configuration.
+    pub fn replica_with(&self, port: u16, overrides: &[String]) -> Process {
+        let flags = overrides.iter().map(String::as_str);
+        self.connectord_on(("replica", port), &program("connectord"), &[], flags)
+    }
+
+    fn connectord_on<'a>(
         &self,
-        name: &str,
+        (name, port): (&str, u16),
         program: &Path,
-        port: u16,
         env: &[(&'static str, &str)],
+        overrides: impl Iterator<Item = &'a str>,
     ) -> Process {
         let own = format!("server.grpc_addr=127.0.0.1:{port}");
         let peer = format!("policyd.addr=https://localhost:{}", self.policyd_port);
@@ -227,6 +238,8 @@ impl World {
         ];
         let store = self.stores.as_ref().map(|(_, url)| store_flag(url));
         args.extend(store.iter().flat_map(|flag| ["--set", flag]));
+        args.extend(self.overrides.iter().flat_map(|flag| ["--set", flag]));
+        args.extend(overrides.flat_map(|flag| ["--set", flag]));
         let mut all: Vec<(&str, &str)> = self.env.clone();
         all.extend_from_slice(env);
         Process::start(self.folder.path(), name, program, &args, &all)
@@ -262,7 +275,10 @@ impl World {
         let channel = self.channel(name, port).await.map_err(|e| e.to_string())?;
         // TLS 1.3 tells a client that it is refused only after its own handshake.
         let mut client = HaltServiceClient::new(channel);
-        match client.get_halt_state(pb::GetHaltStateRequest {}).await {
+        match client
+            .get_halt_state(pb::GetHaltStateRequest::default())
+            .await
+        {
             Err(status) if status.code() != tonic::Code::Unimplemented => Err(status.to_string()),
             _ => Ok(()),
         }

@@ -118,6 +118,7 @@ pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
         systems,
         journal,
         halts,
+        halt_changes: tokio::sync::watch::Sender::new(None),
         instance: crate::ids::new_id().to_string(),
         global_operators: config.halt.global_operators.clone(),
         work: Work::default(),
@@ -226,6 +227,7 @@ impl Bound {
             _own,
         } = self;
         let access = Access::new(&config.halt.place);
+        let access = access.map_err(|error| fail(Reason::HaltUnknown, error))?;
         let page = port.map(|port| port.serve(&app, access));
         if let Some(peer) = &config.policyd {
             let files = ClientFiles {
@@ -248,7 +250,13 @@ impl Bound {
             authn: authn.clone(),
         })
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let halts = HaltServiceServer::new(Halts { app, authn })
+        // A stream has no end of its own: the stop of the server is its end.
+        let (ending, stopping) = tokio::sync::watch::channel(false);
+        let stop = async move {
+            stop.await;
+            ending.send_replace(true);
+        };
+        let halts = HaltServiceServer::new(Halts::new(app, authn, stopping))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let mut router = builder(&config)?
             .add_service(health)

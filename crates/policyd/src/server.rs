@@ -18,8 +18,9 @@ use writ_proto::pb::authorization_service_server::AuthorizationServiceServer;
 use writ_proto::pb::key_service_server::KeyServiceServer;
 use writ_proto::pb::record_service_server::RecordServiceServer;
 
+use crate::app::halting::HaltQueue;
 use crate::app::signer::Signer;
-use crate::app::{App, AppError, Identity, SharedApp, policies};
+use crate::app::{App, AppError, Identity, SharedApp, halting, policies};
 use crate::config::Config;
 use crate::domain::facts::HaltView;
 use crate::grpc::authn::Authn;
@@ -35,6 +36,7 @@ const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Bound {
     app: SharedApp,
+    halt_queue: HaltQueue,
     listener: TcpListener,
     config: Config,
 }
@@ -77,9 +79,11 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         writer: format!("policyd-{}", ids::new_id()),
         ttl_seconds: config.token.ttl_seconds,
     };
+    let (halting, halt_queue) = halting::channel();
     let app = Arc::new(App {
         policies: ArcSwap::from_pointee(table),
         halts: ArcSwap::from_pointee(HaltView::default()),
+        halting,
         ledger,
         writer,
         signer: ArcSwap::from_pointee(signer),
@@ -87,6 +91,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     });
     Ok(Bound {
         app,
+        halt_queue,
         listener,
         config,
     })
@@ -126,6 +131,7 @@ impl Bound {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let Self {
             app,
+            halt_queue,
             listener,
             config,
         } = self;
@@ -140,6 +146,7 @@ impl Bound {
                 key: &config.tls.key_file,
             };
             let endpoint = endpoint(&peer.addr, &files, Duration::from_secs(1))?;
+            tokio::spawn(task::halt_orders::deliver(halt_queue, endpoint.clone()));
             tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
         }
         tokio::spawn(task::holds::release(SharedApp::clone(&app)));

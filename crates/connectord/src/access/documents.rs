@@ -1,11 +1,7 @@
-//! Small documents beside the flag files. Each is replaced as a whole, under a lock that every
-//! process takes, and only its owner may read it.
+//! Small documents that lie with the halts: in files, or in Redis. Each is replaced as a whole.
 
-use std::fs::{File, TryLockError};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod files;
+mod redis;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,12 +9,11 @@ use zeroize::Zeroizing;
 
 use super::AccessError;
 use crate::halt::Place;
+use files::Files;
+use redis::Redis;
 
 /// Longest document in bytes.
 const DOCUMENT_BYTES_MAX: u64 = 1024 * 1_024;
-const LOCK: &str = ".access.lock";
-const LOCK_STEP: Duration = Duration::from_millis(5);
-const LOCK_STEPS: u32 = 1_000;
 
 /// Which document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,117 +29,84 @@ pub(super) enum Document {
 }
 
 impl Document {
-    const fn file(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
-            Self::Devices => ".devices.json",
-            Self::Used => ".devices-used.json",
-            Self::Operators => ".operators.json",
-            Self::FormKey => ".form-key.json",
+            Self::Devices => "devices",
+            Self::Used => "devices-used",
+            Self::Operators => "operators",
+            Self::FormKey => "form-key",
         }
     }
 }
 
-/// The folder of the documents.
+/// Where they lie.
 #[derive(Debug, Clone)]
-pub(super) struct Documents {
-    folder: PathBuf,
+pub(super) enum Documents {
+    /// Beside flag files.
+    Files(Files),
+    /// In the Redis of the halts.
+    Redis(Redis),
 }
 
-fn failed(path: &Path, why: impl core::fmt::Display) -> AccessError {
-    AccessError::Unavailable(format!("{}: {why}", path.display()))
+fn damaged(which: Document, why: impl core::fmt::Display) -> AccessError {
+    AccessError::Unavailable(format!("{}: {why}", which.name()))
+}
+
+fn parsed<T: DeserializeOwned + Default>(
+    which: Document,
+    text: Option<&str>,
+) -> Result<T, AccessError> {
+    text.map_or_else(
+        || Ok(T::default()),
+        |text| serde_json::from_str(text).map_err(|error| damaged(which, error)),
+    )
 }
 
 impl Documents {
-    pub(super) fn new(place: &Place) -> Self {
-        let Place::Folder(folder) = place;
-        let folder = folder.clone();
-        Self { folder }
+    pub(super) fn new(place: &Place) -> Result<Self, AccessError> {
+        Ok(match place {
+            Place::Folder(folder) => Self::Files(Files::new(folder.clone())),
+            Place::Redis(redis) => Self::Redis(Redis::new(&redis.url)?),
+        })
     }
 
-    /// Reads one; none was written is its default.
+    /// Reads one; one that was never written is its default.
     pub(super) async fn read<T: DeserializeOwned + Default>(
         &self,
         which: Document,
     ) -> Result<T, AccessError> {
-        let path = self.folder.join(which.file());
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            // A folder that is not there is not an empty one.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.folder.is_dir() => {
-                return Ok(T::default());
-            }
-            Err(error) => return Err(failed(&path, error)),
+        let text = match self {
+            Self::Files(files) => files.text(which)?,
+            Self::Redis(redis) => redis.text(which).await?,
         };
-        let about = file.metadata().map_err(|error| failed(&path, error))?;
-        if about.mode() & 0o077 != 0 {
-            let fix = format!("others can read it. Fix: chmod 600 {}", path.display());
-            return Err(failed(&path, fix));
-        }
-        if about.len() > DOCUMENT_BYTES_MAX {
-            return Err(failed(&path, "too large"));
-        }
-        let mut text = Zeroizing::new(String::new());
-        file.read_to_string(&mut text)
-            .map_err(|error| failed(&path, error))?;
-        serde_json::from_str(&text).map_err(|error| failed(&path, error))
+        parsed(which, text.as_ref().map(|text| text.as_str()))
     }
 
-    /// Changes one, under the lock of all. A change that fails leaves it as it was.
-    pub(super) async fn edit<T: DeserializeOwned + Serialize + Default, R>(
+    /// Changes one; no change of somebody else is lost. A change that fails leaves it as it was.
+    /// It may be tried several times.
+    pub(super) async fn edit<T: DeserializeOwned + Serialize + Default, R: Send>(
         &self,
         which: Document,
-        mut change: impl FnMut(&mut T) -> Result<R, AccessError>,
+        mut change: impl FnMut(&mut T) -> Result<R, AccessError> + Send,
     ) -> Result<R, AccessError> {
-        let _lock = self.lock().await?;
-        let mut document: T = self.read(which).await?;
-        let result = change(&mut document)?;
-        let text = serde_json::to_vec_pretty(&document);
-        let text = text.map_err(|error| failed(&self.folder, error))?;
-        self.write(which, &Zeroizing::new(text))?;
-        Ok(result)
-    }
-
-    /// Keeps other writers away; never readers, and never for long.
-    async fn lock(&self) -> Result<File, AccessError> {
-        let path = self.folder.join(LOCK);
-        let mut options = File::options();
-        let options = options.write(true).create(true).truncate(false).mode(0o600);
-        let lock = options.open(&path).map_err(|error| failed(&path, error))?;
-        for _ in 0..LOCK_STEPS {
-            match lock.try_lock() {
-                Ok(()) => return Ok(lock),
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_STEP).await,
-                Err(TryLockError::Error(error)) => return Err(failed(&path, error)),
-            }
+        let mut replace = |text: Option<&str>| {
+            let mut document: T = parsed(which, text)?;
+            let result = change(&mut document)?;
+            let text = serde_json::to_string_pretty(&document);
+            let text = text.map_err(|error| damaged(which, error))?;
+            Ok((Zeroizing::new(text), result))
+        };
+        match self {
+            Self::Files(files) => files.edit(which, &mut replace).await,
+            Self::Redis(redis) => redis.edit(which, &mut replace).await,
         }
-        Err(failed(&path, "another process holds it"))
-    }
-
-    fn write(&self, which: Document, bytes: &[u8]) -> Result<(), AccessError> {
-        let path = self.folder.join(which.file());
-        let fresh = self.folder.join(format!("{}.new", which.file()));
-        // One that a crash left may have another mode.
-        let _absent = std::fs::remove_file(&fresh);
-        let mut options = File::options();
-        let file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&fresh);
-        let written = file.and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&fresh, &path)?;
-            File::open(&self.folder)?.sync_all()
-        });
-        written.map_err(|error| failed(&path, error))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     async fn put(documents: &Documents, text: &str) {
         let change = |list: &mut Vec<String>| {
@@ -161,7 +123,7 @@ mod tests {
     #[tokio::test]
     async fn a_document_is_replaced_whole_and_is_its_owners_only() {
         let folder = tempfile::tempdir().unwrap();
-        let documents = Documents::new(&Place::Folder(folder.path().to_owned()));
+        let documents = Documents::new(&Place::Folder(folder.path().to_owned())).unwrap();
         assert!(list(&documents).await.unwrap().is_empty());
         std::fs::write(folder.path().join(".devices.json.new"), "left by a crash").unwrap();
         put(&documents, "a").await;
@@ -185,9 +147,9 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_read_is_not_empty() {
         let folder = tempfile::tempdir().unwrap();
-        let absent = Documents::new(&Place::Folder(folder.path().join("absent")));
+        let absent = Documents::new(&Place::Folder(folder.path().join("absent"))).unwrap();
         assert!(list(&absent).await.is_err(), "a folder that is gone");
-        let documents = Documents::new(&Place::Folder(folder.path().to_owned()));
+        let documents = Documents::new(&Place::Folder(folder.path().to_owned())).unwrap();
         put(&documents, "a").await;
         std::fs::write(folder.path().join(".devices.json"), "[\"a\"").unwrap();
         assert!(list(&documents).await.is_err(), "a torn file");
@@ -204,7 +166,7 @@ mod tests {
     #[tokio::test]
     async fn changes_of_many_at_once_are_all_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let documents = Documents::new(&Place::Folder(folder.path().to_owned()));
+        let documents = Documents::new(&Place::Folder(folder.path().to_owned())).unwrap();
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..16 {
             let documents = documents.clone();

@@ -123,17 +123,18 @@ pub struct Access {
 }
 
 impl Access {
-    /// The lists that lie with the halts of a place.
-    #[must_use]
-    pub fn new(place: &Place) -> Self {
-        Self {
-            documents: Documents::new(place),
-        }
+    /// The lists that lie with the halts of a place. It may be away.
+    ///
+    /// # Errors
+    /// When it can never be used.
+    pub fn new(place: &Place) -> Result<Self, AccessError> {
+        let documents = Documents::new(place)?;
+        Ok(Self { documents })
     }
 
     #[cfg(test)]
     pub(crate) fn in_folder(folder: &std::path::Path) -> Self {
-        Self::new(&Place::Folder(folder.to_owned()))
+        Self::new(&Place::Folder(folder.to_owned())).unwrap()
     }
 }
 

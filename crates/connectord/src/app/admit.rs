@@ -6,7 +6,7 @@ use writ_proto::Reason;
 use writ_proto::card::{Card, Rollout};
 use writ_proto::token::{UnverifiedToken, VerifiedToken, Verifier};
 
-use super::halts::subject;
+use super::halts::{issued_ms, subject};
 use super::{App, AppError};
 use crate::clock;
 use crate::domain::gate::{Call, Permit, Refusal, Seen, Standing, admit, check_scope};
@@ -77,7 +77,7 @@ impl App {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let subject = subject(call, Customer::NotYet);
-        let issued = i64::from(verified.claims().iat);
+        let issued = issued_ms(verified.claims());
         let digest = card.digest();
         let seen = Seen {
             card_digest: &digest,

@@ -42,6 +42,22 @@ fn owner(card: &Card, before: &Image) -> Option<Option<String>> {
     }
 }
 
+/// When a writ was issued, in Unix milliseconds: its id tells, or else the second is taken whole.
+pub(super) fn issued_ms(claims: &Claims) -> i64 {
+    let second = i64::from(claims.iat).saturating_mul(1_000);
+    let stamp = claims.cti.uuid().get_timestamp();
+    let by_id = stamp.map(|stamp| {
+        let (seconds, nanos) = stamp.to_unix();
+        let seconds = i64::try_from(seconds).unwrap_or(0);
+        seconds
+            .saturating_mul(1_000)
+            .saturating_add(i64::from(nanos / 1_000_000))
+    });
+    // An id that names another second is no clock.
+    let near = |at: &i64| (second..second.saturating_add(1_000)).contains(at);
+    by_id.filter(near).unwrap_or(second)
+}
+
 impl App {
     /// The halt state; what cannot be read is a refusal.
     ///
@@ -94,7 +110,7 @@ impl App {
         let standing = Standing {
             epoch: state.epoch,
             halted,
-            revoked: state.revoking(&subject, i64::from(claims.iat)),
+            revoked: state.revoking(&subject, issued_ms(claims)),
         };
         let unknown = customer == Customer::Unknown;
         check_standing(claims, &standing).map_err(|mut refusal| {

@@ -65,6 +65,8 @@ pub struct Outcome {
     pub by: String,
     /// Why.
     pub note: String,
+    /// What a halt covers, or empty.
+    pub scope: String,
 }
 
 impl Outcome {
@@ -90,6 +92,7 @@ impl Outcome {
             collateral: Vec::new(),
             by: String::new(),
             note: String::new(),
+            scope: String::new(),
         }
     }
 

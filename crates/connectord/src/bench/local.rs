@@ -111,7 +111,9 @@ pub(super) fn parts(mint_of: &Mint, config: &Config, card: &Card) -> Result<Part
     let mut message = writ_proto::cose::protected(&kid, TYP_DECISION);
     message.extend_from_slice(&mint_of.claims(&args, Mode::Execute)?.encode());
     let signature = key.sign(&message);
-    let Place::Folder(folder) = &config.halt.place;
+    let Place::Folder(folder) = &config.halt.place else {
+        return Err(fail("the bench reads halts from a folder"));
+    };
     let halts = HaltStore::Files(Files::new(folder.clone()));
     let call = call(args.clone());
     let subject = subject(&call, Customer::NotYet);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use writ_proto::Reason;
 
 use super::Common;
 use super::server::{ready, stop};
@@ -31,12 +32,11 @@ pub(super) async fn run(common: &Common, args: &HaltServerArgs) -> Result<u8, Ap
     let tls = config.page_tls()?;
     let listener = http::bind(config.http.addr).await?;
     let addr = listener.local_addr();
-    let addr =
-        addr.map_err(|error| AppError::new(writ_proto::Reason::Internal, error.to_string()))?;
-    let halts = HaltStore::open(&config.halt).await;
-    let halts =
-        halts.map_err(|error| AppError::new(writ_proto::Reason::HaltUnknown, error.to_string()))?;
+    let addr = addr.map_err(|error| AppError::new(Reason::Internal, error.to_string()))?;
+    let halts = HaltStore::open(&config.halt.clone().without_epoch_file()).await;
+    let halts = halts.map_err(|error| AppError::new(Reason::HaltUnknown, error.to_string()))?;
     let access = Access::new(&config.halt);
+    let access = access.map_err(|error| AppError::new(Reason::HaltUnknown, error.to_string()))?;
     let rules = Rules {
         plaintext: config.http.plaintext,
         hosts: config.http.hosts.clone(),
@@ -48,6 +48,6 @@ pub(super) async fn run(common: &Common, args: &HaltServerArgs) -> Result<u8, Ap
         &json!({"http": addr.to_string(), "pid": std::process::id()}),
     )?;
     let served = writ_host::http::serve(listener, tls, http::router(site), stop()).await;
-    served.map_err(|error| AppError::new(writ_proto::Reason::Internal, error.to_string()))?;
+    served.map_err(|error| AppError::new(Reason::Internal, error.to_string()))?;
     Ok(0)
 }

@@ -5,7 +5,6 @@ mod call;
 mod creds;
 mod executions;
 mod halt;
-mod halt_access;
 mod halt_server;
 pub(crate) mod output;
 pub(crate) mod remote;
@@ -80,7 +79,7 @@ enum Command {
     /// Add, list, rotate or remove sealed credentials.
     #[command(subcommand)]
     Creds(creds::CredsCommand),
-    /// Set, clear or show halts, in the folder itself: no server is needed.
+    /// Set, clear or show halts, ask who obeys them; without a certificate no server is needed.
     #[command(subcommand)]
     Halt(halt::HaltCommand),
     /// Serve the halt page alone, from the halt store alone.
@@ -161,8 +160,8 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         Command::Executions(command) => executions::run(command, output).await,
         Command::Actions(command) => actions::run(command, output).await,
         Command::Creds(command) => creds::run(common, command, output),
-        Command::Halt(command) => halt::run(common, command, output).await,
-        Command::HaltServer(args) => halt_server::run(common, args).await,
+        Command::Halt(command) => Box::pin(halt::run(common, command, output)).await,
+        Command::HaltServer(args) => Box::pin(halt_server::run(common, args)).await,
         Command::Config(ConfigCommand::Show { origin }) => {
             for (path, value, from) in common.layers()?.origins() {
                 let shown = if *origin {

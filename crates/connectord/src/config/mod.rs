@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -111,25 +112,53 @@ pub struct TrustConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HaltConfig {
-    /// `file://FOLDER` of flag files. If it is not there, everything is halted.
+    /// `file://FOLDER` of flag files, or `redis://HOST:PORT/DB`. If it is not there, everything is
+    /// halted.
     #[serde(rename = "store", deserialize_with = "place")]
     pub place: Place,
+    /// How old what a Redis said may be, at most 5s; default 2s. Older is not known.
+    #[serde(
+        rename = "max_staleness",
+        default = "staleness",
+        deserialize_with = "seconds"
+    )]
+    pub staleness_seconds: u32,
+    /// Keeps the highest epoch that a Redis had, so that a restored backup is noticed.
+    #[serde(default = "epoch_file")]
+    pub epoch_file: PathBuf,
     /// Operators, as `tenant/name`, who may halt and resume every tenant.
     #[serde(default)]
     pub global_operators: Vec<String>,
 }
 
 impl HaltConfig {
-    /// Makes a folder relative to a configuration absolute.
-    fn rebase(&mut self, base: &Path) {
-        let Place::Folder(folder) = &mut self.place;
-        *folder = base.join(&*folder);
+    /// Checks it, and makes what is relative to a configuration absolute.
+    fn rebase(&mut self, base: &Path) -> Result<(), ConfigError> {
+        if !(1..=5).contains(&self.staleness_seconds) {
+            return Err(ConfigError::invalid("halt.max_staleness is 1s to 5s"));
+        }
+        match &mut self.place {
+            Place::Folder(folder) => *folder = base.join(&*folder),
+            Place::Redis(redis) => {
+                redis.max_staleness = Duration::from_secs(self.staleness_seconds.into());
+                redis.epoch_file = Some(base.join(&self.epoch_file));
+            }
+        }
+        Ok(())
     }
 }
 
 fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
     let text = String::deserialize(deserializer)?;
     Place::parse(&text).map_err(D::Error::custom)
+}
+
+const fn staleness() -> u32 {
+    2
+}
+
+fn epoch_file() -> PathBuf {
+    PathBuf::from("state/halt-epoch")
 }
 
 /// A folder.
@@ -222,7 +251,7 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
-        config.halt.rebase(&base);
+        config.halt.rebase(&base)?;
         config.http()?;
         let file = config.store.url.strip_prefix("sqlite://");
         if file.map_or(!is_postgres(&config.store.url), |name| name.contains('?')) {

@@ -105,7 +105,7 @@ impl PageConfig {
         let missing = || ConfigError::invalid("server.http_addr says where the page is served");
         let addr = addr.or(server.http_addr).ok_or_else(missing)?;
         let base = file.parent().unwrap_or_else(|| Path::new("."));
-        halt.rebase(base);
+        halt.rebase(base)?;
         let tls = tls.map(|tls| TlsFiles {
             cert: base.join(tls.cert),
             key_file: base.join(tls.key_file),
@@ -123,7 +123,7 @@ impl PageConfig {
     /// When `[halt]` is missing or malformed.
     pub fn place(layers: &Layers, file: &Path) -> Result<Place, ConfigError> {
         let Raw { mut halt, .. } = layers.shape()?;
-        halt.rebase(file.parent().unwrap_or_else(|| Path::new(".")));
+        halt.rebase(file.parent().unwrap_or_else(|| Path::new(".")))?;
         Ok(halt.place)
     }
 

@@ -75,6 +75,7 @@ pub fn encode(outcome: &Outcome) -> Vec<u8> {
         token_id: Vec::new(),
         by: short(&outcome.by),
         note: short(&outcome.note),
+        scope: short(&outcome.scope),
     }
     .encode_to_vec()
 }

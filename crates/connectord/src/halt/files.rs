@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::roster::{GONE_MS, SILENT_MS};
+use super::text::{file_name, mark_text, parse_mark, scope_of};
 use super::{
     Act, CLEARED_MAX, Cleared, FLAGS_MAX, Flag, HaltError, HaltState, ID_BYTES_MAX, MEMBERS_MAX,
-    Mark, Member, Probe, Recent, Scope,
+    Mark, Member, Probe, Scope,
 };
 
 const EPOCH: &str = "epoch";
@@ -43,37 +44,6 @@ fn failed(path: &Path, why: impl core::fmt::Display) -> HaltError {
     HaltError(format!("{}: {why}", path.display()))
 }
 
-fn plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_.:@-".contains(&byte)
-}
-
-fn file_name(text: &str) -> String {
-    let mut name = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if plain(byte) {
-            name.push(char::from(byte));
-        } else {
-            name.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    name
-}
-
-fn scope_of(name: &str) -> Option<Scope> {
-    let mut bytes = Vec::with_capacity(name.len());
-    let mut rest = name.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digits = [rest.next()?, rest.next()?];
-            let text = core::str::from_utf8(&digits).ok()?;
-            bytes.push(u8::from_str_radix(text, 16).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()?.parse().ok()
-}
-
 /// A small file of ours as text; none if it is not there.
 fn text_of(path: &Path) -> Result<Option<String>, HaltError> {
     match std::fs::metadata(path) {
@@ -84,36 +54,6 @@ fn text_of(path: &Path) -> Result<Option<String>, HaltError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(path, error)),
     }
-}
-
-/// `EPOCH GENERATION`, then a line `SINCE SCOPE` for each recent halt. One number alone is an
-/// epoch.
-fn parse_mark(text: &str) -> Option<Mark> {
-    let mut lines = text.lines();
-    let mut numbers = lines.next()?.split_ascii_whitespace();
-    let epoch = numbers.next()?.parse().ok()?;
-    let generation = numbers.next().map_or(Some(0), |text| text.parse().ok())?;
-    if numbers.next().is_some() {
-        return None;
-    }
-    let recent = lines.map(|line| {
-        let (since, scope) = line.split_once(' ')?;
-        let (since, scope) = (since.parse().ok()?, scope.parse().ok()?);
-        Some(Recent { scope, since })
-    });
-    Some(Mark {
-        epoch,
-        generation,
-        recent: recent.collect::<Option<_>>()?,
-    })
-}
-
-fn mark_text(mark: &Mark) -> String {
-    let mut text = format!("{} {}\n", mark.epoch, mark.generation);
-    for recent in &mark.recent {
-        text.push_str(&format!("{} {}\n", recent.since, recent.scope));
-    }
-    text
 }
 
 /// When a file was last written: Unix seconds, and nanoseconds for an id.
@@ -142,7 +82,11 @@ fn flag(path: &Path, name: &str) -> Flag {
         at: since,
         ..Act::default()
     };
-    Flag::new(scope, &act, format!("{BY_HAND}{nanos}"))
+    Flag {
+        // Up to its end: a millisecond that has begun may hold writs that came before.
+        at_ms: i64::try_from(nanos.div_ceil(1_000_000)).unwrap_or(i64::MAX),
+        ..Flag::new(scope, &act, format!("{BY_HAND}{nanos}"))
+    }
 }
 
 /// Whether a flag has ended by itself. One that was touched after its end was made by hand anew.
@@ -261,7 +205,7 @@ impl Files {
         self.write(&self.folder, &name, &text, true)?;
         let _lock = self.lock()?;
         let mut mark = self.mark()?;
-        mark.count(&flag.scope, flag.since, flag.since);
+        mark.count(&flag.scope, flag.moment_ms(), flag.since);
         mark.change();
         self.save(&mark)?;
         self.read(flag.since)
@@ -282,7 +226,7 @@ impl Files {
                 continue;
             }
             let flag = flag(&path, &name);
-            mark.count(scope, flag.since, act.at);
+            mark.count(scope, flag.moment_ms(), act.at);
             self.end(&path, &flag, act)?;
             cleared = Some(flag);
         }
@@ -322,7 +266,7 @@ impl Files {
         let _lock = self.lock()?;
         let mut mark = self.mark()?;
         for (path, flag, gone) in self.due(now)? {
-            mark.count(&flag.scope, flag.since, now);
+            mark.count(&flag.scope, flag.moment_ms(), now);
             mark.change();
             if gone {
                 self.expire(&path, &flag)?;
@@ -341,9 +285,9 @@ impl Files {
             }
             let flag = flag(&path, &name);
             let gone = expired(&flag, &path, now);
-            let fresh = flag.since.saturating_add(super::WRIT_SECONDS_MAX) >= now;
+            let fresh = flag.moment_ms() >= super::oldest_ms(now);
             let by_hand = flag.id.starts_with(BY_HAND) && fresh;
-            if gone || by_hand && !mark.knows(&flag.scope, flag.since) {
+            if gone || by_hand && !mark.knows(&flag.scope, flag.moment_ms()) {
                 due.push((path, flag, gone));
             }
         }
@@ -366,7 +310,7 @@ impl Files {
         }
         let act = Act {
             by: String::new(),
-            reason: "its time was over".to_owned(),
+            reason: super::TIME_OVER.to_owned(),
             at: flag.until,
         };
         self.end(&away, flag, &act)

@@ -3,8 +3,11 @@
 //!
 //! What cannot be read, or is not known for sure, is halted. Times come from the caller.
 
+mod fields;
 mod files;
+mod redis;
 mod roster;
+mod text;
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -13,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use writ_proto::scope::{Customer, Part, SCOPES, Scope, Subject};
 
 pub use files::{Files, host};
+pub use redis::{Redis, RedisPlace};
 pub use roster::{Drill, GONE_MS, Member, Probe};
 
 /// Most flags at once; beyond that the state is not known.
@@ -23,6 +27,10 @@ pub const MEMBERS_MAX: usize = 1_000;
 pub const CLEARED_MAX: usize = 1_000;
 /// How long a writ can outlive its issue, with room: what was halted since is remembered so long.
 const WRIT_SECONDS_MAX: i64 = 600;
+/// How old what a Redis said may be, where nothing else is said.
+pub const STALENESS: Duration = Duration::from_secs(2);
+/// Why an expired halt ended.
+const TIME_OVER: &str = "its time was over";
 /// Most scopes remembered for that; beyond it the epoch is raised, which kills every writ.
 const RECENT_MAX: usize = 256;
 const ID_BYTES_MAX: usize = 64;
@@ -43,6 +51,9 @@ pub struct Flag {
     /// Unix seconds at which it was set.
     #[serde(default)]
     pub since: i64,
+    /// The same in Unix milliseconds; 0 where it is not known so exactly.
+    #[serde(default)]
+    pub at_ms: i64,
     /// Unix seconds at which it ends by itself; 0 where it stays until it is cleared.
     #[serde(default)]
     pub until: i64,
@@ -60,8 +71,19 @@ impl Flag {
             by: act.by.clone(),
             reason: act.reason.clone(),
             since: act.at,
+            at_ms: 0,
             until: 0,
             id: id.into(),
+        }
+    }
+
+    /// The latest moment at which it can have been set, in Unix milliseconds.
+    #[must_use]
+    pub fn moment_ms(&self) -> i64 {
+        if self.at_ms > 0 {
+            self.at_ms
+        } else {
+            self.since.saturating_mul(1_000).saturating_add(999)
         }
     }
 }
@@ -92,8 +114,8 @@ pub struct Recent {
     /// What was halted.
     #[serde(with = "scope_text")]
     pub scope: Scope,
-    /// Unix seconds: a writ for it that was issued then or earlier is dead.
-    pub since: i64,
+    /// Unix milliseconds: a writ for it that was issued then or earlier is dead.
+    pub at_ms: i64,
 }
 
 /// What is halted right now.
@@ -116,10 +138,10 @@ impl HaltState {
         self.flags.iter().find(|flag| flag.scope.covers(subject))
     }
 
-    /// The scope whose halt killed a writ of a call, issued at some Unix second.
+    /// The scope whose halt killed a writ of a call, issued at some Unix millisecond.
     #[must_use]
-    pub fn revoking(&self, subject: &Subject<'_>, issued: i64) -> Option<&Scope> {
-        let kills = |recent: &&Recent| issued <= recent.since && recent.scope.covers(subject);
+    pub fn revoking(&self, subject: &Subject<'_>, issued_ms: i64) -> Option<&Scope> {
+        let kills = |recent: &&Recent| issued_ms <= recent.at_ms && recent.scope.covers(subject);
         self.recent.iter().find(kills).map(|recent| &recent.scope)
     }
 
@@ -139,18 +161,41 @@ pub struct HaltError(pub String);
 pub enum Place {
     /// A folder of flag files.
     Folder(PathBuf),
+    /// A Redis.
+    Redis(RedisPlace),
 }
 
 impl Place {
-    /// Reads `file://FOLDER`.
+    /// The same place for somebody else than the daemon, whose file that is.
+    #[must_use]
+    pub fn without_epoch_file(self) -> Self {
+        match self {
+            Self::Redis(mut redis) => {
+                redis.epoch_file = None;
+                Self::Redis(redis)
+            }
+            folder @ Self::Folder(_) => folder,
+        }
+    }
+
+    /// Reads `file://FOLDER` or `redis://HOST:PORT/DB`.
     ///
     /// # Errors
-    /// When the text is of another form.
+    /// When the text is of another form, or a Redis that may not be used.
     pub fn parse(text: &str) -> Result<Self, HaltError> {
-        let folder = text.strip_prefix("file://").filter(|name| !name.is_empty());
-        folder
-            .map(|name| Self::Folder(PathBuf::from(name)))
-            .ok_or_else(|| HaltError(format!("`{text}` is not file://FOLDER")))
+        if let Some(folder) = text.strip_prefix("file://").filter(|name| !name.is_empty()) {
+            return Ok(Self::Folder(PathBuf::from(folder)));
+        }
+        if !text.starts_with("redis") {
+            let why = format!("`{text}` is not file://FOLDER or redis://HOST:PORT/DB");
+            return Err(HaltError(why));
+        }
+        RedisPlace::check(text)?;
+        Ok(Self::Redis(RedisPlace {
+            url: text.to_owned(),
+            max_staleness: STALENESS,
+            epoch_file: None,
+        }))
     }
 }
 
@@ -159,6 +204,8 @@ impl Place {
 pub enum HaltStore {
     /// A folder of flag files.
     Files(Files),
+    /// A Redis.
+    Redis(Redis),
 }
 
 impl HaltStore {
@@ -170,6 +217,7 @@ impl HaltStore {
     pub async fn open(place: &Place) -> Result<Self, HaltError> {
         match place {
             Place::Folder(folder) => Ok(Self::Files(Files::new(folder.clone()))),
+            Place::Redis(place) => Redis::open(place).await.map(Self::Redis),
         }
     }
 
@@ -181,6 +229,7 @@ impl HaltStore {
     pub fn read(&self, now: i64) -> Result<HaltState, HaltError> {
         match self {
             Self::Files(files) => files.read(now),
+            Self::Redis(redis) => redis.read(now),
         }
     }
 
@@ -195,6 +244,7 @@ impl HaltStore {
                 let flag = flag.clone();
                 blocking(files, move |files| files.set(&flag)).await
             }
+            Self::Redis(redis) => redis.set(flag).await,
         }
     }
 
@@ -212,6 +262,7 @@ impl HaltStore {
                 let (scope, act) = (scope.clone(), act.clone());
                 blocking(files, move |files| files.clear(&scope, &act)).await
             }
+            Self::Redis(redis) => redis.clear(scope, act).await,
         }
     }
 
@@ -223,6 +274,7 @@ impl HaltStore {
     pub async fn tend(&self, now: i64) -> Result<(), HaltError> {
         match self {
             Self::Files(files) => blocking(files, move |files| files.tend(now)).await,
+            Self::Redis(redis) => redis.tend(now).await,
         }
     }
 
@@ -237,6 +289,7 @@ impl HaltStore {
                 let act = act.clone();
                 blocking(files, move |files| files.arm(&act)).await
             }
+            Self::Redis(redis) => redis.arm(act).await,
         }
     }
 
@@ -247,6 +300,7 @@ impl HaltStore {
     pub async fn cleared(&self) -> Result<Vec<Cleared>, HaltError> {
         match self {
             Self::Files(files) => blocking(files, Files::cleared).await,
+            Self::Redis(redis) => redis.cleared().await,
         }
     }
 
@@ -260,6 +314,7 @@ impl HaltStore {
                 let probe = probe.clone();
                 blocking(files, move |files| files.probe(&probe)).await
             }
+            Self::Redis(redis) => redis.probe(probe).await,
         }
     }
 
@@ -270,6 +325,7 @@ impl HaltStore {
     pub async fn asked(&self) -> Result<Option<Probe>, HaltError> {
         match self {
             Self::Files(files) => files.asked(),
+            Self::Redis(redis) => Ok(redis.asked()),
         }
     }
 
@@ -283,6 +339,7 @@ impl HaltStore {
                 let member = member.clone();
                 blocking(files, move |files| files.enroll(&member)).await
             }
+            Self::Redis(redis) => redis.enroll(member).await,
         }
     }
 
@@ -296,6 +353,7 @@ impl HaltStore {
                 let instance = instance.to_owned();
                 blocking(files, move |files| files.leave(&instance)).await
             }
+            Self::Redis(redis) => redis.leave(instance).await,
         }
     }
 
@@ -307,6 +365,7 @@ impl HaltStore {
     pub async fn roster(&self, now_ms: i64) -> Result<Vec<Member>, HaltError> {
         match self {
             Self::Files(files) => blocking(files, move |files| files.roster(now_ms)).await,
+            Self::Redis(redis) => redis.roster(now_ms).await,
         }
     }
 
@@ -344,23 +403,22 @@ struct Mark {
 
 impl Mark {
     /// Whether a halt was counted already, by whoever saw it first.
-    fn knows(&self, scope: &Scope, since: i64) -> bool {
-        let known = |recent: &Recent| recent.scope == *scope && recent.since >= since;
+    fn knows(&self, scope: &Scope, at_ms: i64) -> bool {
+        let known = |recent: &Recent| recent.scope == *scope && recent.at_ms >= at_ms;
         self.recent.iter().any(known)
     }
 
     /// Counts a halt once: the writs of its scope that were issued before it are dead.
-    fn count(&mut self, scope: &Scope, since: i64, now: i64) {
-        let over = since.saturating_add(WRIT_SECONDS_MAX) < now;
-        if over || self.knows(scope, since) {
+    fn count(&mut self, scope: &Scope, at_ms: i64, now: i64) {
+        let oldest = oldest_ms(now);
+        if at_ms < oldest || self.knows(scope, at_ms) {
             return;
         }
-        self.recent.retain(|recent| {
-            recent.scope != *scope && recent.since.saturating_add(WRIT_SECONDS_MAX) >= now
-        });
+        let live = |recent: &Recent| recent.scope != *scope && recent.at_ms >= oldest;
+        self.recent.retain(live);
         self.recent.push(Recent {
             scope: scope.clone(),
-            since,
+            at_ms,
         });
         let many = self.recent.len() > RECENT_MAX;
         if many {
@@ -383,6 +441,11 @@ impl Mark {
         self.epoch = self.epoch.saturating_add(1).max(above);
         self.generation = self.generation.saturating_add(1).max(above);
     }
+}
+
+/// No writ that was issued before lives at `now`, in Unix milliseconds.
+const fn oldest_ms(now: i64) -> i64 {
+    now.saturating_sub(WRIT_SECONDS_MAX).saturating_mul(1_000)
 }
 
 mod scope_text {

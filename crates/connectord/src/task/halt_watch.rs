@@ -13,7 +13,7 @@ use crate::app::outcome::{Kind, Outcome};
 use crate::clock;
 use crate::halt::{Act, Cleared, Flag, HaltState};
 
-const PERIOD: Duration = Duration::from_millis(250);
+const PERIOD: Duration = Duration::from_millis(100);
 
 /// Watches until the process ends.
 pub async fn watch(app: SharedApp) {
@@ -26,7 +26,13 @@ pub async fn watch(app: SharedApp) {
         if let Err(error) = app.halts.tend(now).await {
             tracing::debug!(%error, "the halts cannot be tended");
         }
-        if let Ok(state) = app.halts.read(now) {
+        let state = app.halts.read(now).ok();
+        app.halt_changes.send_if_modified(|known| {
+            let changed = *known != state;
+            known.clone_from(&state);
+            changed
+        });
+        if let Some(state) = state {
             teller.look(&app, state).await;
         }
     }
@@ -130,8 +136,8 @@ fn outcome(tenant: &str, flag: &Flag, ended: Option<&Act>) -> Outcome {
     let mut outcome = Outcome::new(kind, tenant, status);
     outcome.id = id_of(tenant, status, flag);
     outcome.time_ms = act.at.saturating_mul(1_000);
-    outcome.by.clone_from(&act.by);
-    outcome.note = format!("{} {}", flag.scope, act.reason);
+    outcome.scope = flag.scope.to_string();
+    (outcome.by, outcome.note) = (act.by.clone(), act.reason.clone());
     outcome
 }
 

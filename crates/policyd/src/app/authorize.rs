@@ -58,7 +58,7 @@ impl App {
         at: chrono::DateTime<chrono::Utc>,
     ) -> Result<Answer, AppError> {
         let policies = self.policies_of(&request.caller_tenant)?;
-        let halts = self.halts.load().as_ref().clone();
+        let halts = self.halt_view();
         let facts = Facts {
             now: at,
             policies,
@@ -79,7 +79,7 @@ impl App {
     /// When it could not be decided or recorded; then there is no token and no effect.
     pub async fn authorize(&self, request: &Request) -> Result<Answer, AppError> {
         let policies = self.policies_of(&request.caller_tenant)?;
-        let halts = self.halts.load().as_ref().clone();
+        let halts = self.halt_view();
         let facts = Facts {
             now: clock::now(),
             policies,
@@ -290,6 +290,7 @@ impl App {
             execution: None,
             epoch: None,
             trace_id: None,
+            halt: None,
             disclosures: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 pub mod authorize;
 pub mod decided;
 pub mod error;
+pub mod halting;
 mod holds;
 pub mod outcome;
 pub mod policies;
@@ -25,6 +26,8 @@ pub struct App {
     pub policies: ArcSwap<policies::PolicyTable>,
     /// Halts as last heard from connectord.
     pub halts: ArcSwap<HaltView>,
+    /// Asks for halts.
+    pub halting: halting::HaltClient,
     /// Reads.
     pub ledger: Ledger,
     /// Writes.
@@ -60,3 +63,13 @@ impl Identity {
 
 /// Shared handle.
 pub type SharedApp = Arc<App>;
+
+impl App {
+    /// The halts that a decision looks at: what connectord said, and what is on its way there.
+    #[must_use]
+    pub fn halt_view(&self) -> HaltView {
+        let mut view = self.halts.load().as_ref().clone();
+        view.scopes.extend(self.halting.waiting());
+        view
+    }
+}

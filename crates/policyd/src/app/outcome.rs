@@ -8,7 +8,7 @@ use writ_proto::value::{Map, Value};
 use super::authorize::disclosure;
 use super::{App, AppError};
 use crate::domain::budget::{SettledAs, Settlement};
-use crate::domain::record::{ExecutionStamp, Kind};
+use crate::domain::record::{ExecutionStamp, HaltStamp, Kind};
 use crate::ids;
 use crate::store::Append;
 
@@ -64,6 +64,8 @@ pub struct Reported {
     pub by: String,
     /// Why.
     pub note: String,
+    /// What a halt covers, or empty.
+    pub scope: String,
 }
 
 fn image(changes: &[Change], side: fn(&Change) -> &Option<Value>) -> Value {
@@ -87,6 +89,19 @@ fn settlement(reported: &Reported) -> Option<Settlement> {
     };
     let decision = reported.decision.filter(|_| ended)?;
     Some(Settlement { decision, to })
+}
+
+/// What the leaf says of a halt: everything but the name of a customer.
+fn halt_stamp(reported: &Reported) -> HaltStamp {
+    let scope = match reported.scope.split_once("customer:") {
+        Some((before, _)) => format!("{before}customer:(committed)"),
+        None => reported.scope.clone(),
+    };
+    HaltStamp {
+        scope,
+        by: reported.by.clone(),
+        reason: reported.note.clone(),
+    }
 }
 
 impl App {
@@ -152,6 +167,13 @@ impl App {
             if !text.is_empty() {
                 values.push((name, Value::Text(text.clone())));
             }
+        }
+        if matches!(reported.kind, Kind::HaltSet | Kind::HaltCleared) {
+            let stamp = halt_stamp(reported);
+            if stamp.scope != reported.scope {
+                values.push(("scope", Value::Text(reported.scope.clone())));
+            }
+            draft.halt = Some(stamp);
         }
         let disclosures: Result<Vec<_>, _> = values
             .into_iter()

@@ -86,7 +86,7 @@ fn answer(
 ) -> Result<Answer, String> {
     let principal = uid("Agent", request.agent.as_str())?;
     let (kind, id) = request.target.as_ref().ok_or("the request has no target")?;
-    let resource = uid(&entity_type(kind), id)?;
+    let resource = resource_uid(kind, id)?;
     let entities = entities(request, set, slice, (&principal, &resource))?;
     let context = context(request, card, set, now)?;
     let query = CedarRequest::new(
@@ -108,6 +108,11 @@ fn answer(
         determining,
         errors,
     })
+}
+
+/// The entity of a record.
+pub(super) fn resource_uid(kind: &str, id: &str) -> Result<EntityUid, String> {
+    uid(&entity_type(kind), id)
 }
 
 fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {

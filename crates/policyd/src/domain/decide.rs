@@ -73,12 +73,7 @@ impl Outcome {
 /// Decides one request.
 #[must_use]
 pub fn decide(request: &Request, facts: &Facts) -> Outcome {
-    // The caller's own tenant: whether another one is halted is not for this caller to learn.
-    let (tenant, agent) = (request.caller_tenant.as_str(), request.agent.as_str());
-    let halt = facts
-        .halts
-        .covers(tenant, &request.connection, request.action.as_str(), agent);
-    if let Some(scope) = halt {
+    if let Some(scope) = facts.halted(request) {
         return Outcome::deny(Reason::Halted, format!("halted: {scope}"));
     }
     let Some(card) = facts.policies.card(&request.action) else {

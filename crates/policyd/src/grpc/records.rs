@@ -237,6 +237,7 @@ fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
         token_id: _,
         by,
         note,
+        scope,
     } = outcome;
     let id = |text: &str, what: &str| {
         if text.is_empty() {
@@ -252,6 +253,7 @@ fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
         &reason_code,
         &by,
         &note,
+        &scope,
     ] {
         if text.len() > TEXT_BYTES_MAX || text.contains('\0') {
             return Err(malformed("a text is too long or holds U+0000"));
@@ -285,6 +287,7 @@ fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
         collateral: self::changes(collateral)?,
         by,
         note,
+        scope,
     })
 }
 

@@ -70,6 +70,7 @@ fn append(tenant: &str, id: u128, request: u128, fingerprint: u8) -> Append {
         execution: None,
         epoch: None,
         trace_id: None,
+        halt: None,
         disclosures: vec![],
     };
     let decision = DecisionRow {

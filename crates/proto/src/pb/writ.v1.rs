@@ -990,6 +990,9 @@ pub struct Outcome {
     pub by: ::prost::alloc::string::String,
     #[prost(string, tag = "20")]
     pub note: ::prost::alloc::string::String,
+    /// What a halt covers.
+    #[prost(string, tag = "21")]
+    pub scope: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -3245,7 +3248,8 @@ pub mod connector_service_server {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Halt {
-    /// `global`, `tenant:T`, `connection:C`, `action:A`, `agent:G` or `customer:N`.
+    /// `global`, `tenant:T`, `tenant:T/KIND:NAME` for one tenant, or `KIND:NAME` for every tenant.
+    /// KIND is connection, action, agent, customer or run.
     #[prost(string, tag = "1")]
     pub scope: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
@@ -3254,13 +3258,24 @@ pub struct Halt {
     pub by: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub reason: ::prost::alloc::string::String,
+    /// When it ends by itself; absent where it stays until it is cleared.
+    #[prost(message, optional, tag = "5")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetHaltRequest {
+    /// As in `Halt`; `KIND:NAME` means the caller's own tenant, `tenant:*/KIND:NAME` every tenant. What covers more than
+    /// the caller's own tenant is for the operators that connectord's configuration names.
     #[prost(string, tag = "1")]
     pub scope: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
+    /// Ends by itself after this long.
+    #[prost(message, optional, tag = "3")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+    /// `budget` or `incident`, by policyd only.
+    #[prost(string, tag = "4")]
+    pub cause: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetHaltResponse {
@@ -3273,6 +3288,7 @@ pub struct SetHaltResponse {
 pub struct ClearHaltRequest {
     #[prost(string, tag = "1")]
     pub scope: ::prost::alloc::string::String,
+    /// Required.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
 }
@@ -3280,6 +3296,9 @@ pub struct ClearHaltRequest {
 pub struct ClearHaltResponse {
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
+    /// False when nothing was set for the scope.
+    #[prost(bool, tag = "2")]
+    pub cleared: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListHaltsRequest {}
@@ -3288,17 +3307,113 @@ pub struct ListHaltsResponse {
     #[prost(message, repeated, tag = "1")]
     pub halts: ::prost::alloc::vec::Vec<Halt>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetHaltStateRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetHaltStateRequest {
+    /// What the caller is about to do, as far as it knows: a halt of any of them is told.
+    #[prost(string, tag = "1")]
+    pub connection: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub action: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub run_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub customer: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetHaltStateResponse {
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
     #[prost(message, repeated, tag = "2")]
     pub halts: ::prost::alloc::vec::Vec<Halt>,
-    /// False when the halt store cannot be read: then everything is halted.
+    /// False when the halt state is not known: then everything is halted.
     #[prost(bool, tag = "3")]
     pub known: bool,
+    /// Whether the caller may not write, as asked.
+    #[prost(bool, tag = "4")]
+    pub halted: bool,
+    /// The halt that stops it; absent when the state is not known.
+    #[prost(message, optional, tag = "5")]
+    pub by: ::core::option::Option<Halt>,
+    /// HALTED, HALT_UNKNOWN or empty.
+    #[prost(string, tag = "6")]
+    pub reason_code: ::prost::alloc::string::String,
+    /// Counts changes.
+    #[prost(uint64, tag = "7")]
+    pub generation: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchHaltsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchHaltsResponse {
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub halts: ::prost::alloc::vec::Vec<Halt>,
+    #[prost(bool, tag = "3")]
+    pub known: bool,
+    #[prost(uint64, tag = "4")]
+    pub generation: u64,
+    /// Nothing changed since the last message.
+    #[prost(bool, tag = "5")]
+    pub heartbeat: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProbeHaltRequest {
+    /// Fresh text, 1 to 64 characters.
+    #[prost(string, tag = "1")]
+    pub nonce: ::prost::alloc::string::String,
+    /// Longest wait for the answers, at most 10 s; 2 s if absent.
+    #[prost(message, optional, tag = "2")]
+    pub patience: ::core::option::Option<::prost_types::Duration>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProbeHaltResponse {
+    #[prost(string, tag = "1")]
+    pub nonce: ::prost::alloc::string::String,
+    /// The connectord that was asked.
+    #[prost(string, tag = "2")]
+    pub instance: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "4")]
+    pub generation: u64,
+    /// Everyone who obeys the store.
+    #[prost(message, repeated, tag = "5")]
+    pub members: ::prost::alloc::vec::Vec<HaltMember>,
+    /// From the question to the last answer, or to giving up.
+    #[prost(message, optional, tag = "6")]
+    pub took: ::core::option::Option<::prost_types::Duration>,
+}
+/// One connectord of a halt store.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HaltMember {
+    #[prost(string, tag = "1")]
+    pub instance: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub pid: u32,
+    #[prost(bool, tag = "4")]
+    pub answered: bool,
+    /// False where it refuses every write because it does not know the halts.
+    #[prost(bool, tag = "5")]
+    pub known: bool,
+    #[prost(uint64, tag = "6")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "7")]
+    pub generation: u64,
+    #[prost(message, optional, tag = "8")]
+    pub seen: ::core::option::Option<::prost_types::Timestamp>,
+    /// Its last live write.
+    #[prost(message, optional, tag = "9")]
+    pub last_write: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "10")]
+    pub last_action: ::prost::alloc::string::String,
+    /// Executions in flight, and how many of those at the last change of the halts have ended.
+    #[prost(uint32, tag = "11")]
+    pub open: u32,
+    #[prost(uint32, tag = "12")]
+    pub finished: u32,
 }
 /// Generated client implementations.
 pub mod halt_service_client {
@@ -3311,7 +3426,7 @@ pub mod halt_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// The halt state, which sits with the hands.
+    /// The halt state, which sits with the hands. A caller sees what covers its own tenant.
     #[derive(Debug, Clone)]
     pub struct HaltServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -3381,6 +3496,7 @@ pub mod halt_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
+        /// By operators; by policyd for runs and agents of one tenant.
         pub async fn set_halt(
             &mut self,
             request: impl tonic::IntoRequest<super::SetHaltRequest>,
@@ -3405,6 +3521,7 @@ pub mod halt_service_client {
                 .insert(GrpcMethod::new("writ.v1.HaltService", "SetHalt"));
             self.inner.unary(req, path, codec).await
         }
+        /// By operators.
         pub async fn clear_halt(
             &mut self,
             request: impl tonic::IntoRequest<super::ClearHaltRequest>,
@@ -3453,7 +3570,7 @@ pub mod halt_service_client {
                 .insert(GrpcMethod::new("writ.v1.HaltService", "ListHalts"));
             self.inner.unary(req, path, codec).await
         }
-        /// For agents before each step, and for policyd: what is halted, and the epoch.
+        /// For agents before each step, and for policyd: what is halted, the epoch, and whether the caller is halted.
         pub async fn get_halt_state(
             &mut self,
             request: impl tonic::IntoRequest<super::GetHaltStateRequest>,
@@ -3478,6 +3595,56 @@ pub mod halt_service_client {
                 .insert(GrpcMethod::new("writ.v1.HaltService", "GetHaltState"));
             self.inner.unary(req, path, codec).await
         }
+        /// The state at once, again after each change, and every few seconds when nothing changes.
+        pub async fn watch_halts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchHaltsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchHaltsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.HaltService/WatchHalts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.HaltService", "WatchHalts"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Asks every connectord of the halt store to answer a nonce. By operators.
+        pub async fn probe_halt(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProbeHaltRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProbeHaltResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.HaltService/ProbeHalt",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.HaltService", "ProbeHalt"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3493,10 +3660,12 @@ pub mod halt_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with HaltServiceServer.
     #[async_trait]
     pub trait HaltService: std::marker::Send + std::marker::Sync + 'static {
+        /// By operators; by policyd for runs and agents of one tenant.
         async fn set_halt(
             &self,
             request: tonic::Request<super::SetHaltRequest>,
         ) -> std::result::Result<tonic::Response<super::SetHaltResponse>, tonic::Status>;
+        /// By operators.
         async fn clear_halt(
             &self,
             request: tonic::Request<super::ClearHaltRequest>,
@@ -3511,7 +3680,7 @@ pub mod halt_service_server {
             tonic::Response<super::ListHaltsResponse>,
             tonic::Status,
         >;
-        /// For agents before each step, and for policyd: what is halted, and the epoch.
+        /// For agents before each step, and for policyd: what is halted, the epoch, and whether the caller is halted.
         async fn get_halt_state(
             &self,
             request: tonic::Request<super::GetHaltStateRequest>,
@@ -3519,8 +3688,27 @@ pub mod halt_service_server {
             tonic::Response<super::GetHaltStateResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the WatchHalts method.
+        type WatchHaltsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchHaltsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The state at once, again after each change, and every few seconds when nothing changes.
+        async fn watch_halts(
+            &self,
+            request: tonic::Request<super::WatchHaltsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchHaltsStream>, tonic::Status>;
+        /// Asks every connectord of the halt store to answer a nonce. By operators.
+        async fn probe_halt(
+            &self,
+            request: tonic::Request<super::ProbeHaltRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProbeHaltResponse>,
+            tonic::Status,
+        >;
     }
-    /// The halt state, which sits with the hands.
+    /// The halt state, which sits with the hands. A caller sees what covers its own tenant.
     #[derive(Debug)]
     pub struct HaltServiceServer<T> {
         inner: Arc<T>,
@@ -3762,6 +3950,97 @@ pub mod halt_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetHaltStateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.HaltService/WatchHalts" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchHaltsSvc<T: HaltService>(pub Arc<T>);
+                    impl<
+                        T: HaltService,
+                    > tonic::server::ServerStreamingService<super::WatchHaltsRequest>
+                    for WatchHaltsSvc<T> {
+                        type Response = super::WatchHaltsResponse;
+                        type ResponseStream = T::WatchHaltsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchHaltsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HaltService>::watch_halts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchHaltsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.HaltService/ProbeHalt" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProbeHaltSvc<T: HaltService>(pub Arc<T>);
+                    impl<
+                        T: HaltService,
+                    > tonic::server::UnaryService<super::ProbeHaltRequest>
+                    for ProbeHaltSvc<T> {
+                        type Response = super::ProbeHaltResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProbeHaltRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HaltService>::probe_halt(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProbeHaltSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

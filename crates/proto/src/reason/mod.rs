@@ -114,6 +114,8 @@ pub enum Reason {
     Unauthenticated,
     /// `OPERATOR_REQUIRED`: only an operator of the tenant may do this.
     OperatorRequired,
+    /// `GLOBAL_OPERATOR_REQUIRED`: the scope covers more than the operator's own tenant.
+    GlobalOperatorRequired,
     /// `AGENT_REQUIRED`: only an agent may do this.
     AgentRequired,
     /// `SERVICE_REQUIRED`: only a daemon of this trust domain may do this.

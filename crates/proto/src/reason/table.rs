@@ -65,6 +65,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::RequestIdReused, "REQUEST_ID_REUSED", "this request id was used for another request", "use a fresh UUID for each request"),
     Entry(Reason::Unauthenticated, "UNAUTHENTICATED", "the caller is not known", "connect with a client certificate of this trust domain"),
     Entry(Reason::OperatorRequired, "OPERATOR_REQUIRED", "only an operator of the tenant may do this", "use an operator certificate"),
+    Entry(Reason::GlobalOperatorRequired, "GLOBAL_OPERATOR_REQUIRED", "this scope covers every tenant, which is not for an operator of one", "halt a scope of your own tenant, or ask an operator named in halt.global_operators of connectord"),
     Entry(Reason::AgentRequired, "AGENT_REQUIRED", "only an agent may do this", "use an agent certificate"),
     Entry(Reason::ServiceRequired, "SERVICE_REQUIRED", "only a daemon of this trust domain may do this", "use the certificate of the daemon"),
     Entry(Reason::NotFound, "NOT_FOUND", "there is no such thing in this tenant", "check the name"),

@@ -222,6 +222,7 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         let set = pb::SetHaltRequest {
             scope: scope.clone(),
             reason: reason.clone(),
+            ..pb::SetHaltRequest::default()
         };
         let start = Instant::now();
         let halted = self.operator.halt.set_halt(set).await;

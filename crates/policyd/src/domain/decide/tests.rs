@@ -137,7 +137,7 @@ fn whether_another_tenant_is_halted_is_not_told() {
         policies: with_rules(""),
         halts: HaltView {
             epoch: 0,
-            scopes: vec![scope.into()],
+            scopes: vec![scope.parse().unwrap()],
         },
     };
     let mut request = refund("49.00");
@@ -278,11 +278,16 @@ fn every_scope_of_a_halt_stops_its_requests_and_no_others() {
         ("action:set_stage", false),
         ("agent:triage", true),
         ("agent:other", false),
+        ("tenant:acme/agent:triage", true),
+        ("tenant:globex/agent:triage", false),
+        ("tenant:acme/customer:C-1", true),
+        ("tenant:acme/customer:C-2", false),
+        ("tenant:acme/run:r-1", false),
     ];
     for (scope, halted) in table {
         let halts = HaltView {
             epoch: 0,
-            scopes: vec![scope.into()],
+            scopes: vec![scope.parse().unwrap()],
         };
         let facts = Facts {
             now: now(),

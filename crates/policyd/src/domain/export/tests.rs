@@ -29,6 +29,7 @@ fn draft(index: u8) -> Draft {
         execution: None,
         epoch: Some(0),
         trace_id: None,
+        halt: None,
         disclosures: vec![Disclosure {
             name: "target_id",
             salt: [index; 32],

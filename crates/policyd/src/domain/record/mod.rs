@@ -11,7 +11,7 @@ use uuid::Uuid;
 use writ_proto::context;
 use writ_proto::value::Value;
 
-pub use project::{ProjectError, Projection, project};
+pub use project::{HaltLine, ProjectError, Projection, project};
 
 use super::merkle::Hash;
 
@@ -133,6 +133,18 @@ pub struct TokenStamp {
     pub expires: u32,
 }
 
+/// What was halted or resumed, by whom and why. It stands in the leaf for everybody to read, so the
+/// name of a customer does not: its scope is cut there and committed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HaltStamp {
+    /// What it covers.
+    pub scope: String,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// How an execution stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutionStamp {
@@ -189,6 +201,8 @@ pub struct Draft {
     pub epoch: Option<u64>,
     /// W3C trace id.
     pub trace_id: Option<[u8; 16]>,
+    /// A halt.
+    pub halt: Option<HaltStamp>,
     /// What is kept beside the log.
     pub disclosures: Vec<Disclosure>,
 }
@@ -287,6 +301,9 @@ impl Draft {
             }
             leaf.add(27, Value::Map(commitments));
         }
+        if let Some(halt) = &self.halt {
+            leaf.add(29, halt.value());
+        }
         project::encode_labels(&leaf.0)
     }
 
@@ -330,6 +347,12 @@ impl TokenStamp {
             Value::Int(i64::from(self.issued)),
             Value::Int(i64::from(self.expires)),
         ])
+    }
+}
+
+impl HaltStamp {
+    fn value(&self) -> Value {
+        texts(&[self.scope.clone(), self.by.clone(), self.reason.clone()])
     }
 }
 

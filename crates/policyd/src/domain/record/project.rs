@@ -13,6 +13,17 @@ use crate::domain::merkle::Hash;
 #[error("{0}")]
 pub struct ProjectError(pub String);
 
+/// A halt in an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HaltLine {
+    /// What was halted or resumed.
+    pub scope: String,
+    /// Who did it; empty where it was done by hand or by its time.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// The readable fields of a leaf, in the order of the export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Projection {
@@ -64,6 +75,9 @@ pub struct Projection {
     pub execution_id: String,
     /// Names of the values committed to.
     pub committed: Vec<String>,
+    /// A halt, where the record is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub halt: Option<HaltLine>,
 }
 
 const LABELS_MAX: usize = 64;
@@ -183,6 +197,17 @@ fn hex_text(value: Option<&Value>) -> String {
     }
 }
 
+fn halt_line(texts: &[String]) -> Option<HaltLine> {
+    let [scope, by, reason] = texts else {
+        return None;
+    };
+    Some(HaltLine {
+        scope: scope.clone(),
+        by: by.clone(),
+        reason: reason.clone(),
+    })
+}
+
 /// Reads a leaf.
 ///
 /// # Errors
@@ -257,6 +282,7 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
         committed: committed
             .map(|map| map.iter().map(|(name, _)| name.to_owned()).collect())
             .unwrap_or_default(),
+        halt: halt_line(&strings(fields.get(29))),
     })
 }
 

@@ -50,10 +50,21 @@ fn a_leaf_of_the_sketch_is_read_only_where_its_form_is_ours() {
         }),
         epoch: Some(0),
         trace_id: Some([2; 16]),
+        halt: Some(HaltStamp {
+            scope: "tenant:acme".into(),
+            by: "acme/ada".into(),
+            reason: "wrong refunds".into(),
+        }),
         disclosures: vec![],
     };
     let leaf = draft.leaf(7, Some(&[9; 32]));
     let read = project(&leaf).unwrap();
+    let halt = read.halt.clone().unwrap();
+    assert_eq!(
+        (halt.scope.as_str(), halt.by.as_str()),
+        ("tenant:acme", "acme/ada")
+    );
+    assert_eq!(halt.reason, "wrong refunds");
     assert_eq!(
         (read.seq, read.version, read.kind.as_str()),
         (7, 2, "result")
@@ -100,6 +111,7 @@ fn nothing_personal_stands_in_a_leaf() {
         execution: None,
         epoch: None,
         trace_id: None,
+        halt: None,
         disclosures: vec![disclosure],
     };
     let leaf = draft.leaf(0, None);

@@ -10,16 +10,18 @@ use writ_proto::Reason;
 use writ_proto::ids::TenantId;
 use zeroize::Zeroizing;
 
-use super::output::Output;
 use crate::access::device::LINK_SECONDS;
 use crate::access::operator::PASSWORD_BYTES_MAX;
 use crate::access::{Access, AccessError, Reach};
 use crate::app::AppError;
+use crate::cli::Common;
+use crate::cli::output::Output;
 use crate::clock;
+use crate::config::page::PageConfig;
 
 /// Devices that may halt.
 #[derive(Debug, Subcommand)]
-pub(super) enum DevicesCommand {
+pub(crate) enum DevicesCommand {
     /// Add a device and print its link, once. The link works once, for a day.
     Add {
         /// Name, such as ada-phone.
@@ -41,7 +43,7 @@ pub(super) enum DevicesCommand {
 
 /// Operators who may resume.
 #[derive(Debug, Subcommand)]
-pub(super) enum OperatorsCommand {
+pub(crate) enum OperatorsCommand {
     /// Add an operator; the password comes from the prompt, standard input or a file.
     Add {
         /// Name.
@@ -64,7 +66,7 @@ pub(super) enum OperatorsCommand {
 /// How far somebody reaches.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub(super) struct ReachArgs {
+pub(crate) struct ReachArgs {
     /// Everything that belongs to one tenant.
     #[arg(long)]
     tenant: Option<String>,
@@ -99,18 +101,26 @@ fn moment(seconds: i64) -> String {
     at.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
+/// Who may use the page, of a whole configuration or of one of a page server alone.
+fn access(common: &Common) -> Result<Access, AppError> {
+    let place = PageConfig::place(&common.layers()?, &common.config)?;
+    Access::new(&place).map_err(|error| failed(&error))
+}
+
 /// Runs `halt devices`.
 pub(super) async fn devices(
-    (access, page): (&Access, &str),
+    common: &Common,
     command: &DevicesCommand,
     output: Output,
 ) -> Result<u8, AppError> {
+    let access = access(common)?;
     match command {
         DevicesCommand::Add { name, reach, url } => {
             let now = clock::now().timestamp();
             let secret = access.add_device(name, reach.reach()?, now).await;
             let secret = Zeroizing::new(secret.map_err(|error| failed(&error))?);
-            let url = url.as_deref().unwrap_or(page).trim_end_matches('/');
+            let page = PageConfig::url(&common.layers()?)?;
+            let url = url.as_deref().unwrap_or(&page).trim_end_matches('/');
             let link = format!("{url}/halt/d/{}", *secret);
             let text = format!(
                 "{link}\nopen it on the device and press the button; it works once, until {}",
@@ -154,10 +164,11 @@ pub(super) async fn devices(
 
 /// Runs `halt operators`.
 pub(super) async fn operators(
-    access: &Access,
+    common: &Common,
     command: &OperatorsCommand,
     output: Output,
 ) -> Result<u8, AppError> {
+    let access = access(common)?;
     match command {
         OperatorsCommand::Add {
             name,
