@@ -137,7 +137,11 @@ async fn one_customer_is_halted_while_others_go_on_and_a_hostile_reason_stays_te
     );
     assert!(!tab.has("li b b").await && !tab.has("script").await);
     tab.picture("customer-halted").await;
-    assert!(halted(&world).contains("HALTED tenant:acme/customer:C-104  by ada-acme (phone)"));
+    let told = halted(&world);
+    assert!(
+        told.contains("HALTED tenant:acme/customer:C-104") && told.contains("by ada-acme (phone)"),
+        "{told}"
+    );
     tab.scheme("dark").await;
     tab.picture("customer-halted-dark").await;
 }

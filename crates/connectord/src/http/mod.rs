@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::access::attempts::Attempts;
-use crate::halt::{Drill, HaltStore};
+use crate::halt::{Drill, HaltStore, Part, Scope};
 
 /// Longest body of a form in bytes.
 pub const BODY_BYTES_MAX: usize = 8 * 1_024;
@@ -47,6 +47,29 @@ pub struct Names {
     pub actions: Vec<(String, String)>,
     /// Connections.
     pub connections: Vec<String>,
+}
+
+impl Names {
+    /// Whether what a scope names is known, as far as anything is: a page server knows nothing, and
+    /// nobody knows every agent, customer and run.
+    fn know(&self, scope: &Scope) -> bool {
+        let knows = |names: &[String], name: &str| {
+            names.is_empty() || names.iter().any(|known| known == name)
+        };
+        let tenant = scope.tenant().map(|tenant| tenant.as_str());
+        let action = |name: &str| {
+            let fits = |(of, known): &(String, String)| {
+                known == name && tenant.is_none_or(|tenant| tenant == of)
+            };
+            self.actions.is_empty() || self.actions.iter().any(fits)
+        };
+        let part = match scope.part() {
+            Part::Connection(name) => knows(&self.connections, name),
+            Part::Action(name) => action(name),
+            Part::All | Part::Agent(_) | Part::Customer(_) | Part::Run(_) => true,
+        };
+        part && tenant.is_none_or(|tenant| knows(&self.tenants, tenant))
+    }
 }
 
 /// A check whether the daemon behind the page can work, such as that its journal answers.

@@ -32,6 +32,8 @@ pub struct Notice {
     pub took_ms: u128,
     /// Unix milliseconds.
     pub at_ms: i64,
+    /// Whether nobody here knows the name that was typed. It may be one of another connectord.
+    pub strange: bool,
 }
 
 /// A sentence for people.
@@ -53,6 +55,7 @@ impl Notice {
             members: drill.map_or(0, |drill| drill.members.len()),
             took_ms: drill.map_or(0, |drill| drill.took.as_millis()),
             at_ms,
+            strange: false,
         }
     }
 
@@ -67,9 +70,11 @@ impl Notice {
             members,
             took_ms,
             at_ms,
+            strange,
             ..
         } = self;
-        format!("{done}.{answered}.{members}.{took_ms}.{at_ms}")
+        let strange = u8::from(strange);
+        format!("{done}.{answered}.{members}.{took_ms}.{at_ms}.{strange}")
     }
 
     /// As it stands in a link.
@@ -100,6 +105,7 @@ impl Notice {
             members: parts.next()?.parse().ok()?,
             took_ms: parts.next()?.parse().ok()?,
             at_ms: parts.next()?.parse().ok()?,
+            strange: parts.next()? == "1",
         };
         (now_ms.saturating_sub(notice.at_ms) < SHOWN_MS).then_some(notice)
     }
@@ -123,18 +129,19 @@ impl Notice {
             Done::Halted => "Halted",
             Done::Resumed => "Resumed",
         };
-        let text = if members == 0 {
-            format!(
-                "{what} {at}. No connectord is running to acknowledge it; it holds when one starts."
-            )
+        let mut text = if members == 0 {
+            let held = "No connector is running to acknowledge it; it holds when one starts.";
+            format!("{what} {at}. {held}")
         } else if answered == members {
             format!("{what} {at}. Acknowledged {answered} of {members} in {took_ms} ms.")
         } else {
-            format!(
-                "{what} {at}. Acknowledged {answered} of {members} after {took_ms} ms; look after the others."
-            )
+            let answers = format!("{answered} of {members} after {took_ms} ms");
+            format!("{what} {at}. Acknowledged {answers}; look after the others.")
         };
-        let good = members == 0 || answered == members;
+        if self.strange {
+            text.push_str(" Nobody here knows that name: look whether it is spelt right.");
+        }
+        let good = !self.strange && (members == 0 || answered == members);
         Told { good, text }
     }
 }
@@ -156,6 +163,7 @@ mod tests {
             members: 3,
             took_ms: 41,
             at_ms: 33_247_000,
+            strange: false,
         };
         let link = notice.sealed(&key);
         assert_eq!(Notice::open(&link, &key, 33_248_000), Some(notice));
@@ -166,7 +174,7 @@ mod tests {
         assert_eq!(Notice::open(&link, &key, 33_247_000 + SHOWN_MS), None);
         let forged = link.replacen("h.3.3", "h.9.9", 1);
         assert_eq!(Notice::open(&forged, &key, 33_248_000), None);
-        for wrong in ["", ".", "h.3.3.41.0", "h.3.3.41.33247000.00"] {
+        for wrong in ["", ".", "h.3.3.41.0", "h.3.3.41.33247000.0.00"] {
             assert_eq!(Notice::open(wrong, &key, 33_248_000), None, "{wrong}");
         }
         let partly = Notice {
@@ -175,5 +183,11 @@ mod tests {
         }
         .told();
         assert!(!partly.good && partly.text.contains("2 of 3"), "{partly:?}");
+        let strange = Notice {
+            strange: true,
+            ..notice
+        };
+        let told = Notice::open(&strange.sealed(&key), &key, 33_248_000);
+        assert!(told.unwrap().told().text.contains("spelt right"));
     }
 }

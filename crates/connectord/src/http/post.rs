@@ -17,6 +17,7 @@ use super::halt::{HALTS, ResumeForm, away, cookie_name, device_of};
 use super::notice::{Done, Notice};
 use super::page::{problem, refused};
 use super::{SharedSite, Site};
+use crate::access::seal::SealKey;
 use crate::access::{AccessError, Device, NAME_BYTES_MAX, Operator};
 use crate::halt::{Act, Flag, Scope};
 use crate::{clock, ids};
@@ -143,12 +144,13 @@ async fn try_set(
         .await
         .map_err(|error| unknown(&error))?;
     tracing::warn!(scope = %flag.scope, by = act.by, "halted from the page");
-    Ok(site.acknowledged(&key, Done::Halted).await)
+    let strange = !site.names.know(&flag.scope);
+    Ok(site.acknowledged(&key, Done::Halted, strange).await)
 }
 
 impl Site {
     /// Asks every connectord whether it knows, and goes to the page that tells.
-    async fn acknowledged(&self, key: &crate::access::seal::SealKey, done: Done) -> Response {
+    async fn acknowledged(&self, key: &SealKey, done: Done, strange: bool) -> Response {
         let last = match self.ask_all().await {
             Ok(last) => Some(last.drill),
             Err(error) => {
@@ -157,7 +159,11 @@ impl Site {
             }
         };
         let at_ms = clock::now().timestamp_millis();
-        let notice = Notice::of(done, last.as_ref(), at_ms).sealed(key);
+        let notice = Notice {
+            strange,
+            ..Notice::of(done, last.as_ref(), at_ms)
+        };
+        let notice = notice.sealed(key);
         let page = if done == Done::Halted {
             "/halt/live"
         } else {
@@ -254,7 +260,7 @@ async fn try_resume(
     let ended = site.halts.clear(&flag.scope, &act).await;
     ended.map_err(|error| unknown(&error))?;
     tracing::warn!(scope = %flag.scope, by = act.by, "resumed from the page");
-    Ok(site.acknowledged(&key, Done::Resumed).await)
+    Ok(site.acknowledged(&key, Done::Resumed, false).await)
 }
 
 impl Site {
