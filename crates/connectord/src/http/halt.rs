@@ -307,7 +307,8 @@ pub(super) async fn device_form(
     State(site): State<SharedSite>,
     Path(secret): Path<String>,
 ) -> Response {
-    match site.access.link_works(&secret, clock::now().timestamp()) {
+    let works = site.access.link_works(&secret, clock::now().timestamp());
+    match works.await {
         Ok(true) => document(StatusCode::OK, &DevicePage { secret: &secret }),
         Ok(false) => refused(StatusCode::NOT_FOUND, Reason::HaltLinkInvalid),
         Err(error) => away(&error),
