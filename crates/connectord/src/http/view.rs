@@ -199,7 +199,11 @@ fn flight(members: &[Member]) -> Option<String> {
             .sum::<u64>()
     };
     let (open, finished) = (sum(|member| member.open), sum(|member| member.finished));
-    (!members.is_empty()).then(|| format!("{open} open, {finished} finished since the last change"))
+    let ended = match finished {
+        0 => String::new(),
+        _ => format!(", {finished} finished since the last change"),
+    };
+    (!members.is_empty()).then(|| format!("{open} open{ended}"))
 }
 
 fn last_write(members: &[Member], now_ms: i64) -> Option<String> {
@@ -306,6 +310,7 @@ impl View {
             } else {
                 "some parts are"
             };
+            self.tone = "partly";
             self.headline
                 .push(format!("⚠ but {parts} halted, see below"));
         }

@@ -217,6 +217,7 @@ fn times_and_counts_are_for_people() {
         "2 open, 1 finished since the last change"
     );
     assert_eq!(last_write(&both, NOW_MS).unwrap(), "4.0 s ago (set_stage)");
+    assert_eq!(flight(&[member(NOW_MS)]).unwrap(), "0 open");
     assert_eq!(last_write(&[], NOW_MS), None);
 }
 
