@@ -10,6 +10,8 @@ mod crash;
 mod docs;
 mod halt;
 mod halt_reach;
+mod halt_browser;
+mod halt_page;
 mod halt_redis;
 mod incidents;
 mod matrix;

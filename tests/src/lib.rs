@@ -9,6 +9,8 @@
 mod actor;
 mod budget;
 mod clients;
+pub mod browser;
+pub mod halt_page;
 pub mod postgres;
 mod process;
 pub mod receiver;

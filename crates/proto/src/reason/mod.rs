@@ -214,6 +214,22 @@ pub enum Reason {
     PeerBinaryMissing,
     /// `EXPORT_INVALID`: the export does not prove what it claims.
     ExportInvalid,
+    /// `HALT_DEVICE_REQUIRED`: this device is not set up for halting.
+    HaltDeviceRequired,
+    /// `HALT_LINK_INVALID`: this link does not set up a device, or did so already.
+    HaltLinkInvalid,
+    /// `OUT_OF_REACH`: this belongs to more than may be changed with this name or device.
+    OutOfReach,
+    /// `CROSS_SITE`: the form or the name of the host is not ours.
+    CrossSite,
+    /// `FORM_STALE`: the form is old, or what it was about has changed.
+    FormStale,
+    /// `REASON_REQUIRED`: a reason is required.
+    ReasonRequired,
+    /// `SIGN_IN_FAILED`: operator and password do not fit.
+    SignInFailed,
+    /// `SIGN_IN_LIMITED`: there were too many sign-ins that failed.
+    SignInLimited,
     /// `INTERNAL`: an unexpected fault, and nothing was done.
     Internal,
 }

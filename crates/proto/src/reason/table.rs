@@ -115,5 +115,13 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::PolicyEmpty, "POLICY_EMPTY", "there is no policy, so nothing could be allowed", "add a policy or name the right folder"),
     Entry(Reason::PeerBinaryMissing, "PEER_BINARY_MISSING", "the sibling program is not beside this one", "build it: cargo build --release"),
     Entry(Reason::ExportInvalid, "EXPORT_INVALID", "the export does not prove what it claims", "ask for the export again and compare the named record"),
+    Entry(Reason::HaltDeviceRequired, "HALT_DEVICE_REQUIRED", "this device is not set up for halting", "open a link made by connectord halt devices add, or halt on the machine: connectord halt on"),
+    Entry(Reason::HaltLinkInvalid, "HALT_LINK_INVALID", "this link does not set up a device, or did so already", "make another: connectord halt devices revoke, then connectord halt devices add"),
+    Entry(Reason::OutOfReach, "OUT_OF_REACH", "this belongs to more than may be changed with this name or device", "ask somebody who reaches it: connectord halt devices ls"),
+    Entry(Reason::CrossSite, "CROSS_SITE", "the form or the name of the host is not ours", "open the halt page under its own name; name it in server.http_hosts"),
+    Entry(Reason::FormStale, "FORM_STALE", "the form is old, or what it was about has changed", "open the halt page again and look before you press"),
+    Entry(Reason::ReasonRequired, "REASON_REQUIRED", "a reason is required", "say why it is safe again"),
+    Entry(Reason::SignInFailed, "SIGN_IN_FAILED", "operator and password do not fit", "try again, or ask for another password: connectord halt operators add"),
+    Entry(Reason::SignInLimited, "SIGN_IN_LIMITED", "there were too many sign-ins that failed", "wait 15 minutes, or resume on the machine: connectord halt off"),
     Entry(Reason::Internal, "INTERNAL", "an unexpected fault, and nothing was done", "report it with the decision id"),
 ];
