@@ -192,7 +192,7 @@ impl App {
         match appended {
             Appended::Stored { .. } => Ok(self.signed(decided)),
             Appended::DuplicateDecision(row) if row.fingerprint == request.fingerprint() => {
-                self.standing(Decided::decode(&row.body)?).await
+                self.as_it_stands(Decided::decode(&row.body)?).await
             }
             Appended::DuplicateDecision(row) => {
                 let earlier = Decided::decode(&row.body)?;
@@ -206,9 +206,7 @@ impl App {
             Appended::DuplicateOutcome
             | Appended::OverBudget { .. }
             | Appended::RaiseRefused
-            | Appended::Counted => {
-                Err(AppError::of(Reason::Internal))
-            }
+            | Appended::Counted => Err(AppError::of(Reason::Internal)),
         }
     }
 
@@ -265,7 +263,7 @@ impl App {
             return Err(AppError::of(Reason::NotFound));
         }
         let alive = decided.expires >= clock::now().timestamp();
-        let answer = self.standing(decided).await?;
+        let answer = self.as_it_stands(decided).await?;
         Ok(Answer {
             token: answer.token.filter(|_| agent.is_some() && alive),
             ..answer
