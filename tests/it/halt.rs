@@ -7,7 +7,7 @@ use e2e::{Actor, Asked, PATIENCE, Wish, World, code, free_port, refund, stage};
 use serde_json::Value as Json;
 use writ_proto::pb;
 
-async fn set(actor: &mut Actor, scope: &str) -> Result<pb::Halt, String> {
+pub(super) async fn set(actor: &mut Actor, scope: &str) -> Result<pb::Halt, String> {
     let request = pb::SetHaltRequest {
         scope: scope.into(),
         reason: "wrong refunds".into(),
@@ -65,7 +65,7 @@ fn with_customers(world: &World) {
     }
 }
 
-fn up(mut world: World) -> World {
+pub(super) fn up(mut world: World) -> World {
     world.start_sandbox();
     world.start_policyd();
     world.start_connectord(&e2e::program("connectord"), &[]);
@@ -389,158 +389,4 @@ async fn a_halt_with_an_end_ends_and_is_on_record() {
         }
         assert!(started.elapsed() < PATIENCE, "{told:?}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_drill_names_everyone_and_fails_unless_all_answer() {
-    let world = World::start();
-    let journal = format!("sqlite://{}", world.path("other.db").display());
-    let other = World::replica_with(&world, free_port(), &[format!("store.url={journal}")]);
-    let drill = || {
-        let output = world.run("connectord", &["halt", "drill", "-o", "json"]);
-        let text = String::from_utf8(output.stdout).unwrap();
-        let first: Json = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-        (
-            output.status.success(),
-            first["answered"].clone(),
-            first["connectors"].clone(),
-        )
-    };
-    assert_eq!(drill(), (true, 2.into(), 2.into()));
-    let pid = other.id().to_string();
-    let signal = |name: &str| {
-        let status = std::process::Command::new("kill")
-            .args([name, &pid])
-            .status();
-        assert!(status.unwrap().success());
-    };
-    signal("-STOP");
-    assert_eq!(drill(), (false, 1.into(), 2.into()));
-    signal("-CONT");
-    assert_eq!(drill(), (true, 2.into(), 2.into()));
-    // By a connectord, as an operator sees it.
-    let mut operator = world.operator().await;
-    let probe = pb::ProbeHaltRequest {
-        nonce: "7f3a".into(),
-        patience: None,
-    };
-    let answer = operator.halt.probe_halt(probe).await.unwrap().into_inner();
-    assert_eq!(
-        answer
-            .members
-            .iter()
-            .filter(|member| member.answered)
-            .count(),
-        2
-    );
-    // Who ended is not waited for.
-    other.kill();
-    let started = Instant::now();
-    while drill() != (true, 1.into(), 1.into()) {
-        assert!(started.elapsed() < PATIENCE, "the dead one stays");
-    }
-    let nobody = tempfile::tempdir().unwrap();
-    let store = format!("file://{}", nobody.path().display());
-    let alone = world.run("connectord", &["halt", "drill", "--store", &store]);
-    assert!(!alone.status.success(), "nobody is not everybody");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_is_told_at_once_of_what_concerns_it() {
-    let mut world = World::prepare(&[]);
-    world.overrides = vec!["halt.global_operators=[]".into()];
-    let world = up(world);
-    let mut agent = world.agent().await;
-    let mut stream = agent
-        .halt
-        .watch_halts(pb::WatchHaltsRequest {})
-        .await
-        .unwrap()
-        .into_inner();
-    let first = stream.message().await.unwrap().unwrap();
-    assert!(first.known && first.halts.is_empty() && !first.heartbeat);
-    let mut theirs = world.actor("operator-globex-ops").await;
-    set(&mut theirs, "tenant:globex").await.unwrap();
-    let mut ours = world.operator().await;
-    set(&mut ours, "tenant:acme").await.unwrap();
-    let next = loop {
-        let message = stream.message().await.unwrap().unwrap();
-        if !message.heartbeat {
-            break message;
-        }
-    };
-    let scopes: Vec<&str> = next.halts.iter().map(|halt| halt.scope.as_str()).collect();
-    assert_eq!(
-        scopes,
-        ["tenant:acme"],
-        "another tenant's halt is no news here"
-    );
-    // Streams are bounded, and give their place back.
-    let mut streams = Vec::new();
-    let refused = loop {
-        match ours.halt.watch_halts(pb::WatchHaltsRequest {}).await {
-            Ok(stream) => streams.push(stream),
-            Err(status) => break code(&status),
-        }
-        assert!(streams.len() < 100, "no bound");
-    };
-    assert_eq!(refused, "RATE_LIMITED");
-    drop(streams);
-    let started = Instant::now();
-    while ours
-        .halt
-        .watch_halts(pb::WatchHaltsRequest {})
-        .await
-        .is_err()
-    {
-        assert!(started.elapsed() < PATIENCE, "no place was given back");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_command_line_refuses_what_is_no_scope_and_resumes_only_with_a_reason() {
-    let world = World::start();
-    let run = |args: &[&str]| {
-        let output = world.run("connectord", args);
-        (
-            output.status.success(),
-            String::from_utf8(output.stderr).unwrap(),
-        )
-    };
-    for (scope, reason) in [
-        ("planet:earth", "REQUEST_MALFORMED"),
-        ("tenant:nosuch", "UNKNOWN_TENANT"),
-        ("tenant:nosuch/agent:x", "UNKNOWN_TENANT"),
-    ] {
-        let (done, told) = run(&["halt", "on", "--scope", scope]);
-        assert!(!done && told.contains(reason), "{scope}: {told}");
-    }
-    let two = [
-        "--scope",
-        "tenant:acme/agent:triage",
-        "--scope",
-        "tenant:globex",
-    ];
-    assert!(run(&[&["halt", "on"], &two[..]].concat()).0);
-    let (done, told) = run(&[&["halt", "off"], &two[..]].concat());
-    assert!(!done && told.contains("--reason"), "{told}");
-    assert!(run(&[&["halt", "off", "--reason", "mended"], &two[..]].concat()).0);
-    // As an operator of one tenant, by a connectord.
-    let cert = [
-        "--addr",
-        &format!("https://localhost:{}", world.connectord_port),
-        "--cert",
-        "certs/operator-globex-ops.pem",
-        "--key",
-        "keys/operator-globex-ops-tls.pem",
-    ];
-    let (done, told) = run(&[&["halt", "on"], &cert[..]].concat());
-    assert!(!done && told.contains("GLOBAL_OPERATOR_REQUIRED"), "{told}");
-    let own = ["halt", "on", "--scope", "agent:triage"];
-    assert!(run(&[&own[..], &cert[..]].concat()).0);
-    assert!(
-        world
-            .path("state/halt/tenant:globex%2Fagent:triage")
-            .exists()
-    );
 }

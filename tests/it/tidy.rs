@@ -145,6 +145,20 @@ fn only_the_gate_builds_a_permit_and_only_one_file_reads_secrets() {
 }
 
 #[test]
+fn only_the_notifier_of_policyd_speaks_http() {
+    let client = "reqwest";
+    for (path, text) in rust_files() {
+        let speaks = code_lines(&text).any(|line| line.contains(client));
+        let may = path.ends_with("policyd/src/task/notify/http.rs");
+        assert!(
+            !speaks || may || !path.starts_with("crates/policyd"),
+            "{}",
+            path.display()
+        );
+    }
+}
+
+#[test]
 fn files_and_functions_stay_small_and_files_say_what_they_are() {
     let mut sizes = Vec::new();
     for (path, text) in rust_files() {

@@ -165,6 +165,7 @@ pub fn token_case(vectors: &Json, case: &Json) -> Result<String, String> {
         .try_into()
         .map_err(|_| "`card_digest_hex`")?;
     let seen = Seen {
+        now: chrono::DateTime::from_timestamp(number("now")?, 0).ok_or("`now`")?,
         card_digest: &digest,
         rollout: Rollout::Live,
         standing: Standing {

@@ -31,8 +31,9 @@ impl App {
     /// When the journal is away.
     pub async fn rollout_of(&self, tenant: &str, card: &Card) -> Result<Rollout, AppError> {
         let promoted = self.journal.rollout(tenant, card.name.as_str()).await?;
+        let set = promoted.map_or(card.rollout, |set| set.at(clock::now().timestamp_millis()));
         // The card's own limit holds even if it was lowered after the promotion.
-        Ok(promoted.unwrap_or(card.rollout).min(card.rollout_max))
+        Ok(set.min(card.rollout_max))
     }
 
     /// connectord's own card of an action.
@@ -87,6 +88,7 @@ impl App {
                 halted: state.covering(&subject).map(|flag| &flag.scope),
                 revoked: state.revoking(&subject, issued),
             },
+            now: clock::now(),
         };
         let permit = match admit(&verified, call, &seen, Some(&card)) {
             Ok(permit) => permit,

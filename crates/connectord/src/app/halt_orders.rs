@@ -6,7 +6,7 @@ use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::limits::REASON_BYTES_MAX;
 
 use super::{App, AppError};
-use crate::halt::{Act, Flag, HaltError, HaltState, Part, Scope};
+use crate::halt::{Act, FLAGS_MAX, Flag, HaltError, HaltState, Part, Scope};
 use crate::{clock, ids};
 
 /// Longest halt that ends by itself, in seconds.
@@ -73,6 +73,13 @@ impl App {
         flag.at_ms = clock::now().timestamp_millis();
         if order.seconds > 0 {
             flag.until = act.at.saturating_add(order.seconds);
+        }
+        if matches!(order.asker, Asker::Policyd(_)) {
+            // What a machine sets must not fill the store: too many flags halt everybody.
+            let state = self.halt_state()?;
+            if state.flags.len() >= FLAGS_MAX / 2 {
+                return Err(AppError::of(Reason::RateLimited));
+            }
         }
         let state = self.halts.set(&flag).await;
         let state = state.map_err(|error| unknown(&error))?;

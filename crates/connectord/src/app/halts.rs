@@ -25,15 +25,9 @@ pub fn subject<'a>(call: &'a Call, customer: Customer<'a>) -> Subject<'a> {
     }
 }
 
-/// The field that names the customer of a record.
-pub(super) fn customer_field(card: &Card) -> Option<&str> {
-    let _card = card;
-    None
-}
-
 /// The customer that a record belongs to, as text; the outer none where nobody can tell.
 fn owner(card: &Card, before: &Image) -> Option<Option<String>> {
-    match before.fields.get(customer_field(card)?)? {
+    match before.fields.get(card.customer.as_deref()?)? {
         Value::Null => Some(None),
         Value::Text(text) if text.is_empty() => Some(None),
         Value::Text(text) => Some(Some(text.clone())),

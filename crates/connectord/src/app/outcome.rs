@@ -69,6 +69,16 @@ pub struct Outcome {
     pub scope: String,
 }
 
+/// An agent as the log of a tenant names it. One of another tenant must not be taken for one of the
+/// same name there, so it gets a name that no agent has.
+fn named(call: &Call) -> String {
+    if call.caller_tenant == call.tenant {
+        call.agent.clone()
+    } else {
+        format!("{} of {}", call.agent, call.caller_tenant)
+    }
+}
+
 impl Outcome {
     /// An outcome with nothing in it but its tenant and status.
     #[must_use]
@@ -121,7 +131,7 @@ impl Outcome {
     #[must_use]
     pub fn of_refusal(call: &Call, refusal: &Refusal) -> Self {
         Self {
-            agent: call.agent.clone(),
+            agent: named(call),
             connection: call.connection.clone(),
             action: call.action.clone(),
             target: call.target.clone(),

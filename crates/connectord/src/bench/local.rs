@@ -90,6 +90,7 @@ fn full(mint_of: &Mint, config: &Config, card: &Card, args_bytes: usize) -> Resu
     };
     let (call, digest) = (call(args), card.digest());
     let seen = Seen {
+        now: clock::now(),
         card_digest: &digest,
         rollout: Rollout::Live,
         standing: Standing::default(),

@@ -125,6 +125,13 @@ impl ConnectorService for Measured {
     ) -> Result<Response<pb::SetActionRolloutResponse>, Status> {
         Err(absent())
     }
+
+    async fn mark_surprise(
+        &self,
+        _: Request<pb::MarkSurpriseRequest>,
+    ) -> Result<Response<pb::MarkSurpriseResponse>, Status> {
+        Err(absent())
+    }
 }
 
 /// Serves until told to stop.

@@ -286,6 +286,6 @@ mod tests {
         let card = writ_proto::card::Card::parse(CARD).unwrap();
         assert_eq!(card.name.as_str(), super::super::writs::ACTION);
         let args = super::super::writs::arguments(2_048).unwrap();
-        card.check(&args).unwrap();
+        card.check(&args, chrono::NaiveDate::MIN).unwrap();
     }
 }

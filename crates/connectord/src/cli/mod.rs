@@ -10,7 +10,9 @@ pub(crate) mod output;
 pub(crate) mod remote;
 mod sandbox;
 mod server;
+mod undo;
 mod vectors;
+mod wouldhave;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,13 +71,16 @@ enum Command {
     /// Execute a call with its writ.
     Execute(call::CallArgs),
     /// Undo one execution, a run, or a time window.
-    Undo(executions::UndoArgs),
+    Undo(undo::UndoArgs),
     /// List or show executions.
     #[command(subcommand)]
     Executions(executions::ExecutionsCommand),
     /// List, show, promote or demote actions.
     #[command(subcommand)]
     Actions(actions::ActionsCommand),
+    /// What dry runs would have done, and marks for surprises.
+    #[command(subcommand)]
+    Wouldhave(wouldhave::WouldHaveCommand),
     /// Add, list, rotate or remove sealed credentials.
     #[command(subcommand)]
     Creds(creds::CredsCommand),
@@ -156,9 +161,10 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         Command::Doctor => server::doctor(common, output).await,
         Command::Preview(args) => call::preview(args, output).await,
         Command::Execute(args) => call::execute(args, output).await,
-        Command::Undo(args) => executions::undo(args, output).await,
+        Command::Undo(args) => undo::run(args, output).await,
         Command::Executions(command) => executions::run(command, output).await,
         Command::Actions(command) => actions::run(command, output).await,
+        Command::Wouldhave(command) => wouldhave::run(command, output).await,
         Command::Creds(command) => creds::run(common, command, output),
         Command::Halt(command) => Box::pin(halt::run(common, command, output)).await,
         Command::HaltServer(args) => Box::pin(halt_server::run(common, args)).await,

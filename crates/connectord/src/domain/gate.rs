@@ -2,6 +2,7 @@
 //!
 //! Checks 15 to 18 of contract.md 1.5, in their order. Only this file can build a [`Permit`].
 
+use chrono::{DateTime, Utc};
 use subtle::ConstantTimeEq as _;
 use writ_proto::Reason;
 use writ_proto::card::{Card, Rollout};
@@ -78,6 +79,8 @@ pub struct Seen<'a> {
     pub rollout: Rollout,
     /// What halts say about this call.
     pub standing: Standing<'a>,
+    /// Now.
+    pub now: DateTime<Utc>,
 }
 
 /// What halts say about a call.
@@ -207,6 +210,34 @@ fn check_args(
     Ok((args, hash))
 }
 
+/// The last part of check 17: connectord's own card, whatever policyd said.
+fn check_card(card: &Card, call: &Call, args: &Map, now: DateTime<Utc>) -> Result<(), Refusal> {
+    let other_target = call
+        .target
+        .as_ref()
+        .is_none_or(|(kind, _)| *kind != card.target);
+    if card.connection.as_str() != call.connection || other_target {
+        return Err(Refusal::new(
+            Reason::ArgsSchema,
+            "the card acts on something else",
+        ));
+    }
+    card.check(args, now.date_naive())
+        .map_err(|error| Refusal::new(Reason::ArgsSchema, error.to_string()))?;
+    if card.version_required && call.precondition.is_none() {
+        return Err(Refusal::new(
+            Reason::ArgsSchema,
+            "the card requires a version",
+        ));
+    }
+    match &card.hours {
+        Some(hours) if !hours.contain(now) => {
+            Err(Refusal::new(Reason::OutsideHours, format!("open {hours}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Check 18: halts, and the epoch the token was issued in.
 ///
 /// # Errors
@@ -245,25 +276,7 @@ pub fn admit(
     check_mode(claims, call, seen.rollout)?;
     let (args, request_hash) = check_args(claims, call, seen.card_digest)?;
     if let Some(card) = card {
-        if card.connection.as_str() != call.connection
-            || call
-                .target
-                .as_ref()
-                .is_none_or(|(kind, _)| *kind != card.target)
-        {
-            return Err(Refusal::new(
-                Reason::ArgsSchema,
-                "the card acts on something else",
-            ));
-        }
-        card.check(&args)
-            .map_err(|error| Refusal::new(Reason::ArgsSchema, error.to_string()))?;
-        if card.version_required && call.precondition.is_none() {
-            return Err(Refusal::new(
-                Reason::ArgsSchema,
-                "the card requires a version",
-            ));
-        }
+        check_card(card, call, &args, seen.now)?;
     }
     check_standing(claims, &seen.standing)?;
     Ok(Permit {

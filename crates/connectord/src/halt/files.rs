@@ -4,12 +4,16 @@
 //! `epoch` holds epoch, generation and what was halted lately. Names with a leading dot are no
 //! flags: `.members/` (who obeys), `.cleared/` (what was ended), `.probe`, `.lock`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
 
 use super::roster::{GONE_MS, SILENT_MS};
 use super::text::{file_name, mark_text, parse_mark, scope_of};
@@ -31,6 +35,16 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub struct Files {
     folder: PathBuf,
     seen: Arc<Highest>,
+    parsed: Arc<ArcSwap<BTreeMap<String, Parsed>>>,
+}
+
+/// A flag and the very file it was read from: an unchanged file is not read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parsed {
+    inode: u64,
+    modified_ns: u128,
+    bytes: u64,
+    flag: Flag,
 }
 
 /// The highest epoch and generation that this process saw: a folder that goes back is not known.
@@ -89,6 +103,31 @@ fn flag(path: &Path, name: &str) -> Flag {
     }
 }
 
+/// The flag of a file, as it was read before if the file is the same.
+fn parse(path: &Path, name: &str, before: Option<&Parsed>) -> Parsed {
+    let found = std::fs::metadata(path).ok();
+    let key = found.map_or((0, 0, 0), |found| {
+        let nanos = found
+            .modified()
+            .map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default());
+        (
+            found.ino(),
+            nanos.unwrap_or_default().as_nanos(),
+            found.len(),
+        )
+    });
+    let (inode, modified_ns, bytes) = key;
+    match before {
+        Some(known) if (known.inode, known.modified_ns, known.bytes) == key => known.clone(),
+        _ => Parsed {
+            inode,
+            modified_ns,
+            bytes,
+            flag: flag(path, name),
+        },
+    }
+}
+
 /// Whether a flag has ended by itself. One that was touched after its end was made by hand anew.
 fn expired(flag: &Flag, path: &Path, now: i64) -> bool {
     flag.until > 0 && flag.until <= now && modified(path).0 <= flag.until
@@ -112,6 +151,7 @@ impl Files {
         Self {
             folder,
             seen: Arc::new(Highest::default()),
+            parsed: Arc::default(),
         }
     }
 
@@ -122,6 +162,8 @@ impl Files {
             self.seen.generation.load(Ordering::Acquire),
         );
         let mut state = HaltState::default();
+        let before = self.parsed.load();
+        let mut parsed = BTreeMap::new();
         for (path, name) in self.names()? {
             if name == EPOCH {
                 let mark = self.mark()?;
@@ -129,7 +171,9 @@ impl Files {
                 state.recent = mark.recent;
                 continue;
             }
-            let mut flag = flag(&path, &name);
+            let one = parse(&path, &name, before.get(&name));
+            let mut flag = one.flag.clone();
+            parsed.insert(name, one);
             if expired(&flag, &path, now) {
                 continue;
             }
@@ -137,6 +181,9 @@ impl Files {
                 flag.until = 0;
             }
             state.flags.push(flag);
+        }
+        if **before != parsed {
+            self.parsed.store(Arc::new(parsed));
         }
         if state.epoch < epoch || state.generation < generation {
             let why = "the epoch or generation went back; look at the flags, then `halt arm`";

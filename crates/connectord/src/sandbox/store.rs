@@ -105,7 +105,8 @@ impl Store {
             insert(&mut tx, kind, id, &fields).await?;
         }
         for index in 1..=load_deals {
-            let fields = serde_json::json!({"name": format!("Load {index}"), "stage": "new"});
+            let fields = serde_json::json!({"name": format!("Load {index}"), "stage": "new",
+                "log": "", "customer": format!("C-{}", index % 3 + 1)});
             insert(&mut tx, "deals", &format!("L-{index}"), &fields).await?;
         }
         tx.commit().await

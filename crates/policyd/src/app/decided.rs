@@ -4,6 +4,7 @@
 use writ_proto::value::{Map, Value, value_from_cbor};
 
 use super::AppError;
+use super::offers::Offered;
 
 /// Everything a caller is told about a decision, but for the token.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,6 +39,8 @@ pub struct Decided {
     pub agent: String,
     /// Action it asked for.
     pub action: String,
+    /// What is allowed instead.
+    pub offer: Option<Offered>,
 }
 
 const TEXTS: [&str; 9] = [
@@ -80,6 +83,9 @@ impl Decided {
         map.set("claims", Value::Bytes(self.claims.clone()));
         map.set("expires", Value::Int(self.expires));
         map.set("created_ms", Value::Int(self.created_ms));
+        if let Some(offer) = &self.offer {
+            map.set("offer", offer.value());
+        }
         let mut out = map.encode();
         // Arguments may be as long as one value may be, so they stand behind the map.
         out.extend_from_slice(&self.args_cbor);
@@ -127,6 +133,10 @@ impl Decided {
         decided.claims = bytes("claims")?;
         decided.expires = number("expires")?;
         decided.created_ms = number("created_ms")?;
+        decided.offer = match map.get("offer") {
+            None => None,
+            Some(offer) => Some(Offered::read(offer).ok_or_else(corrupt)?),
+        };
         Ok(decided)
     }
 }
@@ -147,6 +157,15 @@ mod tests {
             claims: vec![2; 300],
             expires: 5,
             created_ms: 6,
+            offer: Some(Offered {
+                connection: "crm/main".into(),
+                action: "refund".into(),
+                target: Some(("order".into(), "O-7".into())),
+                args_json: "{}".into(),
+                mode: 1,
+                precondition: Some("v".into()),
+                sentence: "less".into(),
+            }),
             ..Decided::default()
         };
         assert_eq!(Decided::decode(&decided.encode()), Ok(decided.clone()));

@@ -9,7 +9,7 @@ use super::{App, AppError};
 use crate::clock;
 use crate::domain::budget::{SettledAs, Settlement};
 use crate::domain::record::Kind;
-use crate::store::Append;
+use crate::store::{Append, Incidents};
 
 /// Most decisions of one round.
 const ROUND_MAX: usize = 256;
@@ -46,15 +46,13 @@ impl App {
         draft.version = 2;
         draft.reasons = vec![Reason::TokenExpired.code().to_owned()];
         Append {
-            tenant: tenant.clone(),
-            draft,
-            decision: None,
             outcome_id: Some(void_id(decision)),
-            holds: Vec::new(),
             settles: Some(Settlement {
                 decision,
                 to: SettledAs::Void,
+                part: None,
             }),
+            ..Append::record(tenant.clone(), draft)
         }
     }
 }

@@ -9,6 +9,7 @@ use cedar_policy::{
 };
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use writ_proto::card::{ArgKind, Card};
+use writ_proto::ids::RunId;
 use writ_proto::money::Money;
 use writ_proto::value::{Value, minor_units};
 
@@ -86,7 +87,7 @@ fn answer(
 ) -> Result<Answer, String> {
     let principal = uid("Agent", request.agent.as_str())?;
     let (kind, id) = request.target.as_ref().ok_or("the request has no target")?;
-    let resource = resource_uid(kind, id)?;
+    let resource = uid(&entity_type(kind), id)?;
     let entities = entities(request, set, slice, (&principal, &resource))?;
     let context = context(request, card, set, now)?;
     let query = CedarRequest::new(
@@ -110,9 +111,17 @@ fn answer(
     })
 }
 
-/// The entity of a record.
-pub(super) fn resource_uid(kind: &str, id: &str) -> Result<EntityUid, String> {
-    uid(&entity_type(kind), id)
+/// The whole numbers that are known of the target of a request.
+pub(super) fn numbers_of_target(request: &Request, set: &TenantPolicies) -> BTreeSet<i64> {
+    let target = request.target.as_ref();
+    let uid = target.and_then(|(kind, id)| uid(&entity_type(kind), id).ok());
+    let known = uid.as_ref().and_then(|uid| set.entity(uid));
+    let facts = known.into_iter().flat_map(Entity::attrs);
+    let number = |(_, value): (&str, Result<EvalResult, _>)| match value {
+        Ok(EvalResult::Long(number)) => Some(number),
+        _ => None,
+    };
+    facts.filter_map(number).collect()
 }
 
 fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
@@ -204,6 +213,10 @@ fn context(
     }
     let mut pairs = vec![
         ("reason".to_owned(), text(&request.reason)),
+        (
+            "run".to_owned(),
+            text(request.run.as_ref().map_or("", RunId::as_str)),
+        ),
         ("environment".to_owned(), text(&set.environment)),
         ("mode".to_owned(), text(request.mode.name())),
         ("hour".to_owned(), long(local.hour())),

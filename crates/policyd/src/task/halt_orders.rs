@@ -5,10 +5,16 @@ use std::time::Duration;
 use tonic::transport::Endpoint;
 use tonic_types::StatusExt as _;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
+use writ_proto::scope::Part;
 use writ_proto::{Reason, pb};
 
 use crate::app::halting::HaltQueue;
 
+/// A day.
+const RUN_HALT: prost_types::Duration = prost_types::Duration {
+    seconds: 24 * 3_600,
+    nanos: 0,
+};
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -19,7 +25,11 @@ pub async fn deliver(mut queue: HaltQueue, endpoint: Endpoint) {
         let request = pb::SetHaltRequest {
             scope: wanted.scope.to_string(),
             reason: wanted.reason.clone(),
-            duration: None,
+            duration: match wanted.scope.part() {
+                // A run is over one day; an agent stays halted until somebody looked.
+                Part::Run(_) => Some(RUN_HALT),
+                _ => None,
+            },
             cause: wanted.by.name().to_owned(),
         };
         let mut pause = PAUSE;

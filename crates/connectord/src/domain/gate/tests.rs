@@ -99,6 +99,7 @@ const FREE: Standing<'_> = Standing {
 };
 
 const SEEN: Seen<'_> = Seen {
+    now: DateTime::UNIX_EPOCH,
     card_digest: &[5; 32],
     rollout: Rollout::Live,
     standing: FREE,

@@ -38,13 +38,17 @@ pub enum Kind {
     KeyAdded,
     /// A key stopped signing.
     KeyRetired,
-    /// What a decision had reserved was given back.
+    /// A budget was raised, usage was reported, or what a decision had reserved was given back.
     BudgetChanged,
     /// An action was promoted or demoted.
     RolloutChanged,
+    /// Repeated denials became an incident.
+    IncidentOpened,
+    /// A person closed an incident.
+    IncidentClosed,
 }
 
-const KINDS: [(Kind, u64, &str); 12] = [
+const KINDS: [(Kind, u64, &str); 14] = [
     (Kind::Evaluated, 1, "evaluated"),
     (Kind::TokenRefused, 5, "token_refused"),
     (Kind::Result, 7, "result"),
@@ -57,6 +61,8 @@ const KINDS: [(Kind, u64, &str); 12] = [
     (Kind::KeyRetired, 16, "key_retired"),
     (Kind::BudgetChanged, 18, "budget_changed"),
     (Kind::RolloutChanged, 19, "rollout_changed"),
+    (Kind::IncidentOpened, 24, "incident_opened"),
+    (Kind::IncidentClosed, 25, "incident_closed"),
 ];
 
 impl Kind {
@@ -158,6 +164,32 @@ pub struct ExecutionStamp {
     pub execution: Option<Uuid>,
 }
 
+/// What became of a budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetStamp {
+    /// `exceeded`, `raised`, `usage`.
+    pub change: &'static str,
+    /// Id of the budget; empty where several are meant.
+    pub budget: String,
+    /// What is used of it, in its smallest unit.
+    pub used: Option<i64>,
+    /// What may be used.
+    pub cap: Option<i64>,
+}
+
+/// What made an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncidentStamp {
+    /// The rule that counted.
+    pub rule: String,
+    /// How many denials.
+    pub denials: u32,
+    /// Within how many seconds.
+    pub window_seconds: u32,
+    /// Whether the agent is to be halted.
+    pub halts_agent: bool,
+}
+
 /// A record before it has its place in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
@@ -197,10 +229,14 @@ pub struct Draft {
     pub token: Option<TokenStamp>,
     /// Execution.
     pub execution: Option<ExecutionStamp>,
+    /// Budget.
+    pub budget: Option<BudgetStamp>,
     /// Halt epoch.
     pub epoch: Option<u64>,
     /// W3C trace id.
     pub trace_id: Option<[u8; 16]>,
+    /// Incident.
+    pub incident: Option<IncidentStamp>,
     /// A halt.
     pub halt: Option<HaltStamp>,
     /// What is kept beside the log.
@@ -287,6 +323,9 @@ impl Draft {
         if let Some(execution) = &self.execution {
             leaf.add(21, execution.value());
         }
+        if let Some(budget) = &self.budget {
+            leaf.add(23, budget.value());
+        }
         if let Some(epoch) = self.epoch {
             leaf.add(24, whole(epoch));
         }
@@ -303,6 +342,9 @@ impl Draft {
         }
         if let Some(halt) = &self.halt {
             leaf.add(29, halt.value());
+        }
+        if let Some(incident) = &self.incident {
+            leaf.add(30, incident.value());
         }
         project::encode_labels(&leaf.0)
     }
@@ -336,6 +378,17 @@ impl PolicyStamp {
     }
 }
 
+impl IncidentStamp {
+    fn value(&self) -> Value {
+        Value::List(vec![
+            Value::Text(self.rule.clone()),
+            Value::Int(i64::from(self.denials)),
+            Value::Int(i64::from(self.window_seconds)),
+            Value::Bool(self.halts_agent),
+        ])
+    }
+}
+
 impl TokenStamp {
     fn value(&self) -> Value {
         let kid = self
@@ -346,6 +399,18 @@ impl TokenStamp {
             kid,
             Value::Int(i64::from(self.issued)),
             Value::Int(i64::from(self.expires)),
+        ])
+    }
+}
+
+impl BudgetStamp {
+    fn value(&self) -> Value {
+        let figure = |figure: Option<i64>| figure.map_or(Value::Null, Value::Int);
+        Value::List(vec![
+            Value::Text(self.budget.clone()),
+            figure(self.used),
+            figure(self.cap),
+            Value::Text(self.change.to_owned()),
         ])
     }
 }

@@ -73,8 +73,14 @@ pub struct Projection {
     pub status: String,
     /// Id of the execution, or empty.
     pub execution_id: String,
+    /// What became of a budget: the change, its id, what is used and what may be; or empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub budget: String,
     /// Names of the values committed to.
     pub committed: Vec<String>,
+    /// What made an incident; only in the records of one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub incident: String,
     /// A halt, where the record is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub halt: Option<HaltLine>,
@@ -244,6 +250,22 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
         _ => "",
     };
     let committed = fields.get(27).and_then(Value::as_map);
+    let incident = match fields.list(30) {
+        [
+            Value::Text(rule),
+            Value::Int(denials),
+            Value::Int(window),
+            Value::Bool(halts),
+        ] => {
+            let halts = if *halts {
+                "the agent is halted"
+            } else {
+                "no halt"
+            };
+            format!("{rule}: {denials} denials in {window} s; {halts}")
+        }
+        _ => String::new(),
+    };
     Ok(Projection {
         seq: seq.ok_or_else(|| missing("the sequence number"))?,
         prev: fields.bytes::<32>(3).map(hex::encode),
@@ -279,11 +301,24 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
             .unwrap_or_default()
             .to_owned(),
         execution_id: uuid_text(execution.get(3)),
+        budget: budget(fields.list(23)),
         committed: committed
             .map(|map| map.iter().map(|(name, _)| name.to_owned()).collect())
             .unwrap_or_default(),
+        incident,
         halt: halt_line(&strings(fields.get(29))),
     })
+}
+
+fn budget(parts: &[Value]) -> String {
+    let [Value::Text(id), used, cap, Value::Text(change)] = parts else {
+        return String::new();
+    };
+    let figure = |value: &Value| match value {
+        Value::Int(number) => number.to_string(),
+        _ => "-".to_owned(),
+    };
+    format!("{change} {id} {}/{}", figure(used), figure(cap))
 }
 
 impl Projection {
