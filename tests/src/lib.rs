@@ -7,9 +7,9 @@
 )]
 
 mod actor;
+pub mod browser;
 mod budget;
 mod clients;
-pub mod browser;
 pub mod halt_page;
 pub mod postgres;
 mod process;
