@@ -2,6 +2,7 @@
 
 pub mod authorize;
 pub mod budgets;
+mod cancel;
 pub mod decided;
 pub mod denials;
 pub mod error;
