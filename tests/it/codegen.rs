@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 9] = [
     "common",
     "authorize",
     "record",
     "key",
     "connector",
     "halt",
+    "budget",
     "incident",
     "notice",
 ];

@@ -147,6 +147,53 @@ fn record_lines() -> Vec<Line> {
             "SERVICE_REQUIRED"
         ),
         line!(
+            "BudgetService/GetBudget",
+            c,
+            c.actor.budgets.get_budget(pb::GetBudgetRequest {
+                name: format!("{THERE}/budgets/refunds-a-day"),
+                subject: String::new()
+            }),
+            "NOT_FOUND",
+            "NOT_FOUND"
+        ),
+        line!(
+            "BudgetService/ListBudgets",
+            c,
+            c.actor.budgets.list_budgets(pb::ListBudgetsRequest {
+                parent: THERE.into()
+            }),
+            "NOT_FOUND",
+            "NOT_FOUND"
+        ),
+        line!(
+            "BudgetService/RaiseBudget",
+            c,
+            c.actor.budgets.raise_budget(pb::RaiseBudgetRequest {
+                name: format!("{THERE}/budgets/refunds-a-day"),
+                request_id: ID.into(),
+                subject: String::new(),
+                amount: "1".into(),
+                until: Some(prost_types::Timestamp {
+                    seconds: 1,
+                    nanos: 0
+                }),
+                reason: "x".into()
+            }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
+        ),
+        line!(
+            "BudgetService/ReportUsage",
+            c,
+            c.actor.budgets.report_usage(pb::ReportUsageRequest {
+                parent: THERE.into(),
+                request_id: ID.into(),
+                ..Default::default()
+            }),
+            "NOT_FOUND",
+            "REPORTER_REQUIRED"
+        ),
+        line!(
             "KeyService/ListSigningKeys",
             c,
             c.keys.list_signing_keys(pb::ListSigningKeysRequest {}),

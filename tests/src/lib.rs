@@ -7,6 +7,10 @@
 )]
 
 mod actor;
+pub mod browser;
+mod budget;
+mod clients;
+pub mod halt_page;
 pub mod postgres;
 mod process;
 pub mod receiver;
@@ -17,12 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use writ_proto::pb;
-use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
-use writ_proto::pb::connector_service_client::ConnectorServiceClient;
-use writ_proto::pb::halt_service_client::HaltServiceClient;
-use writ_proto::pb::record_service_client::RecordServiceClient;
 
 pub use actor::{Actor, Asked, Wish, code, note, refund, stage};
 pub use process::Process;
@@ -177,19 +176,22 @@ impl World {
     }
 
     pub fn start_policyd(&mut self) {
-        let own = format!("server.grpc_addr=127.0.0.1:{}", self.policyd_port);
+        self.policyd = Some(self.policyd_on("policyd", self.policyd_port));
+    }
+
+    /// One more policyd beside the first, over the same database.
+    pub fn policyd_replica(&self, port: u16) -> Process {
+        self.policyd_on("policyd-replica", port)
+    }
+
+    fn policyd_on(&self, name: &str, port: u16) -> Process {
+        let own = format!("server.grpc_addr=127.0.0.1:{port}");
         let peer = format!("connectord.addr=https://localhost:{}", self.connectord_port);
         let mut args = vec!["server", "--set", &own, "--set", &peer];
         let store = self.stores.as_ref().map(|(url, _)| store_flag(url));
         args.extend(store.iter().flat_map(|flag| ["--set", flag]));
         let path = self.folder.path();
-        self.policyd = Some(Process::start(
-            path,
-            "policyd",
-            &program("policyd"),
-            &args,
-            &self.env,
-        ));
+        Process::start(path, name, &program("policyd"), &args, &self.env)
     }
 
     pub fn start_connectord(&mut self, program: &Path, env: &[(&'static str, &str)]) {
@@ -204,67 +206,6 @@ impl World {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
-    }
-
-    async fn channel(&self, name: &str, port: u16) -> Result<Channel, tonic::transport::Error> {
-        let read = |path: String| std::fs::read_to_string(self.path(&path)).unwrap();
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(read("certs/ca.pem".into())))
-            .identity(Identity::from_pem(
-                read(format!("certs/{name}.pem")),
-                read(format!("keys/{name}-tls.pem")),
-            ));
-        let endpoint = Endpoint::from_shared(format!("https://localhost:{port}")).unwrap();
-        endpoint
-            .tls_config(tls)
-            .unwrap()
-            .timeout(PATIENCE)
-            .connect()
-            .await
-    }
-
-    /// Whether a daemon lets an identity as far as a first call.
-    pub async fn knock(&self, name: &str, port: u16) -> Result<(), String> {
-        let channel = self.channel(name, port).await.map_err(|e| e.to_string())?;
-        // TLS 1.3 tells a client that it is refused only after its own handshake.
-        let mut client = HaltServiceClient::new(channel);
-        match client
-            .get_halt_state(pb::GetHaltStateRequest::default())
-            .await
-        {
-            Err(status) if status.code() != tonic::Code::Unimplemented => Err(status.to_string()),
-            _ => Ok(()),
-        }
-    }
-
-    /// A connection to policyd.
-    pub async fn policyd_channel(&self, name: &str) -> Channel {
-        self.channel(name, self.policyd_port).await.unwrap()
-    }
-
-    /// The clients of a certificate that `init` made, such as `agent-acme-triage`.
-    pub async fn actor(&self, name: &str) -> Actor {
-        self.actor_at(name, self.connectord_port).await
-    }
-
-    /// The same, at the connectord of a port.
-    pub async fn actor_at(&self, name: &str, connectord_port: u16) -> Actor {
-        let policyd = self.channel(name, self.policyd_port).await.unwrap();
-        let connectord = self.channel(name, connectord_port).await.unwrap();
-        Actor {
-            authorize: AuthorizationServiceClient::new(policyd.clone()),
-            records: RecordServiceClient::new(policyd),
-            execute: ConnectorServiceClient::new(connectord.clone()),
-            halt: HaltServiceClient::new(connectord),
-        }
-    }
-
-    pub async fn agent(&self) -> Actor {
-        self.actor("agent-acme-triage").await
-    }
-
-    pub async fn operator(&self) -> Actor {
-        self.actor("operator-acme-ops").await
     }
 
     /// Makes actions live for acme.

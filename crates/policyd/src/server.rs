@@ -16,6 +16,7 @@ use writ_host::postgres::without_password;
 use writ_proto::Reason;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::authorization_service_server::AuthorizationServiceServer;
+use writ_proto::pb::budget_service_server::BudgetServiceServer;
 use writ_proto::pb::incident_service_server::IncidentServiceServer;
 use writ_proto::pb::key_service_server::KeyServiceServer;
 use writ_proto::pb::notice_service_server::NoticeServiceServer;
@@ -31,7 +32,8 @@ use crate::domain::facts::HaltView;
 use crate::grpc::authn::Authn;
 use crate::grpc::client::{ClientFiles, endpoint};
 use crate::grpc::{
-    authorization::Authorization, incidents::Incidents, keys::Keys, records::Records,
+    authorization::Authorization, budgets::Budgets, incidents::Incidents, keys::Keys,
+    records::Records,
 };
 use crate::store::{Ledger, Writer};
 use crate::task::notify::Notifier;
@@ -97,6 +99,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         escalate: Notify::new(),
         offers: Mutex::new(Allowance::default()),
         halting,
+        trips: tokio::sync::Notify::new(),
         ledger,
         writer,
         signer: ArcSwap::from_pointee(signer),
@@ -163,6 +166,7 @@ impl Bound {
             let endpoint = endpoint(&peer.addr, &files, Duration::from_secs(1))?;
             tokio::spawn(task::halt_orders::deliver(halt_queue, endpoint.clone()));
             tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
+            tokio::spawn(task::trips::deliver(SharedApp::clone(&app)));
         }
         tokio::spawn(task::escalate::run(SharedApp::clone(&app)));
         tokio::spawn(task::holds::release(SharedApp::clone(&app)));
@@ -192,6 +196,12 @@ fn router(
         authn: authn.clone(),
     })
     .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let budgets = BudgetServiceServer::new(Budgets {
+        app: SharedApp::clone(app),
+        authn: authn.clone(),
+        reporters: config.usage.reporters.iter().cloned().collect(),
+    })
+    .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let key_service = KeyServiceServer::new(Keys {
         app: SharedApp::clone(app),
         authn: authn.clone(),
@@ -211,6 +221,7 @@ fn router(
         .add_service(health)
         .add_service(authorization)
         .add_service(records)
+        .add_service(budgets)
         .add_service(key_service)
         .add_service(incidents)
         .add_service(notices);

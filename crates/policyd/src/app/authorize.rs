@@ -12,9 +12,10 @@ use super::decided::Decided;
 use super::denials::Denied;
 use super::notices::waiting;
 use super::offers::{Offered, coarse};
+use super::spent::Spent;
 use super::{App, AppError};
-use crate::domain::budget::Hold;
-use crate::domain::decide::{Outcome, Verdict, decide, over_budget, reserve};
+use crate::domain::budget::{Hold, Key};
+use crate::domain::decide::{Outcome, Verdict, decide, reserve};
 use crate::domain::facts::Facts;
 use crate::domain::policy_set::TenantPolicies;
 use crate::domain::record::{Disclosure, Draft, Kind, PolicyStamp, TokenStamp};
@@ -87,6 +88,8 @@ impl App {
     pub async fn simulate(&self, request: &Request, at: DateTime<Utc>) -> Result<Answer, AppError> {
         let facts = self.facts(request, at)?;
         let outcome = decide(request, &facts);
+        // What cannot be counted is told; whether there is room is known only when it is held.
+        let (outcome, _) = reserve(request, &facts, outcome, self.identity.ttl_seconds);
         if let Some(denied) = denied(request, &outcome, &facts, clock::now()) {
             self.count(&denied).await?;
         }
@@ -107,20 +110,22 @@ impl App {
         let outcome = decide(request, &facts);
         let ttl = self.identity.ttl_seconds;
         let (outcome, holds) = reserve(request, &facts, outcome, ttl);
-        let keys: Vec<String> = holds.iter().map(|hold| hold.key.clone()).collect();
+        let keys: Vec<Key> = holds.iter().map(|hold| hold.key.clone()).collect();
         let offer = self.offer(request, &facts, &outcome).await;
         let (decided, append) = self.prepare(request, &outcome, &facts, (holds, offer))?;
         let rules = &facts.policies.incident_rules;
         let may_stop = !append.incidents.denials.is_empty();
         match self.writer.append(append).await? {
-            Appended::OverBudget { hold, .. } => {
-                let key = keys.get(hold).map_or("", String::as_str);
-                let budget = key.split('|').next().unwrap_or_default();
-                let message = format!("the budget `{budget}` does not allow it now");
-                let outcome = over_budget(outcome, message);
-                let nothing = (Vec::new(), None);
-                let (decided, append) = self.prepare(request, &outcome, &facts, nothing)?;
+            Appended::OverBudget { hold, over } => {
+                let key = keys.into_iter().nth(hold);
+                let key = key.ok_or_else(|| AppError::of(Reason::Internal))?;
+                let denied = (outcome, Spent { key, over });
+                let (decided, append) = self.over_budget(request, &facts, denied)?;
+                let halts = append.trip.is_some();
                 let appended = self.writer.append(append).await?;
+                if halts {
+                    self.trips.notify_one();
+                }
                 self.look_for_stops(rules).await?;
                 self.answer(request, decided, appended)
             }
@@ -134,7 +139,7 @@ impl App {
     }
 
     /// The decision as it is answered, and as it is recorded.
-    fn prepare(
+    pub(super) fn prepare(
         &self,
         request: &Request,
         outcome: &Outcome,
@@ -160,12 +165,8 @@ impl App {
             body: decided.encode(),
         };
         let append = Append {
-            tenant: request.caller_tenant.clone(),
-            draft,
             decision: Some(row),
-            outcome_id: None,
             holds,
-            settles: None,
             notices: waiting(request, outcome, &decided).into_iter().collect(),
             incidents: Incidents {
                 denials: denied(request, outcome, facts, facts.now)
@@ -173,6 +174,7 @@ impl App {
                     .unwrap_or_default(),
                 ..Incidents::default()
             },
+            ..Append::record(request.caller_tenant.clone(), draft)
         };
         Ok((decided, append))
     }
@@ -198,9 +200,10 @@ impl App {
                 let message = format!("this request id decided another request: {was}, not {is}");
                 Err(AppError::new(Reason::RequestIdReused, message))
             }
-            Appended::DuplicateOutcome | Appended::OverBudget { .. } | Appended::Counted => {
-                Err(AppError::of(Reason::Internal))
-            }
+            Appended::DuplicateOutcome
+            | Appended::OverBudget { .. }
+            | Appended::RaiseRefused
+            | Appended::Counted => Err(AppError::of(Reason::Internal)),
         }
     }
 
@@ -229,14 +232,8 @@ impl App {
             ..Incidents::default()
         };
         let append = Append {
-            tenant,
-            draft,
-            decision: None,
-            outcome_id: None,
-            holds: Vec::new(),
-            settles: None,
-            notices: Vec::new(),
             incidents,
+            ..Append::record(tenant, draft)
         };
         let may_stop = !append.incidents.denials.is_empty();
         self.writer.append(append).await?;
@@ -341,6 +338,7 @@ impl App {
             money: None,
             token: None,
             execution: None,
+            budget: None,
             epoch: None,
             trace_id: None,
             incident: None,
@@ -410,6 +408,9 @@ fn disclosures(request: &Request) -> Result<Vec<Disclosure>, AppError> {
     ];
     if let Some((_, id)) = &request.target {
         values.push(("target_id", Value::Text(id.clone())));
+    }
+    if let Some(run) = &request.run {
+        values.push(("run", Value::Text(run.as_str().to_owned())));
     }
     if !request.reason.is_empty() {
         values.push(("reason", Value::Text(request.reason.clone())));

@@ -98,19 +98,14 @@ impl App {
             return Ok(());
         }
         let tenant = &denied.policies.tenant;
+        let record = self.blank_record(Kind::Evaluated, tenant, ids::new_id());
         let append = Append {
-            tenant: tenant.clone(),
-            draft: self.blank_record(Kind::Evaluated, tenant, ids::new_id()),
-            decision: None,
-            outcome_id: None,
-            holds: Vec::new(),
-            settles: None,
-            notices: Vec::new(),
             incidents: Incidents {
                 denials,
                 closes: None,
                 counts_only: true,
             },
+            ..Append::record(tenant.clone(), record)
         };
         self.writer.append(append).await?;
         self.look_for_stops(&denied.policies.incident_rules).await

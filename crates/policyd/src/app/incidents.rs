@@ -74,18 +74,13 @@ impl App {
             disclosure("note", Value::Text(reason.to_owned()))?,
         ];
         let append = Append {
-            tenant: tenant.clone(),
-            draft,
-            decision: None,
             outcome_id: Some(closing_id(id)),
-            holds: Vec::new(),
-            settles: None,
-            notices: Vec::new(),
             incidents: Incidents {
                 denials: Vec::new(),
                 closes: Some(incident),
                 counts_only: false,
             },
+            ..Append::record(tenant.clone(), draft)
         };
         match self.writer.append(append).await? {
             Appended::Stored { .. } => {}

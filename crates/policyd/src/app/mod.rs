@@ -1,6 +1,7 @@
 //! The use cases: the only layer that sees clock, ids, keys and store together.
 
 pub mod authorize;
+pub mod budgets;
 pub mod decided;
 pub mod denials;
 pub mod error;
@@ -13,6 +14,9 @@ pub mod outcome;
 pub mod policies;
 pub mod records;
 pub mod signer;
+mod spent;
+mod trips;
+pub mod usage;
 
 pub use error::AppError;
 
@@ -32,6 +36,8 @@ pub struct App {
     pub policies: ArcSwap<policies::PolicyTable>,
     /// Halts as last heard from connectord.
     pub halts: ArcSwap<HaltView>,
+    /// Wakes whoever sets the halts that limits ordered.
+    pub trips: tokio::sync::Notify,
     /// Agents that incidents stop until connectord has.
     pub stopped: ArcSwap<denials::Stopped>,
     /// Wakes whoever asks connectord for halts.

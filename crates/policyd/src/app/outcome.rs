@@ -67,6 +67,8 @@ pub struct Reported {
     pub by: String,
     /// Why.
     pub note: String,
+    /// Currency and minor units that were executed, where that is not all of the amount.
+    pub captured: Option<(String, i64)>,
     /// What a halt covers, or empty.
     pub scope: String,
 }
@@ -91,7 +93,11 @@ fn settlement(reported: &Reported) -> Option<Settlement> {
         _ => return None,
     };
     let decision = reported.decision.filter(|_| ended)?;
-    Some(Settlement { decision, to })
+    Some(Settlement {
+        decision,
+        to,
+        part: reported.captured.clone(),
+    })
 }
 
 /// The code of a refused token, if it is a sign of probing. connectord names the agent by its
@@ -215,14 +221,11 @@ impl App {
             .collect();
         draft.disclosures = disclosures?;
         Ok(Append {
-            tenant: reported.tenant.clone(),
-            draft,
-            decision: None,
             outcome_id: Some(reported.outcome_id),
-            holds: Vec::new(),
             settles: settlement(reported),
             notices: halted(reported).into_iter().collect(),
             incidents,
+            ..Append::record(reported.tenant.clone(), draft)
         })
     }
 }

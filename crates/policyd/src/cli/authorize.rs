@@ -38,6 +38,9 @@ pub(super) struct AuthorizeArgs {
     /// Version the agent relied on.
     #[arg(long)]
     precondition: Option<String>,
+    /// The run it belongs to.
+    #[arg(long, default_value = "")]
+    run: String,
     /// Ask for a dry run.
     #[arg(long)]
     dry_run: bool,
@@ -160,7 +163,7 @@ fn code(decision: &pb::Decision) -> u8 {
         "REQUIRE_APPROVAL" => 11,
         _ => Reason::from_code(&decision.reason_code)
             .map(exit_code)
-            .filter(|c| *c == 12)
+            .filter(|code| [12, 14].contains(code))
             .unwrap_or(10),
     }
 }
@@ -199,6 +202,7 @@ pub(super) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppE
         reason: args.reason.clone(),
         evidence: Vec::new(),
         traceparent: String::new(),
+        run_id: args.run.clone(),
     };
     let mut client = AuthorizationServiceClient::new(args.remote.channel().await?);
     let answer = client

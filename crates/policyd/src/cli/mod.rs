@@ -1,6 +1,7 @@
 //! The command line. stdout carries the result only; logs and errors go to stderr.
 
 mod authorize;
+mod budget;
 mod certs;
 mod decisions;
 mod demo;
@@ -16,6 +17,7 @@ pub(crate) mod remote;
 mod sample;
 mod server;
 mod token;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,6 +83,12 @@ enum Command {
     /// Read decisions.
     #[command(subcommand)]
     Decisions(decisions::DecisionsCommand),
+    /// Budgets: how they stand, and raising one.
+    #[command(subcommand)]
+    Budget(budget::BudgetCommand),
+    /// Usage of language models.
+    #[command(subcommand)]
+    Usage(usage::UsageCommand),
     /// List, export and verify records.
     #[command(subcommand)]
     Records(records::RecordsCommand),
@@ -175,6 +183,8 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Test(args) => policy::test(args, output),
         Command::Authorize(args) => authorize::run(args, output).await,
         Command::Decisions(command) => decisions::run(command, output).await,
+        Command::Budget(command) => budget::run(command, output).await,
+        Command::Usage(command) => usage::run(command, output).await,
         Command::Records(command) => records::run(command, output).await,
         Command::Incidents(command) => incidents::run(command, output).await,
         Command::Notices(command) => notices::run(command, output).await,

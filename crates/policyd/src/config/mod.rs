@@ -35,6 +35,9 @@ pub struct Config {
     /// connectord, for its halts; absent means policyd does not follow them.
     #[serde(default)]
     pub connectord: Option<PeerConfig>,
+    /// Who reports what language models use.
+    #[serde(default)]
+    pub usage: UsageConfig,
     /// Who is told; nobody by default.
     #[serde(default)]
     pub notify: NotifyConfig,
@@ -130,6 +133,19 @@ pub struct PeerConfig {
     pub addr: String,
 }
 
+/// `[usage]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageConfig {
+    /// Services that report usage of any agent, by the name in their certificate after `service/`,
+    /// such as `gateway/eu-1`. With none, an agent's own report counts as complete.
+    #[serde(default)]
+    pub reporters: Vec<String>,
+}
+
+/// Most reporters.
+const REPORTERS_MAX: usize = 64;
+
 const fn five() -> u32 {
     5
 }
@@ -171,6 +187,10 @@ impl Config {
         }
         if !(1..=60).contains(&config.server.timeout_seconds) {
             return Err(ConfigError::invalid("server.timeout is 1s to 60s"));
+        }
+        if config.usage.reporters.len() > REPORTERS_MAX {
+            let detail = format!("usage.reporters: at most {REPORTERS_MAX}");
+            return Err(ConfigError::invalid(detail));
         }
         let base = file.parent().unwrap_or_else(|| Path::new(".")).to_owned();
         for path in [

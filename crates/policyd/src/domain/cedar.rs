@@ -9,6 +9,7 @@ use cedar_policy::{
 };
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use writ_proto::card::{ArgKind, Card};
+use writ_proto::ids::RunId;
 use writ_proto::money::Money;
 use writ_proto::value::{Value, minor_units};
 
@@ -86,7 +87,7 @@ fn answer(
 ) -> Result<Answer, String> {
     let principal = uid("Agent", request.agent.as_str())?;
     let (kind, id) = request.target.as_ref().ok_or("the request has no target")?;
-    let resource = resource_uid(kind, id)?;
+    let resource = uid(&entity_type(kind), id)?;
     let entities = entities(request, set, slice, (&principal, &resource))?;
     let context = context(request, card, set, now)?;
     let query = CedarRequest::new(
@@ -121,11 +122,6 @@ pub(super) fn numbers_of_target(request: &Request, set: &TenantPolicies) -> BTre
         _ => None,
     };
     facts.filter_map(number).collect()
-}
-
-/// The entity of a record.
-pub(super) fn resource_uid(kind: &str, id: &str) -> Result<EntityUid, String> {
-    uid(&entity_type(kind), id)
 }
 
 fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
@@ -217,6 +213,10 @@ fn context(
     }
     let mut pairs = vec![
         ("reason".to_owned(), text(&request.reason)),
+        (
+            "run".to_owned(),
+            text(request.run.as_ref().map_or("", RunId::as_str)),
+        ),
         ("environment".to_owned(), text(&set.environment)),
         ("mode".to_owned(), text(request.mode.name())),
         ("hour".to_owned(), long(local.hour())),

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use cedar_policy::EvalResult;
 use chrono::{DateTime, Utc};
+use writ_proto::ids::RunId;
 use writ_proto::scope::{Customer, Part, Scope, Subject};
 
-use super::cedar::resource_uid;
 use super::policy_set::TenantPolicies;
 use super::request::Request;
 
@@ -37,7 +36,7 @@ impl Facts {
     pub fn halted(&self, request: &Request) -> Option<&Scope> {
         let by_customer = |scope: &Scope| matches!(scope.part(), Part::Customer(_));
         let customer = if self.halts.scopes.iter().any(by_customer) {
-            self.customer(request)
+            self.policies.customer_of(request)
         } else {
             None
         };
@@ -47,24 +46,10 @@ impl Facts {
             connection: &request.connection,
             action: request.action.as_str(),
             agent: request.agent.as_str(),
-            run: "",
+            run: request.run.as_ref().map_or("", RunId::as_str),
             customer: customer.as_deref().map_or(Customer::NotYet, Customer::Is),
         };
         let mut scopes = self.halts.scopes.iter();
         scopes.find(|scope| scope.covers(&subject))
-    }
-
-    /// The customer of the target, as the entities of the tenant know it.
-    fn customer(&self, request: &Request) -> Option<String> {
-        if request.tenant != request.caller_tenant {
-            return None;
-        }
-        let (kind, id) = request.target.as_ref()?;
-        let record = self.policies.entity(&resource_uid(kind, id).ok()?)?;
-        match record.attr("customer")?.ok()? {
-            EvalResult::EntityUid(uid) => Some(uid.id().unescaped().to_owned()),
-            EvalResult::String(text) => Some(text),
-            _ => None,
-        }
     }
 }

@@ -2,7 +2,7 @@
 //! to the proto breaks the build instead of being ignored.
 
 use writ_proto::Reason;
-use writ_proto::ids::{ActionName, AgentId, ConnectionId, RequestId, TenantId};
+use writ_proto::ids::{ActionName, AgentId, ConnectionId, RequestId, RunId, TenantId};
 use writ_proto::limits::{
     EVIDENCE_ITEMS_MAX, EVIDENCE_QUOTE_BYTES_MAX, IDENT_BYTES_MAX, PRECONDITION_BYTES_MAX,
     REASON_BYTES_MAX,
@@ -46,6 +46,7 @@ pub fn request(
         reason,
         evidence,
         traceparent,
+        run_id,
     } = message;
     let tenant = parent
         .strip_prefix("tenants/")
@@ -90,7 +91,17 @@ pub fn request(
         reason: reason.trim().to_owned(),
         evidence: self::evidence(evidence)?,
         trace_id: trace_id(&traceparent),
+        run: run(&run_id)?,
     })
+}
+
+/// A run id; empty is none.
+///
+/// # Errors
+/// When it has the wrong form.
+pub fn run(text: &str) -> Result<Option<RunId>, AppError> {
+    let parsed = (!text.is_empty()).then(|| RunId::parse(text)).transpose();
+    parsed.map_err(|error| malformed(error.to_string()))
 }
 
 fn target(target: pb::Target) -> Result<(String, String), AppError> {

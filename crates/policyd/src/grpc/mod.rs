@@ -2,6 +2,7 @@
 
 pub mod authn;
 pub mod authorization;
+pub mod budgets;
 pub mod client;
 pub mod convert;
 pub mod incidents;

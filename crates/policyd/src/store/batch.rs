@@ -6,8 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
+use super::budget::{Raising, Trip};
 use super::{Append, Appended, DecisionRow, Head, HoldRow};
-use crate::domain::budget::{HoldState, fits};
+use crate::domain::budget::{
+    Counter, Hold, HoldState, Key, RAISES_MAX, Raise, SettledAs, Takes, fits, report,
+};
 use crate::domain::escalation::{Denial, Incident, Tally};
 use crate::domain::merkle::leaf_hash;
 use crate::domain::notice::{DEDUP_WINDOW_MS, Notice};
@@ -22,8 +25,10 @@ pub(super) struct Known {
     pub(super) decisions: BTreeMap<(TenantId, Uuid), DecisionRow>,
     /// Outcomes of the batch that are known.
     pub(super) outcomes: BTreeSet<Uuid>,
-    /// What is used of the budgets of the batch, and of those of its settled holds.
-    pub(super) budgets: BTreeMap<(TenantId, String), i64>,
+    /// The counters of the batch, of its settled holds, and of the days that spikes are told from.
+    pub(super) budgets: BTreeMap<(TenantId, Key), Counter>,
+    /// Raises that have not ended.
+    pub(super) raises: BTreeMap<TenantId, Vec<Raise>>,
     /// Holds of the decisions that the batch settles.
     pub(super) holds: BTreeMap<Uuid, Vec<HoldRow>>,
     /// Tallies of the denials of the batch.
@@ -47,10 +52,14 @@ pub(super) struct Planned<'a> {
     pub(super) rows: Vec<Row<'a>>,
     /// Heads that moved.
     pub(super) heads: BTreeMap<TenantId, Head>,
-    /// Budgets whose use changed.
-    pub(super) budgets: BTreeMap<(TenantId, String), i64>,
+    /// Counters that changed.
+    pub(super) budgets: BTreeMap<(TenantId, Key), Counter>,
     /// Holds that are new or changed their state.
-    pub(super) holds: BTreeMap<(Uuid, String), HoldRow>,
+    pub(super) holds: BTreeMap<(Uuid, Key), HoldRow>,
+    /// Raises to insert.
+    pub(super) raises: Vec<(TenantId, Raise)>,
+    /// Limits that fired and halt somebody.
+    pub(super) trips: Vec<(&'a TenantId, &'a Trip)>,
     /// What people are told: once a key, with how often it was said again in this batch.
     pub(super) notices: Vec<(Notice, i64)>,
     /// Tallies that changed.
@@ -152,18 +161,16 @@ impl<'a> Planned<'a> {
     }
 
     fn reserve(&mut self, append: &Append, known: &mut Known) -> Result<(), Appended> {
-        let mut used = BTreeMap::new();
+        let mut counters = BTreeMap::new();
         for (place, hold) in append.holds.iter().enumerate() {
             let key = (append.tenant.clone(), hold.key.clone());
-            let before = used.get(&key).or_else(|| known.budgets.get(&key)).copied();
-            let before = before.unwrap_or_default();
-            let then = fits(before, hold).ok_or(Appended::OverBudget {
-                hold: place,
-                used: before,
-            })?;
-            used.insert(key, then);
+            let before = counters.get(&key).or_else(|| known.budgets.get(&key));
+            let raised = known.raised(&append.tenant, hold);
+            let then = fits(before, hold, raised, &known.days(&append.tenant, hold));
+            let then = then.map_err(|over| Appended::OverBudget { hold: place, over })?;
+            counters.insert(key, then);
         }
-        for (key, then) in used {
+        for (key, then) in counters {
             known.budgets.insert(key.clone(), then);
             self.budgets.insert(key, then);
         }
@@ -171,13 +178,19 @@ impl<'a> Planned<'a> {
             return Ok(());
         };
         for hold in &append.holds {
+            let state = match hold.takes {
+                Takes::Settled => HoldState::Held,
+                Takes::AtOnce => HoldState::Captured,
+                Takes::Nothing => continue,
+            };
             let row = HoldRow {
                 decision,
                 tenant: append.tenant.clone(),
                 key: hold.key.clone(),
                 amount: hold.amount,
+                currency: hold.currency.clone(),
                 expires_ms: hold.expires_ms,
-                state: HoldState::Held,
+                state,
             };
             known.holds.entry(decision).or_default().push(row.clone());
             self.holds.insert((decision, hold.key.clone()), row);
@@ -186,25 +199,85 @@ impl<'a> Planned<'a> {
     }
 
     fn settle(&mut self, append: &Append, known: &mut Known) {
-        let Some(settlement) = append.settles else {
+        let Some(settlement) = &append.settles else {
             return;
         };
         let Some(holds) = known.holds.get_mut(&settlement.decision) else {
             return;
         };
         for hold in holds.iter_mut().filter(|hold| hold.tenant == append.tenant) {
-            let (state, change) = hold.state.settle(settlement.to);
-            if state == hold.state {
+            let before = (hold.state, hold.amount);
+            hold.state = hold.state.settle(settlement.to);
+            if hold.state == before.0 {
                 continue;
             }
-            hold.state = state;
+            if let (SettledAs::Captured, Some((currency, part))) = (settlement.to, &settlement.part)
+                && *currency == hold.currency
+            {
+                // More than was held was never authorised; the record says what was reported.
+                hold.amount = (*part).clamp(0, hold.amount);
+            }
             let key = (hold.tenant.clone(), hold.key.clone());
-            let used = known.budgets.entry(key.clone()).or_default();
-            *used = used.saturating_add(hold.amount.saturating_mul(change));
-            self.budgets.insert(key, *used);
+            let counter = known.budgets.entry(key.clone()).or_default();
+            let figure = |counts: bool, amount| if counts { amount } else { 0_i64 };
+            let used = |(state, amount): (HoldState, i64)| figure(state.counts(), amount);
+            let open = |(state, amount): (HoldState, i64)| figure(state.is_open(), amount);
+            let after = (hold.state, hold.amount);
+            let change = |now: i64, was: i64| now.saturating_sub(was);
+            let (by, held) = (
+                change(used(after), used(before)),
+                change(open(after), open(before)),
+            );
+            counter.used = counter.used.saturating_add(by);
+            counter.held = counter.held.saturating_add(held);
+            self.budgets.insert(key, *counter);
             let place = (hold.decision, hold.key.clone());
             self.holds.insert(place, hold.clone());
         }
+    }
+
+    fn report(&mut self, append: &Append, known: &mut Known) {
+        for usage in &append.usage {
+            let key = (append.tenant.clone(), usage.key.clone());
+            let counter = report(known.budgets.get(&key), usage);
+            known.budgets.insert(key.clone(), counter);
+            self.budgets.insert(key, counter);
+        }
+    }
+
+    fn raise(&mut self, append: &Append, known: &mut Known) -> Result<(), Appended> {
+        let Some(Raising { raise, room, at_ms }) = &append.raise else {
+            return Ok(());
+        };
+        let all = known.raises.entry(append.tenant.clone()).or_default();
+        let open = || all.iter().filter(|other| other.is_open(*at_ms));
+        let same = open().filter(|other| other.budget == raise.budget);
+        // Whoever it is for: the sum of all is never more than any one may have.
+        let sum = same.fold(raise.amount, |sum, other| sum.saturating_add(other.amount));
+        if open().count() >= RAISES_MAX || room.is_some_and(|room| sum > room) {
+            return Err(Appended::RaiseRefused);
+        }
+        all.push(raise.clone());
+        self.raises.push((append.tenant.clone(), raise.clone()));
+        Ok(())
+    }
+}
+
+impl Known {
+    fn raised(&self, tenant: &TenantId, hold: &Hold) -> i64 {
+        let all = self.raises.get(tenant).into_iter().flatten();
+        all.filter(|raise| raise.lifts(&hold.key, hold.at_ms))
+            .fold(0, |sum, raise| sum.saturating_add(raise.amount))
+    }
+
+    /// What was used on the days before; a day without any counts as none.
+    fn days(&self, tenant: &TenantId, hold: &Hold) -> Vec<i64> {
+        let days = hold.limits.spike.iter().flat_map(|spike| &spike.days);
+        let used = |day: &Key| {
+            let counter = self.budgets.get(&(tenant.clone(), day.clone()));
+            counter.map_or(0, |counter| counter.used)
+        };
+        days.map(used).collect()
     }
 }
 
@@ -245,14 +318,23 @@ fn one<'a>(append: &'a Append, known: &mut Known, planned: &mut Planned<'a>) -> 
     {
         return Appended::DuplicateOutcome;
     }
-    if append.draft.kind == Kind::BudgetChanged && !is_held(append, known) {
+    let releases = append.draft.kind == Kind::BudgetChanged && append.settles.is_some();
+    if releases && !is_held(append, known) {
         // Its execution was reported in the meantime: there is nothing to give back.
         return Appended::DuplicateOutcome;
     }
     if let Err(over) = planned.reserve(append, known) {
         return over;
     }
+    if let Err(refused) = planned.raise(append, known) {
+        return refused;
+    }
     planned.settle(append, known);
+    planned.report(append, known);
+    let trip = append.trip.as_ref();
+    planned
+        .trips
+        .extend(trip.map(|trip| (&append.tenant, trip)));
     if let Some((key, row)) = request.zip(append.decision.clone()) {
         known.decisions.insert(key, row);
     }
@@ -267,3 +349,6 @@ fn one<'a>(append: &'a Append, known: &mut Known, planned: &mut Planned<'a>) -> 
     }
     Appended::Stored { seq }
 }
+
+#[cfg(test)]
+mod tests;

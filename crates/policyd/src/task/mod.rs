@@ -7,3 +7,4 @@ pub mod halt_watch;
 pub mod holds;
 pub mod notify;
 pub mod reload;
+pub mod trips;

@@ -45,6 +45,7 @@ pub(crate) fn refund(amount: &str) -> Request {
         reason: "broken".into(),
         evidence: vec![],
         trace_id: None,
+        run: None,
     }
 }
 
@@ -282,7 +283,8 @@ fn every_scope_of_a_halt_stops_its_requests_and_no_others() {
         ("tenant:globex/agent:triage", false),
         ("tenant:acme/customer:C-1", true),
         ("tenant:acme/customer:C-2", false),
-        ("tenant:acme/run:r-1", false),
+        ("tenant:acme/run:r-1", true),
+        ("tenant:acme/run:r-2", false),
     ];
     for (scope, halted) in table {
         let halts = HaltView {
@@ -294,7 +296,9 @@ fn every_scope_of_a_halt_stops_its_requests_and_no_others() {
             policies: with_rules(""),
             halts,
         };
-        let stopped = decide(&refund("49.00"), &facts).reason == Some(Reason::Halted);
+        let mut request = refund("49.00");
+        request.run = Some(writ_proto::ids::RunId::parse("r-1").unwrap());
+        let stopped = decide(&request, &facts).reason == Some(Reason::Halted);
         assert_eq!(stopped, halted, "{scope}");
     }
 }

@@ -27,6 +27,7 @@ fn draft(index: u8) -> Draft {
         money: None,
         token: None,
         execution: None,
+        budget: None,
         epoch: Some(0),
         trace_id: None,
         halt: None,

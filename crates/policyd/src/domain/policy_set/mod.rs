@@ -13,7 +13,9 @@ use std::sync::Arc;
 use crate::domain::budget::Budget;
 use crate::domain::counter_offer::CounterOffers;
 use crate::domain::escalation::IncidentRule;
-use cedar_policy::{Entities, Entity, EntityUid, PolicySet, Schema};
+use crate::domain::request::Request;
+use crate::domain::schema::entity_type;
+use cedar_policy::{Entities, Entity, EntityId, EntityUid, EvalResult, PolicySet, Schema};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use writ_proto::Reason;
@@ -64,6 +66,8 @@ impl Slice {
         phase.map(|(_, policies)| policies)
     }
 }
+
+const CUSTOMER: &str = "Customer";
 
 /// Everything policyd knows about one tenant, immutable.
 #[derive(Debug)]
@@ -125,6 +129,34 @@ impl TenantPolicies {
     #[must_use]
     pub fn rule(&self, id: &str) -> Option<&Rule> {
         self.rules.get(id)
+    }
+
+    /// The customer of a request's target: the target itself, or what its fact `customer` names.
+    /// A record of another tenant has no facts here.
+    #[must_use]
+    pub fn customer_of(&self, request: &Request) -> Option<String> {
+        let (kind, id) = request.target.as_ref()?;
+        let kind = entity_type(kind).parse().ok()?;
+        let target = EntityUid::from_type_name_and_id(kind, EntityId::new(id));
+        let own = request.tenant == request.caller_tenant;
+        let known = self.entity(&target).filter(|_| own)?;
+        let is_customer = |uid: &EntityUid| uid.type_name().basename() == CUSTOMER;
+        if is_customer(&target) {
+            return Some(id.clone());
+        }
+        match known.attr("customer")?.ok()? {
+            EvalResult::EntityUid(uid) if is_customer(&uid) => {
+                Some(uid.id().unescaped().to_owned())
+            }
+            EvalResult::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A budget by id.
+    #[must_use]
+    pub fn budget(&self, id: &str) -> Option<&Budget> {
+        self.budgets.iter().find(|budget| budget.id == id)
     }
 
     pub(super) fn entity(&self, uid: &EntityUid) -> Option<&Entity> {

@@ -38,7 +38,7 @@ pub enum Kind {
     KeyAdded,
     /// A key stopped signing.
     KeyRetired,
-    /// What a decision had reserved was given back.
+    /// A budget was raised, usage was reported, or what a decision had reserved was given back.
     BudgetChanged,
     /// An action was promoted or demoted.
     RolloutChanged,
@@ -164,6 +164,19 @@ pub struct ExecutionStamp {
     pub execution: Option<Uuid>,
 }
 
+/// What became of a budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetStamp {
+    /// `exceeded`, `raised`, `usage`.
+    pub change: &'static str,
+    /// Id of the budget; empty where several are meant.
+    pub budget: String,
+    /// What is used of it, in its smallest unit.
+    pub used: Option<i64>,
+    /// What may be used.
+    pub cap: Option<i64>,
+}
+
 /// What made an incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncidentStamp {
@@ -216,6 +229,8 @@ pub struct Draft {
     pub token: Option<TokenStamp>,
     /// Execution.
     pub execution: Option<ExecutionStamp>,
+    /// Budget.
+    pub budget: Option<BudgetStamp>,
     /// Halt epoch.
     pub epoch: Option<u64>,
     /// W3C trace id.
@@ -308,6 +323,9 @@ impl Draft {
         if let Some(execution) = &self.execution {
             leaf.add(21, execution.value());
         }
+        if let Some(budget) = &self.budget {
+            leaf.add(23, budget.value());
+        }
         if let Some(epoch) = self.epoch {
             leaf.add(24, whole(epoch));
         }
@@ -381,6 +399,18 @@ impl TokenStamp {
             kid,
             Value::Int(i64::from(self.issued)),
             Value::Int(i64::from(self.expires)),
+        ])
+    }
+}
+
+impl BudgetStamp {
+    fn value(&self) -> Value {
+        let figure = |figure: Option<i64>| figure.map_or(Value::Null, Value::Int);
+        Value::List(vec![
+            Value::Text(self.budget.clone()),
+            figure(self.used),
+            figure(self.cap),
+            Value::Text(self.change.to_owned()),
         ])
     }
 }

@@ -73,6 +73,9 @@ pub struct Projection {
     pub status: String,
     /// Id of the execution, or empty.
     pub execution_id: String,
+    /// What became of a budget: the change, its id, what is used and what may be; or empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub budget: String,
     /// Names of the values committed to.
     pub committed: Vec<String>,
     /// What made an incident; only in the records of one.
@@ -282,6 +285,7 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
             .unwrap_or_default()
             .to_owned(),
         execution_id: uuid_text(execution.get(3)),
+        budget: budget(fields.list(23)),
         committed: committed
             .map(|map| map.iter().map(|(name, _)| name.to_owned()).collect())
             .unwrap_or_default(),
@@ -308,6 +312,17 @@ fn incident_line(values: &[Value]) -> String {
         }
         _ => String::new(),
     }
+}
+
+fn budget(parts: &[Value]) -> String {
+    let [Value::Text(id), used, cap, Value::Text(change)] = parts else {
+        return String::new();
+    };
+    let figure = |value: &Value| match value {
+        Value::Int(number) => number.to_string(),
+        _ => "-".to_owned(),
+    };
+    format!("{change} {id} {}/{}", figure(used), figure(cap))
 }
 
 impl Projection {

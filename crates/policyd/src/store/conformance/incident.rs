@@ -1,6 +1,7 @@
 //! Denials are counted exactly, by many writers too, and an incident is opened with its record,
 //! once.
 
+use super::budget::settled;
 use super::*;
 use crate::domain::escalation::{Closing, Denial, HaltWish, Incident};
 use crate::domain::notice::NoticeKind;

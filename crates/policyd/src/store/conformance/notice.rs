@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::notice::Settled;
+use super::budget::held;
 use super::*;
 use crate::domain::notice::{DEDUP_WINDOW_MS, Delivery, NoticeKind};
 
