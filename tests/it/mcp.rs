@@ -263,6 +263,7 @@ async fn an_agent_undoes_only_its_own_and_not_while_it_is_halted() {
     let halt = |scope: &str| pb::SetHaltRequest {
         scope: scope.to_owned(),
         reason: "test".into(),
+        ..pb::SetHaltRequest::default()
     };
     operator.halt.set_halt(halt("agent:triage")).await.unwrap();
     assert_eq!(bridge.refused("undo_action", undo.clone()), "HALTED");

@@ -4,6 +4,7 @@ use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
 use writ_proto::pb;
 use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
+use writ_proto::pb::budget_service_client::BudgetServiceClient;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::pb::record_service_client::RecordServiceClient;
@@ -14,6 +15,7 @@ use writ_proto::value::args_from_json;
 pub struct Actor {
     pub authorize: AuthorizationServiceClient<Channel>,
     pub records: RecordServiceClient<Channel>,
+    pub budgets: BudgetServiceClient<Channel>,
     pub execute: ConnectorServiceClient<Channel>,
     pub halt: HaltServiceClient<Channel>,
 }
@@ -95,6 +97,7 @@ impl Actor {
             reason: wish.reason.clone(),
             evidence: vec![],
             traceparent: String::new(),
+            run_id: String::new(),
         }
     }
 

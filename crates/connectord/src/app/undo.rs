@@ -10,12 +10,11 @@ use super::{App, AppError};
 use crate::domain::execution::{Change, Execution, State};
 use crate::domain::gate::Refusal;
 use crate::domain::undo;
-use crate::halt::scopes_of;
 use crate::store::Filter;
 use crate::system::{Applied, Leave};
 use crate::{clock, ids};
 
-/// Most executions of one batch.
+/// Most executions that are counted for a batch.
 pub const UNDO_MAX: u32 = 1_000;
 
 /// Who asks for an undo, and why.
@@ -46,6 +45,24 @@ pub struct Undone {
     pub changes: Vec<Change>,
 }
 
+/// One page of a batch.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// What became of each.
+    pub items: Vec<Undone>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<String>,
+    /// Executions of the selection that stood, with the first page.
+    pub total: usize,
+    /// Executions of the page that were undone earlier.
+    pub earlier: usize,
+}
+
+/// Whether a write is there to be undone.
+const fn stands(execution: &Execution) -> bool {
+    execution.wrote && execution.undone_by.is_empty() && execution.undo_of.is_empty()
+}
+
 impl App {
     /// Undoes one execution.
     ///
@@ -65,30 +82,46 @@ impl App {
 
     /// Halts stop an agent, not an operator.
     fn check_order(&self, order: &Order, execution: &Execution) -> Result<(), Refusal> {
-        let Some(agent) = &order.agent else {
-            return Ok(());
-        };
-        let (connection, action) = (&execution.connection, &execution.action);
-        self.check_scopes(&scopes_of(&order.tenant, connection, action, agent))
+        match &order.agent {
+            Some(agent) => self.check_undo(execution, agent),
+            None => Ok(()),
+        }
     }
 
-    /// Undoes what a filter finds, newest first.
+    /// Undoes what one page of a selection finds, newest first.
     ///
     /// # Errors
     /// When the journal is away. Refusals are inside the answer.
-    pub async fn batch_undo(
-        &self,
-        order: &Order,
-        filter: &Filter,
-    ) -> Result<Vec<Undone>, AppError> {
-        let mut items = Vec::new();
-        for execution in self.journal.list(&order.tenant, filter).await? {
-            let stands = execution.wrote && execution.undone_by.is_empty();
-            if stands && execution.undo_of.is_empty() {
-                items.push(self.undo_one(order, execution).await?);
+    pub async fn batch_undo(&self, order: &Order, page: &Filter) -> Result<Batch, AppError> {
+        let mut batch = Batch {
+            total: self.standing(&order.tenant, page).await?,
+            ..Batch::default()
+        };
+        let found = self.journal.list(&order.tenant, page).await?;
+        let full = u32::try_from(found.len()).is_ok_and(|count| count == page.limit);
+        batch.next = found.last().filter(|_| full).map(|last| last.id.clone());
+        for execution in found {
+            if stands(&execution) {
+                batch.items.push(self.undo_one(order, execution).await?);
+            } else {
+                let earlier = execution.undo_of.is_empty() && !execution.undone_by.is_empty();
+                batch.earlier = batch.earlier.saturating_add(usize::from(earlier));
             }
         }
-        Ok(items)
+        Ok(batch)
+    }
+
+    /// How many executions of a selection stand; told with its first page only.
+    async fn standing(&self, tenant: &str, page: &Filter) -> Result<usize, AppError> {
+        if page.before.is_some() {
+            return Ok(0);
+        }
+        let all = Filter {
+            limit: UNDO_MAX,
+            ..page.clone()
+        };
+        let found = self.journal.list(tenant, &all).await?;
+        Ok(found.iter().filter(|own| stands(own)).count())
     }
 
     async fn undo_one(&self, order: &Order, execution: Execution) -> Result<Undone, AppError> {
@@ -139,6 +172,7 @@ impl App {
                     .save(&mut [&mut own, &mut undone], vec![outcome.report()])
                     .await
                     .map_err(|_| AppError::of(Reason::OutcomeUnknown))?;
+                self.after_trouble(&undone).await;
                 Ok(answer(None, true, planned))
             }
             Applied::Unknown(why) => {
@@ -214,6 +248,7 @@ impl App {
             undone_by: String::new(),
             undo_of: execution.id.clone(),
             sent_ms: clock::now().timestamp_millis(),
+            surprise: String::new(),
             revision: 0,
             ..execution.clone()
         }

@@ -48,12 +48,8 @@ impl App {
             agent.clone_into(&mut draft.agent);
             draft.action.clone_from(&answer.decided.action);
             let append = Append {
-                tenant: tenant.clone(),
-                draft,
-                decision: None,
                 outcome_id: Some(cancellation(id.uuid())),
-                holds: Vec::new(),
-                settles: None,
+                ..Append::record(tenant.clone(), draft)
             };
             self.writer.append(append).await?;
         }
@@ -67,7 +63,7 @@ impl App {
     ///
     /// # Errors
     /// When the store is away: whoever could not look does not say that it still waits.
-    pub(super) async fn standing(&self, decided: Decided) -> Result<Answer, AppError> {
+    pub(super) async fn as_it_stands(&self, decided: Decided) -> Result<Answer, AppError> {
         let cancelled = match Uuid::parse_str(&decided.id) {
             Ok(id) if waits(&decided) => self.ledger.has_outcome(cancellation(id)).await?,
             _ => false,

@@ -4,6 +4,7 @@
 use writ_proto::value::{Map, Value, value_from_cbor};
 
 use super::AppError;
+use super::offers::Offered;
 
 /// Everything a caller is told about a decision, but for the token.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,6 +39,8 @@ pub struct Decided {
     pub agent: String,
     /// Action it asked for.
     pub action: String,
+    /// What is allowed instead.
+    pub offer: Option<Offered>,
     /// Version that the agent relied on; it is in the request hash, so a call without it is another.
     pub precondition: Option<String>,
 }
@@ -82,6 +85,9 @@ impl Decided {
         map.set("claims", Value::Bytes(self.claims.clone()));
         map.set("expires", Value::Int(self.expires));
         map.set("created_ms", Value::Int(self.created_ms));
+        if let Some(offer) = &self.offer {
+            map.set("offer", offer.value());
+        }
         if let Some(precondition) = &self.precondition {
             map.set("precondition", Value::Text(precondition.clone()));
         }
@@ -132,6 +138,10 @@ impl Decided {
         decided.claims = bytes("claims")?;
         decided.expires = number("expires")?;
         decided.created_ms = number("created_ms")?;
+        decided.offer = match map.get("offer") {
+            None => None,
+            Some(offer) => Some(Offered::read(offer).ok_or_else(corrupt)?),
+        };
         decided.precondition = match map.get("precondition") {
             None => None,
             Some(Value::Text(text)) => Some(text.clone()),
@@ -158,6 +168,15 @@ mod tests {
             claims: vec![2; 300],
             expires: 5,
             created_ms: 6,
+            offer: Some(Offered {
+                connection: "crm/main".into(),
+                action: "refund".into(),
+                target: Some(("order".into(), "O-7".into())),
+                args_json: "{}".into(),
+                mode: 1,
+                precondition: Some("v".into()),
+                sentence: "less".into(),
+            }),
             ..Decided::default()
         };
         assert_eq!(Decided::decode(&decided.encode()), Ok(decided.clone()));

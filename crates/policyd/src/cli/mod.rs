@@ -1,13 +1,16 @@
 //! The command line. stdout carries the result only; logs and errors go to stderr.
 
 mod authorize;
+mod budget;
 mod certs;
 mod decisions;
 mod demo;
 mod doctor;
+mod incidents;
 mod init;
 mod keys;
 mod mcp;
+mod notices;
 pub(crate) mod output;
 mod policy;
 mod records;
@@ -15,6 +18,7 @@ pub(crate) mod remote;
 mod sample;
 mod server;
 mod token;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,9 +84,21 @@ enum Command {
     /// Read decisions.
     #[command(subcommand)]
     Decisions(decisions::DecisionsCommand),
+    /// Budgets: how they stand, and raising one.
+    #[command(subcommand)]
+    Budget(budget::BudgetCommand),
+    /// Usage of language models.
+    #[command(subcommand)]
+    Usage(usage::UsageCommand),
     /// List, export and verify records.
     #[command(subcommand)]
     Records(records::RecordsCommand),
+    /// Repeated denials: list, show and close them.
+    #[command(subcommand)]
+    Incidents(incidents::IncidentsCommand),
+    /// What people were told, and what could not be delivered.
+    #[command(subcommand)]
+    Notices(notices::NoticesCommand),
     /// List and rotate signing keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -174,7 +190,11 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Test(args) => policy::test(args, output),
         Command::Authorize(args) => authorize::run(args, output).await,
         Command::Decisions(command) => decisions::run(command, output).await,
+        Command::Budget(command) => budget::run(command, output).await,
+        Command::Usage(command) => usage::run(command, output).await,
         Command::Records(command) => records::run(command, output).await,
+        Command::Incidents(command) => incidents::run(command, output).await,
+        Command::Notices(command) => notices::run(command, output).await,
         Command::Keys(command) => keys::run(common, command, output),
         Command::Token(command) => token::run(command, output),
         Command::Config(ConfigCommand::Show { origin }) => {

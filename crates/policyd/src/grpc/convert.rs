@@ -2,7 +2,7 @@
 //! to the proto breaks the build instead of being ignored.
 
 use writ_proto::Reason;
-use writ_proto::ids::{ActionName, AgentId, ConnectionId, RequestId, TenantId};
+use writ_proto::ids::{ActionName, AgentId, ConnectionId, RequestId, RunId, TenantId};
 use writ_proto::limits::{
     EVIDENCE_ITEMS_MAX, EVIDENCE_QUOTE_BYTES_MAX, IDENT_BYTES_MAX, PRECONDITION_BYTES_MAX,
     REASON_BYTES_MAX,
@@ -13,6 +13,9 @@ use writ_proto::value::{args_from_cbor, args_from_json};
 
 use crate::app::AppError;
 use crate::app::authorize::Answer;
+use crate::app::decided::Decided;
+use crate::app::offers::Offered;
+use crate::domain::counter_offer::{Retry, retry_of};
 use crate::domain::request::{Evidence, Request};
 
 fn malformed(what: impl Into<String>) -> AppError {
@@ -43,6 +46,7 @@ pub fn request(
         reason,
         evidence,
         traceparent,
+        run_id,
     } = message;
     let tenant = parent
         .strip_prefix("tenants/")
@@ -87,7 +91,17 @@ pub fn request(
         reason: reason.trim().to_owned(),
         evidence: self::evidence(evidence)?,
         trace_id: trace_id(&traceparent),
+        run: run(&run_id)?,
     })
+}
+
+/// A run id; empty is none.
+///
+/// # Errors
+/// When it has the wrong form.
+pub fn run(text: &str) -> Result<Option<RunId>, AppError> {
+    let parsed = (!text.is_empty()).then(|| RunId::parse(text)).transpose();
+    parsed.map_err(|error| malformed(error.to_string()))
 }
 
 fn target(target: pb::Target) -> Result<(String, String), AppError> {
@@ -167,6 +181,7 @@ pub fn decision(answer: Answer) -> pb::Decision {
         _ => pb::Verdict::Deny,
     };
     let waits = verdict == pb::Verdict::RequireApproval;
+    let retry = retry(&decided);
     let name = match decided.id.as_str() {
         "" => String::new(),
         id => format!("tenants/{}/decisions/{id}", decided.tenant),
@@ -197,7 +212,48 @@ pub fn decision(answer: Answer) -> pb::Decision {
         create_time: Some(seconds(decided.created_ms.div_euclid(1_000))),
         agent: decided.agent,
         action: decided.action,
+        retry: retry.into(),
+        counter_offer: decided.offer.map(counter_offer),
         call: None,
+    }
+}
+
+fn retry(decided: &Decided) -> pb::Retry {
+    let Some(reason) = Reason::from_code(&decided.reason_code) else {
+        return pb::Retry::Unspecified;
+    };
+    match retry_of(reason, decided.remedy != reason.fix()) {
+        Retry::DoNot => pb::Retry::DoNot,
+        Retry::Changed => pb::Retry::Changed,
+        Retry::Later => pb::Retry::Later,
+    }
+}
+
+fn counter_offer(offer: Offered) -> pb::CounterOffer {
+    let Offered {
+        connection,
+        action,
+        target,
+        args_json,
+        mode,
+        precondition,
+        sentence,
+    } = offer;
+    let mode = match mode {
+        1 => pb::Mode::Execute,
+        _ => pb::Mode::DryRun,
+    };
+    let call = pb::ActionCall {
+        connection,
+        action,
+        target: target.map(|(r#type, id)| pb::Target { r#type, id }),
+        mode: mode.into(),
+        precondition,
+        arguments: Some(pb::action_call::Arguments::ArgsJson(args_json)),
+    };
+    pb::CounterOffer {
+        call: Some(call),
+        sentence,
     }
 }
 

@@ -72,6 +72,7 @@ impl Tools {
             reason: ask.reason,
             evidence: Vec::new(),
             traceparent: String::new(),
+            run_id: self.run_id.clone(),
         };
         let decision = self.peers.authorize(request).await?;
         self.keep(&decision, call)?;

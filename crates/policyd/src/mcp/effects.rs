@@ -15,22 +15,21 @@ use crate::app::AppError;
 impl Tools {
     /// Asks the hands whether anything halts a call, before anything is sent. They look again.
     async fn check_halts(&self, call: &pb::ActionCall) -> Result<(), AppError> {
-        let state = self.peers.halts().await?;
+        let ask = pb::GetHaltStateRequest {
+            connection: call.connection.clone(),
+            action: call.action.clone(),
+            run_id: self.run_id.clone(),
+            customer: String::new(),
+        };
+        let state = self.peers.halts(ask).await?;
         if !state.known {
             return Err(AppError::of(Reason::HaltUnknown));
         }
-        let identity = &self.peers.identity;
-        let scopes = [
-            "global".to_owned(),
-            format!("tenant:{}", identity.tenant),
-            format!("connection:{}", call.connection),
-            format!("action:{}", call.action),
-            format!("agent:{}", identity.agent),
-        ];
-        match state.halts.iter().find(|halt| scopes.contains(&halt.scope)) {
-            Some(halt) => Err(AppError::new(Reason::Halted, halt.scope.clone())),
-            None => Ok(()),
+        if state.halted {
+            let by = state.by.unwrap_or_default();
+            return Err(AppError::new(Reason::Halted, by.scope));
         }
+        Ok(())
     }
 
     pub(super) async fn preview(&self, handled: Handled) -> Result<Told, AppError> {

@@ -125,13 +125,16 @@ impl Peers {
         Ok(actions)
     }
 
-    /// What is halted.
+    /// What is halted, and whether that stops what is asked about.
     ///
     /// # Errors
     /// When connectord does not answer.
-    pub async fn halts(&self) -> Result<pb::GetHaltStateResponse, AppError> {
+    pub async fn halts(
+        &self,
+        ask: pb::GetHaltStateRequest,
+    ) -> Result<pb::GetHaltStateResponse, AppError> {
         let mut client = self.halts.clone();
-        let call = client.get_halt_state(pb::GetHaltStateRequest {});
+        let call = client.get_halt_state(ask);
         within("connectord", ANSWER_MAX, call).await
     }
 

@@ -1,7 +1,7 @@
 //! `policyd mcp doctor`: whether the bridge of an agent would work. It asks for nothing.
 
 use serde_json::json;
-use writ_proto::Reason;
+use writ_proto::{Reason, pb};
 
 use super::BridgeArgs;
 use crate::app::AppError;
@@ -79,7 +79,7 @@ async fn policyd(peers: &Peers, addr: &str) -> Finding {
 }
 
 async fn halts(peers: &Peers, addr: &str) -> Finding {
-    let state = match peers.halts().await {
+    let state = match peers.halts(pb::GetHaltStateRequest::default()).await {
         Ok(state) => state,
         Err(error) => return found(Err(error)),
     };
