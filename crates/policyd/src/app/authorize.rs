@@ -203,9 +203,7 @@ impl App {
             Appended::DuplicateOutcome
             | Appended::OverBudget { .. }
             | Appended::RaiseRefused
-            | Appended::Counted => {
-                Err(AppError::of(Reason::Internal))
-            }
+            | Appended::Counted => Err(AppError::of(Reason::Internal)),
         }
     }
 

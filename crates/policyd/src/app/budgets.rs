@@ -269,9 +269,7 @@ impl App {
                 self.budget(tenant, None, (&wish.budget, subject)).await
             }
             Appended::RaiseRefused => refuse("all raises together would pass the `max` of the set"),
-            Appended::DuplicateDecision(_)
-            | Appended::OverBudget { .. }
-            | Appended::Counted => {
+            Appended::DuplicateDecision(_) | Appended::OverBudget { .. } | Appended::Counted => {
                 Err(AppError::of(Reason::Internal))
             }
         }

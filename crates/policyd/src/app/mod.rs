@@ -36,7 +36,7 @@ pub struct App {
     /// Halts as last heard from connectord.
     pub halts: ArcSwap<HaltView>,
     /// Wakes whoever sets the halts that limits ordered.
-    pub trips: tokio::sync::Notify,
+    pub trips: Notify,
     /// Agents that incidents stop until connectord has.
     pub stopped: ArcSwap<incidents::Stopped>,
     /// Wakes whoever asks connectord for halts.

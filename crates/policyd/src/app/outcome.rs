@@ -147,7 +147,8 @@ impl App {
         done
     }
 
-    fn outcome_append(&self, reported: &Reported) -> Result<Append, AppError> {
+    /// The refusal of a token as rules of incidents count it.
+    fn refused(&self, reported: &Reported) -> Result<Incidents, AppError> {
         let policies = self.policies.load().get(&reported.tenant).cloned();
         let policies = policies.ok_or_else(|| AppError::of(Reason::UnknownTenant))?;
         let agent = AgentId::parse(&reported.agent).ok();
@@ -159,12 +160,16 @@ impl App {
             reason,
             at_ms: reported.time_ms,
         });
-        let incidents = Incidents {
+        Ok(Incidents {
             denials: denied
                 .map(|denied| self.denials(&denied))
                 .unwrap_or_default(),
             ..Incidents::default()
-        };
+        })
+    }
+
+    fn outcome_append(&self, reported: &Reported) -> Result<Append, AppError> {
+        let incidents = self.refused(reported)?;
         let id = reported.decision.unwrap_or_else(ids::new_id);
         let mut draft = self.blank_record(reported.kind, &reported.tenant, id);
         // A later fact about a decision is the next version of its record.

@@ -46,7 +46,9 @@ impl App {
         let disclosed = disclosure("budget", whole)?;
         append.draft.disclosures.push(disclosed);
         append.trip = budget.and_then(|budget| trip(budget, request, &spent, facts));
-        append.notices.push(notice(budget, request, &spent, (&decided, facts)));
+        append
+            .notices
+            .push(notice(budget, request, &spent, (&decided, facts)));
         Ok((decided, append))
     }
 }
