@@ -35,7 +35,7 @@ fn code_lines(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn layers_import_only_what_they_may() {
     // Folder of a daemon, and words that must not stand in its code.
-    let table: [(&str, &[&str]); 7] = [
+    let table: [(&str, &[&str]); 9] = [
         (
             "crates/host/src",
             &[
@@ -82,6 +82,33 @@ fn layers_import_only_what_they_may() {
         ),
         ("crates/policyd/src/app", &["tonic", "sqlx::", "pb::"]),
         ("crates/connectord/src/app", &["tonic", "sqlx::", "pb::"]),
+        (
+            "crates/connectord/src/http",
+            &[
+                "tonic",
+                "sqlx",
+                "pb::",
+                "crate::store",
+                "crate::system",
+                "crate::credentials",
+                "crate::trust",
+                "crate::grpc",
+                "crate::domain",
+            ],
+        ),
+        (
+            "crates/connectord/src/access",
+            &[
+                "tonic",
+                "axum",
+                "sqlx",
+                "pb::",
+                "crate::app",
+                "crate::store",
+                "crate::config",
+                "crate::http",
+            ],
+        ),
         ("crates/connectord/src", &["cedar_policy", "policyd::"]),
     ];
     for (folder, banned) in table {
@@ -96,6 +123,23 @@ fn layers_import_only_what_they_may() {
                 // The generated code is included by one line of its own crate.
                 assert!(hit.is_none(), "{}: `{line}` names {hit:?}", path.display());
             }
+        }
+    }
+}
+
+#[test]
+fn the_mcp_library_is_named_in_one_folder_that_knows_nothing_of_the_daemon() {
+    let inside = ["crate::domain", "crate::store", "crate::server", "Signer"];
+    for (path, text) in rust_files() {
+        let is_bridge = path.starts_with("crates/policyd/src/mcp");
+        if !path.starts_with("crates") {
+            continue;
+        }
+        for line in code_lines(&text) {
+            let names = line.contains("rmcp::") || line.contains("rmcp;");
+            assert!(!names || is_bridge, "{}: `{line}`", path.display());
+            let reaches = inside.iter().any(|word| line.contains(word));
+            assert!(!is_bridge || !reaches, "{}: `{line}`", path.display());
         }
     }
 }

@@ -37,6 +37,8 @@ impl World {
             "--set",
             &own,
             "--set",
+            "server.http_addr=127.0.0.1:0",
+            "--set",
             &peer,
             "--set",
             &connection,

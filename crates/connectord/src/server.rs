@@ -17,6 +17,7 @@ use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::connector_service_server::ConnectorServiceServer;
 use writ_proto::pb::halt_service_server::HaltServiceServer;
 
+use crate::access::Access;
 use crate::app::reconcile::TAKEOVER;
 use crate::app::work::Work;
 use crate::app::{App, AppError, Rules, SharedApp};
@@ -27,6 +28,7 @@ use crate::grpc::authn::Authn;
 use crate::grpc::client::{ClientFiles, endpoint};
 use crate::grpc::{connector::Connector, halt::Halts};
 use crate::halt::HaltStore;
+use crate::http::port::Port;
 use crate::private_file::read_private;
 use crate::store::Journal;
 use crate::system::HttpJson;
@@ -44,6 +46,7 @@ const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 pub struct Bound {
     app: SharedApp,
     listener: TcpListener,
+    port: Option<Port>,
     config: Config,
     /// Held as long as the journal is ours.
     _own: Option<File>,
@@ -153,6 +156,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         let message = format!("{addr}: {error}; choose another with --set server.grpc_addr=...");
         fail(Reason::PortInUse, message)
     })?;
+    let port = Port::bind(&config).await?;
     let idle = own.as_ref().map_or(TAKEOVER, |_| Duration::ZERO);
     let settled = app.reconcile(idle).await?;
     if settled > 0 {
@@ -161,6 +165,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     Ok(Bound {
         app,
         listener,
+        port,
         config,
         _own: own,
     })
@@ -195,6 +200,14 @@ impl Bound {
             .map_err(|error| fail(Reason::Internal, error))
     }
 
+    /// Where the halt page is; none if there is none.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn http_addr(&self) -> Result<Option<SocketAddr>, AppError> {
+        self.port.as_ref().map(Port::addr).transpose()
+    }
+
     /// One line about what is in force.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -209,9 +222,13 @@ impl Bound {
         let Self {
             app,
             listener,
+            port,
             config,
             _own,
         } = self;
+        let access = Access::new(&config.halt.place);
+        let access = access.map_err(|error| fail(Reason::HaltUnknown, error))?;
+        let page = port.map(|port| port.serve(&app, access));
         if let Some(peer) = &config.policyd {
             let files = ClientFiles {
                 ca: &config.tls.ca,
@@ -255,6 +272,9 @@ impl Bound {
             router = router.add_service(v1).add_service(v1alpha);
         }
         let served = writ_host::grpc::serve(router, listener, stop).await;
+        if let Some(page) = page {
+            page.end().await?;
+        }
         member.abort();
         // Who is gone does not answer drills, and is not waited for.
         drop(member.await);

@@ -18,6 +18,7 @@ pub mod egress;
 pub mod fronts;
 pub mod group_commit;
 pub mod grpc;
+pub mod http;
 mod incoming;
 pub mod layers;
 pub mod machine;

@@ -22,8 +22,8 @@ use writ_proto::pb::key_service_server::KeyServiceServer;
 use writ_proto::pb::notice_service_server::NoticeServiceServer;
 use writ_proto::pb::record_service_server::RecordServiceServer;
 
+use crate::app::denials::Stopped;
 use crate::app::halting::HaltQueue;
-use crate::app::incidents::Stopped;
 use crate::app::signer::Signer;
 use crate::app::{App, AppError, Identity, SharedApp, halting, policies};
 use crate::config::Config;

@@ -5,6 +5,7 @@ mod call;
 mod creds;
 mod executions;
 mod halt;
+mod halt_server;
 pub(crate) mod output;
 pub(crate) mod remote;
 mod sandbox;
@@ -86,6 +87,8 @@ enum Command {
     /// Set, clear or show halts, ask who obeys them; without a certificate no server is needed.
     #[command(subcommand)]
     Halt(halt::HaltCommand),
+    /// Serve the halt page alone, from the halt store alone.
+    HaltServer(halt_server::HaltServerArgs),
     /// The configuration and where each value came from.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -164,6 +167,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         Command::Wouldhave(command) => wouldhave::run(command, output).await,
         Command::Creds(command) => creds::run(common, command, output),
         Command::Halt(command) => Box::pin(halt::run(common, command, output)).await,
+        Command::HaltServer(args) => Box::pin(halt_server::run(common, args)).await,
         Command::Config(ConfigCommand::Show { origin }) => {
             for (path, value, from) in common.layers()?.origins() {
                 let shown = if *origin {

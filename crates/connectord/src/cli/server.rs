@@ -43,10 +43,11 @@ pub(super) fn ready(file: Option<&PathBuf>, value: &serde_json::Value) -> Result
 pub(super) async fn run(common: &Common, args: &ServerArgs) -> Result<u8, AppError> {
     let bound = bind(common.read()?).await?;
     let addr = bound.addr()?;
-    tracing::info!(grpc = %addr, "ready  {}", bound.summary());
+    let http = bound.http_addr()?.map(|addr| addr.to_string());
+    tracing::info!(grpc = %addr, http, "ready  {}", bound.summary());
     ready(
         args.ready_file.as_ref(),
-        &json!({"grpc": addr.to_string(), "pid": std::process::id()}),
+        &json!({"grpc": addr.to_string(), "http": http, "pid": std::process::id()}),
     )?;
     bound.serve(stop()).await?;
     Ok(0)

@@ -13,6 +13,8 @@ use writ_proto::limits::{LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_TTL_S
 
 use crate::halt::Place;
 
+pub mod page;
+
 pub use writ_host::layers::{ConfigError, Layers};
 
 /// The checked configuration.
@@ -53,6 +55,15 @@ pub struct ServerConfig {
     /// Offer gRPC reflection; off by default.
     #[serde(default)]
     pub reflection: bool,
+    /// Address of the halt page and of probes; absent, there is none. Port 0 takes a free one.
+    #[serde(default)]
+    http_addr: Option<SocketAddr>,
+    /// Without TLS, on loopback only; default false.
+    #[serde(default)]
+    http_plaintext: bool,
+    /// Names under which the page is reached; default: any with TLS, those of loopback without.
+    #[serde(default)]
+    http_hosts: Vec<String>,
 }
 
 /// `[tls]`. mTLS is always on.
@@ -118,6 +129,23 @@ pub struct HaltConfig {
     /// Operators, as `tenant/name`, who may halt and resume every tenant.
     #[serde(default)]
     pub global_operators: Vec<String>,
+}
+
+impl HaltConfig {
+    /// Checks it, and makes what is relative to a configuration absolute.
+    fn rebase(&mut self, base: &Path) -> Result<(), ConfigError> {
+        if !(1..=5).contains(&self.staleness_seconds) {
+            return Err(ConfigError::invalid("halt.max_staleness is 1s to 5s"));
+        }
+        match &mut self.place {
+            Place::Folder(folder) => *folder = base.join(&*folder),
+            Place::Redis(redis) => {
+                redis.max_staleness = Duration::from_secs(self.staleness_seconds.into());
+                redis.epoch_file = Some(base.join(&self.epoch_file));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
@@ -223,16 +251,8 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
-        if !(1..=5).contains(&config.halt.staleness_seconds) {
-            return Err(ConfigError::invalid("halt.max_staleness is 1s to 5s"));
-        }
-        match &mut config.halt.place {
-            Place::Folder(folder) => *folder = base.join(&*folder),
-            Place::Redis(redis) => {
-                redis.max_staleness = Duration::from_secs(config.halt.staleness_seconds.into());
-                redis.epoch_file = Some(base.join(&config.halt.epoch_file));
-            }
-        }
+        config.halt.rebase(&base)?;
+        config.http()?;
         let file = config.store.url.strip_prefix("sqlite://");
         if file.map_or(!is_postgres(&config.store.url), |name| name.contains('?')) {
             let detail = "store.url is sqlite://FILE or postgres://HOST/DATABASE";
@@ -242,5 +262,17 @@ impl Config {
             config.store.url = format!("sqlite://{}", base.join(name).display());
         }
         Ok(config)
+    }
+
+    /// The HTTP port; none if there is none.
+    ///
+    /// # Errors
+    /// When its values do not fit together.
+    pub fn http(&self) -> Result<Option<page::HttpConfig>, ConfigError> {
+        let server = &self.server;
+        let Some(addr) = server.http_addr else {
+            return Ok(None);
+        };
+        page::HttpConfig::new(addr, server.http_plaintext, server.http_hosts.clone()).map(Some)
     }
 }

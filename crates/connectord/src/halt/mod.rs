@@ -166,6 +166,18 @@ pub enum Place {
 }
 
 impl Place {
+    /// The same place for somebody else than the daemon, whose file that is.
+    #[must_use]
+    pub fn without_epoch_file(self) -> Self {
+        match self {
+            Self::Redis(mut redis) => {
+                redis.epoch_file = None;
+                Self::Redis(redis)
+            }
+            folder @ Self::Folder(_) => folder,
+        }
+    }
+
     /// Reads `file://FOLDER` or `redis://HOST:PORT/DB`.
     ///
     /// # Errors

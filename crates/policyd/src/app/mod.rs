@@ -2,7 +2,9 @@
 
 pub mod authorize;
 pub mod budgets;
+mod cancel;
 pub mod decided;
+pub mod denials;
 pub mod error;
 pub mod halting;
 mod holds;
@@ -38,7 +40,7 @@ pub struct App {
     /// Wakes whoever sets the halts that limits ordered.
     pub trips: Notify,
     /// Agents that incidents stop until connectord has.
-    pub stopped: ArcSwap<incidents::Stopped>,
+    pub stopped: ArcSwap<denials::Stopped>,
     /// Wakes whoever asks connectord for halts.
     pub escalate: Notify,
     /// Counter-offers given by this process.

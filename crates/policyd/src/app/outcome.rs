@@ -6,7 +6,7 @@ use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::value::{Map, Value};
 
 use super::authorize::disclosure;
-use super::incidents::Denied;
+use super::denials::Denied;
 use super::notices::halted;
 use super::{App, AppError};
 use crate::domain::budget::{SettledAs, Settlement};

@@ -1,21 +1,18 @@
-//! `IncidentService` and `NoticeService`.
+//! `IncidentService`.
 
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 use writ_proto::ids::TenantId;
 use writ_proto::limits::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, REASON_BYTES_MAX};
 use writ_proto::pb::incident_service_server::IncidentService;
-use writ_proto::pb::notice_service_server::NoticeService;
 use writ_proto::{Reason, pb};
 
 use super::authn::{Authn, own_tenant};
 use super::status::status;
 use crate::app::{AppError, SharedApp};
 use crate::domain::escalation::{HaltWish, Incident};
-use crate::domain::notice::Delivery;
-use crate::store::notice::NoticeRow;
 
-/// Both services.
+/// The service, and that of notices.
 #[derive(Debug, Clone)]
 pub struct Incidents {
     /// Use cases.
@@ -26,7 +23,11 @@ pub struct Incidents {
 
 impl Incidents {
     /// The operator's tenant, which must be the one named.
-    fn operator<T>(&self, request: &Request<T>, parent: &str) -> Result<TenantId, AppError> {
+    pub(super) fn operator<T>(
+        &self,
+        request: &Request<T>,
+        parent: &str,
+    ) -> Result<TenantId, AppError> {
         let own = self.authn.operator(request)?;
         own_tenant(parent, &own)?;
         Ok(own)
@@ -42,12 +43,12 @@ impl Incidents {
     }
 }
 
-fn page(size: i32) -> usize {
+pub(super) fn page(size: i32) -> usize {
     let size = usize::try_from(size).ok().filter(|size| *size > 0);
     size.unwrap_or(PAGE_SIZE_DEFAULT).min(PAGE_SIZE_MAX)
 }
 
-fn moment(milliseconds: i64) -> prost_types::Timestamp {
+pub(super) fn moment(milliseconds: i64) -> prost_types::Timestamp {
     let time = chrono::DateTime::from_timestamp_millis(milliseconds).unwrap_or_default();
     prost_types::Timestamp {
         seconds: time.timestamp(),
@@ -82,31 +83,6 @@ fn incident(incident: Incident) -> pb::Incident {
             .as_ref()
             .map_or_else(String::new, |closed| closed.by.clone()),
         close_reason: closed.map_or_else(String::new, |closed| closed.reason),
-    }
-}
-
-fn notice(row: NoticeRow) -> pb::Notice {
-    let state = match row.state {
-        Delivery::Waiting => pb::NoticeState::Waiting,
-        Delivery::Delivered => pb::NoticeState::Delivered,
-        Delivery::Dead => pb::NoticeState::Dead,
-    };
-    let told = row.notice;
-    let fields = told.fields.into_iter();
-    pb::Notice {
-        name: format!("tenants/{}/notices/{}", told.tenant, told.id),
-        kind: told.kind.name().to_owned(),
-        title: told.title,
-        fields: fields
-            .map(|(name, value)| pb::NoticeField { name, value })
-            .collect(),
-        link: told.link,
-        time: Some(moment(told.time_ms)),
-        repeats: row.repeats,
-        state: state.into(),
-        tries: row.tries,
-        sinks: row.taken,
-        error: row.error,
     }
 }
 
@@ -158,24 +134,6 @@ impl IncidentService for Incidents {
         let closed = closed.map_err(|error| status(&error))?;
         Ok(Response::new(pb::CloseIncidentResponse {
             incident: Some(incident(closed)),
-        }))
-    }
-}
-
-#[tonic::async_trait]
-impl NoticeService for Incidents {
-    async fn list_notices(
-        &self,
-        request: Request<pb::ListNoticesRequest>,
-    ) -> Result<Response<pb::ListNoticesResponse>, Status> {
-        let pb::ListNoticesRequest { parent, page_size } = request.get_ref();
-        let tenant = self
-            .operator(&request, parent)
-            .map_err(|error| status(&error))?;
-        let found = self.app.notices(&tenant, page(*page_size)).await;
-        let found = found.map_err(|error| status(&error))?;
-        Ok(Response::new(pb::ListNoticesResponse {
-            notices: found.into_iter().map(notice).collect(),
         }))
     }
 }

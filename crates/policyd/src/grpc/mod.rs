@@ -7,5 +7,6 @@ pub mod client;
 pub mod convert;
 pub mod incidents;
 pub mod keys;
+mod notices;
 pub mod records;
 pub mod status;

@@ -4,11 +4,9 @@ use uuid::Uuid;
 use writ_proto::ids::TenantId;
 use writ_proto::value::{Map, Value, first_from_cbor};
 
+use super::notice::LIST_MAX;
 use super::{Ledger, StoreError, corrupt};
 use crate::domain::escalation::{Closing, HaltWish, Incident};
-
-/// How many of the newest incidents of a tenant a list shows at most.
-const LIST_MAX: usize = 1_000;
 
 /// The columns of an incident, in the order of [`COLUMNS`].
 pub(super) struct Columns {

@@ -150,6 +150,8 @@ pub enum Reason {
     ServiceRequired,
     /// `NOT_FOUND`: there is no such thing in this tenant.
     NotFound,
+    /// `DECISION_FINAL`: the decision does not wait for anybody, so there is nothing to cancel.
+    DecisionFinal,
     /// `STORE_CORRUPT`: the database does not hold what it should, so nothing was done.
     StoreCorrupt,
     /// `SCHEMA_VERSION`: the database has another schema version than this program.
@@ -214,6 +216,22 @@ pub enum Reason {
     PeerBinaryMissing,
     /// `EXPORT_INVALID`: the export does not prove what it claims.
     ExportInvalid,
+    /// `HALT_DEVICE_REQUIRED`: this device is not set up for halting.
+    HaltDeviceRequired,
+    /// `HALT_LINK_INVALID`: this link does not set up a device, or did so already.
+    HaltLinkInvalid,
+    /// `OUT_OF_REACH`: this belongs to more than may be changed with this name or device.
+    OutOfReach,
+    /// `CROSS_SITE`: the form or the name of the host is not ours.
+    CrossSite,
+    /// `FORM_STALE`: the form is old, or what it was about has changed.
+    FormStale,
+    /// `REASON_REQUIRED`: a reason is required.
+    ReasonRequired,
+    /// `SIGN_IN_FAILED`: operator and password do not fit.
+    SignInFailed,
+    /// `SIGN_IN_LIMITED`: there were too many sign-ins that failed.
+    SignInLimited,
     /// `INTERNAL`: an unexpected fault, and nothing was done.
     Internal,
 }

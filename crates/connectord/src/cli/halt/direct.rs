@@ -43,7 +43,7 @@ impl Direct {
                 let cards = cards::load(&config.cards.dir).ok();
                 let names =
                     cards.map(|cards| cards.into_keys().map(|(tenant, _)| tenant).collect());
-                (without_epoch_file(config.halt.place), names)
+                (config.halt.place.without_epoch_file(), names)
             }
         };
         let store = HaltStore::open(&place).await;
@@ -131,17 +131,6 @@ impl Direct {
             peers: peers(&drill),
             took: drill.took,
         })
-    }
-}
-
-/// That file belongs to the daemon.
-fn without_epoch_file(place: Place) -> Place {
-    match place {
-        Place::Redis(mut redis) => {
-            redis.epoch_file = None;
-            Place::Redis(redis)
-        }
-        folder @ Place::Folder(_) => folder,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `connectord halt`: with a certificate it asks a connectord; without one it works on the store
 //! itself, which needs no server at all.
 
+mod access;
 mod direct;
 mod remote;
 
@@ -52,6 +53,12 @@ pub(crate) enum HaltCommand {
         #[command(flatten)]
         access: Access,
     },
+    /// Devices that may halt from the halt page. On the store only.
+    #[command(subcommand)]
+    Devices(access::DevicesCommand),
+    /// Operators who may resume on the halt page. On the store only.
+    #[command(subcommand)]
+    Operators(access::OperatorsCommand),
     /// Say that a store which lost or never had its data is right as it stands. On the store only.
     Arm {
         /// Why; recorded.
@@ -204,6 +211,8 @@ pub(super) async fn run(
             let mut halts = Halts::open(common, access).await?;
             drill(&mut halts, output).await
         }
+        HaltCommand::Devices(command) => access::devices(common, command, *output).await,
+        HaltCommand::Operators(command) => access::operators(common, command, *output).await,
         HaltCommand::Arm { reason, store } => {
             let direct = Direct::open(common, store.as_deref()).await?;
             let state = direct.arm(reason).await?;

@@ -7,11 +7,13 @@
 //! offered that was not itself decided as ALLOW, and nothing after a forbid, an error, a halt or
 //! a budget.
 
+mod retry;
 mod scalar;
+mod search;
+mod subsets;
 
 use serde::Deserialize;
 use writ_proto::Reason;
-use writ_proto::card::Card;
 use writ_proto::ids::ActionName;
 use writ_proto::value::Map;
 
@@ -19,6 +21,9 @@ use super::decide::{Outcome, Verdict, decide, reserve};
 use super::facts::Facts;
 use super::request::Request;
 use scalar::Scalar;
+use subsets::subsets;
+
+pub use retry::{Retry, retry_of};
 
 /// Most evaluations for one counter-offer.
 pub const EVALUATIONS_MAX: usize = 24;
@@ -149,68 +154,6 @@ pub fn counter_offer(request: &Request, facts: &Facts, outcome: &Outcome) -> Opt
             sentence: format!("it is allowed without {names}"),
         })
     })
-}
-
-/// The arguments with optional fields left out, fewest first, and which those are.
-fn subsets(request: &Request, card: &Card) -> Vec<(Map, Vec<String>)> {
-    let names = request.args.iter().map(|(name, _)| name);
-    let optional: Vec<&str> = names
-        .filter(|name| card.args.get(*name).is_some_and(|arg| arg.optional))
-        .collect();
-    let mut masks: Vec<u32> = if optional.len() <= FIELDS_TRIED_MAX {
-        let all = 1_u32.checked_shl(u32::try_from(optional.len()).unwrap_or(0));
-        (1..all.unwrap_or(1)).collect()
-    } else {
-        let most = u32::try_from(optional.len().min(EVALUATIONS_MAX / 2)).unwrap_or(0);
-        (0..most).filter_map(|at| 1_u32.checked_shl(at)).collect()
-    };
-    masks.sort_by_key(|mask| (mask.count_ones(), *mask));
-    let without = |mask: u32| {
-        let out: Vec<String> = optional
-            .iter()
-            .zip(0_u32..)
-            .filter(|(_, at)| mask.checked_shr(*at).unwrap_or(0) & 1 == 1)
-            .map(|(name, _)| (*name).to_owned())
-            .collect();
-        let mut args = Map::new();
-        for (name, value) in request.args.iter() {
-            if !out.iter().any(|gone| gone == name) {
-                args.set(name, value.clone());
-            }
-        }
-        (args, out)
-    };
-    // The card may demand one of its optional fields: `decide` refuses what it does not take.
-    masks.into_iter().map(without).collect()
-}
-
-/// How an agent should take an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    /// Not at all.
-    DoNot,
-    /// As another request.
-    Changed,
-    /// The same, later.
-    Later,
-}
-
-/// What is worth asking again, by the code of a denial or of a demand for approval.
-#[must_use]
-pub fn retry_of(reason: Reason, has_fix: bool) -> Retry {
-    match reason {
-        Reason::Forbidden if has_fix => Retry::Changed,
-        Reason::NotPermitted
-        | Reason::InvalidArguments
-        | Reason::UnknownAction
-        | Reason::UnknownConnection => Retry::Changed,
-        Reason::Halted
-        | Reason::HaltUnknown
-        | Reason::BudgetExceeded
-        | Reason::PolicyError
-        | Reason::ApprovalRequired => Retry::Later,
-        _ => Retry::DoNot,
-    }
 }
 
 #[cfg(test)]

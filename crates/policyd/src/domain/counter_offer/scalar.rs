@@ -5,18 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value as Json;
 use writ_proto::card::{ArgKind, Card};
 use writ_proto::money::Money;
 use writ_proto::value::{Map, Value, minor_units, number_from_text};
 
+use super::search::{descend, literals};
 use super::{Offer, Search};
 use crate::domain::cedar::numbers_of_target;
 use crate::domain::facts::Facts;
 use crate::domain::request::Request;
-
-/// Evaluations from the top down before the rest is bisected.
-const BISECTION_MAX: usize = 10;
 
 /// One number among the arguments.
 #[derive(Debug)]
@@ -112,10 +109,8 @@ impl Scalar {
     }
 
     fn sentence(&self, value: &Value) -> String {
-        let shown = match Money::from_value(value) {
-            Ok(money) => money.to_string(),
-            Err(_) => value.to_json(),
-        };
+        let money = Money::from_value(value).map(|money| money.to_string());
+        let shown = money.unwrap_or_else(|_| value.to_json());
         format!("{} up to {shown} is allowed", self.name)
     }
 
@@ -127,8 +122,11 @@ impl Scalar {
                 literals(&json, &mut numbers);
             }
         }
+        let negated = numbers.iter().map(|number| number.saturating_neg());
+        let negated: Vec<i64> = negated.filter(|_| self.least < 0).collect();
         let near = numbers
             .into_iter()
+            .chain(negated)
             .flat_map(|number| [number.saturating_sub(1), number, number.saturating_add(1)]);
         let below = self.asked.saturating_sub(1);
         let ends = [self.least, below];
@@ -148,40 +146,5 @@ impl Scalar {
         let args = self.args(search.request, found)?;
         let sentence = self.sentence(args.get(&self.name)?);
         Some(Offer { args, sentence })
-    }
-}
-
-/// The largest allowed candidate: one by one while they are few, else by halves, which finds the
-/// largest if everything below an allowed value is allowed, and an allowed one in any case.
-fn descend(candidates: &[i64], allows: &mut impl FnMut(i64) -> Option<bool>) -> Option<i64> {
-    let few = super::EVALUATIONS_MAX.saturating_sub(BISECTION_MAX);
-    let (top, rest) = candidates
-        .split_at_checked(few)
-        .unwrap_or((candidates, &[]));
-    for units in top {
-        if allows(*units)? {
-            return Some(*units);
-        }
-    }
-    let (mut from, mut to, mut found) = (0, rest.len(), None);
-    while from < to {
-        let middle = from.midpoint(to);
-        let Some(units) = rest.get(middle) else { break };
-        match allows(*units) {
-            Some(true) => (to, found) = (middle, Some(*units)),
-            Some(false) => from = middle.saturating_add(1),
-            None => break,
-        }
-    }
-    found
-}
-
-/// Every whole number that a policy names.
-fn literals(json: &Json, found: &mut BTreeSet<i64>) {
-    match json {
-        Json::Number(number) => found.extend(number.as_i64()),
-        Json::Array(items) => items.iter().for_each(|item| literals(item, found)),
-        Json::Object(fields) => fields.values().for_each(|item| literals(item, found)),
-        Json::Null | Json::Bool(_) | Json::String(_) => {}
     }
 }

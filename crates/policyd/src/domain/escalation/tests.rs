@@ -1,7 +1,10 @@
 //! Tallies by table and against a plain count; rules and what they refuse.
 
 use proptest::prelude::*;
+use writ_proto::Reason;
+use writ_proto::ids::{ActionName, AgentId};
 
+use super::rule::NEVER;
 use super::*;
 
 const WINDOW: i64 = 600;
