@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use e2e::receiver::{Act, Receiver};
-use e2e::{PATIENCE, World, stage};
+use e2e::{PATIENCE, World, refund};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use writ_proto::pb;
 use writ_proto::pb::notice_service_client::NoticeServiceClient;
@@ -41,7 +41,7 @@ fn configure(world: &World, notify: &str) {
 /// A decision that waits for a person.
 async fn approval(world: &World) {
     let mut agent = world.agent().await;
-    let asked = agent.ask(&stage("D-104", "won")).await;
+    let asked = agent.ask(&refund("O-9", "600.00")).await;
     let verdict = i32::from(pb::Verdict::RequireApproval);
     assert_eq!(asked.decision.verdict, verdict, "{:?}", asked.decision);
 }
@@ -103,8 +103,8 @@ async fn a_message_is_sent_to_slack_until_slack_says_that_it_has_it() {
         assert_eq!(message.header("authorization"), format!("Bearer {TOKEN}"));
         let body: serde_json::Value = serde_json::from_str(&message.body).unwrap();
         assert_eq!(body["channel"], "#ops");
-        assert!(message.body.contains("set_stage") && message.body.contains("triage"));
-        for private in ["won", "D-104", "the customer asked", TOKEN] {
+        assert!(message.body.contains("refund") && message.body.contains("triage"));
+        for private in ["600", "O-9", "the customer asked", TOKEN] {
             assert!(
                 !message.body.contains(private),
                 "{private}: {}",

@@ -10,6 +10,7 @@ use super::denials::Denied;
 use super::notices::halted;
 use super::{App, AppError};
 use crate::domain::budget::{SettledAs, Settlement};
+use crate::domain::policy_set::TenantPolicies;
 use crate::domain::record::{ExecutionStamp, HaltStamp, Kind};
 use crate::ids;
 use crate::store::{Append, Incidents};
@@ -147,29 +148,28 @@ impl App {
         done
     }
 
-    /// The refusal of a token as rules of incidents count it.
-    fn refused(&self, reported: &Reported) -> Result<Incidents, AppError> {
-        let policies = self.policies.load().get(&reported.tenant).cloned();
-        let policies = policies.ok_or_else(|| AppError::of(Reason::UnknownTenant))?;
+    /// What a refused token counts for.
+    fn probing(&self, policies: &TenantPolicies, reported: &Reported) -> Incidents {
         let agent = AgentId::parse(&reported.agent).ok();
         let denied = agent.as_ref().zip(refusal(reported));
         let denied = denied.map(|(agent, reason)| Denied {
-            policies: &policies,
+            policies,
             agent,
             action: &reported.action,
             reason,
             at_ms: reported.time_ms,
         });
-        Ok(Incidents {
-            denials: denied
-                .map(|denied| self.denials(&denied))
-                .unwrap_or_default(),
+        let denials = denied.map(|denied| self.denials(&denied));
+        Incidents {
+            denials: denials.unwrap_or_default(),
             ..Incidents::default()
-        })
+        }
     }
 
     fn outcome_append(&self, reported: &Reported) -> Result<Append, AppError> {
-        let incidents = self.refused(reported)?;
+        let policies = self.policies.load().get(&reported.tenant).cloned();
+        let policies = policies.ok_or_else(|| AppError::of(Reason::UnknownTenant))?;
+        let incidents = self.probing(&policies, reported);
         let id = reported.decision.unwrap_or_else(ids::new_id);
         let mut draft = self.blank_record(reported.kind, &reported.tenant, id);
         // A later fact about a decision is the next version of its record.

@@ -41,9 +41,8 @@ pub(super) fn encode(incident: &Incident) -> Vec<u8> {
 impl Columns {
     pub(super) fn row(self) -> Result<Incident, StoreError> {
         let wrong = || corrupt("an incident");
-        let map = match first_from_cbor(&self.body) {
-            Ok((Value::Map(map), [])) => map,
-            _ => return Err(wrong()),
+        let Ok((Value::Map(map), [])) = first_from_cbor(&self.body) else {
+            return Err(wrong());
         };
         let text = |name: &str| {
             let found = map.get(name).and_then(Value::as_text).map(str::to_owned);

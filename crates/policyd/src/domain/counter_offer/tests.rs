@@ -12,7 +12,8 @@ use crate::domain::policy_set::TenantPolicies;
 use crate::domain::policy_set::tests::shipped;
 
 const OFFERS: &str = "\n[counter_offer]\nactions = [\"refund\"]\nper_hour = 6\n";
-const FORBIDS: &str = "@id(\"f\") @reason(\"f\") forbid (principal, action, resource) when ";
+const FORBIDS: &str = "@id(\"f\") @reason(\"f\") \
+                       forbid (principal, action == Action::\"refund\", resource) when ";
 
 /// The shipped set with rules of its own for refunds, and a card with optional fields.
 fn facts(rules: &str, extra_args: &str) -> Facts {

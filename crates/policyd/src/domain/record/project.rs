@@ -250,22 +250,6 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
         _ => "",
     };
     let committed = fields.get(27).and_then(Value::as_map);
-    let incident = match fields.list(30) {
-        [
-            Value::Text(rule),
-            Value::Int(denials),
-            Value::Int(window),
-            Value::Bool(halts),
-        ] => {
-            let halts = if *halts {
-                "the agent is halted"
-            } else {
-                "no halt"
-            };
-            format!("{rule}: {denials} denials in {window} s; {halts}")
-        }
-        _ => String::new(),
-    };
     Ok(Projection {
         seq: seq.ok_or_else(|| missing("the sequence number"))?,
         prev: fields.bytes::<32>(3).map(hex::encode),
@@ -305,9 +289,29 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
         committed: committed
             .map(|map| map.iter().map(|(name, _)| name.to_owned()).collect())
             .unwrap_or_default(),
-        incident,
+        incident: incident_line(fields.list(30)),
         halt: halt_line(&strings(fields.get(29))),
     })
+}
+
+/// What made an incident, in one line.
+fn incident_line(values: &[Value]) -> String {
+    match values {
+        [
+            Value::Text(rule),
+            Value::Int(denials),
+            Value::Int(window),
+            Value::Bool(halts),
+        ] => {
+            let halts = if *halts {
+                "the agent is halted"
+            } else {
+                "no halt"
+            };
+            format!("{rule}: {denials} denials in {window} s; {halts}")
+        }
+        _ => String::new(),
+    }
 }
 
 fn budget(parts: &[Value]) -> String {

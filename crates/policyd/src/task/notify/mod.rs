@@ -107,19 +107,20 @@ impl Notifier {
 
     async fn deliver(self, app: SharedApp, row: NoticeRow) {
         let settled = self.attempt(&row).await;
-        let (id, kind, tries) = (row.notice.id, row.notice.kind.name(), row.tries);
-        match settled.state {
-            Delivery::Delivered => tracing::info!(%id, kind, tries, "a notice was delivered"),
-            Delivery::Waiting => {
-                tracing::warn!(%id, kind, tries, error = settled.error, "a notice was not taken");
-            }
-            Delivery::Dead => {
-                tracing::error!(%id, kind, tries, error = settled.error, "a notice was given up");
-            }
-        }
+        say(&row, &settled);
         if let Err(error) = app.ledger.notice_settle(&row, &settled).await {
-            tracing::warn!(%id, %error, "a notice may be sent again");
+            tracing::warn!(id = %row.notice.id, %error, "a notice may be sent again");
         }
+    }
+}
+
+fn say(row: &NoticeRow, settled: &Settled) {
+    let (id, kind, tries) = (row.notice.id, row.notice.kind.name(), row.tries);
+    let error = settled.error.as_str();
+    match settled.state {
+        Delivery::Delivered => tracing::info!(%id, kind, tries, "a notice was delivered"),
+        Delivery::Waiting => tracing::warn!(%id, kind, tries, error, "a notice was not taken"),
+        Delivery::Dead => tracing::error!(%id, kind, tries, error, "a notice was given up"),
     }
 }
 
