@@ -11,6 +11,7 @@ mod docs;
 mod halt;
 mod halt_browser;
 mod halt_page;
+mod halt_page_limits;
 mod halt_reach;
 mod halt_redis;
 mod incidents;
