@@ -28,4 +28,5 @@ mod roundup;
 mod safety;
 mod story;
 mod tidy;
+mod undo;
 mod usage;

@@ -17,6 +17,7 @@ mod process;
 pub mod receiver;
 pub mod redis;
 mod replica;
+mod wish;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,9 +25,10 @@ use std::time::{Duration, Instant};
 
 use writ_proto::pb;
 
-pub use actor::{Actor, Asked, Wish, code, note, refund, stage};
+pub use actor::{Actor, code};
 pub use mcp::McpBridge;
 pub use process::Process;
+pub use wish::{Asked, Wish, note, refund, stage};
 
 /// Longest wait for anything that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);

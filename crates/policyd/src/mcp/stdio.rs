@@ -44,7 +44,8 @@ async fn write_all(mut output: impl AsyncWrite + Unpin, mut lines: mpsc::Receive
             return;
         }
         if let Some(told) = told {
-            drop(told.send(()));
+            // Who asked may have gone; the line is written all the same.
+            told.send(()).unwrap_or_default();
         }
     }
 }

@@ -91,7 +91,7 @@ pub(super) fn decision(decision: &pb::Decision) -> Told {
     let poll_after = decision.poll_after.as_ref();
     let json = json!({
         "verdict": verdict,
-        "state": state(decision.state),
+        "state": outcome::decision_state(decision.state),
         "decision_id": id(&decision.name),
         "executable": executable,
         "reason_code": some(&decision.reason_code),
@@ -140,15 +140,6 @@ fn words(
             said(&decision.message, "denied"),
             Some(said(&decision.remedy, "do not retry this request as it is")),
         ),
-    }
-}
-
-fn state(state: i32) -> &'static str {
-    match pb::DecisionState::try_from(state) {
-        Ok(pb::DecisionState::Final) => "FINAL",
-        Ok(pb::DecisionState::Pending) => "PENDING",
-        Ok(pb::DecisionState::Cancelled) => "CANCELLED",
-        Ok(pb::DecisionState::Unspecified) | Err(_) => "UNKNOWN",
     }
 }
 

@@ -127,3 +127,13 @@ pub(in crate::mcp) fn undone(item: &pb::UndoItem, dry_run: bool) -> Told {
     );
     Told::new(json, &text, refused).untrusted()
 }
+
+/// The word for where a decision stands.
+pub(super) fn decision_state(state: i32) -> &'static str {
+    match pb::DecisionState::try_from(state) {
+        Ok(pb::DecisionState::Final) => "FINAL",
+        Ok(pb::DecisionState::Pending) => "PENDING",
+        Ok(pb::DecisionState::Cancelled) => "CANCELLED",
+        Ok(pb::DecisionState::Unspecified) | Err(_) => "UNKNOWN",
+    }
+}

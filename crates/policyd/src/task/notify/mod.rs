@@ -79,10 +79,8 @@ impl Notifier {
                 Ok(()) => taken.push(sink.name().to_owned()),
                 Err(failed) => {
                     errors.push(format!("{}: {}", sink.name(), failed.why));
-                    let asked = failed.retry_after.unwrap_or(0);
-                    let asked = asked
-                        .clamp(0, RETRY_AFTER_SECONDS_MAX)
-                        .saturating_mul(1_000);
+                    let asked = failed.retry_after.unwrap_or(0).min(RETRY_AFTER_SECONDS_MAX);
+                    let asked = asked.max(0).saturating_mul(1_000);
                     paused.store(now.saturating_add(asked), Ordering::Relaxed);
                     wait_ms = asked.max(wait_ms);
                 }
