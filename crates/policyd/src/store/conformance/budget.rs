@@ -397,3 +397,51 @@ async fn many_holds_of_one_reach_the_cap_exactly() {
         assert_eq!(stored, CAP, "{name}");
     }
 }
+
+/// What a ledger of the first version holds: one counter, of which a part is held.
+const FIRST: [&str; 3] = [
+    "INSERT INTO schema_version (version) VALUES (1)",
+    "INSERT INTO budget (tenant, key, used) VALUES ('acme', 'day|tenant|w', 7)",
+    "INSERT INTO hold (decision, key, tenant, amount, expires_ms, state) VALUES \
+     (ID1, 'day|tenant|w', 'acme', 3, 9, 0), (ID2, 'day|tenant|w', 'acme', 4, 9, 1), \
+     (ID3, 'day|tenant|w', 'acme', 5, 9, 2)",
+];
+
+#[tokio::test]
+async fn a_ledger_of_the_first_version_keeps_what_was_used_and_held() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let table = "CREATE TABLE schema_version (version BIGINT NOT NULL PRIMARY KEY);";
+        let sqlite = name == "sqlite";
+        let first = if sqlite {
+            include_str!("../migrations/sqlite/0001_init.sql")
+        } else {
+            include_str!("../migrations/postgres/0001_init.sql")
+        };
+        let mut sql = format!("{table}{first}{};", FIRST.join(";"));
+        for number in 1..=3 {
+            let id = Uuid::from_u128(number);
+            let literal = if sqlite {
+                format!("x'{}'", id.simple())
+            } else {
+                format!("'{id}'")
+            };
+            sql = sql.replace(&format!("ID{number}"), &literal);
+        }
+        let sql = sqlx::AssertSqlSafe(sql);
+        if sqlite {
+            let pool = sqlx::SqlitePool::connect(&format!("{url}?mode=rwc"))
+                .await
+                .unwrap();
+            sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+            pool.close().await;
+        } else {
+            let pool = sqlx::PgPool::connect(&url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+        }
+        let ledger = Ledger::open(&url).await.unwrap();
+        assert_eq!(used(&ledger).await, [("day".to_owned(), 7, 3)], "{name}");
+        commit(&ledger, &[settled(11, 1, SettledAs::Void)]).await;
+        assert_eq!(used(&ledger).await, [("day".to_owned(), 4, 0)], "{name}");
+    }
+}
