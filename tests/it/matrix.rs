@@ -103,6 +103,17 @@ fn authorization_lines() -> Vec<Line> {
             "NOT_FOUND",
             "NOT_FOUND"
         ),
+        line!(
+            "AuthorizationService/CancelDecision",
+            c,
+            c.actor
+                .authorize
+                .cancel_decision(pb::CancelDecisionRequest {
+                    name: format!("{THERE}/decisions/{ID}")
+                }),
+            "NOT_FOUND",
+            "AGENT_REQUIRED"
+        ),
     ]
 }
 
@@ -314,7 +325,7 @@ fn connectord_lines() -> Vec<Line> {
                 reason: "x".into(),
                 dry_run: false
             }),
-            "OPERATOR_REQUIRED",
+            "NOT_FOUND",
             "NOT_FOUND"
         ),
         line!(

@@ -128,6 +128,23 @@ fn layers_import_only_what_they_may() {
 }
 
 #[test]
+fn the_mcp_library_is_named_in_one_folder_that_knows_nothing_of_the_daemon() {
+    let inside = ["crate::domain", "crate::store", "crate::server", "Signer"];
+    for (path, text) in rust_files() {
+        let is_bridge = path.starts_with("crates/policyd/src/mcp");
+        if !path.starts_with("crates") {
+            continue;
+        }
+        for line in code_lines(&text) {
+            let names = line.contains("rmcp::") || line.contains("rmcp;");
+            assert!(!names || is_bridge, "{}: `{line}`", path.display());
+            let reaches = inside.iter().any(|word| line.contains(word));
+            assert!(!is_bridge || !reaches, "{}: `{line}`", path.display());
+        }
+    }
+}
+
+#[test]
 fn only_the_gate_builds_a_permit_and_only_one_file_reads_secrets() {
     for (path, text) in rust_files() {
         let builds =

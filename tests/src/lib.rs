@@ -11,6 +11,7 @@ pub mod browser;
 mod budget;
 mod clients;
 pub mod halt_page;
+mod mcp;
 pub mod postgres;
 mod process;
 pub mod receiver;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use writ_proto::pb;
 
 pub use actor::{Actor, Asked, Wish, code, note, refund, stage};
+pub use mcp::McpBridge;
 pub use process::Process;
 
 /// Longest wait for anything that must happen.

@@ -99,7 +99,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         escalate: Notify::new(),
         offers: Mutex::new(Allowance::default()),
         halting,
-        trips: tokio::sync::Notify::new(),
+        trips: Notify::new(),
         ledger,
         writer,
         signer: ArcSwap::from_pointee(signer),

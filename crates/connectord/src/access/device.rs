@@ -254,7 +254,7 @@ mod tests {
             "00",
             &"0".repeat(64),
             &"g".repeat(64),
-            &link.to_uppercase()[1..],
+            link.to_uppercase().get(1..).unwrap(),
         ] {
             assert!(access.use_link(guess, 0).await.is_err(), "{guess}");
             assert_eq!(access.device_of(guess).await.unwrap(), None, "{guess}");

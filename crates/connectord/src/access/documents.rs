@@ -39,6 +39,10 @@ impl Document {
     }
 }
 
+/// Makes a document of the one before, and what to give back.
+type Change<'a, R> =
+    &'a mut (dyn FnMut(Option<&str>) -> Result<(Zeroizing<String>, R), AccessError> + Send);
+
 /// Where they lie.
 #[derive(Debug, Clone)]
 pub(super) enum Documents {

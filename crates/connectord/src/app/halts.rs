@@ -8,6 +8,7 @@ use writ_proto::value::Value;
 
 use super::App;
 use crate::clock;
+use crate::domain::execution::Execution;
 use crate::domain::gate::{Call, Refusal, Standing, check_standing};
 use crate::domain::image::Image;
 use crate::halt::{Customer, HaltState, Part, Subject};
@@ -76,6 +77,26 @@ impl App {
             ..subject(call, Customer::NotYet)
         };
         match state.covering(&subject) {
+            Some(flag) => Err(Refusal::new(Reason::Halted, flag.scope.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether halts stop an agent from undoing what it did. The record is not looked at for its
+    /// customer, so the halt of any customer of the tenant stops it: operators undo on.
+    ///
+    /// # Errors
+    /// `HALTED` or `HALT_UNKNOWN`.
+    pub(super) fn check_undo(&self, execution: &Execution, agent: &str) -> Result<(), Refusal> {
+        let subject = Subject {
+            tenant: &execution.tenant,
+            connection: &execution.connection,
+            action: &execution.action,
+            agent,
+            run: &execution.run,
+            customer: Customer::Unknown,
+        };
+        match self.halt_state()?.covering(&subject) {
             Some(flag) => Err(Refusal::new(Reason::Halted, flag.scope.to_string())),
             None => Ok(()),
         }

@@ -1,5 +1,6 @@
 //! Undo: one execution or many, last in, first out, each with its own outcome. Halts do not stop
-//! it; drift does. The intent is journaled before the write, like every other write.
+//! an operator; drift does. An agent undoes only what it executed itself, and a halt stops it, for
+//! it is a write that an agent wants. The intent is journaled before the write, like every write.
 
 use writ_proto::Reason;
 
@@ -19,10 +20,12 @@ pub const UNDO_MAX: u32 = 1_000;
 /// Who asks for an undo, and why.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// Tenant of the operator.
+    /// Tenant of who asks.
     pub tenant: String,
-    /// The operator.
+    /// The operator, or `agent:` and the agent.
     pub by: String,
+    /// The agent that asks, if it is one.
+    pub agent: Option<String>,
     /// Why.
     pub reason: String,
     /// Plan only.
@@ -67,8 +70,22 @@ impl App {
     /// `NOT_FOUND`, or the journal is away. A refusal is inside the answer.
     pub async fn undo(&self, order: &Order, id: &str) -> Result<Undone, AppError> {
         let found = self.journal.execution(&order.tenant, id).await?;
-        let execution = found.ok_or_else(|| AppError::of(Reason::NotFound))?;
+        let own = |execution: &Execution| {
+            let agent = order.agent.as_ref();
+            agent.is_none_or(|agent| *agent == execution.agent && execution.undo_of.is_empty())
+        };
+        // What another agent did is told apart from what is not there by nobody.
+        let execution = found.filter(own);
+        let execution = execution.ok_or_else(|| AppError::of(Reason::NotFound))?;
         self.undo_one(order, execution).await
+    }
+
+    /// Halts stop an agent, not an operator.
+    fn check_order(&self, order: &Order, execution: &Execution) -> Result<(), Refusal> {
+        match &order.agent {
+            Some(agent) => self.check_undo(execution, agent),
+            None => Ok(()),
+        }
     }
 
     /// Undoes what one page of a selection finds, newest first.
@@ -115,7 +132,11 @@ impl App {
             refusal,
             changes,
         };
-        let (leaf, plan) = match self.undo_plan(&execution).await {
+        let planned = match self.check_order(order, &execution) {
+            Ok(()) => self.undo_plan(&execution).await,
+            Err(refusal) => Err(refusal),
+        };
+        let (leaf, plan) = match planned {
             Ok(planned) => planned,
             Err(refusal) => {
                 if !order.dry_run {
@@ -134,6 +155,11 @@ impl App {
         self.journal
             .save(&mut [&mut own, &mut target], vec![])
             .await?;
+        if let Err(refusal) = self.check_order(order, &execution) {
+            refusal.reason.code().clone_into(&mut own.reason_code);
+            self.end(own, State::Failed, Kind::Undo).await?;
+            return Ok(answer(Some(refusal), false, planned));
+        }
         match leaf.write(Leave::Undo(&execution), &plan).await {
             Applied::Done { .. } => {
                 own.wrote = true;
@@ -206,7 +232,7 @@ impl App {
         Execution {
             id: ids::new_id().to_string(),
             cti: String::new(),
-            agent: order.by.clone(),
+            agent: order.agent.as_ref().unwrap_or(&order.by).clone(),
             state: State::Sending,
             wrote: false,
             sentence: plan.sentence.clone(),

@@ -41,7 +41,7 @@ pub(super) fn ready(file: Option<&PathBuf>, value: &serde_json::Value) -> Result
 }
 
 pub(super) async fn run(common: &Common, args: &ServerArgs) -> Result<u8, AppError> {
-    let bound = bind(common.read()?).await?;
+    let bound = Box::pin(bind(common.read()?)).await?;
     let addr = bound.addr()?;
     let http = bound.http_addr()?.map(|addr| addr.to_string());
     tracing::info!(grpc = %addr, http, "ready  {}", bound.summary());

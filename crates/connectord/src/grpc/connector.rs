@@ -5,7 +5,7 @@ use writ_proto::card::Card;
 use writ_proto::ids::TenantId;
 use writ_proto::limits::REASON_BYTES_MAX;
 use writ_proto::pb::connector_service_server::ConnectorService;
-use writ_proto::{Reason, pb};
+use writ_proto::{Caller, Reason, pb};
 
 use super::authn::{Authn, own_tenant};
 use super::convert;
@@ -47,9 +47,38 @@ impl Connector {
         Ok(Order {
             tenant: tenant.as_str().to_owned(),
             by: name.as_str().to_owned(),
+            agent: None,
             reason: reason.to_owned(),
             dry_run,
         })
+    }
+
+    /// As above, and an agent may ask too, for what is its own.
+    fn order_of_anybody<T>(
+        &self,
+        request: &Request<T>,
+        reason: &str,
+        dry_run: bool,
+    ) -> Result<(TenantId, Order), AppError> {
+        let caller = self.authn.peer(request)?.caller;
+        let (tenant, by, agent) = match caller {
+            Caller::Operator { tenant, name } => (tenant, name.to_string(), None),
+            Caller::Agent { tenant, agent } => {
+                (tenant, format!("agent:{agent}"), Some(agent.to_string()))
+            }
+            Caller::Service { .. } => return Err(AppError::of(Reason::OperatorRequired)),
+        };
+        if reason.len() > REASON_BYTES_MAX {
+            return Err(AppError::of(Reason::RequestTooLarge));
+        }
+        let order = Order {
+            tenant: tenant.to_string(),
+            by,
+            agent,
+            reason: reason.to_owned(),
+            dry_run,
+        };
+        Ok((tenant, order))
     }
 
     async fn action(&self, tenant: &TenantId, name: &str) -> Result<pb::Action, AppError> {
@@ -166,12 +195,8 @@ impl ConnectorService for Connector {
         request: Request<pb::UndoRequest>,
     ) -> Result<Response<pb::UndoResponse>, Status> {
         let message = request.get_ref();
-        let order = self.order(&request, &message.reason, message.dry_run);
-        let order = order.map_err(|error| status(&error))?;
-        let (own, _) = self
-            .authn
-            .operator(&request)
-            .map_err(|error| status(&error))?;
+        let order = self.order_of_anybody(&request, &message.reason, message.dry_run);
+        let (own, order) = order.map_err(|error| status(&error))?;
         let pb::UndoRequest {
             name,
             reason: _,

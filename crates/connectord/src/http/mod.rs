@@ -130,7 +130,6 @@ impl Site {
 }
 
 /// The routes.
-#[must_use]
 pub fn router(site: SharedSite) -> Router {
     Router::new()
         .route("/", get(|| async { Redirect::to("/halt") }))

@@ -30,6 +30,8 @@ pub struct Answer {
     pub decided: Decided,
     /// The signed token.
     pub token: Option<Vec<u8>>,
+    /// Whether its agent took it back while it waited for a person.
+    pub cancelled: bool,
 }
 
 /// A request that could not even be read: who asked is known, what was asked only in part.
@@ -98,6 +100,7 @@ impl App {
         Ok(Answer {
             decided,
             token: None,
+            cancelled: false,
         })
     }
 
@@ -127,13 +130,13 @@ impl App {
                     self.trips.notify_one();
                 }
                 self.look_for_stops(rules).await?;
-                self.answer(request, decided, appended)
+                self.answer(request, decided, appended).await
             }
             appended => {
                 if may_stop {
                     self.look_for_stops(rules).await?;
                 }
-                self.answer(request, decided, appended)
+                self.answer(request, decided, appended).await
             }
         }
     }
@@ -180,7 +183,7 @@ impl App {
     }
 
     /// The token leaves here, after the commit.
-    fn answer(
+    async fn answer(
         &self,
         request: &Request,
         decided: Decided,
@@ -189,7 +192,7 @@ impl App {
         match appended {
             Appended::Stored { .. } => Ok(self.signed(decided)),
             Appended::DuplicateDecision(row) if row.fingerprint == request.fingerprint() => {
-                Ok(self.signed(Decided::decode(&row.body)?))
+                self.as_it_stands(Decided::decode(&row.body)?).await
             }
             Appended::DuplicateDecision(row) => {
                 let earlier = Decided::decode(&row.body)?;
@@ -260,21 +263,22 @@ impl App {
             return Err(AppError::of(Reason::NotFound));
         }
         let alive = decided.expires >= clock::now().timestamp();
-        if agent.is_some() && alive {
-            Ok(self.signed(decided))
-        } else {
-            Ok(Answer {
-                decided,
-                token: None,
-            })
-        }
+        let answer = self.as_it_stands(decided).await?;
+        Ok(Answer {
+            token: answer.token.filter(|_| agent.is_some() && alive),
+            ..answer
+        })
     }
 
     /// Signs the claims of a durable decision.
-    fn signed(&self, decided: Decided) -> Answer {
+    pub(super) fn signed(&self, decided: Decided) -> Answer {
         let token = (decided.verdict == Verdict::Allow.name() && !decided.claims.is_empty())
             .then(|| self.signer.load().mint(&decided.claims));
-        Answer { decided, token }
+        Answer {
+            decided,
+            token,
+            cancelled: false,
+        }
     }
 
     fn claims(
@@ -478,5 +482,6 @@ fn decided(request: &Request, outcome: &Outcome, facts: &Facts) -> Decided {
         agent: request.agent.as_str().to_owned(),
         action: request.action.as_str().to_owned(),
         offer: None,
+        precondition: request.precondition.clone(),
     }
 }

@@ -41,6 +41,8 @@ pub struct Decided {
     pub action: String,
     /// What is allowed instead.
     pub offer: Option<Offered>,
+    /// Version that the agent relied on; it is in the request hash, so a call without it is another.
+    pub precondition: Option<String>,
 }
 
 const TEXTS: [&str; 9] = [
@@ -85,6 +87,9 @@ impl Decided {
         map.set("created_ms", Value::Int(self.created_ms));
         if let Some(offer) = &self.offer {
             map.set("offer", offer.value());
+        }
+        if let Some(precondition) = &self.precondition {
+            map.set("precondition", Value::Text(precondition.clone()));
         }
         let mut out = map.encode();
         // Arguments may be as long as one value may be, so they stand behind the map.
@@ -137,6 +142,11 @@ impl Decided {
             None => None,
             Some(offer) => Some(Offered::read(offer).ok_or_else(corrupt)?),
         };
+        decided.precondition = match map.get("precondition") {
+            None => None,
+            Some(Value::Text(text)) => Some(text.clone()),
+            Some(_) => return Err(corrupt()),
+        };
         Ok(decided)
     }
 }
@@ -148,6 +158,7 @@ mod tests {
     #[test]
     fn a_decision_is_found_as_it_was_stored() {
         let decided = Decided {
+            precondition: Some("v7".into()),
             id: "x".into(),
             tenant: "acme".into(),
             verdict: "ALLOW".into(),
@@ -169,6 +180,11 @@ mod tests {
             ..Decided::default()
         };
         assert_eq!(Decided::decode(&decided.encode()), Ok(decided.clone()));
+        let without = Decided {
+            precondition: None,
+            ..decided.clone()
+        };
+        assert_eq!(Decided::decode(&without.encode()), Ok(without));
         let bytes = decided.encode();
         for at in 0..bytes.len() - 1 {
             assert!(Decided::decode(&bytes[..at]).is_err(), "cut at {at}");

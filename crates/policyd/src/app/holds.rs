@@ -9,7 +9,7 @@ use super::{App, AppError};
 use crate::clock;
 use crate::domain::budget::{SettledAs, Settlement};
 use crate::domain::record::Kind;
-use crate::store::{Append, Incidents};
+use crate::store::Append;
 
 /// Most decisions of one round.
 const ROUND_MAX: usize = 256;

@@ -85,7 +85,10 @@ impl App {
         match self.writer.append(append).await? {
             Appended::Stored { .. } => {}
             Appended::DuplicateOutcome => return Err(AppError::of(Reason::AlreadyClosed)),
-            Appended::DuplicateDecision(_) | Appended::OverBudget { .. } | Appended::Counted => {
+            Appended::DuplicateDecision(_)
+            | Appended::OverBudget { .. }
+            | Appended::Counted
+            | Appended::RaiseRefused => {
                 return Err(AppError::of(Reason::Internal));
             }
         }

@@ -2,6 +2,7 @@
 
 pub mod authorize;
 pub mod budgets;
+mod cancel;
 pub mod decided;
 pub mod denials;
 pub mod error;
@@ -37,7 +38,7 @@ pub struct App {
     /// Halts as last heard from connectord.
     pub halts: ArcSwap<HaltView>,
     /// Wakes whoever sets the halts that limits ordered.
-    pub trips: tokio::sync::Notify,
+    pub trips: Notify,
     /// Agents that incidents stop until connectord has.
     pub stopped: ArcSwap<denials::Stopped>,
     /// Wakes whoever asks connectord for halts.

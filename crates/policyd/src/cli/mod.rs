@@ -9,6 +9,7 @@ mod doctor;
 mod incidents;
 mod init;
 mod keys;
+mod mcp;
 mod notices;
 pub(crate) mod output;
 mod policy;
@@ -117,6 +118,8 @@ enum Command {
         /// The code.
         code: String,
     },
+    /// Serve an agent that speaks MCP, with the agent's own certificate.
+    Mcp(Box<mcp::McpArgs>),
     /// The whole story on this machine, in throw-away data.
     Demo(demo::DemoArgs),
     /// Measure decisions beside a bare echo on this machine.
@@ -155,6 +158,10 @@ pub fn main() -> ExitCode {
     let quiet = matches!(cli.command, Command::Demo(_) | Command::Bench(_));
     let default = if quiet { "warn" } else { "info" };
     let filter = crate::config::variable("RUST_LOG").unwrap_or_else(|| default.to_owned());
+    let filter = match cli.command {
+        Command::Mcp(_) => mcp::filter(&filter),
+        _ => filter,
+    };
     telemetry::start(&filter, cli.common.log_format == "json");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -204,6 +211,7 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         }
         Command::Canonicalize { file } => token::canonicalize(file, output),
         Command::Explain { code } => Ok(output.explain(code)),
+        Command::Mcp(args) => mcp::run(args, output).await,
         Command::Demo(args) => demo::run(args, output).await,
         // Told to stop, it still ends its servers and removes its folder.
         Command::Bench(args) => tokio::select! {

@@ -60,6 +60,14 @@ impl Authorization {
     }
 }
 
+/// The id in `tenants/{own tenant}/decisions/{uuid}`.
+fn decision_id(name: &str, own: &TenantId) -> Result<DecisionId, AppError> {
+    let not_found = || AppError::of(Reason::NotFound);
+    let (parent, id) = name.split_once("/decisions/").ok_or_else(not_found)?;
+    own_tenant(parent, own)?;
+    DecisionId::parse(id).map_err(|_| not_found())
+}
+
 fn item(result: Result<Answer, AppError>) -> pb::BatchAuthorizeItem {
     use pb::batch_authorize_item::Outcome;
     let outcome = match result {
@@ -157,20 +165,27 @@ impl AuthorizationService for Authorization {
             Caller::Service { .. } => return Err(status(&AppError::of(Reason::NotFound))),
         };
         let pb::GetDecisionRequest { name } = request.into_inner();
-        let not_found = || AppError::of(Reason::NotFound);
-        let parts = name.split_once("/decisions/").ok_or_else(not_found);
-        let id = parts.and_then(|(parent, id)| {
-            own_tenant(parent, tenant)?;
-            DecisionId::parse(id).map_err(|_| not_found())
-        });
-        let id = id.map_err(|error| status(&error))?;
+        let id = decision_id(&name, tenant).map_err(|error| status(&error))?;
         let answer = self.app.decision(tenant, agent, id).await;
         let answer = answer.map_err(|error| status(&error))?;
         let answer = match agent {
             Some(_) => answer.for_agent(),
             None => answer,
         };
-        let decision = Some(convert::decision(answer));
+        let decision = Some(convert::found(answer));
         Ok(Response::new(pb::GetDecisionResponse { decision }))
+    }
+
+    async fn cancel_decision(
+        &self,
+        request: Request<pb::CancelDecisionRequest>,
+    ) -> Result<Response<pb::CancelDecisionResponse>, Status> {
+        let agent = self.authn.agent(&request).map_err(|error| status(&error))?;
+        let (tenant, agent, _) = agent;
+        let pb::CancelDecisionRequest { name } = request.into_inner();
+        let id = decision_id(&name, &tenant).map_err(|error| status(&error))?;
+        let answer = self.app.cancel(&tenant, agent.as_str(), id).await;
+        let decision = Some(convert::decision(answer.map_err(|error| status(&error))?));
+        Ok(Response::new(pb::CancelDecisionResponse { decision }))
     }
 }

@@ -8,7 +8,7 @@ use writ_proto::limits::{
     REASON_BYTES_MAX,
 };
 use writ_proto::pb;
-use writ_proto::token::Mode;
+use writ_proto::token::{Mode, UnverifiedToken};
 use writ_proto::value::{args_from_cbor, args_from_json};
 
 use crate::app::AppError;
@@ -170,7 +170,11 @@ fn trace_id(traceparent: &str) -> Option<[u8; 16]> {
 /// A decision for the wire.
 #[must_use]
 pub fn decision(answer: Answer) -> pb::Decision {
-    let Answer { decided, token } = answer;
+    let Answer {
+        decided,
+        token,
+        cancelled,
+    } = answer;
     let verdict = match decided.verdict.as_str() {
         "ALLOW" => pb::Verdict::Allow,
         "REQUIRE_APPROVAL" => pb::Verdict::RequireApproval,
@@ -194,15 +198,15 @@ pub fn decision(answer: Answer) -> pb::Decision {
         request_hash: decided.request_hash,
         expire_time: token.is_some().then(|| seconds(decided.expires)),
         token: token.unwrap_or_default(),
-        poll_after: waits.then_some(prost_types::Duration {
+        poll_after: (waits && !cancelled).then_some(prost_types::Duration {
             seconds: 15,
             nanos: 0,
         }),
         args_cbor: decided.args_cbor,
-        state: if waits {
-            pb::DecisionState::Pending
-        } else {
-            pb::DecisionState::Final
+        state: match (waits, cancelled) {
+            (true, true) => pb::DecisionState::Cancelled,
+            (true, false) => pb::DecisionState::Pending,
+            (false, _) => pb::DecisionState::Final,
         }
         .into(),
         create_time: Some(seconds(decided.created_ms.div_euclid(1_000))),
@@ -210,6 +214,7 @@ pub fn decision(answer: Answer) -> pb::Decision {
         action: decided.action,
         retry: retry.into(),
         counter_offer: decided.offer.map(counter_offer),
+        call: None,
     }
 }
 
@@ -250,4 +255,28 @@ fn counter_offer(offer: Offered) -> pb::CounterOffer {
         call: Some(call),
         sentence,
     }
+}
+
+/// A decision that was asked for by its id, with the call that its token is for.
+#[must_use]
+pub fn found(answer: Answer) -> pb::Decision {
+    let precondition = answer.decided.precondition.clone();
+    let mut decision = decision(answer);
+    // We signed it ourselves; nothing is decided from what is read here.
+    let claims = UnverifiedToken::new(&decision.token).inspect_unverified();
+    decision.call = claims.ok().map(|(claims, _)| pb::ActionCall {
+        connection: claims.connection,
+        action: claims.action,
+        target: claims.target.map(|(r#type, id)| pb::Target { r#type, id }),
+        mode: match claims.mode {
+            Mode::DryRun => pb::Mode::DryRun,
+            Mode::Execute => pb::Mode::Execute,
+        }
+        .into(),
+        precondition,
+        arguments: Some(pb::action_call::Arguments::ArgsCbor(
+            decision.args_cbor.clone(),
+        )),
+    });
+    decision
 }

@@ -17,6 +17,7 @@ const fn code(reason: Reason) -> Code {
         | Reason::GlobalOperatorRequired
         | Reason::AgentRequired
         | Reason::ServiceRequired => Code::PermissionDenied,
+        Reason::DecisionFinal => Code::FailedPrecondition,
         Reason::NotFound | Reason::UnknownTenant | Reason::UnknownAction => Code::NotFound,
         Reason::RequestIdReused => Code::AlreadyExists,
         Reason::RateLimited | Reason::BudgetExceeded => Code::ResourceExhausted,

@@ -207,7 +207,10 @@ async fn an_outcome_is_appended_once() {
         item.outcome_id = Some(Uuid::from_u128(7));
         let batch = [item.clone(), item];
         let duplicate = Appended::DuplicateOutcome;
+        let known = async || ledger.has_outcome(Uuid::from_u128(7)).await.unwrap();
+        assert!(!known().await, "{name}");
         let results = commit(&ledger, &batch).await;
+        assert!(known().await, "{name}");
         assert_eq!(
             results,
             [Appended::Stored { seq: 0 }, duplicate.clone()],

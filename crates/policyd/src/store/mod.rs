@@ -312,6 +312,14 @@ impl Ledger {
         either!(self, ledger => ledger.decision_list(tenant, most).await)
     }
 
+    /// Whether an outcome was appended under this id.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn has_outcome(&self, id: Uuid) -> Result<bool, StoreError> {
+        either!(self, ledger => ledger.has_outcome(id).await)
+    }
+
     /// Whether the store answers.
     ///
     /// # Errors

@@ -118,6 +118,14 @@ impl PostgresLedger {
         rows.iter().map(decision_at).collect()
     }
 
+    pub(super) async fn has_outcome(&self, id: Uuid) -> Result<bool, StoreError> {
+        let found = sqlx::query("SELECT id FROM outcome WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.is_some())
+    }
+
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT max(version) FROM schema_version")
             .fetch_one(&self.pool)

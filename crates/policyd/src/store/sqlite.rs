@@ -146,6 +146,14 @@ impl SqliteLedger {
         rows.iter().map(decision_at).collect()
     }
 
+    pub(super) async fn has_outcome(&self, id: Uuid) -> Result<bool, StoreError> {
+        let found = sqlx::query("SELECT id FROM outcome WHERE id = ?")
+            .bind(id.as_bytes().as_slice())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.is_some())
+    }
+
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT max(version) FROM schema_version")
             .fetch_one(&self.pool)

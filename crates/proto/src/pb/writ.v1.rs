@@ -239,6 +239,18 @@ pub struct GetDecisionResponse {
     pub decision: ::core::option::Option<Decision>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelDecisionRequest {
+    /// `tenants/{tenant}/decisions/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelDecisionResponse {
+    /// As it stands now: CANCELLED.
+    #[prost(message, optional, tag = "1")]
+    pub decision: ::core::option::Option<Decision>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Decision {
     /// `tenants/{tenant}/decisions/{uuid}`; empty where nothing was recorded.
     #[prost(string, tag = "1")]
@@ -284,6 +296,10 @@ pub struct Decision {
     /// The largest request that is allowed instead, where the policy set gives such offers.
     #[prost(message, optional, tag = "18")]
     pub counter_offer: ::core::option::Option<CounterOffer>,
+    /// With GetDecision and a token: the call that the token is for, so that an agent that lost its own memory can
+    /// still execute it.
+    #[prost(message, optional, tag = "19")]
+    pub call: ::core::option::Option<ActionCall>,
 }
 /// A request that policy allows as it stands; a budget may still refuse it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -303,6 +319,8 @@ pub enum DecisionState {
     /// ALLOW and DENY are final at once.
     Final = 1,
     Pending = 2,
+    /// Taken back by the agent that asked; it never becomes an ALLOW.
+    Cancelled = 3,
 }
 impl DecisionState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -314,6 +332,7 @@ impl DecisionState {
             Self::Unspecified => "DECISION_STATE_UNSPECIFIED",
             Self::Final => "DECISION_STATE_FINAL",
             Self::Pending => "DECISION_STATE_PENDING",
+            Self::Cancelled => "DECISION_STATE_CANCELLED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -322,6 +341,7 @@ impl DecisionState {
             "DECISION_STATE_UNSPECIFIED" => Some(Self::Unspecified),
             "DECISION_STATE_FINAL" => Some(Self::Final),
             "DECISION_STATE_PENDING" => Some(Self::Pending),
+            "DECISION_STATE_CANCELLED" => Some(Self::Cancelled),
             _ => None,
         }
     }
@@ -550,6 +570,33 @@ pub mod authorization_service_client {
                 .insert(GrpcMethod::new("writ.v1.AuthorizationService", "GetDecision"));
             self.inner.unary(req, path, codec).await
         }
+        /// Takes back what still waits for a person. Only the agent that asked; repeating it changes nothing.
+        pub async fn cancel_decision(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelDecisionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelDecisionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.AuthorizationService/CancelDecision",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("writ.v1.AuthorizationService", "CancelDecision"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -595,6 +642,14 @@ pub mod authorization_service_server {
             request: tonic::Request<super::GetDecisionRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetDecisionResponse>,
+            tonic::Status,
+        >;
+        /// Takes back what still waits for a person. Only the agent that asked; repeating it changes nothing.
+        async fn cancel_decision(
+            &self,
+            request: tonic::Request<super::CancelDecisionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelDecisionResponse>,
             tonic::Status,
         >;
     }
@@ -851,6 +906,55 @@ pub mod authorization_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetDecisionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.AuthorizationService/CancelDecision" => {
+                    #[allow(non_camel_case_types)]
+                    struct CancelDecisionSvc<T: AuthorizationService>(pub Arc<T>);
+                    impl<
+                        T: AuthorizationService,
+                    > tonic::server::UnaryService<super::CancelDecisionRequest>
+                    for CancelDecisionSvc<T> {
+                        type Response = super::CancelDecisionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CancelDecisionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuthorizationService>::cancel_decision(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CancelDecisionSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -2112,7 +2216,7 @@ pub mod key_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Action {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -2138,9 +2242,83 @@ pub struct Action {
     pub card_digest: ::prost::alloc::vec::Vec<u8>,
     #[prost(string, tag = "12")]
     pub undo: ::prost::alloc::string::String,
+    /// In the order of their names; whatever is not listed here is refused.
+    #[prost(message, repeated, tag = "14")]
+    pub arguments: ::prost::alloc::vec::Vec<ActionArgument>,
+    /// What the record must show right before the write.
+    #[prost(message, repeated, tag = "15")]
+    pub conditions: ::prost::alloc::vec::Vec<ActionCondition>,
+    /// Whether a request must name the version of the record that it relied on.
+    #[prost(bool, tag = "16")]
+    pub version_required: bool,
+    #[prost(uint32, tag = "17")]
+    pub records_per_day: u32,
+    #[prost(uint32, tag = "18")]
+    pub rollback_window_seconds: u32,
     /// When it goes back to dry run by itself; absent if it does not.
     #[prost(message, optional, tag = "13")]
     pub rollout_until: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// One argument as the card has it. Numbers are exact decimal text; what its type does not use is empty.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActionArgument {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Field of the record that it writes.
+    #[prost(string, tag = "2")]
+    pub field: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub optional: bool,
+    /// set, append, fill_only_empty or mechanical.
+    #[prost(string, tag = "4")]
+    pub write: ::prost::alloc::string::String,
+    /// What a change triggers downstream, such as `email:owner`.
+    #[prost(string, repeated, tag = "5")]
+    pub effects: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "6")]
+    pub r#type: ::core::option::Option<ActionArgumentType>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActionArgumentType {
+    /// choice, text, integer, decimal, money, date, timestamp, boolean, reference or list.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What is allowed, for people.
+    #[prost(string, tag = "2")]
+    pub allowed: ::prost::alloc::string::String,
+    /// Of a choice.
+    #[prost(string, repeated, tag = "3")]
+    pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a money.
+    #[prost(string, repeated, tag = "4")]
+    pub currencies: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a text.
+    #[prost(uint32, tag = "5")]
+    pub max_chars: u32,
+    /// Of an integer, decimal, money, date or timestamp.
+    #[prost(string, tag = "6")]
+    pub min: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub max: ::prost::alloc::string::String,
+    /// Of a decimal.
+    #[prost(uint32, tag = "8")]
+    pub decimals: u32,
+    /// Of a reference: the whole id matches this regular expression.
+    #[prost(string, tag = "9")]
+    pub pattern: ::prost::alloc::string::String,
+    /// Of a list.
+    #[prost(uint32, tag = "10")]
+    pub max_items: u32,
+    #[prost(message, optional, boxed, tag = "11")]
+    pub items: ::core::option::Option<::prost::alloc::boxed::Box<ActionArgumentType>>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActionCondition {
+    #[prost(string, tag = "1")]
+    pub field: ::prost::alloc::string::String,
+    /// One of them.
+    #[prost(string, repeated, tag = "2")]
+    pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListActionsRequest {
@@ -2158,7 +2336,7 @@ pub struct GetActionRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetActionResponse {
     #[prost(message, optional, tag = "1")]
     pub action: ::core::option::Option<Action>,
@@ -2391,7 +2569,7 @@ pub struct SetActionRolloutRequest {
     #[prost(bool, tag = "5")]
     pub accept_surprises: bool,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SetActionRolloutResponse {
     #[prost(message, optional, tag = "1")]
     pub action: ::core::option::Option<Action>,
@@ -2507,7 +2685,7 @@ pub mod connector_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// The hands. Every write needs a writ; undo and rollout need an operator.
+    /// The hands. Every write needs a writ; rollout and undo of many need an operator.
     #[derive(Debug, Clone)]
     pub struct ConnectorServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2674,6 +2852,7 @@ pub mod connector_service_client {
                 .insert(GrpcMethod::new("writ.v1.ConnectorService", "Execute"));
             self.inner.unary(req, path, codec).await
         }
+        /// An operator undoes what stands in the tenant, an agent only what it executed itself and only while nothing halts it.
         pub async fn undo(
             &mut self,
             request: impl tonic::IntoRequest<super::UndoRequest>,
@@ -2855,6 +3034,7 @@ pub mod connector_service_server {
             &self,
             request: tonic::Request<super::ExecuteRequest>,
         ) -> std::result::Result<tonic::Response<super::ExecuteResponse>, tonic::Status>;
+        /// An operator undoes what stands in the tenant, an agent only what it executed itself and only while nothing halts it.
         async fn undo(
             &self,
             request: tonic::Request<super::UndoRequest>,
@@ -2897,7 +3077,7 @@ pub mod connector_service_server {
             tonic::Status,
         >;
     }
-    /// The hands. Every write needs a writ; undo and rollout need an operator.
+    /// The hands. Every write needs a writ; rollout and undo of many need an operator.
     #[derive(Debug)]
     pub struct ConnectorServiceServer<T> {
         inner: Arc<T>,

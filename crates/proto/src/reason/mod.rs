@@ -150,6 +150,8 @@ pub enum Reason {
     ServiceRequired,
     /// `NOT_FOUND`: there is no such thing in this tenant.
     NotFound,
+    /// `DECISION_FINAL`: the decision does not wait for anybody, so there is nothing to cancel.
+    DecisionFinal,
     /// `STORE_CORRUPT`: the database does not hold what it should, so nothing was done.
     StoreCorrupt,
     /// `SCHEMA_VERSION`: the database has another schema version than this program.

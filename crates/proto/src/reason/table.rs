@@ -83,6 +83,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::AgentRequired, "AGENT_REQUIRED", "only an agent may do this", "use an agent certificate"),
     Entry(Reason::ServiceRequired, "SERVICE_REQUIRED", "only a daemon of this trust domain may do this", "use the certificate of the daemon"),
     Entry(Reason::NotFound, "NOT_FOUND", "there is no such thing in this tenant", "check the name"),
+    Entry(Reason::DecisionFinal, "DECISION_FINAL", "the decision does not wait for anybody, so there is nothing to cancel", "read it: policyd decisions get; an unused token expires by itself"),
     Entry(Reason::StoreCorrupt, "STORE_CORRUPT", "the database does not hold what it should, so nothing was done", "stop and compare with the last checkpoint: policyd records verify"),
     Entry(Reason::SchemaVersion, "SCHEMA_VERSION", "the database has another schema version than this program", "run the matching version of the program"),
     Entry(Reason::Unavailable, "UNAVAILABLE", "the service cannot answer now, and nothing was done", "retry later; nothing happened"),

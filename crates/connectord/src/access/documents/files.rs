@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{AccessError, DOCUMENT_BYTES_MAX, Document};
+use super::{AccessError, Change, DOCUMENT_BYTES_MAX, Document};
 
 const LOCK: &str = ".access.lock";
 const LOCK_STEP: Duration = Duration::from_millis(5);
@@ -63,9 +63,7 @@ impl Files {
     pub(super) async fn edit<R>(
         &self,
         which: Document,
-        change: &mut (
-                 dyn FnMut(Option<&str>) -> Result<(Zeroizing<String>, R), AccessError> + Send
-             ),
+        change: Change<'_, R>,
     ) -> Result<R, AccessError> {
         let _lock = self.lock().await?;
         let before = self.text(which)?;

@@ -6,7 +6,7 @@ use redis::Client;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use zeroize::Zeroizing;
 
-use super::{AccessError, DOCUMENT_BYTES_MAX, Document};
+use super::{AccessError, Change, DOCUMENT_BYTES_MAX, Document};
 use crate::halt::RedisPlace;
 
 const ANSWER_MAX: Duration = Duration::from_millis(500);
@@ -73,9 +73,7 @@ impl Redis {
     pub(super) async fn edit<R: Send>(
         &self,
         which: Document,
-        change: &mut (
-                 dyn FnMut(Option<&str>) -> Result<(Zeroizing<String>, R), AccessError> + Send
-             ),
+        change: Change<'_, R>,
     ) -> Result<R, AccessError> {
         let mut connection = self.connection.clone();
         for _ in 0..TRIES_MAX {

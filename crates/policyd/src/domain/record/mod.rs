@@ -46,9 +46,11 @@ pub enum Kind {
     IncidentOpened,
     /// A person closed an incident.
     IncidentClosed,
+    /// A decision that waited for a person was taken back by its agent.
+    Cancelled,
 }
 
-const KINDS: [(Kind, u64, &str); 14] = [
+const KINDS: [(Kind, u64, &str); 15] = [
     (Kind::Evaluated, 1, "evaluated"),
     (Kind::TokenRefused, 5, "token_refused"),
     (Kind::Result, 7, "result"),
@@ -63,6 +65,7 @@ const KINDS: [(Kind, u64, &str); 14] = [
     (Kind::RolloutChanged, 19, "rollout_changed"),
     (Kind::IncidentOpened, 24, "incident_opened"),
     (Kind::IncidentClosed, 25, "incident_closed"),
+    (Kind::Cancelled, 26, "decision_cancelled"),
 ];
 
 impl Kind {

@@ -3,6 +3,7 @@
 
 use super::budget::settled;
 use super::*;
+use crate::domain::budget::SettledAs;
 use crate::domain::escalation::{Closing, Denial, HaltWish, Incident};
 use crate::domain::notice::NoticeKind;
 
