@@ -20,11 +20,16 @@ pub fn retry_of(reason: Reason, has_fix: bool) -> Retry {
         Reason::Forbidden if has_fix => Retry::Changed,
         Reason::NotPermitted
         | Reason::InvalidArguments
+        | Reason::AmountRequired
+        | Reason::CustomerUnknown
+        | Reason::RunRequired
         | Reason::UnknownAction
         | Reason::UnknownConnection => Retry::Changed,
         Reason::Halted
         | Reason::HaltUnknown
         | Reason::BudgetExceeded
+        | Reason::OutsideHours
+        | Reason::UsageUnknown
         | Reason::PolicyError
         | Reason::ApprovalRequired => Retry::Later,
         _ => Retry::DoNot,
