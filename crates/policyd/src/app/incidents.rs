@@ -85,7 +85,7 @@ impl App {
         match self.writer.append(append).await? {
             Appended::Stored { .. } => {}
             Appended::DuplicateOutcome => return Err(AppError::of(Reason::AlreadyClosed)),
-            Appended::DuplicateDecision(_) | Appended::OverBudget { .. } | Appended::Counted => {
+            Appended::DuplicateDecision(_) | Appended::RaiseRefused | Appended::OverBudget { .. } | Appended::Counted => {
                 return Err(AppError::of(Reason::Internal));
             }
         }
