@@ -258,7 +258,7 @@ async fn another_tenant_finds_nothing_and_an_agent_operates_nothing() {
     assert_eq!(code(&status), "SERVICE_REQUIRED");
     let halt = pb::SetHaltRequest {
         scope: "global".into(),
-        reason: String::new(),
+        ..pb::SetHaltRequest::default()
     };
     let status = agent.halt.set_halt(halt).await.unwrap_err();
     assert_eq!(code(&status), "OPERATOR_REQUIRED");

@@ -6,7 +6,17 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 6] = ["common", "authorize", "record", "key", "connector", "halt"];
+const PROTOS: [&str; 9] = [
+    "common",
+    "authorize",
+    "record",
+    "key",
+    "connector",
+    "halt",
+    "budget",
+    "incident",
+    "notice",
+];
 
 #[test]
 fn generated_code_is_current() {

@@ -9,13 +9,17 @@ use e2e::{Actor, World, code, refund};
 use prost::Message as _;
 use tonic::transport::Channel;
 use writ_proto::pb;
+use writ_proto::pb::incident_service_client::IncidentServiceClient;
 use writ_proto::pb::key_service_client::KeyServiceClient;
+use writ_proto::pb::notice_service_client::NoticeServiceClient;
 
 /// The clients of one caller.
 #[derive(Clone)]
 struct Caller {
     actor: Actor,
     keys: KeyServiceClient<Channel>,
+    incidents: IncidentServiceClient<Channel>,
+    notices: NoticeServiceClient<Channel>,
 }
 
 /// `OK`, a verdict, or the code of the refusal.
@@ -99,6 +103,17 @@ fn authorization_lines() -> Vec<Line> {
             "NOT_FOUND",
             "NOT_FOUND"
         ),
+        line!(
+            "AuthorizationService/CancelDecision",
+            c,
+            c.actor
+                .authorize
+                .cancel_decision(pb::CancelDecisionRequest {
+                    name: format!("{THERE}/decisions/{ID}")
+                }),
+            "NOT_FOUND",
+            "AGENT_REQUIRED"
+        ),
     ]
 }
 
@@ -143,6 +158,53 @@ fn record_lines() -> Vec<Line> {
             "SERVICE_REQUIRED"
         ),
         line!(
+            "BudgetService/GetBudget",
+            c,
+            c.actor.budgets.get_budget(pb::GetBudgetRequest {
+                name: format!("{THERE}/budgets/refunds-a-day"),
+                subject: String::new()
+            }),
+            "NOT_FOUND",
+            "NOT_FOUND"
+        ),
+        line!(
+            "BudgetService/ListBudgets",
+            c,
+            c.actor.budgets.list_budgets(pb::ListBudgetsRequest {
+                parent: THERE.into()
+            }),
+            "NOT_FOUND",
+            "NOT_FOUND"
+        ),
+        line!(
+            "BudgetService/RaiseBudget",
+            c,
+            c.actor.budgets.raise_budget(pb::RaiseBudgetRequest {
+                name: format!("{THERE}/budgets/refunds-a-day"),
+                request_id: ID.into(),
+                subject: String::new(),
+                amount: "1".into(),
+                until: Some(prost_types::Timestamp {
+                    seconds: 1,
+                    nanos: 0
+                }),
+                reason: "x".into()
+            }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
+        ),
+        line!(
+            "BudgetService/ReportUsage",
+            c,
+            c.actor.budgets.report_usage(pb::ReportUsageRequest {
+                parent: THERE.into(),
+                request_id: ID.into(),
+                ..Default::default()
+            }),
+            "NOT_FOUND",
+            "REPORTER_REQUIRED"
+        ),
+        line!(
             "KeyService/ListSigningKeys",
             c,
             c.keys.list_signing_keys(pb::ListSigningKeysRequest {}),
@@ -163,6 +225,50 @@ fn record_lines() -> Vec<Line> {
             c.keys.get_key_set(pb::GetKeySetRequest {}),
             "OK",
             "OK"
+        ),
+    ]
+}
+
+fn incident_lines() -> Vec<Line> {
+    vec![
+        line!(
+            "IncidentService/ListIncidents",
+            c,
+            c.incidents.list_incidents(pb::ListIncidentsRequest {
+                parent: THERE.into(),
+                page_size: 0
+            }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
+        ),
+        line!(
+            "IncidentService/GetIncident",
+            c,
+            c.incidents.get_incident(pb::GetIncidentRequest {
+                name: format!("{THERE}/incidents/{ID}")
+            }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
+        ),
+        line!(
+            "IncidentService/CloseIncident",
+            c,
+            c.incidents.close_incident(pb::CloseIncidentRequest {
+                name: format!("{THERE}/incidents/{ID}"),
+                reason: "test".into()
+            }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
+        ),
+        line!(
+            "NoticeService/ListNotices",
+            c,
+            c.notices.list_notices(pb::ListNoticesRequest {
+                parent: THERE.into(),
+                page_size: 0
+            }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
         ),
     ]
 }
@@ -219,7 +325,7 @@ fn connectord_lines() -> Vec<Line> {
                 reason: "x".into(),
                 dry_run: false
             }),
-            "OPERATOR_REQUIRED",
+            "NOT_FOUND",
             "NOT_FOUND"
         ),
         line!(
@@ -266,8 +372,19 @@ fn operator_lines() -> Vec<Line> {
                 .set_action_rollout(pb::SetActionRolloutRequest {
                     name: format!("{THERE}/actions/add_note"),
                     rollout: pb::Rollout::Live.into(),
-                    reason: "x".into()
+                    reason: "x".into(),
+                    ..Default::default()
                 }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
+        ),
+        line!(
+            "ConnectorService/MarkSurprise",
+            c,
+            c.actor.execute.mark_surprise(pb::MarkSurpriseRequest {
+                name: format!("{THERE}/executions/{ID}"),
+                surprise: "x".into()
+            }),
             "OPERATOR_REQUIRED",
             "NOT_FOUND"
         ),
@@ -276,7 +393,8 @@ fn operator_lines() -> Vec<Line> {
             c,
             c.actor.halt.set_halt(pb::SetHaltRequest {
                 scope: "tenant:globex".into(),
-                reason: "x".into()
+                reason: "x".into(),
+                ..Default::default()
             }),
             "OPERATOR_REQUIRED",
             "NOT_FOUND"
@@ -301,8 +419,27 @@ fn operator_lines() -> Vec<Line> {
         line!(
             "HaltService/GetHaltState",
             c,
-            c.actor.halt.get_halt_state(pb::GetHaltStateRequest {}),
+            c.actor
+                .halt
+                .get_halt_state(pb::GetHaltStateRequest::default()),
             "OK",
+            "OK"
+        ),
+        line!(
+            "HaltService/WatchHalts",
+            c,
+            c.actor.halt.watch_halts(pb::WatchHaltsRequest {}),
+            "OK",
+            "OK"
+        ),
+        line!(
+            "HaltService/ProbeHalt",
+            c,
+            c.actor.halt.probe_halt(pb::ProbeHaltRequest {
+                nonce: "7f3a".into(),
+                patience: None
+            }),
+            "OPERATOR_REQUIRED",
             "OK"
         ),
     ]
@@ -323,6 +460,7 @@ async fn nobody_reaches_another_tenant_or_acts_as_what_he_is_not() {
     let table = [
         authorization_lines(),
         record_lines(),
+        incident_lines(),
         connectord_lines(),
         operator_lines(),
     ]
@@ -334,6 +472,8 @@ async fn nobody_reaches_another_tenant_or_acts_as_what_he_is_not() {
         let caller = Caller {
             actor: world.actor(identity).await,
             keys: KeyServiceClient::new(world.policyd_channel(identity).await),
+            incidents: IncidentServiceClient::new(world.policyd_channel(identity).await),
+            notices: NoticeServiceClient::new(world.policyd_channel(identity).await),
         };
         for (method, attempt, agent, operator) in &table {
             let wanted = if identity.starts_with("agent") {

@@ -179,30 +179,20 @@ async fn a_halt_stops_writs_at_once_by_call_by_command_and_by_hand() {
     let set = pb::SetHaltRequest {
         scope: "tenant:acme".into(),
         reason: "test".into(),
+        ..pb::SetHaltRequest::default()
     };
     operator.halt.set_halt(set).await.unwrap();
     assert_eq!(agent.present(&asked).await.unwrap_err(), "HALTED");
-    let off = ["halt", "off", "--scope", "tenant:acme"];
-    assert!(world.run("connectord", &off).status.success());
+    assert!(halt(&world, "off", "tenant:acme"));
 
     for scope in ["connection:crm/main", "action:set_stage", "agent:triage"] {
-        assert!(
-            world
-                .run("connectord", &["halt", "on", "--scope", scope])
-                .status
-                .success()
-        );
+        assert!(halt(&world, "on", scope));
         assert_eq!(
             agent.present(&asked).await.unwrap_err(),
             "HALTED",
             "{scope}"
         );
-        assert!(
-            world
-                .run("connectord", &["halt", "off", "--scope", scope])
-                .status
-                .success()
-        );
+        assert!(halt(&world, "off", scope));
     }
     std::fs::write(world.path("state/halt/global"), "").unwrap();
     assert_eq!(agent.present(&asked).await.unwrap_err(), "HALTED");
@@ -211,28 +201,33 @@ async fn a_halt_stops_writs_at_once_by_call_by_command_and_by_hand() {
     assert_eq!(agent.present(&asked).await.unwrap_err(), "HALT_UNKNOWN");
     std::fs::rename(world.path("state/away"), world.path("state/halt")).unwrap();
     assert!(world.effects().await.is_empty());
-    assert!(agent.present(&asked).await.unwrap().wrote);
+    // It was issued before all of these.
+    assert_eq!(agent.present(&asked).await.unwrap_err(), "TOKEN_REVOKED");
 
-    // A global halt raises the epoch, so a writ from before it stays dead.
-    let started = std::time::Instant::now();
-    let old = loop {
-        // policyd hears of the end of a halt a moment later.
-        let asked = agent.ask(&stage("D-104", "proposal")).await;
-        if !asked.decision.token.is_empty() {
-            break asked;
-        }
-        assert!(started.elapsed() < e2e::PATIENCE, "{:?}", asked.decision);
-    };
-    for word in ["on", "off"] {
-        assert!(
-            world
-                .run("connectord", &["halt", word, "--scope", "global"])
-                .status
-                .success()
-        );
-    }
+    let fresh = heard(&mut agent, "qualified").await;
+    assert!(agent.present(&fresh).await.unwrap().wrote);
+    // A global halt raises the epoch, so a writ from before it stays dead, whatever its scope.
+    let old = heard(&mut agent, "proposal").await;
+    assert!(halt(&world, "on", "global") && halt(&world, "off", "global"));
     assert_eq!(agent.present(&old).await.unwrap_err(), "TOKEN_REVOKED");
     world.check_everything().await;
+}
+
+fn halt(world: &World, word: &str, scope: &str) -> bool {
+    let args = ["halt", word, "--scope", scope, "--reason", "test"];
+    world.run("connectord", &args).status.success()
+}
+
+/// A writ, once policyd has heard of the end of a halt.
+async fn heard(agent: &mut e2e::Actor, wanted: &str) -> e2e::Asked {
+    let started = std::time::Instant::now();
+    loop {
+        let asked = agent.ask(&stage("D-104", wanted)).await;
+        if !asked.decision.token.is_empty() {
+            return asked;
+        }
+        assert!(started.elapsed() < e2e::PATIENCE, "{:?}", asked.decision);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

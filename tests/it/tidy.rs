@@ -35,7 +35,7 @@ fn code_lines(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn layers_import_only_what_they_may() {
     // Folder of a daemon, and words that must not stand in its code.
-    let table: [(&str, &[&str]); 7] = [
+    let table: [(&str, &[&str]); 9] = [
         (
             "crates/host/src",
             &[
@@ -82,6 +82,33 @@ fn layers_import_only_what_they_may() {
         ),
         ("crates/policyd/src/app", &["tonic", "sqlx::", "pb::"]),
         ("crates/connectord/src/app", &["tonic", "sqlx::", "pb::"]),
+        (
+            "crates/connectord/src/http",
+            &[
+                "tonic",
+                "sqlx",
+                "pb::",
+                "crate::store",
+                "crate::system",
+                "crate::credentials",
+                "crate::trust",
+                "crate::grpc",
+                "crate::domain",
+            ],
+        ),
+        (
+            "crates/connectord/src/access",
+            &[
+                "tonic",
+                "axum",
+                "sqlx",
+                "pb::",
+                "crate::app",
+                "crate::store",
+                "crate::config",
+                "crate::http",
+            ],
+        ),
         ("crates/connectord/src", &["cedar_policy", "policyd::"]),
     ];
     for (folder, banned) in table {
@@ -101,6 +128,23 @@ fn layers_import_only_what_they_may() {
 }
 
 #[test]
+fn the_mcp_library_is_named_in_one_folder_that_knows_nothing_of_the_daemon() {
+    let inside = ["crate::domain", "crate::store", "crate::server", "Signer"];
+    for (path, text) in rust_files() {
+        let is_bridge = path.starts_with("crates/policyd/src/mcp");
+        if !path.starts_with("crates") {
+            continue;
+        }
+        for line in code_lines(&text) {
+            let names = line.contains("rmcp::") || line.contains("rmcp;");
+            assert!(!names || is_bridge, "{}: `{line}`", path.display());
+            let reaches = inside.iter().any(|word| line.contains(word));
+            assert!(!is_bridge || !reaches, "{}: `{line}`", path.display());
+        }
+    }
+}
+
+#[test]
 fn only_the_gate_builds_a_permit_and_only_one_file_reads_secrets() {
     for (path, text) in rust_files() {
         let builds =
@@ -114,6 +158,20 @@ fn only_the_gate_builds_a_permit_and_only_one_file_reads_secrets() {
         let exposes = code_lines(&text).any(|line| line.contains("expose_secret"));
         let holder = path.ends_with("connectord/src/credentials.rs") || path.starts_with("tests");
         assert!(!exposes || holder, "{}", path.display());
+    }
+}
+
+#[test]
+fn only_the_notifier_of_policyd_speaks_http() {
+    let client = "reqwest";
+    for (path, text) in rust_files() {
+        let speaks = code_lines(&text).any(|line| line.contains(client));
+        let may = path.ends_with("policyd/src/task/notify/http.rs");
+        assert!(
+            !speaks || may || !path.starts_with("crates/policyd"),
+            "{}",
+            path.display()
+        );
     }
 }
 

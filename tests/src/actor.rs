@@ -4,67 +4,22 @@ use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
 use writ_proto::pb;
 use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
+use writ_proto::pb::budget_service_client::BudgetServiceClient;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::pb::record_service_client::RecordServiceClient;
 use writ_proto::value::args_from_json;
+
+use crate::wish::{Asked, Wish};
 
 /// The clients of one identity.
 #[derive(Clone)]
 pub struct Actor {
     pub authorize: AuthorizationServiceClient<Channel>,
     pub records: RecordServiceClient<Channel>,
+    pub budgets: BudgetServiceClient<Channel>,
     pub execute: ConnectorServiceClient<Channel>,
     pub halt: HaltServiceClient<Channel>,
-}
-
-/// What an agent asks for.
-#[derive(Clone)]
-pub struct Wish {
-    pub tenant: String,
-    pub connection: String,
-    pub action: String,
-    pub target: (String, String),
-    pub args: String,
-    pub mode: pb::Mode,
-    pub reason: String,
-}
-
-/// A decision and the call it authorises.
-#[derive(Clone)]
-pub struct Asked {
-    pub decision: pb::Decision,
-    pub call: pb::ActionCall,
-    pub tenant: String,
-}
-
-pub fn stage(deal: &str, stage: &str) -> Wish {
-    Wish {
-        tenant: "acme".into(),
-        connection: "crm/main".into(),
-        action: "set_stage".into(),
-        target: ("deal".into(), deal.into()),
-        args: format!("{{\"stage\":\"{stage}\"}}"),
-        mode: pb::Mode::Execute,
-        reason: "the customer asked".into(),
-    }
-}
-
-pub fn refund(order: &str, amount: &str) -> Wish {
-    Wish {
-        action: "refund".into(),
-        target: ("order".into(), order.into()),
-        args: format!("{{\"amount\":{{\"currency\":\"EUR\",\"value\":{amount}}}}}"),
-        ..stage("", "")
-    }
-}
-
-pub fn note(deal: &str) -> Wish {
-    Wish {
-        action: "add_note".into(),
-        args: r#"{"text":"called back"}"#.into(),
-        ..stage(deal, "")
-    }
 }
 
 /// The reason code of a status.
@@ -95,6 +50,7 @@ impl Actor {
             reason: wish.reason.clone(),
             evidence: vec![],
             traceparent: String::new(),
+            run_id: String::new(),
         }
     }
 

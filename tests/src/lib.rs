@@ -7,22 +7,28 @@
 )]
 
 mod actor;
+pub mod browser;
+mod budget;
+mod clients;
+pub mod halt_page;
+mod mcp;
 pub mod postgres;
 mod process;
+pub mod receiver;
+pub mod redis;
+mod replica;
+mod wish;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use writ_proto::pb;
-use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
-use writ_proto::pb::connector_service_client::ConnectorServiceClient;
-use writ_proto::pb::halt_service_client::HaltServiceClient;
-use writ_proto::pb::record_service_client::RecordServiceClient;
 
-pub use actor::{Actor, Asked, Wish, code, note, refund, stage};
+pub use actor::{Actor, code};
+pub use mcp::McpBridge;
 pub use process::Process;
+pub use wish::{Asked, Wish, note, refund, stage};
 
 /// Longest wait for anything that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -85,6 +91,8 @@ pub struct World {
     pub env: Vec<(&'static str, &'static str)>,
     /// Databases of policyd and connectord; none means the files that `init` names.
     pub stores: Option<(String, String)>,
+    /// Values of connectord's configuration beside those of `init`, as `a.b=value`.
+    pub overrides: Vec<String>,
     /// Connections beside the sandbox CRM: name, system and base URL.
     pub connections: Vec<(&'static str, &'static str, String)>,
 }
@@ -132,6 +140,7 @@ impl World {
             sandbox: None,
             env: env.to_vec(),
             stores: None,
+            overrides: Vec::new(),
             connections: Vec::new(),
             folder,
         }
@@ -171,61 +180,28 @@ impl World {
     }
 
     pub fn start_policyd(&mut self) {
-        let own = format!("server.grpc_addr=127.0.0.1:{}", self.policyd_port);
+        self.policyd = Some(self.policyd_on("policyd", self.policyd_port));
+    }
+
+    /// One more policyd beside the first, over the same database.
+    pub fn policyd_replica(&self, port: u16) -> Process {
+        self.policyd_on("policyd-replica", port)
+    }
+
+    fn policyd_on(&self, name: &str, port: u16) -> Process {
+        let own = format!("server.grpc_addr=127.0.0.1:{port}");
         let peer = format!("connectord.addr=https://localhost:{}", self.connectord_port);
         let mut args = vec!["server", "--set", &own, "--set", &peer];
         let store = self.stores.as_ref().map(|(url, _)| store_flag(url));
         args.extend(store.iter().flat_map(|flag| ["--set", flag]));
         let path = self.folder.path();
-        self.policyd = Some(Process::start(
-            path,
-            "policyd",
-            &program("policyd"),
-            &args,
-            &self.env,
-        ));
+        Process::start(path, name, &program("policyd"), &args, &self.env)
     }
 
     pub fn start_connectord(&mut self, program: &Path, env: &[(&'static str, &str)]) {
         let port = self.connectord_port;
-        self.connectord = Some(self.connectord_on("connectord", program, port, env));
-    }
-
-    /// One more connectord beside the first, over the same database.
-    pub fn replica(&self, port: u16) -> Process {
-        self.connectord_on("replica", &program("connectord"), port, &[])
-    }
-
-    fn connectord_on(
-        &self,
-        name: &str,
-        program: &Path,
-        port: u16,
-        env: &[(&'static str, &str)],
-    ) -> Process {
-        let own = format!("server.grpc_addr=127.0.0.1:{port}");
-        let peer = format!("policyd.addr=https://localhost:{}", self.policyd_port);
-        let crm = format!("http://127.0.0.1:{}", self.sandbox_port);
-        let mut all = vec![("crm/main", "sandbox", crm)];
-        all.extend_from_slice(&self.connections);
-        let all = all.iter().map(|(name, system, base)| {
-            format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\"}}")
-        });
-        let connection = format!("connection=[{}]", all.collect::<Vec<_>>().join(", "));
-        let mut args = vec![
-            "server",
-            "--set",
-            &own,
-            "--set",
-            &peer,
-            "--set",
-            &connection,
-        ];
-        let store = self.stores.as_ref().map(|(_, url)| store_flag(url));
-        args.extend(store.iter().flat_map(|flag| ["--set", flag]));
-        let mut all: Vec<(&str, &str)> = self.env.clone();
-        all.extend_from_slice(env);
-        Process::start(self.folder.path(), name, program, &args, &all)
+        let own = ("connectord", port);
+        self.connectord = Some(self.connectord_on(own, program, env, std::iter::empty()));
     }
 
     pub fn kill_connectord(&mut self) {
@@ -236,64 +212,6 @@ impl World {
         self.folder.path().join(name)
     }
 
-    async fn channel(&self, name: &str, port: u16) -> Result<Channel, tonic::transport::Error> {
-        let read = |path: String| std::fs::read_to_string(self.path(&path)).unwrap();
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(read("certs/ca.pem".into())))
-            .identity(Identity::from_pem(
-                read(format!("certs/{name}.pem")),
-                read(format!("keys/{name}-tls.pem")),
-            ));
-        let endpoint = Endpoint::from_shared(format!("https://localhost:{port}")).unwrap();
-        endpoint
-            .tls_config(tls)
-            .unwrap()
-            .timeout(PATIENCE)
-            .connect()
-            .await
-    }
-
-    /// Whether a daemon lets an identity as far as a first call.
-    pub async fn knock(&self, name: &str, port: u16) -> Result<(), String> {
-        let channel = self.channel(name, port).await.map_err(|e| e.to_string())?;
-        // TLS 1.3 tells a client that it is refused only after its own handshake.
-        let mut client = HaltServiceClient::new(channel);
-        match client.get_halt_state(pb::GetHaltStateRequest {}).await {
-            Err(status) if status.code() != tonic::Code::Unimplemented => Err(status.to_string()),
-            _ => Ok(()),
-        }
-    }
-
-    /// A connection to policyd.
-    pub async fn policyd_channel(&self, name: &str) -> Channel {
-        self.channel(name, self.policyd_port).await.unwrap()
-    }
-
-    /// The clients of a certificate that `init` made, such as `agent-acme-triage`.
-    pub async fn actor(&self, name: &str) -> Actor {
-        self.actor_at(name, self.connectord_port).await
-    }
-
-    /// The same, at the connectord of a port.
-    pub async fn actor_at(&self, name: &str, connectord_port: u16) -> Actor {
-        let policyd = self.channel(name, self.policyd_port).await.unwrap();
-        let connectord = self.channel(name, connectord_port).await.unwrap();
-        Actor {
-            authorize: AuthorizationServiceClient::new(policyd.clone()),
-            records: RecordServiceClient::new(policyd),
-            execute: ConnectorServiceClient::new(connectord.clone()),
-            halt: HaltServiceClient::new(connectord),
-        }
-    }
-
-    pub async fn agent(&self) -> Actor {
-        self.actor("agent-acme-triage").await
-    }
-
-    pub async fn operator(&self) -> Actor {
-        self.actor("operator-acme-ops").await
-    }
-
     /// Makes actions live for acme.
     pub async fn promote(&self, actions: &[&str]) {
         let mut operator = self.operator().await;
@@ -302,6 +220,7 @@ impl World {
                 name: format!("tenants/acme/actions/{action}"),
                 rollout: pb::Rollout::Live.into(),
                 reason: "test".into(),
+                ..pb::SetActionRolloutRequest::default()
             };
             operator.execute.set_action_rollout(request).await.unwrap();
         }

@@ -4,6 +4,7 @@
 //! `domain` is the pure core, `store` the journal, `system` the drivers; `app` puts them
 //! together, `grpc` is the only layer that knows the wire.
 
+pub mod access;
 pub mod app;
 mod bench;
 pub mod cards;
@@ -15,6 +16,7 @@ pub mod credentials;
 pub mod domain;
 pub mod grpc;
 pub mod halt;
+pub mod http;
 pub mod ids;
 pub mod private_file;
 pub mod sandbox;

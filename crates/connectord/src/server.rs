@@ -17,7 +17,9 @@ use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::connector_service_server::ConnectorServiceServer;
 use writ_proto::pb::halt_service_server::HaltServiceServer;
 
+use crate::access::Access;
 use crate::app::reconcile::TAKEOVER;
+use crate::app::work::Work;
 use crate::app::{App, AppError, Rules, SharedApp};
 use crate::cards;
 use crate::config::{Config, ConnectionConfig};
@@ -26,6 +28,7 @@ use crate::grpc::authn::Authn;
 use crate::grpc::client::{ClientFiles, endpoint};
 use crate::grpc::{connector::Connector, halt::Halts};
 use crate::halt::HaltStore;
+use crate::http::port::Port;
 use crate::private_file::read_private;
 use crate::store::Journal;
 use crate::system::HttpJson;
@@ -43,6 +46,7 @@ const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 pub struct Bound {
     app: SharedApp,
     listener: TcpListener,
+    port: Option<Port>,
     config: Config,
     /// Held as long as the journal is ours.
     _own: Option<File>,
@@ -75,6 +79,15 @@ fn connect_system(config: &Config, connection: &ConnectionConfig) -> Result<Http
     Ok(HttpJson::new(file, client))
 }
 
+/// The halt store of a configuration.
+///
+/// # Errors
+/// When it can never be used.
+pub async fn open_halts(config: &Config) -> Result<HaltStore, AppError> {
+    let opened = HaltStore::open(&config.halt.place).await;
+    opened.map_err(|error| fail(Reason::HaltUnknown, error))
+}
+
 /// Opens keys, cards, systems, credentials and the journal. Nothing is changed.
 ///
 /// # Errors
@@ -99,12 +112,16 @@ pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
         leeway_seconds: config.trust.leeway_seconds,
         ttl_seconds_max: config.trust.ttl_seconds_max,
     };
-    let halts = HaltStore::new(config.halt.dir.clone());
+    let halts = open_halts(config).await?;
     Ok(Arc::new(App {
         cards,
         systems,
         journal,
         halts,
+        halt_changes: tokio::sync::watch::Sender::new(None),
+        instance: crate::ids::new_id().to_string(),
+        global_operators: config.halt.global_operators.clone(),
+        work: Work::default(),
         trust,
         rules,
     }))
@@ -139,6 +156,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         let message = format!("{addr}: {error}; choose another with --set server.grpc_addr=...");
         fail(Reason::PortInUse, message)
     })?;
+    let port = Port::bind(&config).await?;
     let idle = own.as_ref().map_or(TAKEOVER, |_| Duration::ZERO);
     let settled = app.reconcile(idle).await?;
     if settled > 0 {
@@ -147,6 +165,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     Ok(Bound {
         app,
         listener,
+        port,
         config,
         _own: own,
     })
@@ -181,6 +200,14 @@ impl Bound {
             .map_err(|error| fail(Reason::Internal, error))
     }
 
+    /// Where the halt page is; none if there is none.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn http_addr(&self) -> Result<Option<SocketAddr>, AppError> {
+        self.port.as_ref().map(Port::addr).transpose()
+    }
+
     /// One line about what is in force.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -195,9 +222,13 @@ impl Bound {
         let Self {
             app,
             listener,
+            port,
             config,
             _own,
         } = self;
+        let access = Access::new(&config.halt.place);
+        let access = access.map_err(|error| fail(Reason::HaltUnknown, error))?;
+        let page = port.map(|port| port.serve(&app, access));
         if let Some(peer) = &config.policyd {
             let files = ClientFiles {
                 ca: &config.tls.ca,
@@ -209,6 +240,8 @@ impl Bound {
         }
         tokio::spawn(task::settle::settle(SharedApp::clone(&app)));
         tokio::spawn(task::halt_watch::watch(SharedApp::clone(&app)));
+        let member = tokio::spawn(task::member::answer(SharedApp::clone(&app)));
+        let enrolled = SharedApp::clone(&app);
         let authn = Authn::new(&config.tls.trust_domain);
         let (reporter, health) = tonic_health::server::health_reporter();
         tokio::spawn(watch_health(reporter, SharedApp::clone(&app)));
@@ -217,7 +250,13 @@ impl Bound {
             authn: authn.clone(),
         })
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let halts = HaltServiceServer::new(Halts { app, authn })
+        // A stream has no end of its own: the stop of the server is its end.
+        let (ending, stopping) = tokio::sync::watch::channel(false);
+        let stop = async move {
+            stop.await;
+            ending.send_replace(true);
+        };
+        let halts = HaltServiceServer::new(Halts::new(app, authn, stopping))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let mut router = builder(&config)?
             .add_service(health)
@@ -233,6 +272,13 @@ impl Bound {
             router = router.add_service(v1).add_service(v1alpha);
         }
         let served = writ_host::grpc::serve(router, listener, stop).await;
+        if let Some(page) = page {
+            page.end().await?;
+        }
+        member.abort();
+        // Who is gone does not answer drills, and is not waited for.
+        drop(member.await);
+        drop(enrolled.halts.leave(&enrolled.instance).await);
         served.map_err(|error| fail(Reason::Internal, error))
     }
 }

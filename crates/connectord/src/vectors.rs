@@ -9,7 +9,7 @@ use writ_proto::keyset::{KeyEntry, KeySet, KeyStatus, KeyUse, public_key};
 use writ_proto::token::{Mode, UnverifiedToken, Verifier};
 use writ_proto::value::{args_from_cbor, args_from_json};
 
-use crate::domain::gate::{Call, Refusal, Seen, admit};
+use crate::domain::gate::{Call, Refusal, Seen, Standing, admit};
 
 /// How one case went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +109,7 @@ fn call_of(context: &Json) -> Result<Call, String> {
     let precondition = context.get("precondition").and_then(Json::as_str);
     Ok(Call {
         tenant: text(context, "tenant")?.to_owned(),
+        caller_tenant: text(context, "tenant")?.to_owned(),
         agent: text(context, "caller_agent")?.to_owned(),
         connection: text(context, "connector")?.to_owned(),
         action: text(context, "action")?.to_owned(),
@@ -164,10 +165,13 @@ pub fn token_case(vectors: &Json, case: &Json) -> Result<String, String> {
         .try_into()
         .map_err(|_| "`card_digest_hex`")?;
     let seen = Seen {
+        now: chrono::DateTime::from_timestamp(number("now")?, 0).ok_or("`now`")?,
         card_digest: &digest,
         rollout: Rollout::Live,
-        epoch: u64::try_from(number("current_epoch")?).map_err(|error| error.to_string())?,
-        halted: None,
+        standing: Standing {
+            epoch: u64::try_from(number("current_epoch")?).map_err(|error| error.to_string())?,
+            ..Standing::default()
+        },
     };
     let spent = list(&context, "seen_cti_hex")?;
     let token = bytes(case, "token_hex")?;

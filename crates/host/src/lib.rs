@@ -1,6 +1,6 @@
 //! What both daemons run on and what knows nothing of Writ: group commit, versions of a database
 //! schema, connections to PostgreSQL, the threads that serve, layers of
-//! configuration, figures of the machine (ADR 0013).
+//! configuration, where HTTP may be sent, figures of the machine (ADR 0013).
 
 #![cfg_attr(
     test,
@@ -14,9 +14,11 @@
 )]
 
 pub mod duration;
+pub mod egress;
 pub mod fronts;
 pub mod group_commit;
 pub mod grpc;
+pub mod http;
 mod incoming;
 pub mod layers;
 pub mod machine;

@@ -1,7 +1,8 @@
 //! policyd: decides, records, signs.
 //!
 //! `domain` is the pure core. `store` makes its outcomes durable, `app` puts the two together,
-//! `grpc` is the only layer that knows the wire, `cli` the only one that prints.
+//! `grpc` is the only layer that knows the wire, `cli` the only one that prints. `mcp` is a bridge that
+//! runs beside an agent: it is a client of both daemons and uses nothing of the rest.
 
 pub mod app;
 mod bench;
@@ -12,6 +13,7 @@ pub mod domain;
 pub mod grpc;
 pub mod ids;
 pub mod keys;
+pub mod mcp;
 pub mod server;
 pub mod store;
 pub mod task;

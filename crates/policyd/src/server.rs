@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tonic::transport::server::Router;
 use tonic::transport::{Certificate, Identity as TlsIdentity, ServerTlsConfig};
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -15,17 +16,27 @@ use writ_host::postgres::without_password;
 use writ_proto::Reason;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::authorization_service_server::AuthorizationServiceServer;
+use writ_proto::pb::budget_service_server::BudgetServiceServer;
+use writ_proto::pb::incident_service_server::IncidentServiceServer;
 use writ_proto::pb::key_service_server::KeyServiceServer;
+use writ_proto::pb::notice_service_server::NoticeServiceServer;
 use writ_proto::pb::record_service_server::RecordServiceServer;
 
+use crate::app::denials::Stopped;
+use crate::app::halting::HaltQueue;
 use crate::app::signer::Signer;
-use crate::app::{App, AppError, Identity, SharedApp, policies};
+use crate::app::{App, AppError, Identity, SharedApp, halting, policies};
 use crate::config::Config;
+use crate::domain::allowance::Allowance;
 use crate::domain::facts::HaltView;
 use crate::grpc::authn::Authn;
 use crate::grpc::client::{ClientFiles, endpoint};
-use crate::grpc::{authorization::Authorization, keys::Keys, records::Records};
+use crate::grpc::{
+    authorization::Authorization, budgets::Budgets, incidents::Incidents, keys::Keys,
+    records::Records,
+};
 use crate::store::{Ledger, Writer};
+use crate::task::notify::Notifier;
 use crate::{ids, keys, task};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +46,8 @@ const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Bound {
     app: SharedApp,
+    notifier: Notifier,
+    halt_queue: HaltQueue,
     listener: TcpListener,
     config: Config,
 }
@@ -56,6 +69,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
             .map_or(Reason::PolicyInvalid, |first| first.reason);
         fail(reason, errors)
     })?;
+    let notifier = Notifier::open(&config.notify)?;
     let ledger = Ledger::open(&config.store.url).await.map_err(|error| {
         let public = format!("{}: {error}", without_password(&config.store.url));
         AppError {
@@ -77,9 +91,15 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         writer: format!("policyd-{}", ids::new_id()),
         ttl_seconds: config.token.ttl_seconds,
     };
+    let (halting, halt_queue) = halting::channel();
     let app = Arc::new(App {
         policies: ArcSwap::from_pointee(table),
         halts: ArcSwap::from_pointee(HaltView::default()),
+        stopped: ArcSwap::from_pointee(Stopped::new()),
+        escalate: Notify::new(),
+        offers: Mutex::new(Allowance::default()),
+        halting,
+        trips: Notify::new(),
         ledger,
         writer,
         signer: ArcSwap::from_pointee(signer),
@@ -87,6 +107,8 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     });
     Ok(Bound {
         app,
+        notifier,
+        halt_queue,
         listener,
         config,
     })
@@ -126,6 +148,8 @@ impl Bound {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let Self {
             app,
+            notifier,
+            halt_queue,
             listener,
             config,
         } = self;
@@ -140,9 +164,13 @@ impl Bound {
                 key: &config.tls.key_file,
             };
             let endpoint = endpoint(&peer.addr, &files, Duration::from_secs(1))?;
+            tokio::spawn(task::halt_orders::deliver(halt_queue, endpoint.clone()));
             tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
+            tokio::spawn(task::trips::deliver(SharedApp::clone(&app)));
         }
+        tokio::spawn(task::escalate::run(SharedApp::clone(&app)));
         tokio::spawn(task::holds::release(SharedApp::clone(&app)));
+        tokio::spawn(task::notify::deliver(SharedApp::clone(&app), notifier));
         let authn = Authn::new(&config.tls.trust_domain);
         let (reporter, health) = tonic_health::server::health_reporter();
         tokio::spawn(watch_health(reporter, SharedApp::clone(&app)));
@@ -168,18 +196,35 @@ fn router(
         authn: authn.clone(),
     })
     .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let budgets = BudgetServiceServer::new(Budgets {
+        app: SharedApp::clone(app),
+        authn: authn.clone(),
+        reporters: config.usage.reporters.iter().cloned().collect(),
+    })
+    .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let key_service = KeyServiceServer::new(Keys {
         app: SharedApp::clone(app),
         authn: authn.clone(),
     })
     .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let incidents = Incidents {
+        app: SharedApp::clone(app),
+        authn: authn.clone(),
+    };
+    let notices =
+        NoticeServiceServer::new(incidents.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let incidents =
+        IncidentServiceServer::new(incidents).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let call_timeout = Duration::from_secs(config.server.timeout_seconds.saturating_add(1).into());
     let mut router = writ_host::grpc::server(server_tls(config)?, call_timeout)
         .map_err(|error| fail(Reason::TlsInvalid, error))?
         .add_service(health)
         .add_service(authorization)
         .add_service(records)
-        .add_service(key_service);
+        .add_service(budgets)
+        .add_service(key_service)
+        .add_service(incidents)
+        .add_service(notices);
     if config.server.reflection {
         let v1 = reflection()
             .build_v1()

@@ -17,6 +17,8 @@ pub const RECORD: &str = "writ.record.v1";
 pub const FINGERPRINT: &str = "writ.fingerprint.v1";
 /// First element of the array that is hashed as the image of a record in a system of record.
 pub const IMAGE: &str = "writ.image.v1";
+/// Prefix of what is hashed to the id under which a decision is cancelled at most once.
+pub const CANCEL: &str = "writ.cancel.v1";
 /// COSE `typ` (RFC 9596) of a decision token.
 pub const TYP_DECISION: &str = "application/vnd.writ.decision+cwt";
 /// COSE context string of a single-signer message (RFC 9052 4.4).

@@ -29,6 +29,7 @@ pub mod money;
 )]
 pub mod pb;
 pub mod reason;
+pub mod scope;
 pub mod token;
 pub mod value;
 

@@ -6,10 +6,11 @@ use writ_proto::Reason;
 use writ_proto::card::{Card, Rollout};
 use writ_proto::token::{UnverifiedToken, VerifiedToken, Verifier};
 
+use super::halts::{issued_ms, subject};
 use super::{App, AppError};
 use crate::clock;
-use crate::domain::gate::{Call, Permit, Refusal, Seen, admit, check_scope};
-use crate::halt::{HaltState, scopes_of};
+use crate::domain::gate::{Call, Permit, Refusal, Seen, Standing, admit, check_scope};
+use crate::halt::Customer;
 use crate::system::HttpJson;
 
 /// A call that may be claimed, with what it takes to do it.
@@ -24,37 +25,15 @@ pub struct Admitted {
 }
 
 impl App {
-    /// The halt state; what cannot be read is a refusal.
-    ///
-    /// # Errors
-    /// `HALT_UNKNOWN`.
-    pub fn halt_state(&self) -> Result<HaltState, Refusal> {
-        self.halts.read().map_err(|error| {
-            tracing::error!(%error, "the halt state is not known");
-            Refusal::of(Reason::HaltUnknown)
-        })
-    }
-
-    /// Refuses a call that is halted right now.
-    ///
-    /// # Errors
-    /// `HALTED` or `HALT_UNKNOWN`.
-    pub fn check_halts(&self, call: &Call) -> Result<(), Refusal> {
-        let scopes = scopes_of(&call.tenant, &call.connection, &call.action, &call.agent);
-        match self.halt_state()?.covers(&scopes) {
-            Some(scope) => Err(Refusal::new(Reason::Halted, scope)),
-            None => Ok(()),
-        }
-    }
-
     /// How far an action goes for a tenant now.
     ///
     /// # Errors
     /// When the journal is away.
     pub async fn rollout_of(&self, tenant: &str, card: &Card) -> Result<Rollout, AppError> {
         let promoted = self.journal.rollout(tenant, card.name.as_str()).await?;
+        let set = promoted.map_or(card.rollout, |set| set.at(clock::now().timestamp_millis()));
         // The card's own limit holds even if it was lowered after the promotion.
-        Ok(promoted.unwrap_or(card.rollout).min(card.rollout_max))
+        Ok(set.min(card.rollout_max))
     }
 
     /// connectord's own card of an action.
@@ -79,12 +58,8 @@ impl App {
         call: &Call,
         certificate: [u8; 32],
     ) -> Result<Result<Admitted, Refusal>, AppError> {
-        let state = match self.halt_state() {
-            Ok(state) => state,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        if state.covers(&["global".to_owned()]).is_some() {
-            return Ok(Err(Refusal::new(Reason::Halted, "global")));
+        if let Err(refusal) = self.check_before_token(call) {
+            return Ok(Err(refusal));
         }
         let verified = match self.verify(token, certificate) {
             Ok(verified) => verified,
@@ -98,13 +73,22 @@ impl App {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let rollout = self.rollout_of(&call.tenant, &card).await?;
-        let scopes = scopes_of(&call.tenant, &call.connection, &call.action, &call.agent);
+        let state = match self.halt_state() {
+            Ok(state) => state,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let subject = subject(call, Customer::NotYet);
+        let issued = issued_ms(verified.claims());
         let digest = card.digest();
         let seen = Seen {
             card_digest: &digest,
             rollout,
-            epoch: state.epoch,
-            halted: state.covers(&scopes),
+            standing: Standing {
+                epoch: state.epoch,
+                halted: state.covering(&subject).map(|flag| &flag.scope),
+                revoked: state.revoking(&subject, issued),
+            },
+            now: clock::now(),
         };
         let permit = match admit(&verified, call, &seen, Some(&card)) {
             Ok(permit) => permit,

@@ -43,10 +43,11 @@ impl From<Refusal> for AppError {
 
 impl From<JournalError> for AppError {
     fn from(error: JournalError) -> Self {
-        let reason = match &error {
+        let reason = match error.clone() {
             JournalError::Unavailable(_) => Reason::StoreUnavailable,
             JournalError::Full => Reason::RateLimited,
             JournalError::Conflict => Reason::OutcomeUnknown,
+            JournalError::OverCap(what) => return Self::new(Reason::BudgetExceeded, what),
             JournalError::Corrupt(_) => Reason::StoreCorrupt,
             JournalError::SchemaVersion { .. } => Reason::SchemaVersion,
         };

@@ -9,8 +9,10 @@ use writ_proto::token::Mode;
 use super::admit::Admitted;
 use super::outcome::{Kind, Outcome};
 use super::{App, AppError};
+use crate::domain::caps::{self, Count};
 use crate::domain::execution::{Change, Execution, State};
 use crate::domain::gate::{Call, Refusal};
+use crate::domain::identity::{Signal, confirm};
 use crate::domain::image::Image;
 use crate::domain::plan::{FieldPlan, Plan, plan};
 use crate::store::{Claim, Claimed, Journal, JournalError, Report};
@@ -72,6 +74,7 @@ impl App {
                 Spent::Earlier(execution) => return self.earlier(*execution).await,
             };
             crash::point("after_claim").await;
+            let _open = self.work.begin();
             let execution = self.carry_out(admitted, call, execution).await?;
             Ok(Executed {
                 execution,
@@ -96,21 +99,19 @@ impl App {
             Ok(admitted) => admitted,
             Err(refusal) => return Err(self.refuse(call, &refusal).await),
         };
+        let counts = match self.counts(&admitted, call).await? {
+            Ok(counts) => counts,
+            Err(refusal) => return Err(self.refuse(call, &refusal).await),
+        };
         let execution = self.intent(&admitted, call);
-        let claim = claim(&admitted, call, execution);
+        let claim = claim(&admitted, call, counts, execution);
         let refusal = match self.journal.claim(claim).await? {
             Claimed::Fresh(execution) => {
                 return Ok(Spent::Fresh(Box::new((admitted, *execution))));
             }
             Claimed::Repeated(earlier) => return Ok(Spent::Earlier(earlier)),
             Claimed::Replayed => Refusal::of(Reason::TokenReplayed),
-            Claimed::OverCap => {
-                let cap = admitted.card.records_per_day;
-                Refusal::new(
-                    Reason::BudgetExceeded,
-                    format!("at most {cap} records a day"),
-                )
-            }
+            Claimed::OverCap(what) => Refusal::new(Reason::BudgetExceeded, what),
         };
         Err(self.refuse(call, &refusal).await)
     }
@@ -142,6 +143,27 @@ impl App {
             Ok(()) => AppError::from(refusal.clone()),
             Err(error) => AppError::from(error),
         }
+    }
+
+    /// What a call counts against the ceilings of its card, spikes among them.
+    async fn counts(
+        &self,
+        admitted: &Admitted,
+        call: &Call,
+    ) -> Result<Result<Vec<Count>, Refusal>, AppError> {
+        let (card, now) = (&admitted.card, clock::now());
+        let day = caps::day(now);
+        let counts = match caps::at_claim(&admitted.permit, call, card, &day) {
+            Ok(counts) => counts,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let Some(factor) = card.caps.spike else {
+            return Ok(Ok(counts));
+        };
+        let action = card.name.as_str();
+        let earlier = caps::days_before(now);
+        let earlier = self.journal.tallies(&call.tenant, action, &earlier).await?;
+        Ok(Ok(caps::with_spike(counts, &day, (factor, earlier))))
     }
 
     fn intent(&self, admitted: &Admitted, call: &Call) -> Execution {
@@ -178,6 +200,7 @@ impl App {
             undo_until_ms: now.saturating_add(window),
             undone_by: String::new(),
             undo_of: String::new(),
+            surprise: String::new(),
             revision: 0,
         }
     }
@@ -209,13 +232,37 @@ impl App {
             .map(|arg| arg.field.clone())
             .collect();
         names.extend(admitted.card.when.keys().cloned());
+        names.extend(admitted.card.customer.clone());
         let before = admitted
             .system
             .read(&object, &id, &names)
             .await
             .map_err(unreadable)?;
+        // Before anything else is said of the record: whose it is may be what halts the call.
+        self.check_before_write((&admitted.card, admitted.permit.claims()), call, &before)?;
+        self.identify(admitted, (&object, &id)).await?;
         let plan = plan(&admitted.permit, call, &admitted.card, &before)?;
         Ok((before, plan))
+    }
+
+    /// The ambiguity stop: what every signal finds, and whether that is the target alone.
+    async fn identify(
+        &self,
+        admitted: &Admitted,
+        (object, id): (&str, &str),
+    ) -> Result<(), Refusal> {
+        let mut signals = Vec::new();
+        for name in &admitted.card.identify {
+            let found = admitted
+                .system
+                .find(object, name, admitted.permit.args())
+                .await;
+            signals.push(Signal {
+                name: name.clone(),
+                ids: found.map_err(unreadable)?,
+            });
+        }
+        confirm(id, &signals)
     }
 
     async fn carry_out(
@@ -239,9 +286,23 @@ impl App {
         let expires = i64::from(admitted.permit.claims().exp)
             .saturating_add(i64::from(self.rules.leeway_seconds));
         let looked = clock::now();
+        let counts = match caps::at_look(&admitted.card, &call, &plan, &before, looked) {
+            Ok(counts) => counts,
+            Err(refusal) => return self.fail(execution, &refusal).await,
+        };
+        let claimed = execution.clone();
         execution.state = State::Sending;
         execution.sent_ms = looked.timestamp_millis();
-        self.journal.save(&mut [&mut execution], vec![]).await?;
+        let own = &mut [&mut execution];
+        let sending = self.journal.save_counted(own, vec![], counts).await;
+        match sending {
+            Ok(()) => {}
+            Err(JournalError::OverCap(what)) => {
+                let refusal = Refusal::new(Reason::BudgetExceeded, what);
+                return self.fail(claimed, &refusal).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
         crash::point("after_sending_marked").await;
         // Right before the write, after everything that takes time. A process that was stopped in
         // between may have been taken over.
@@ -251,7 +312,8 @@ impl App {
             let refusal = Refusal::of(Reason::TokenExpired);
             return self.fail(execution, &refusal).await;
         }
-        if let Err(refusal) = self.check_halts(&call) {
+        let standing = (&*admitted.card, admitted.permit.claims());
+        if let Err(refusal) = self.check_before_write(standing, &call, &before) {
             return self.fail(execution, &refusal).await;
         }
         let applied = admitted
@@ -274,6 +336,8 @@ impl App {
             Applied::Done { created_id } => {
                 execution.wrote = true;
                 execution.created_id = created_id;
+                self.work
+                    .wrote(&execution.action, clock::now().timestamp_millis());
                 self.read_back(&mut execution, admitted, (before, plan))
                     .await;
                 crash::point("after_read_back").await;
@@ -334,7 +398,9 @@ impl App {
     ) -> Result<Execution, AppError> {
         refusal.reason.code().clone_into(&mut execution.reason_code);
         execution.message.clone_from(&refusal.detail);
-        self.end(execution, State::Failed, Kind::Result).await
+        let failed = self.end(execution, State::Failed, Kind::Result).await?;
+        self.after_trouble(&failed).await;
+        Ok(failed)
     }
 
     /// Writes the end and its report in one transaction.
@@ -393,7 +459,7 @@ async fn keep_saving(journal: Journal, mut execution: Execution, report: Report)
     );
 }
 
-fn claim(admitted: &Admitted, call: &Call, execution: Execution) -> Claim {
+fn claim(admitted: &Admitted, call: &Call, counts: Vec<Count>, execution: Execution) -> Claim {
     let claims = admitted.permit.claims();
     Claim {
         issuer: claims.iss.clone(),
@@ -401,8 +467,7 @@ fn claim(admitted: &Admitted, call: &Call, execution: Execution) -> Claim {
         request_id: call.request_id,
         request_hash: *admitted.permit.request_hash(),
         caller: format!("{}/{}", call.tenant, call.agent),
-        day: clock::now().format("%Y-%m-%d").to_string(),
-        records_per_day: admitted.card.records_per_day,
+        counts,
         execution,
     }
 }

@@ -4,10 +4,13 @@
 pub mod admit;
 pub mod error;
 pub mod execute;
+pub mod halt_orders;
+pub mod halts;
 pub mod outcome;
 pub mod reconcile;
 pub mod rollout;
 pub mod undo;
+pub mod work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use std::sync::Arc;
 pub use error::AppError;
 
 use crate::cards::CardTable;
-use crate::halt::HaltStore;
+use crate::halt::{HaltState, HaltStore};
 use crate::store::Journal;
 use crate::system::HttpJson;
 use crate::trust::Trust;
@@ -31,6 +34,14 @@ pub struct App {
     pub journal: Journal,
     /// Halts.
     pub halts: HaltStore,
+    /// Their state as it was last seen; none while it is not known.
+    pub halt_changes: tokio::sync::watch::Sender<Option<HaltState>>,
+    /// Name of this process in their roster.
+    pub instance: String,
+    /// Operators, as `tenant/name`, who may halt and resume every tenant.
+    pub global_operators: Vec<String>,
+    /// What is going on, for those who halt it.
+    pub work: work::Work,
     /// Trusted keys.
     pub trust: Trust,
     /// What this connectord accepts.

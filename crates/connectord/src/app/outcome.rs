@@ -65,6 +65,18 @@ pub struct Outcome {
     pub by: String,
     /// Why.
     pub note: String,
+    /// What a halt covers, or empty.
+    pub scope: String,
+}
+
+/// An agent as the log of a tenant names it. One of another tenant must not be taken for one of the
+/// same name there, so it gets a name that no agent has.
+fn named(call: &Call) -> String {
+    if call.caller_tenant == call.tenant {
+        call.agent.clone()
+    } else {
+        format!("{} of {}", call.agent, call.caller_tenant)
+    }
 }
 
 impl Outcome {
@@ -90,6 +102,7 @@ impl Outcome {
             collateral: Vec::new(),
             by: String::new(),
             note: String::new(),
+            scope: String::new(),
         }
     }
 
@@ -118,7 +131,7 @@ impl Outcome {
     #[must_use]
     pub fn of_refusal(call: &Call, refusal: &Refusal) -> Self {
         Self {
-            agent: call.agent.clone(),
+            agent: named(call),
             connection: call.connection.clone(),
             action: call.action.clone(),
             target: call.target.clone(),

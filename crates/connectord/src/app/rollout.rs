@@ -1,23 +1,76 @@
-//! Promotion and demotion of an action for a tenant: an explicit act of an operator, recorded.
+//! Promotion and demotion of an action for a tenant: an explicit act of an operator with the
+//! would-have log in view, or what a rule of the card does by itself. All of them are records.
 
 use writ_proto::Reason;
-use writ_proto::card::Rollout;
+use writ_proto::card::{Card, Rollout};
+use writ_proto::limits::PAGE_SIZE_MAX;
 
 use super::outcome::{Kind, Outcome};
 use super::undo::Order;
 use super::{App, AppError};
+use crate::clock;
+use crate::domain::execution::Execution;
+use crate::domain::rollout::demoted;
+use crate::store::{Filter, Promoted};
+
+/// Longest time-boxed live, in milliseconds.
+const UNTIL_MS_MAX: i64 = 30 * 24 * 3_600 * 1_000;
+/// An undo is an execution too, so twice as many are read as the rule looks at.
+const READ_PER_LOOK: u32 = 2;
+
+/// Where an operator wants an action to be.
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// How far.
+    pub rollout: Rollout,
+    /// Unix milliseconds until which it stays there; 0 is for good.
+    pub until_ms: i64,
+    /// Promote although rows of the log are marked.
+    pub accept_surprises: bool,
+}
+
+/// What the would-have log of an action holds since it was last moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WouldHave {
+    /// Dry runs, at most a page of them.
+    pub rows: usize,
+    /// Rows that somebody marked.
+    pub surprises: usize,
+}
 
 impl App {
-    /// Sets how far an action goes.
+    /// The would-have log of an action since it was last moved.
     ///
     /// # Errors
-    /// Without a reason, beyond what the card allows, or when the journal is away.
+    /// When the journal is away.
+    pub async fn would_have(&self, tenant: &str, action: &str) -> Result<WouldHave, AppError> {
+        let set = self.journal.rollout(tenant, action).await?;
+        let filter = Filter {
+            action: Some(action.to_owned()),
+            execute: Some(false),
+            since_ms: set.map(|set| set.set_ms),
+            limit: u32::try_from(PAGE_SIZE_MAX).unwrap_or(u32::MAX),
+            ..Filter::default()
+        };
+        let rows = self.journal.list(tenant, &filter).await?;
+        let surprises = rows.iter().filter(|row| !row.surprise.is_empty()).count();
+        Ok(WouldHave {
+            rows: rows.len(),
+            surprises,
+        })
+    }
+
+    /// Sets how far an action goes; what its would-have log held is in the record and the answer.
+    ///
+    /// # Errors
+    /// Without a reason, beyond what the card allows, with surprises that are not accepted, or
+    /// when the journal is away.
     pub async fn set_rollout(
         &self,
         order: &Order,
         action: &str,
-        rollout: Rollout,
-    ) -> Result<(), AppError> {
+        to: &Move,
+    ) -> Result<WouldHave, AppError> {
         let card = self.card(&order.tenant, action)?;
         if order.reason.trim().is_empty() {
             return Err(AppError::new(
@@ -25,20 +78,158 @@ impl App {
                 "a reason is required",
             ));
         }
-        if rollout > card.rollout_max {
+        if to.rollout > card.rollout_max {
             let message = format!("the card allows at most {}", card.rollout_max.name());
             return Err(AppError::new(Reason::DryRunOnly, message));
         }
+        let ahead = to.until_ms.saturating_sub(clock::now().timestamp_millis());
+        if to.until_ms != 0 && !(1..=UNTIL_MS_MAX).contains(&ahead) {
+            let message = "until: a time within the next 30 days";
+            return Err(AppError::new(Reason::RequestMalformed, message));
+        }
         let was = self.rollout_of(&order.tenant, &card).await?;
-        let mut outcome = Outcome::new(Kind::RolloutChanged, &order.tenant, rollout.name());
+        let log = self.would_have(&order.tenant, action).await?;
+        if to.rollout > was && log.surprises > 0 && !to.accept_surprises {
+            let message = format!("{} of {} rows are marked", log.surprises, log.rows);
+            return Err(AppError::new(Reason::SurprisesMarked, message));
+        }
+        let seen = format!(
+            "{} (would-have log: {} rows, {} surprises marked)",
+            order.reason, log.rows, log.surprises
+        );
+        self.move_to(&card, (&order.tenant, &order.by), to, &seen)
+            .await?;
+        Ok(log)
+    }
+
+    async fn move_to(
+        &self,
+        card: &Card,
+        (tenant, by): (&str, &str),
+        to: &Move,
+        reason: &str,
+    ) -> Result<(), AppError> {
+        let was = self.rollout_of(tenant, card).await?;
+        let mut outcome = Outcome::new(Kind::RolloutChanged, tenant, to.rollout.name());
         card.name.as_str().clone_into(&mut outcome.action);
         card.connection.as_str().clone_into(&mut outcome.connection);
-        outcome.by.clone_from(&order.by);
-        outcome.note = format!("{} -> {}: {}", was.name(), rollout.name(), order.reason);
-        let at = (order.tenant.as_str(), action);
-        Ok(self
-            .journal
-            .set_rollout(at, rollout, outcome.report())
-            .await?)
+        by.clone_into(&mut outcome.by);
+        let until = chrono::DateTime::from_timestamp_millis(to.until_ms)
+            .filter(|_| to.until_ms > 0)
+            .map(|until| format!(" until {}", until.format("%Y-%m-%dT%H:%M:%SZ")));
+        let (from, to_name) = (was.name(), to.rollout.name());
+        let until = until.unwrap_or_default();
+        outcome.note = format!("{from} -> {to_name}{until}: {reason}");
+        let promoted = Promoted {
+            tenant: tenant.to_owned(),
+            action: card.name.as_str().to_owned(),
+            rollout: to.rollout,
+            until_ms: to.until_ms,
+            set_ms: outcome.time_ms,
+        };
+        Ok(self.journal.set_rollout(promoted, outcome.report()).await?)
+    }
+
+    /// Back to dry run, if the latest executions went wrong more often than the card allows, or if
+    /// the time of a time-boxed live is up.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn watch_rollout(&self, tenant: &str, card: &Card) -> Result<(), AppError> {
+        let action = card.name.as_str();
+        let Some(set) = self.journal.rollout(tenant, action).await? else {
+            return self.watch_rates(tenant, card, 0).await;
+        };
+        let up = set.until_ms > 0 && set.until_ms <= clock::now().timestamp_millis();
+        if up {
+            return self.back(tenant, card, "its time is up").await;
+        }
+        self.watch_rates(tenant, card, set.set_ms).await
+    }
+
+    async fn watch_rates(&self, tenant: &str, card: &Card, since: i64) -> Result<(), AppError> {
+        let Some(rule) = card.demotion else {
+            return Ok(());
+        };
+        if self.rollout_of(tenant, card).await? != Rollout::Live {
+            return Ok(());
+        }
+        let filter = Filter {
+            action: Some(card.name.as_str().to_owned()),
+            execute: Some(true),
+            since_ms: Some(since),
+            limit: rule.of_last.saturating_mul(READ_PER_LOOK),
+            ..Filter::default()
+        };
+        let latest = self.journal.list(tenant, &filter).await?;
+        match demoted(rule, &latest) {
+            Some(why) => self.back(tenant, card, &why).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn back(&self, tenant: &str, card: &Card, why: &str) -> Result<(), AppError> {
+        tracing::warn!(
+            tenant,
+            action = card.name.as_str(),
+            why,
+            "demoted to dry run"
+        );
+        let to = Move {
+            rollout: Rollout::DryRun,
+            until_ms: 0,
+            accept_surprises: false,
+        };
+        self.move_to(card, (tenant, "connectord"), &to, why).await
+    }
+
+    /// After an execution went wrong or was undone: what that means for its action. What cannot be
+    /// looked at now is looked at again after the next one.
+    pub(super) async fn after_trouble(&self, execution: &Execution) {
+        let Ok(card) = self.card(&execution.tenant, &execution.action) else {
+            return;
+        };
+        if let Err(error) = self.watch_rates_of(execution, &card).await {
+            tracing::warn!(%error, "the rates of an action could not be looked at");
+        }
+    }
+
+    async fn watch_rates_of(&self, execution: &Execution, card: &Card) -> Result<(), AppError> {
+        if !execution.execute || card.demotion.is_none() {
+            return Ok(());
+        }
+        self.watch_rollout(&execution.tenant, card).await
+    }
+
+    /// Ends every time-boxed live whose time is up.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn end_time_boxes(&self) -> Result<(), AppError> {
+        for ((tenant, _), card) in &self.cards {
+            let set = self.journal.rollout(tenant, card.name.as_str()).await?;
+            let now = clock::now().timestamp_millis();
+            if set.is_some_and(|set| set.until_ms > 0 && set.until_ms <= now) {
+                self.watch_rollout(tenant, card).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks an execution as a surprise, or takes the mark away.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, or the journal is away.
+    pub async fn mark_surprise(
+        &self,
+        order: &Order,
+        id: &str,
+        why: &str,
+    ) -> Result<Execution, AppError> {
+        let found = self.journal.execution(&order.tenant, id).await?;
+        let mut execution = found.ok_or_else(|| AppError::of(Reason::NotFound))?;
+        why.clone_into(&mut execution.surprise);
+        self.journal.save(&mut [&mut execution], vec![]).await?;
+        Ok(execution)
     }
 }

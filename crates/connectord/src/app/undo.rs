@@ -1,5 +1,6 @@
 //! Undo: one execution or many, last in, first out, each with its own outcome. Halts do not stop
-//! it; drift does. The intent is journaled before the write, like every other write.
+//! an operator; drift does. An agent undoes only what it executed itself, and a halt stops it, for
+//! it is a write that an agent wants. The intent is journaled before the write, like every write.
 
 use writ_proto::Reason;
 
@@ -13,16 +14,18 @@ use crate::store::Filter;
 use crate::system::{Applied, Leave};
 use crate::{clock, ids};
 
-/// Most executions of one batch.
+/// Most executions that are counted for a batch.
 pub const UNDO_MAX: u32 = 1_000;
 
 /// Who asks for an undo, and why.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// Tenant of the operator.
+    /// Tenant of who asks.
     pub tenant: String,
-    /// The operator.
+    /// The operator, or `agent:` and the agent.
     pub by: String,
+    /// The agent that asks, if it is one.
+    pub agent: Option<String>,
     /// Why.
     pub reason: String,
     /// Plan only.
@@ -42,6 +45,24 @@ pub struct Undone {
     pub changes: Vec<Change>,
 }
 
+/// One page of a batch.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// What became of each.
+    pub items: Vec<Undone>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<String>,
+    /// Executions of the selection that stood, with the first page.
+    pub total: usize,
+    /// Executions of the page that were undone earlier.
+    pub earlier: usize,
+}
+
+/// Whether a write is there to be undone.
+const fn stands(execution: &Execution) -> bool {
+    execution.wrote && execution.undone_by.is_empty() && execution.undo_of.is_empty()
+}
+
 impl App {
     /// Undoes one execution.
     ///
@@ -49,27 +70,58 @@ impl App {
     /// `NOT_FOUND`, or the journal is away. A refusal is inside the answer.
     pub async fn undo(&self, order: &Order, id: &str) -> Result<Undone, AppError> {
         let found = self.journal.execution(&order.tenant, id).await?;
-        let execution = found.ok_or_else(|| AppError::of(Reason::NotFound))?;
+        let own = |execution: &Execution| {
+            let agent = order.agent.as_ref();
+            agent.is_none_or(|agent| *agent == execution.agent && execution.undo_of.is_empty())
+        };
+        // What another agent did is told apart from what is not there by nobody.
+        let execution = found.filter(own);
+        let execution = execution.ok_or_else(|| AppError::of(Reason::NotFound))?;
         self.undo_one(order, execution).await
     }
 
-    /// Undoes what a filter finds, newest first.
+    /// Halts stop an agent, not an operator.
+    fn check_order(&self, order: &Order, execution: &Execution) -> Result<(), Refusal> {
+        match &order.agent {
+            Some(agent) => self.check_undo(execution, agent),
+            None => Ok(()),
+        }
+    }
+
+    /// Undoes what one page of a selection finds, newest first.
     ///
     /// # Errors
     /// When the journal is away. Refusals are inside the answer.
-    pub async fn batch_undo(
-        &self,
-        order: &Order,
-        filter: &Filter,
-    ) -> Result<Vec<Undone>, AppError> {
-        let mut items = Vec::new();
-        for execution in self.journal.list(&order.tenant, filter).await? {
-            let stands = execution.wrote && execution.undone_by.is_empty();
-            if stands && execution.undo_of.is_empty() {
-                items.push(self.undo_one(order, execution).await?);
+    pub async fn batch_undo(&self, order: &Order, page: &Filter) -> Result<Batch, AppError> {
+        let mut batch = Batch {
+            total: self.standing(&order.tenant, page).await?,
+            ..Batch::default()
+        };
+        let found = self.journal.list(&order.tenant, page).await?;
+        let full = u32::try_from(found.len()).is_ok_and(|count| count == page.limit);
+        batch.next = found.last().filter(|_| full).map(|last| last.id.clone());
+        for execution in found {
+            if stands(&execution) {
+                batch.items.push(self.undo_one(order, execution).await?);
+            } else {
+                let earlier = execution.undo_of.is_empty() && !execution.undone_by.is_empty();
+                batch.earlier = batch.earlier.saturating_add(usize::from(earlier));
             }
         }
-        Ok(items)
+        Ok(batch)
+    }
+
+    /// How many executions of a selection stand; told with its first page only.
+    async fn standing(&self, tenant: &str, page: &Filter) -> Result<usize, AppError> {
+        if page.before.is_some() {
+            return Ok(0);
+        }
+        let all = Filter {
+            limit: UNDO_MAX,
+            ..page.clone()
+        };
+        let found = self.journal.list(tenant, &all).await?;
+        Ok(found.iter().filter(|own| stands(own)).count())
     }
 
     async fn undo_one(&self, order: &Order, execution: Execution) -> Result<Undone, AppError> {
@@ -80,7 +132,11 @@ impl App {
             refusal,
             changes,
         };
-        let (leaf, plan) = match self.undo_plan(&execution).await {
+        let planned = match self.check_order(order, &execution) {
+            Ok(()) => self.undo_plan(&execution).await,
+            Err(refusal) => Err(refusal),
+        };
+        let (leaf, plan) = match planned {
             Ok(planned) => planned,
             Err(refusal) => {
                 if !order.dry_run {
@@ -99,6 +155,11 @@ impl App {
         self.journal
             .save(&mut [&mut own, &mut target], vec![])
             .await?;
+        if let Err(refusal) = self.check_order(order, &execution) {
+            refusal.reason.code().clone_into(&mut own.reason_code);
+            self.end(own, State::Failed, Kind::Undo).await?;
+            return Ok(answer(Some(refusal), false, planned));
+        }
         match leaf.write(Leave::Undo(&execution), &plan).await {
             Applied::Done { .. } => {
                 own.wrote = true;
@@ -111,6 +172,7 @@ impl App {
                     .save(&mut [&mut own, &mut undone], vec![outcome.report()])
                     .await
                     .map_err(|_| AppError::of(Reason::OutcomeUnknown))?;
+                self.after_trouble(&undone).await;
                 Ok(answer(None, true, planned))
             }
             Applied::Unknown(why) => {
@@ -170,7 +232,7 @@ impl App {
         Execution {
             id: ids::new_id().to_string(),
             cti: String::new(),
-            agent: order.by.clone(),
+            agent: order.agent.as_ref().unwrap_or(&order.by).clone(),
             state: State::Sending,
             wrote: false,
             sentence: plan.sentence.clone(),
@@ -186,6 +248,7 @@ impl App {
             undone_by: String::new(),
             undo_of: execution.id.clone(),
             sent_ms: clock::now().timestamp_millis(),
+            surprise: String::new(),
             revision: 0,
             ..execution.clone()
         }

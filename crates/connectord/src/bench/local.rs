@@ -12,10 +12,11 @@ use writ_proto::token::{Mode, UnverifiedToken, Verifier, mint};
 use super::stage::fail;
 use super::writs::{AGENT, CONNECTION, Mint, TARGET, TENANT, arguments};
 use crate::app::AppError;
+use crate::app::halts::subject;
 use crate::clock;
 use crate::config::Config;
-use crate::domain::gate::{Call, Refusal, Seen, admit};
-use crate::halt::{HaltStore, scopes_of};
+use crate::domain::gate::{Call, Refusal, Seen, Standing, admit};
+use crate::halt::{Customer, Files, HaltStore, Place};
 use crate::trust::Trust;
 
 const BATCHES: usize = 5;
@@ -59,6 +60,7 @@ pub(super) struct Parts {
 fn call(args_cbor: Vec<u8>) -> Call {
     Call {
         tenant: TENANT.to_owned(),
+        caller_tenant: TENANT.to_owned(),
         agent: AGENT.to_owned(),
         connection: CONNECTION.to_owned(),
         action: super::writs::ACTION.to_owned(),
@@ -88,10 +90,10 @@ fn full(mint_of: &Mint, config: &Config, card: &Card, args_bytes: usize) -> Resu
     };
     let (call, digest) = (call(args), card.digest());
     let seen = Seen {
+        now: clock::now(),
         card_digest: &digest,
         rollout: Rollout::Live,
-        epoch: 0,
-        halted: None,
+        standing: Standing::default(),
     };
     time(|| {
         UnverifiedToken::new(black_box(&token))
@@ -110,8 +112,12 @@ pub(super) fn parts(mint_of: &Mint, config: &Config, card: &Card) -> Result<Part
     let mut message = writ_proto::cose::protected(&kid, TYP_DECISION);
     message.extend_from_slice(&mint_of.claims(&args, Mode::Execute)?.encode());
     let signature = key.sign(&message);
-    let halts = HaltStore::new(config.halt.dir.clone());
-    let scopes = scopes_of(TENANT, CONNECTION, super::writs::ACTION, AGENT);
+    let Place::Folder(folder) = &config.halt.place else {
+        return Err(fail("the bench reads halts from a folder"));
+    };
+    let halts = HaltStore::Files(Files::new(folder.clone()));
+    let call = call(args.clone());
+    let subject = subject(&call, Customer::NotYet);
     Ok(Parts {
         verify_strict: time(|| {
             public
@@ -122,8 +128,8 @@ pub(super) fn parts(mint_of: &Mint, config: &Config, card: &Card) -> Result<Part
         full_2k: full(mint_of, config, card, 2_048)?,
         halts: time(|| {
             halts
-                .read()
-                .is_ok_and(|state| state.covers(&scopes).is_none())
+                .read(0)
+                .is_ok_and(|state| state.covering(&subject).is_none())
         })?,
     })
 }

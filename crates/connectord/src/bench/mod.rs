@@ -5,6 +5,7 @@
 //! A number counts only if the claim is on disk before the answer, so nothing about the servers
 //! is special. Bounded in calls and in time.
 
+mod halt;
 mod load;
 mod local;
 mod report;
@@ -15,7 +16,7 @@ mod writs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use prost::Message as _;
 use serde_json::json;
 use tonic::transport::Channel;
@@ -38,9 +39,19 @@ const RUN_LIMIT: Duration = Duration::from_secs(20);
 /// The whole daemon makes this part of the calls: it talks to the sandbox CRM in each.
 const WHOLE_PART: u64 = 8;
 
+/// What else can be measured.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// From a halt to the last new effect, with two connectords under load.
+    Halt(halt::HaltBenchArgs),
+}
+
 /// How much to measure.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Calls of the run with 64 callers; fewer callers make fewer.
     #[arg(long, default_value_t = 16_000, value_parser = clap::value_parser!(u64).range(640..=200_000))]
     calls: u64,
@@ -59,6 +70,9 @@ struct Pair {
 }
 
 pub(crate) async fn run(args: &BenchArgs, output: Output) -> Result<u8, AppError> {
+    if let Some(Part::Halt(args)) = &args.part {
+        return Box::pin(halt::run(args, output)).await;
+    }
     let stage = Stage::new(&args.dir).await?;
     machine(&stage, output)?;
     let config = stage.config()?;

@@ -60,9 +60,9 @@ impl ConnectorService for Measured {
         let Some((app, authn)) = &self.claims else {
             return Ok(Response::new(self.answer.clone()));
         };
-        let (_, agent, certificate) = authn.agent(&request).map_err(|error| status(&error))?;
+        let (own, agent, certificate) = authn.agent(&request).map_err(|error| status(&error))?;
         let (token, call) =
-            convert::call(request.into_inner(), &agent).map_err(|error| status(&error))?;
+            convert::call(request.into_inner(), (&own, &agent)).map_err(|error| status(&error))?;
         let spent = app.spend(&token, &call, certificate).await;
         match spent.map_err(|error| status(&error))? {
             Spent::Fresh(_) => Ok(Response::new(self.answer.clone())),
@@ -123,6 +123,13 @@ impl ConnectorService for Measured {
         &self,
         _: Request<pb::SetActionRolloutRequest>,
     ) -> Result<Response<pb::SetActionRolloutResponse>, Status> {
+        Err(absent())
+    }
+
+    async fn mark_surprise(
+        &self,
+        _: Request<pb::MarkSurpriseRequest>,
+    ) -> Result<Response<pb::MarkSurpriseResponse>, Status> {
         Err(absent())
     }
 }

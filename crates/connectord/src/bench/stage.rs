@@ -128,6 +128,15 @@ impl Stage {
 
     /// The daemon on a free port with a fresh journal.
     pub(super) async fn daemon(&self, sandbox: &Running) -> Result<Running, AppError> {
+        self.daemon_halted_by(sandbox, None).await
+    }
+
+    /// The same with its halts in a Redis, or in the folder of the stage.
+    pub(super) async fn daemon_halted_by(
+        &self,
+        sandbox: &Running,
+        redis: Option<&str>,
+    ) -> Result<Running, AppError> {
         let mut command = self.command();
         let connection = format!(
             "connection=[{{name=\"crm/main\", system=\"sandbox\", base_url=\"http://{}\"}}]",
@@ -136,6 +145,11 @@ impl Stage {
         command.args(["server", "--set", "server.grpc_addr=127.0.0.1:0"]);
         command.arg("--set").arg(connection);
         command.arg("--set").arg(fresh_journal());
+        if let Some(url) = redis {
+            let kept = format!("halt.epoch_file=state/{}", ids::new_id());
+            command.arg("--set").arg(format!("halt.store={url}"));
+            command.arg("--set").arg(kept);
+        }
         self.start(command).await
     }
 
@@ -272,6 +286,6 @@ mod tests {
         let card = writ_proto::card::Card::parse(CARD).unwrap();
         assert_eq!(card.name.as_str(), super::super::writs::ACTION);
         let args = super::super::writs::arguments(2_048).unwrap();
-        card.check(&args).unwrap();
+        card.check(&args, chrono::NaiveDate::MIN).unwrap();
     }
 }

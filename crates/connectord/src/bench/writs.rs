@@ -35,6 +35,7 @@ pub(super) struct Mint {
     audience: String,
     cert_sha256: [u8; 32],
     card_digest: [u8; 32],
+    epoch: u64,
 }
 
 /// Arguments of the action with exactly so many canonical bytes.
@@ -85,7 +86,14 @@ impl Mint {
             cert_sha256: sha256(&pem.contents),
             card_digest: card.ok_or_else(|| fail("no card"))?.digest(),
             key,
+            epoch: 0,
         })
+    }
+
+    /// The same for writs of another halt epoch.
+    pub(super) const fn in_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
     }
 
     /// The claims of a fresh writ for a call.
@@ -109,7 +117,7 @@ impl Mint {
             decision_id: DecisionId::new(ids::new_id()),
             record_version: 1,
             policy_digest: [4; 32],
-            epoch: 0,
+            epoch: self.epoch,
             approval: None,
             limits: None,
             trace_id: None,

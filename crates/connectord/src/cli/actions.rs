@@ -5,9 +5,12 @@ use serde_json::{Value as Json, json};
 use writ_proto::pb;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 
+use super::executions::span;
 use super::output::Output;
 use super::remote::{Remote, failed};
+use super::wouldhave;
 use crate::app::AppError;
+use crate::clock;
 
 /// Reading and moving actions.
 #[derive(Debug, Subcommand)]
@@ -37,6 +40,12 @@ pub(super) struct Move {
     /// Why; recorded.
     #[arg(long)]
     reason: String,
+    /// Only for so long, such as 2h: then it goes back to dry run by itself.
+    #[arg(long = "until", value_name = "DURATION")]
+    until: Option<String>,
+    /// Promote although rows of the would-have log are marked as surprises.
+    #[arg(long)]
+    accept_surprises: bool,
 }
 
 const STEPS: [pb::Rollout; 3] = [pb::Rollout::Suggest, pb::Rollout::DryRun, pb::Rollout::Live];
@@ -50,14 +59,21 @@ fn rollout(action: &pb::Action) -> &'static str {
     }
 }
 
+fn until(action: &pb::Action) -> Option<String> {
+    let until = action.rollout_until.as_ref()?;
+    let until = chrono::DateTime::from_timestamp(until.seconds, 0)?;
+    Some(until.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
 fn describe(action: &pb::Action) -> String {
     format!(
-        "{:<20} {:<14} fields: {:<16} tier: {:<12} rollout: {:<8} owner: {}\n  {}",
+        "{:<20} {:<14} fields: {:<16} tier: {:<12} rollout: {:<8}{} owner: {}\n  {}",
         action.name,
         action.connection,
         action.fields.join(","),
         action.tier,
         rollout(action),
+        until(action).map_or_else(String::new, |until| format!(" until {until}")),
         action.owner,
         action.sentence
     )
@@ -66,7 +82,7 @@ fn describe(action: &pb::Action) -> String {
 fn shown(action: &pb::Action) -> Json {
     json!({"name": action.name, "sentence": action.sentence, "connection": action.connection,
         "verb": action.verb, "target": action.target_type, "tier": action.tier, "risk": action.risk,
-        "owner": action.owner, "rollout": rollout(action), "fields": action.fields, "undo": action.undo})
+        "owner": action.owner, "rollout": rollout(action), "rollout_until": until(action), "fields": action.fields, "undo": action.undo})
 }
 
 async fn get(remote: &Remote, name: &str) -> Result<pb::Action, AppError> {
@@ -77,6 +93,15 @@ async fn get(remote: &Remote, name: &str) -> Result<pb::Action, AppError> {
         .await
         .map_err(failed)?;
     Ok(answer.into_inner().action.unwrap_or_default())
+}
+
+/// A moment so long from now.
+fn ahead(text: &str) -> Result<prost_types::Timestamp, AppError> {
+    let seconds = span(text, "--until")?;
+    Ok(prost_types::Timestamp {
+        seconds: clock::now().timestamp().saturating_add(seconds),
+        nanos: 0,
+    })
 }
 
 async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppError> {
@@ -95,8 +120,13 @@ async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppErr
         name: format!("{}/actions/{}", args.remote.parent(), args.action),
         rollout: wanted.into(),
         reason: args.reason.clone(),
+        until: args.until.as_deref().map(ahead).transpose()?,
+        accept_surprises: args.accept_surprises,
     };
     let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
+    if forward && output.is_table() {
+        wouldhave::print(&mut client, &args.remote, &args.action, output).await?;
+    }
     let answer = client
         .set_action_rollout(request)
         .await
@@ -104,8 +134,15 @@ async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppErr
         .into_inner();
     let after = answer.action.unwrap_or_default();
     let (was, is) = (rollout(&action), rollout(&after));
-    let text = format!("{} {was} -> {is} for {}", args.action, args.remote.tenant);
-    output.line(&text, &json!({"action": args.action, "was": was, "is": is}));
+    let (rows, marked) = (answer.would_have_rows, answer.surprises);
+    let end = until(&after).map_or_else(String::new, |until| format!(" until {until}"));
+    let text = format!(
+        "{} {was} -> {is} for {}{end}. Would-have log: {rows} rows, {marked} surprises marked",
+        args.action, args.remote.tenant
+    );
+    let value = json!({"action": args.action, "was": was, "is": is, "until": until(&after),
+        "would_have_rows": rows, "surprises": marked});
+    output.line(&text, &value);
     Ok(0)
 }
 

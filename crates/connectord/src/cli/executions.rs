@@ -1,6 +1,6 @@
-//! `connectord executions` and `connectord undo`.
+//! `connectord executions`.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value as Json, json};
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::{Reason, pb};
@@ -26,6 +26,18 @@ pub(super) enum ExecutionsCommand {
         /// Only those in doubt.
         #[arg(long)]
         in_doubt: bool,
+        /// Only this action.
+        #[arg(long, default_value = "")]
+        action: String,
+        /// Only this agent.
+        #[arg(long, default_value = "")]
+        agent: String,
+        /// Only the record of this id.
+        #[arg(long, default_value = "")]
+        target: String,
+        /// Only those of the last so many minutes or hours, such as 15m.
+        #[arg(long)]
+        since: Option<String>,
     },
     /// One execution with before and after.
     Show {
@@ -34,31 +46,6 @@ pub(super) enum ExecutionsCommand {
         /// Execution id.
         id: String,
     },
-}
-
-/// What to undo.
-#[derive(Debug, Args)]
-pub(super) struct UndoArgs {
-    #[command(flatten)]
-    remote: Remote,
-    /// One execution.
-    #[arg(long, conflicts_with_all = ["run", "since"])]
-    execution: Option<String>,
-    /// Everything of a run.
-    #[arg(long)]
-    run: Option<String>,
-    /// Everything of the last so many minutes or hours, such as 15m.
-    #[arg(long)]
-    since: Option<String>,
-    /// Only this action.
-    #[arg(long, default_value = "")]
-    action: String,
-    /// Why; recorded.
-    #[arg(long, default_value = "")]
-    reason: String,
-    /// Show what would be undone.
-    #[arg(long)]
-    dry_run: bool,
 }
 
 fn state_name(state: i32) -> &'static str {
@@ -73,11 +60,25 @@ fn side(value: Option<&String>) -> &str {
     value.map_or("empty", String::as_str)
 }
 
+/// When it was made.
+pub(super) fn time(execution: &pb::Execution) -> Option<String> {
+    let time = execution.create_time.as_ref()?;
+    let time = chrono::DateTime::from_timestamp(time.seconds, 0)?;
+    Some(time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
 /// One execution in a few lines.
 pub(super) fn describe(execution: &pb::Execution) -> String {
     let id = execution.name.rsplit('/').next().unwrap_or_default();
+    let mode = if execution.mode == i32::from(pb::Mode::Execute) {
+        "live"
+    } else {
+        "dry run"
+    };
     let mut text = format!(
-        "{id}  {}  {}",
+        "{id}  {}  {}  {mode}  {}  {}",
+        time(execution).unwrap_or_default(),
+        execution.agent,
         state_name(execution.state),
         execution.sentence
     );
@@ -110,7 +111,7 @@ pub(super) fn describe(execution: &pb::Execution) -> String {
     text
 }
 
-fn changes(changes: &[pb::FieldChange]) -> Vec<Json> {
+pub(super) fn changes(changes: &[pb::FieldChange]) -> Vec<Json> {
     let convert = |change: &pb::FieldChange| json!({"field": change.field, "before": change.before_json, "after": change.after_json});
     changes.iter().map(convert).collect()
 }
@@ -119,6 +120,9 @@ fn changes(changes: &[pb::FieldChange]) -> Vec<Json> {
 pub(super) fn shown(execution: &pb::Execution) -> Json {
     json!({
         "name": execution.name,
+        "time": time(execution),
+        "live": execution.mode == i32::from(pb::Mode::Execute),
+        "surprise": execution.surprise,
         "state": state_name(execution.state),
         "wrote": execution.wrote,
         "sentence": execution.sentence,
@@ -142,6 +146,10 @@ pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<
             run,
             limit,
             in_doubt,
+            action,
+            agent,
+            target,
+            since,
         } => {
             let wanted = pb::ExecutionState::InDoubt;
             let request = pb::ListExecutionsRequest {
@@ -150,6 +158,11 @@ pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<
                 page_token: String::new(),
                 state: if *in_doubt { wanted.into() } else { 0 },
                 run_id: run.clone(),
+                action: action.clone(),
+                agent: agent.clone(),
+                target_id: target.clone(),
+                since: since.as_deref().map(self::since).transpose()?,
+                ..pb::ListExecutionsRequest::default()
             };
             let mut client = ConnectorServiceClient::new(remote.channel().await?);
             let answer = client
@@ -177,8 +190,14 @@ pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<
     Ok(0)
 }
 
-fn since(text: &str) -> Result<prost_types::Timestamp, AppError> {
-    let refuse = || AppError::new(Reason::RequestMalformed, "--since is like 15m or 2h");
+/// Seconds of a text such as 15m, 2h or 7d.
+pub(super) fn span(text: &str, flag: &str) -> Result<i64, AppError> {
+    let refuse = || {
+        AppError::new(
+            Reason::RequestMalformed,
+            format!("{flag} is like 15m or 2h"),
+        )
+    };
     let (number, unit) = text
         .split_at_checked(text.len().saturating_sub(1))
         .ok_or_else(refuse)?;
@@ -189,63 +208,16 @@ fn since(text: &str) -> Result<prost_types::Timestamp, AppError> {
         "d" => 86_400,
         _ => return Err(refuse()),
     };
-    let back = number
+    let seconds = number
         .parse::<i64>()
         .ok()
         .and_then(|number| number.checked_mul(unit));
-    let back = back.filter(|back| *back > 0).ok_or_else(refuse)?;
-    let seconds = clock::now().timestamp().saturating_sub(back);
-    Ok(prost_types::Timestamp { seconds, nanos: 0 })
+    seconds.filter(|seconds| *seconds > 0).ok_or_else(refuse)
 }
 
-pub(super) async fn undo(args: &UndoArgs, output: &Output) -> Result<u8, AppError> {
-    let since = args.since.as_deref().map(since).transpose()?;
-    let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
-    let items = if let Some(id) = &args.execution {
-        let name = format!("{}/executions/{id}", args.remote.parent());
-        let (reason, dry_run) = (args.reason.clone(), args.dry_run);
-        let request = pb::UndoRequest {
-            name,
-            reason,
-            dry_run,
-        };
-        let answer = client.undo(request).await.map_err(failed)?.into_inner();
-        answer.item.into_iter().collect()
-    } else {
-        let request = pb::BatchUndoRequest {
-            parent: args.remote.parent(),
-            run_id: args.run.clone().unwrap_or_default(),
-            since,
-            action: args.action.clone(),
-            reason: args.reason.clone(),
-            dry_run: args.dry_run,
-        };
-        client
-            .batch_undo(request)
-            .await
-            .map_err(failed)?
-            .into_inner()
-            .items
-    };
-    let (mut done, mut planned) = (0_usize, 0_usize);
-    for item in &items {
-        done = done.saturating_add(usize::from(item.undone));
-        planned = planned.saturating_add(usize::from(item.reason_code.is_empty()));
-        let what = match (item.undone, item.reason_code.as_str()) {
-            (true, _) => "UNDONE".to_owned(),
-            (false, "") => "would be undone".to_owned(),
-            (false, code) => format!("REFUSED {code} {}", item.message),
-        };
-        let value = json!({"execution": item.execution, "undone": item.undone,
-            "reason_code": item.reason_code, "message": item.message, "changes": changes(&item.changes)});
-        output.line(&format!("{}  {what}", item.execution), &value);
-    }
-    let (count, verb) = if args.dry_run {
-        (planned, "would undo")
-    } else {
-        (done, "undid")
-    };
-    let value = json!({"undone": done, "planned": planned, "of": items.len()});
-    output.line(&format!("{verb} {count} of {}", items.len()), &value);
-    Ok(u8::from(planned != items.len()))
+pub(super) fn since(text: &str) -> Result<prost_types::Timestamp, AppError> {
+    let seconds = clock::now()
+        .timestamp()
+        .saturating_sub(span(text, "--since")?);
+    Ok(prost_types::Timestamp { seconds, nanos: 0 })
 }

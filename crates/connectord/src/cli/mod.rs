@@ -5,11 +5,14 @@ mod call;
 mod creds;
 mod executions;
 mod halt;
+mod halt_server;
 pub(crate) mod output;
 pub(crate) mod remote;
 mod sandbox;
 mod server;
+mod undo;
 mod vectors;
+mod wouldhave;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -68,19 +71,24 @@ enum Command {
     /// Execute a call with its writ.
     Execute(call::CallArgs),
     /// Undo one execution, a run, or a time window.
-    Undo(executions::UndoArgs),
+    Undo(undo::UndoArgs),
     /// List or show executions.
     #[command(subcommand)]
     Executions(executions::ExecutionsCommand),
     /// List, show, promote or demote actions.
     #[command(subcommand)]
     Actions(actions::ActionsCommand),
+    /// What dry runs would have done, and marks for surprises.
+    #[command(subcommand)]
+    Wouldhave(wouldhave::WouldHaveCommand),
     /// Add, list, rotate or remove sealed credentials.
     #[command(subcommand)]
     Creds(creds::CredsCommand),
-    /// Set, clear or show halts, in the folder itself: no server is needed.
+    /// Set, clear or show halts, ask who obeys them; without a certificate no server is needed.
     #[command(subcommand)]
     Halt(halt::HaltCommand),
+    /// Serve the halt page alone, from the halt store alone.
+    HaltServer(halt_server::HaltServerArgs),
     /// The configuration and where each value came from.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -153,11 +161,13 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         Command::Doctor => server::doctor(common, output).await,
         Command::Preview(args) => call::preview(args, output).await,
         Command::Execute(args) => call::execute(args, output).await,
-        Command::Undo(args) => executions::undo(args, output).await,
+        Command::Undo(args) => undo::run(args, output).await,
         Command::Executions(command) => executions::run(command, output).await,
         Command::Actions(command) => actions::run(command, output).await,
+        Command::Wouldhave(command) => wouldhave::run(command, output).await,
         Command::Creds(command) => creds::run(common, command, output),
-        Command::Halt(command) => halt::run(common, command, output),
+        Command::Halt(command) => Box::pin(halt::run(common, command, output)).await,
+        Command::HaltServer(args) => Box::pin(halt_server::run(common, args)).await,
         Command::Config(ConfigCommand::Show { origin }) => {
             for (path, value, from) in common.layers()?.origins() {
                 let shown = if *origin {

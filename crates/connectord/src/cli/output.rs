@@ -37,6 +37,11 @@ impl Output {
         Self { format }
     }
 
+    /// Whether people read it.
+    pub(crate) const fn is_table(self) -> bool {
+        matches!(self.format, Format::Table)
+    }
+
     /// One line of a result, for people or as JSON.
     pub(crate) fn line(self, text: &str, value: &Json) {
         match self.format {

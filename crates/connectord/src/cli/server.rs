@@ -41,12 +41,13 @@ pub(super) fn ready(file: Option<&PathBuf>, value: &serde_json::Value) -> Result
 }
 
 pub(super) async fn run(common: &Common, args: &ServerArgs) -> Result<u8, AppError> {
-    let bound = bind(common.read()?).await?;
+    let bound = Box::pin(bind(common.read()?)).await?;
     let addr = bound.addr()?;
-    tracing::info!(grpc = %addr, "ready  {}", bound.summary());
+    let http = bound.http_addr()?.map(|addr| addr.to_string());
+    tracing::info!(grpc = %addr, http, "ready  {}", bound.summary());
     ready(
         args.ready_file.as_ref(),
-        &json!({"grpc": addr.to_string(), "pid": std::process::id()}),
+        &json!({"grpc": addr.to_string(), "http": http, "pid": std::process::id()}),
     )?;
     bound.serve(stop()).await?;
     Ok(0)
@@ -56,9 +57,9 @@ pub(super) async fn doctor(common: &Common, output: &Output) -> Result<u8, AppEr
     let config = common.read()?;
     let ok = |what: &str| output.line(&format!("ok    {what}"), &json!({"ok": what}));
     ok("configuration");
-    let halts = crate::halt::HaltStore::new(config.halt.dir.clone());
+    let halts = crate::server::open_halts(&config).await?;
     let state = halts
-        .read()
+        .read(crate::clock::now().timestamp())
         .map_err(|error| AppError::new(Reason::HaltUnknown, error.to_string()))?;
     ok(&format!(
         "halts: epoch {}, {} set",

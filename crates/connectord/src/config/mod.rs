@@ -3,12 +3,17 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use writ_host::duration::seconds;
 use writ_host::postgres::is_postgres;
 use writ_proto::limits::{LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_TTL_SECONDS_MAX};
+
+use crate::halt::Place;
+
+pub mod page;
 
 pub use writ_host::layers::{ConfigError, Layers};
 
@@ -50,6 +55,15 @@ pub struct ServerConfig {
     /// Offer gRPC reflection; off by default.
     #[serde(default)]
     pub reflection: bool,
+    /// Address of the halt page and of probes; absent, there is none. Port 0 takes a free one.
+    #[serde(default)]
+    http_addr: Option<SocketAddr>,
+    /// Without TLS, on loopback only; default false.
+    #[serde(default)]
+    http_plaintext: bool,
+    /// Names under which the page is reached; default: any with TLS, those of loopback without.
+    #[serde(default)]
+    http_hosts: Vec<String>,
 }
 
 /// `[tls]`. mTLS is always on.
@@ -98,17 +112,53 @@ pub struct TrustConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HaltConfig {
-    /// `file://FOLDER` of flag files. If it is not there, everything is halted.
-    #[serde(rename = "store", deserialize_with = "folder")]
-    pub dir: PathBuf,
+    /// `file://FOLDER` of flag files, or `redis://HOST:PORT/DB`. If it is not there, everything is
+    /// halted.
+    #[serde(rename = "store", deserialize_with = "place")]
+    pub place: Place,
+    /// How old what a Redis said may be, at most 5s; default 2s. Older is not known.
+    #[serde(
+        rename = "max_staleness",
+        default = "staleness",
+        deserialize_with = "seconds"
+    )]
+    pub staleness_seconds: u32,
+    /// Keeps the highest epoch that a Redis had, so that a restored backup is noticed.
+    #[serde(default = "epoch_file")]
+    pub epoch_file: PathBuf,
+    /// Operators, as `tenant/name`, who may halt and resume every tenant.
+    #[serde(default)]
+    pub global_operators: Vec<String>,
 }
 
-fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+impl HaltConfig {
+    /// Checks it, and makes what is relative to a configuration absolute.
+    fn rebase(&mut self, base: &Path) -> Result<(), ConfigError> {
+        if !(1..=5).contains(&self.staleness_seconds) {
+            return Err(ConfigError::invalid("halt.max_staleness is 1s to 5s"));
+        }
+        match &mut self.place {
+            Place::Folder(folder) => *folder = base.join(&*folder),
+            Place::Redis(redis) => {
+                redis.max_staleness = Duration::from_secs(self.staleness_seconds.into());
+                redis.epoch_file = Some(base.join(&self.epoch_file));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let folder = text.strip_prefix("file://").filter(|name| !name.is_empty());
-    folder
-        .map(PathBuf::from)
-        .ok_or_else(|| D::Error::custom(format!("`{text}` is not file://FOLDER")))
+    Place::parse(&text).map_err(D::Error::custom)
+}
+
+const fn staleness() -> u32 {
+    2
+}
+
+fn epoch_file() -> PathBuf {
+    PathBuf::from("state/halt-epoch")
 }
 
 /// A folder.
@@ -194,7 +244,6 @@ impl Config {
             &mut config.tls.cert,
             &mut config.tls.key_file,
             &mut config.trust.keys_file,
-            &mut config.halt.dir,
             &mut config.cards.dir,
             &mut config.systems.dir,
             &mut config.credentials.file,
@@ -202,6 +251,8 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
+        config.halt.rebase(&base)?;
+        config.http()?;
         let file = config.store.url.strip_prefix("sqlite://");
         if file.map_or(!is_postgres(&config.store.url), |name| name.contains('?')) {
             let detail = "store.url is sqlite://FILE or postgres://HOST/DATABASE";
@@ -211,5 +262,17 @@ impl Config {
             config.store.url = format!("sqlite://{}", base.join(name).display());
         }
         Ok(config)
+    }
+
+    /// The HTTP port; none if there is none.
+    ///
+    /// # Errors
+    /// When its values do not fit together.
+    pub fn http(&self) -> Result<Option<page::HttpConfig>, ConfigError> {
+        let server = &self.server;
+        let Some(addr) = server.http_addr else {
+            return Ok(None);
+        };
+        page::HttpConfig::new(addr, server.http_plaintext, server.http_hosts.clone()).map(Some)
     }
 }

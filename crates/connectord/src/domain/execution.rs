@@ -155,7 +155,51 @@ pub struct Execution {
     pub undone_by: String,
     /// Execution that this one undoes.
     pub undo_of: String,
+    /// Why an operator marked it as a surprise, or empty.
+    #[serde(default)]
+    pub surprise: String,
     /// How often it was written; 0 before the first time. Kept beside the entry.
     #[serde(skip)]
     pub revision: i64,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An execution that has just been claimed.
+    pub(crate) fn execution(id: u128) -> Execution {
+        Execution {
+            id: uuid::Uuid::from_u128(id).to_string(),
+            tenant: "acme".into(),
+            decision: uuid::Uuid::from_u128(id).to_string(),
+            cti: String::new(),
+            agent: "triage".into(),
+            connection: "crm/main".into(),
+            action: "refund".into(),
+            verb: "refund".into(),
+            object: "order".into(),
+            target: "O-7".into(),
+            run: String::new(),
+            execute: true,
+            state: State::Claimed,
+            wrote: false,
+            sentence: String::new(),
+            changes: vec![],
+            collateral: vec![],
+            args_json: "{}".into(),
+            version: None,
+            key: String::new(),
+            reason_code: String::new(),
+            message: String::new(),
+            created_id: String::new(),
+            created_ms: i64::try_from(id).unwrap(),
+            sent_ms: 0,
+            undo_until_ms: 0,
+            undone_by: String::new(),
+            undo_of: String::new(),
+            surprise: String::new(),
+            revision: 0,
+        }
+    }
 }

@@ -2,18 +2,23 @@
 //!
 //! Checks 15 to 18 of contract.md 1.5, in their order. Only this file can build a [`Permit`].
 
+use chrono::{DateTime, Utc};
 use subtle::ConstantTimeEq as _;
 use writ_proto::Reason;
 use writ_proto::card::{Card, Rollout};
 use writ_proto::digest::{RequestParts, request_hash};
+use writ_proto::scope::Scope;
 use writ_proto::token::{Claims, Mode, TokenError, VerifiedToken};
 use writ_proto::value::{Map, args_from_cbor};
 
 /// What the caller wants executed, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// Tenant.
+    /// Tenant that the call names.
     pub tenant: String,
+    /// The authenticated agent's own tenant. Only a token for another one could make them differ,
+    /// and there is none.
+    pub caller_tenant: String,
     /// The authenticated agent.
     pub agent: String,
     /// Connection id.
@@ -72,10 +77,21 @@ pub struct Seen<'a> {
     pub card_digest: &'a [u8; 32],
     /// How far the action goes for this tenant.
     pub rollout: Rollout,
+    /// What halts say about this call.
+    pub standing: Standing<'a>,
+    /// Now.
+    pub now: DateTime<Utc>,
+}
+
+/// What halts say about a call.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Standing<'a> {
     /// The current halt epoch.
     pub epoch: u64,
     /// The scope that halts this call.
-    pub halted: Option<&'a str>,
+    pub halted: Option<&'a Scope>,
+    /// The scope whose halt came after this token was issued, whether or not it is over.
+    pub revoked: Option<&'a Scope>,
 }
 
 /// Leave to do exactly one thing. Its fields are private, and only [`admit`] makes one:
@@ -194,13 +210,51 @@ fn check_args(
     Ok((args, hash))
 }
 
-/// Check 18: halts, and the epoch the token was issued in.
-fn check_standing(claims: &Claims, seen: &Seen<'_>) -> Result<(), Refusal> {
-    if let Some(scope) = seen.halted {
-        return Err(Refusal::new(Reason::Halted, scope));
+/// The last part of check 17: connectord's own card, whatever policyd said.
+fn check_card(card: &Card, call: &Call, args: &Map, now: DateTime<Utc>) -> Result<(), Refusal> {
+    let other_target = call
+        .target
+        .as_ref()
+        .is_none_or(|(kind, _)| *kind != card.target);
+    if card.connection.as_str() != call.connection || other_target {
+        return Err(Refusal::new(
+            Reason::ArgsSchema,
+            "the card acts on something else",
+        ));
     }
-    if claims.epoch != seen.epoch {
-        let detail = format!("issued in halt epoch {}, now {}", claims.epoch, seen.epoch);
+    card.check(args, now.date_naive())
+        .map_err(|error| Refusal::new(Reason::ArgsSchema, error.to_string()))?;
+    if card.version_required && call.precondition.is_none() {
+        return Err(Refusal::new(
+            Reason::ArgsSchema,
+            "the card requires a version",
+        ));
+    }
+    match &card.hours {
+        Some(hours) if !hours.contain(now) => {
+            Err(Refusal::new(Reason::OutsideHours, format!("open {hours}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Check 18: halts, and the epoch the token was issued in.
+///
+/// # Errors
+/// `HALTED` with the scope, or `TOKEN_REVOKED`.
+pub fn check_standing(claims: &Claims, standing: &Standing<'_>) -> Result<(), Refusal> {
+    if let Some(scope) = standing.halted {
+        return Err(Refusal::new(Reason::Halted, scope.to_string()));
+    }
+    if let Some(scope) = standing.revoked {
+        let detail = format!("issued before the halt of {scope}");
+        return Err(Refusal::new(Reason::TokenRevoked, detail));
+    }
+    if claims.epoch != standing.epoch {
+        let detail = format!(
+            "issued in halt epoch {}, now {}",
+            claims.epoch, standing.epoch
+        );
         return Err(Refusal::new(Reason::TokenRevoked, detail));
     }
     Ok(())
@@ -222,27 +276,9 @@ pub fn admit(
     check_mode(claims, call, seen.rollout)?;
     let (args, request_hash) = check_args(claims, call, seen.card_digest)?;
     if let Some(card) = card {
-        if card.connection.as_str() != call.connection
-            || call
-                .target
-                .as_ref()
-                .is_none_or(|(kind, _)| *kind != card.target)
-        {
-            return Err(Refusal::new(
-                Reason::ArgsSchema,
-                "the card acts on something else",
-            ));
-        }
-        card.check(&args)
-            .map_err(|error| Refusal::new(Reason::ArgsSchema, error.to_string()))?;
-        if card.version_required && call.precondition.is_none() {
-            return Err(Refusal::new(
-                Reason::ArgsSchema,
-                "the card requires a version",
-            ));
-        }
+        check_card(card, call, &args, seen.now)?;
     }
-    check_standing(claims, seen)?;
+    check_standing(claims, &seen.standing)?;
     Ok(Permit {
         claims: claims.clone(),
         args,

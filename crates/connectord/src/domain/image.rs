@@ -22,6 +22,16 @@ impl Image {
             .filter(|value| **value != Value::Null)
     }
 
+    /// The id of another record that a field names.
+    #[must_use]
+    pub fn name_at(&self, field: &str) -> Option<String> {
+        match self.value(field)? {
+            Value::Text(text) if !text.is_empty() => Some(text.clone()),
+            Value::Int(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
     /// Whether a field is free to be filled.
     #[must_use]
     pub fn is_empty_at(&self, field: &str) -> bool {

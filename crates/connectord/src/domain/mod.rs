@@ -3,8 +3,11 @@
 //! **Invariant:** no clock, file, socket or randomness here, and only `gate.rs` builds a
 //! `Permit`; `tests/it/tidy.rs` enforces both.
 
+pub mod caps;
 pub mod execution;
 pub mod gate;
+pub mod identity;
 pub mod image;
 pub mod plan;
+pub mod rollout;
 pub mod undo;

@@ -3,7 +3,8 @@
 //! A dry run prints the plan, a real run sends it, recovery compares with it: one plan for all.
 
 use writ_proto::Reason;
-use writ_proto::card::{Card, WriteMode};
+use writ_proto::card::{Arg, Card, WriteMode, same_words};
+use writ_proto::limits::STRING_BYTES_MAX;
 use writ_proto::value::{Map, Value};
 
 use super::gate::{Call, Permit, Refusal};
@@ -48,7 +49,9 @@ fn shown(value: Option<&Value>) -> String {
 /// Makes the plan of one call.
 ///
 /// # Errors
-/// `PRECONDITION_FAILED` when the record is not as the agent or the card relies on.
+/// `PRECONDITION_FAILED` when the record is not what the agent relied on, `STATE_NOT_ALLOWED`,
+/// `FIELD_NOT_EMPTY`, `APPEND_IMPOSSIBLE` or `NOT_MECHANICAL` when the card does not allow the
+/// write on what stands there.
 pub fn plan(permit: &Permit, call: &Call, card: &Card, before: &Image) -> Result<Plan, Refusal> {
     check_reliance(call, before)?;
     check_when(card, before)?;
@@ -62,17 +65,9 @@ pub fn plan(permit: &Permit, call: &Call, card: &Card, before: &Image) -> Result
             let Some(arg) = card.args.get(name) else {
                 return Err(Refusal::of(Reason::ArgsSchema));
             };
-            if arg.write == WriteMode::FillOnlyEmpty && !before.is_empty_at(&arg.field) {
-                let found = shown(before.value(&arg.field));
-                let detail = format!("{}: holds {found}, only empty fields are filled", arg.field);
-                return Err(Refusal::new(Reason::PreconditionFailed, detail));
+            if !card.identify.iter().any(|signal| signal == name) {
+                fields.push(field_plan(arg, value, before)?);
             }
-            let old = before.value(&arg.field).cloned();
-            fields.push(FieldPlan {
-                field: arg.field.clone(),
-                old,
-                new: value.clone(),
-            });
         }
     }
     let sentence = sentence(card, (&object, &id), &fields, permit.args());
@@ -85,6 +80,43 @@ pub fn plan(permit: &Permit, call: &Call, card: &Card, before: &Image) -> Result
         version: before.version.clone(),
         key: permit.claims().decision_id.to_string(),
         sentence,
+    })
+}
+
+/// What one argument does to its field, by the write mode of the card.
+fn field_plan(arg: &Arg, value: &Value, before: &Image) -> Result<FieldPlan, Refusal> {
+    let field = &arg.field;
+    let old = before.value(field);
+    let refuse = |reason: Reason, allowed: &str| {
+        let found = shown(old);
+        Err(Refusal::new(
+            reason,
+            format!("{field}: holds {found}, allowed {allowed}"),
+        ))
+    };
+    let texts = (old.and_then(Value::as_text), value.as_text());
+    let new = match arg.write {
+        WriteMode::Set => value.clone(),
+        WriteMode::FillOnlyEmpty if before.is_empty_at(field) => value.clone(),
+        WriteMode::FillOnlyEmpty => {
+            return refuse(Reason::FieldNotEmpty, "only where it is empty");
+        }
+        WriteMode::Append => match texts {
+            _ if before.is_empty_at(field) => value.clone(),
+            (Some(old), Some(new)) if old.len().saturating_add(new.len()) < STRING_BYTES_MAX => {
+                Value::Text(format!("{old}\n{new}"))
+            }
+            _ => return refuse(Reason::AppendImpossible, "a text that can still grow"),
+        },
+        WriteMode::Mechanical => match texts {
+            (Some(old), Some(new)) if same_words(old, new, &arg.abbreviations) => value.clone(),
+            _ => return refuse(Reason::NotMechanical, "the same words in another spelling"),
+        },
+    };
+    Ok(FieldPlan {
+        field: field.clone(),
+        old: old.cloned(),
+        new,
     })
 }
 
@@ -110,7 +142,7 @@ fn check_when(card: &Card, before: &Image) -> Result<(), Refusal> {
                 shown(found),
                 allowed.join(", ")
             );
-            return Err(Refusal::new(Reason::PreconditionFailed, detail));
+            return Err(Refusal::new(Reason::StateNotAllowed, detail));
         }
     }
     Ok(())
@@ -135,6 +167,21 @@ fn sentence(card: &Card, (object, id): (&str, &str), fields: &[FieldPlan], args:
 }
 
 impl Plan {
+    /// A plan that changes nothing, to fill the placeholders of reads.
+    #[must_use]
+    pub const fn nowhere(object: String, args: Map) -> Self {
+        Self {
+            object,
+            id: String::new(),
+            verb: String::new(),
+            fields: Vec::new(),
+            args,
+            version: None,
+            key: String::new(),
+            sentence: String::new(),
+        }
+    }
+
     /// Whether an image shows what the plan writes, on the declared fields only.
     #[must_use]
     pub fn is_applied_in(&self, image: &Image) -> bool {
@@ -175,3 +222,6 @@ fn same(a: Option<&Value>, b: Option<&Value>) -> bool {
     let there = |value: Option<&Value>| value.filter(|value| **value != Value::Null).cloned();
     there(a) == there(b)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,20 +1,19 @@
 //! `ConnectorService`.
 
 use tonic::{Request, Response, Status};
-use writ_proto::card::Rollout;
+use writ_proto::card::Card;
 use writ_proto::ids::TenantId;
-use writ_proto::limits::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, REASON_BYTES_MAX};
+use writ_proto::limits::REASON_BYTES_MAX;
 use writ_proto::pb::connector_service_server::ConnectorService;
-use writ_proto::{Reason, pb};
+use writ_proto::{Caller, Reason, pb};
 
 use super::authn::{Authn, own_tenant};
-use super::convert::{self, malformed};
+use super::convert;
 use super::outcome::changes;
 use super::status::status;
-use crate::app::undo::{Order, UNDO_MAX};
+use crate::app::undo::Order;
 use crate::app::{AppError, SharedApp};
 use crate::domain::execution::Change;
-use crate::store::Filter;
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -48,15 +47,58 @@ impl Connector {
         Ok(Order {
             tenant: tenant.as_str().to_owned(),
             by: name.as_str().to_owned(),
+            agent: None,
             reason: reason.to_owned(),
             dry_run,
         })
     }
 
+    /// As above, and an agent may ask too, for what is its own.
+    fn order_of_anybody<T>(
+        &self,
+        request: &Request<T>,
+        reason: &str,
+        dry_run: bool,
+    ) -> Result<(TenantId, Order), AppError> {
+        let caller = self.authn.peer(request)?.caller;
+        let (tenant, by, agent) = match caller {
+            Caller::Operator { tenant, name } => (tenant, name.to_string(), None),
+            Caller::Agent { tenant, agent } => {
+                (tenant, format!("agent:{agent}"), Some(agent.to_string()))
+            }
+            Caller::Service { .. } => return Err(AppError::of(Reason::OperatorRequired)),
+        };
+        if reason.len() > REASON_BYTES_MAX {
+            return Err(AppError::of(Reason::RequestTooLarge));
+        }
+        let order = Order {
+            tenant: tenant.to_string(),
+            by,
+            agent,
+            reason: reason.to_owned(),
+            dry_run,
+        };
+        Ok((tenant, order))
+    }
+
     async fn action(&self, tenant: &TenantId, name: &str) -> Result<pb::Action, AppError> {
         let card = self.app.card(tenant.as_str(), name)?;
-        let rollout = self.app.rollout_of(tenant.as_str(), &card).await?;
-        Ok(convert::action(&card, rollout))
+        self.shown(tenant, &card).await
+    }
+
+    async fn shown(&self, tenant: &TenantId, card: &Card) -> Result<pb::Action, AppError> {
+        let rollout = self.app.rollout_of(tenant.as_str(), card).await?;
+        let set = self
+            .app
+            .journal
+            .rollout(tenant.as_str(), card.name.as_str());
+        let until = set.await?.map_or(0, |set| set.until_ms);
+        let lasts = until > crate::clock::now().timestamp_millis();
+        Ok(convert::action(
+            card,
+            rollout,
+            if lasts { until } else { 0 },
+        ))
     }
 }
 
@@ -79,11 +121,8 @@ impl ConnectorService for Connector {
             .iter()
             .filter(|((tenant, _), _)| tenant == own.as_str());
         for (_, card) in own_cards {
-            let rollout = self.app.rollout_of(own.as_str(), card).await;
-            actions.push(convert::action(
-                card,
-                rollout.map_err(|error| status(&error))?,
-            ));
+            let shown = self.shown(&own, card).await;
+            actions.push(shown.map_err(|error| status(&error))?);
         }
         Ok(Response::new(pb::ListActionsResponse { actions }))
     }
@@ -111,9 +150,10 @@ impl ConnectorService for Connector {
         &self,
         request: Request<pb::PreviewRequest>,
     ) -> Result<Response<pb::PreviewResponse>, Status> {
-        let (_, agent, certificate) = self.authn.agent(&request).map_err(|error| status(&error))?;
-        let (token, call) =
-            convert::preview(request.into_inner(), &agent).map_err(|error| status(&error))?;
+        let (own, agent, certificate) =
+            self.authn.agent(&request).map_err(|error| status(&error))?;
+        let (token, call) = convert::preview(request.into_inner(), (&own, &agent))
+            .map_err(|error| status(&error))?;
         let plan = self.app.preview(&token, &call, certificate).await;
         let plan = plan.map_err(|error| status(&error))?;
         let fields: Vec<Change> = plan
@@ -136,9 +176,10 @@ impl ConnectorService for Connector {
         &self,
         request: Request<pb::ExecuteRequest>,
     ) -> Result<Response<pb::ExecuteResponse>, Status> {
-        let (_, agent, certificate) = self.authn.agent(&request).map_err(|error| status(&error))?;
+        let (own, agent, certificate) =
+            self.authn.agent(&request).map_err(|error| status(&error))?;
         let (token, call) =
-            convert::call(request.into_inner(), &agent).map_err(|error| status(&error))?;
+            convert::call(request.into_inner(), (&own, &agent)).map_err(|error| status(&error))?;
         let app = SharedApp::clone(&self.app);
         let executed = app.execute(&token, call, certificate).await;
         let executed = executed.map_err(|error| status(&error))?;
@@ -154,12 +195,8 @@ impl ConnectorService for Connector {
         request: Request<pb::UndoRequest>,
     ) -> Result<Response<pb::UndoResponse>, Status> {
         let message = request.get_ref();
-        let order = self.order(&request, &message.reason, message.dry_run);
-        let order = order.map_err(|error| status(&error))?;
-        let (own, _) = self
-            .authn
-            .operator(&request)
-            .map_err(|error| status(&error))?;
+        let order = self.order_of_anybody(&request, &message.reason, message.dry_run);
+        let (own, order) = order.map_err(|error| status(&error))?;
         let pb::UndoRequest {
             name,
             reason: _,
@@ -186,36 +223,16 @@ impl ConnectorService for Connector {
             .authn
             .operator(&request)
             .map_err(|error| status(&error))?;
-        let pb::BatchUndoRequest {
-            parent,
-            run_id,
-            since,
-            action,
-            reason: _,
-            dry_run: _,
-        } = request.into_inner();
-        own_tenant(&parent, &own).map_err(|error| status(&error))?;
-        if run_id.is_empty() && since.is_none() {
-            return Err(status(&malformed("name a run_id or a time since")));
-        }
-        let filter = Filter {
-            state: None,
-            run: Some(run_id).filter(|run| !run.is_empty()),
-            action: Some(action).filter(|action| !action.is_empty()),
-            since_ms: since.map(|since| since.seconds.saturating_mul(1_000)),
-            limit: UNDO_MAX,
-        };
+        let message = request.into_inner();
+        own_tenant(&message.parent, &own).map_err(|error| status(&error))?;
+        let page = convert::selection(message).map_err(|error| status(&error))?;
         let app = SharedApp::clone(&self.app);
-        let task = tokio::spawn(async move { app.batch_undo(&order, &filter).await });
-        let items = task
+        let task = tokio::spawn(async move { app.batch_undo(&order, &page).await });
+        let batch = task
             .await
             .map_err(|_| status(&AppError::of(Reason::OutcomeUnknown)))?;
-        let items = items.map_err(|error| status(&error))?;
-        let items = items
-            .into_iter()
-            .map(|item| convert::undone(own.as_str(), item))
-            .collect();
-        Ok(Response::new(pb::BatchUndoResponse { items }))
+        let batch = batch.map_err(|error| status(&error))?;
+        Ok(Response::new(convert::batch(own.as_str(), batch)))
     }
 
     async fn get_execution(
@@ -243,35 +260,15 @@ impl ConnectorService for Connector {
             .authn
             .tenant(&request)
             .map_err(|error| status(&error))?;
-        let pb::ListExecutionsRequest {
-            parent,
-            page_size,
-            page_token,
-            state,
-            run_id,
-        } = request.into_inner();
-        own_tenant(&parent, &own).map_err(|error| status(&error))?;
-        if !page_token.is_empty() {
-            return Err(status(&malformed(
-                "page_token: one page of at most 1000 is served",
-            )));
-        }
-        let size = usize::try_from(page_size).unwrap_or(0);
-        let size = if size == 0 {
-            PAGE_SIZE_DEFAULT
-        } else {
-            size.min(PAGE_SIZE_MAX)
-        };
-        let filter = Filter {
-            state: convert::wanted_state(state).map_err(|error| status(&error))?,
-            run: Some(run_id).filter(|run| !run.is_empty()),
-            limit: u32::try_from(size).unwrap_or(1),
-            ..Filter::default()
-        };
+        let message = request.into_inner();
+        own_tenant(&message.parent, &own).map_err(|error| status(&error))?;
+        let filter = convert::filter(message).map_err(|error| status(&error))?;
         let found = self.app.journal.list(own.as_str(), &filter).await;
         let found = found.map_err(|error| status(&AppError::from(error)))?;
+        let full = u32::try_from(found.len()).is_ok_and(|count| count == filter.limit);
+        let last = found.last().filter(|_| full).map(|own| own.id.clone());
         let executions = found.into_iter().map(convert::execution).collect();
-        let next_page_token = String::new();
+        let next_page_token = last.unwrap_or_default();
         Ok(Response::new(pb::ListExecutionsResponse {
             executions,
             next_page_token,
@@ -290,26 +287,36 @@ impl ConnectorService for Connector {
             .authn
             .operator(&request)
             .map_err(|error| status(&error))?;
-        let pb::SetActionRolloutRequest {
-            name,
-            rollout,
-            reason: _,
-        } = request.into_inner();
-        let rollout = match pb::Rollout::try_from(rollout) {
-            Ok(pb::Rollout::Suggest) => Rollout::Suggest,
-            Ok(pb::Rollout::DryRun) => Rollout::DryRun,
-            Ok(pb::Rollout::Live) => Rollout::Live,
-            Ok(pb::Rollout::Unspecified) | Err(_) => return Err(status(&malformed("rollout"))),
-        };
-        let name = name_in(&name, "actions", &own).map_err(|error| status(&error))?;
-        let set = self.app.set_rollout(&order, &name, rollout).await;
-        set.map_err(|error| status(&error))?;
-        let action = self
-            .action(&own, &name)
-            .await
-            .map_err(|error| status(&error))?;
+        let message = request.into_inner();
+        let to = convert::shift(&message).map_err(|error| status(&error))?;
+        let name = name_in(&message.name, "actions", &own).map_err(|error| status(&error))?;
+        let log = self.app.set_rollout(&order, &name, &to).await;
+        let log = log.map_err(|error| status(&error))?;
+        let action = self.action(&own, &name).await;
         Ok(Response::new(pb::SetActionRolloutResponse {
-            action: Some(action),
+            action: Some(action.map_err(|error| status(&error))?),
+            would_have_rows: i32::try_from(log.rows).unwrap_or(i32::MAX),
+            surprises: i32::try_from(log.surprises).unwrap_or(i32::MAX),
+        }))
+    }
+
+    async fn mark_surprise(
+        &self,
+        request: Request<pb::MarkSurpriseRequest>,
+    ) -> Result<Response<pb::MarkSurpriseResponse>, Status> {
+        let surprise = request.get_ref().surprise.clone();
+        let order = self.order(&request, &surprise, false);
+        let order = order.map_err(|error| status(&error))?;
+        let (own, _) = self
+            .authn
+            .operator(&request)
+            .map_err(|error| status(&error))?;
+        let name = request.into_inner().name;
+        let id = name_in(&name, "executions", &own).map_err(|error| status(&error))?;
+        let marked = self.app.mark_surprise(&order, &id, &surprise).await;
+        let execution = convert::execution(marked.map_err(|error| status(&error))?);
+        Ok(Response::new(pb::MarkSurpriseResponse {
+            execution: Some(execution),
         }))
     }
 }

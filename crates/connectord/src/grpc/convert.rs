@@ -1,17 +1,25 @@
 //! Wire types to ours and back. Every field of a request is named here, so that one that is added
 //! to the proto breaks the build instead of being ignored.
 
-use writ_proto::card::{Card, Rollout};
+use writ_proto::card::{Arg, ArgKind, Card, Rollout, WriteMode};
 use writ_proto::ids::{AgentId, RequestId, RunId, TenantId};
-use writ_proto::limits::{ARGS_BYTES_MAX, IDENT_BYTES_MAX, PRECONDITION_BYTES_MAX};
+use writ_proto::limits::{
+    ARGS_BYTES_MAX, IDENT_BYTES_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PRECONDITION_BYTES_MAX,
+};
 use writ_proto::token::Mode;
 use writ_proto::{Reason, pb};
 
 use super::outcome::{changes, timestamp};
 use crate::app::AppError;
-use crate::app::undo::Undone;
+use crate::app::rollout::Move;
+use crate::app::undo::{Batch, Undone};
 use crate::domain::execution::{Execution, State};
 use crate::domain::gate::Call;
+use crate::store::Filter;
+
+/// Executions that one call of a batch looks at: each takes a few round trips.
+const UNDO_PAGE_DEFAULT: u32 = 50;
+const UNDO_PAGE_MAX: u32 = 100;
 
 pub(super) fn malformed(what: impl Into<String>) -> AppError {
     AppError::new(Reason::RequestMalformed, what)
@@ -21,7 +29,10 @@ pub(super) fn malformed(what: impl Into<String>) -> AppError {
 ///
 /// # Errors
 /// The first field that is missing, malformed or too large.
-pub fn call(message: pb::ExecuteRequest, agent: &AgentId) -> Result<(Vec<u8>, Call), AppError> {
+pub fn call(
+    message: pb::ExecuteRequest,
+    caller: (&TenantId, &AgentId),
+) -> Result<(Vec<u8>, Call), AppError> {
     let pb::ExecuteRequest {
         parent,
         request_id,
@@ -33,7 +44,7 @@ pub fn call(message: pb::ExecuteRequest, agent: &AgentId) -> Result<(Vec<u8>, Ca
     if !run_id.is_empty() {
         RunId::parse(&run_id).map_err(|error| malformed(error.to_string()))?;
     }
-    let mut call = exact_call(&parent, call, agent)?;
+    let mut call = exact_call(&parent, call, caller)?;
     call.request_id = request.uuid();
     call.run_id = run_id;
     Ok((token, call))
@@ -43,19 +54,22 @@ pub fn call(message: pb::ExecuteRequest, agent: &AgentId) -> Result<(Vec<u8>, Ca
 ///
 /// # Errors
 /// The first field that is missing, malformed or too large.
-pub fn preview(message: pb::PreviewRequest, agent: &AgentId) -> Result<(Vec<u8>, Call), AppError> {
+pub fn preview(
+    message: pb::PreviewRequest,
+    caller: (&TenantId, &AgentId),
+) -> Result<(Vec<u8>, Call), AppError> {
     let pb::PreviewRequest {
         parent,
         token,
         call,
     } = message;
-    Ok((token, exact_call(&parent, call, agent)?))
+    Ok((token, exact_call(&parent, call, caller)?))
 }
 
 fn exact_call(
     parent: &str,
     call: Option<pb::ActionCall>,
-    agent: &AgentId,
+    (own, agent): (&TenantId, &AgentId),
 ) -> Result<Call, AppError> {
     let tenant = parent
         .strip_prefix("tenants/")
@@ -112,6 +126,7 @@ fn exact_call(
     };
     Ok(Call {
         tenant: tenant.as_str().to_owned(),
+        caller_tenant: own.as_str().to_owned(),
         agent: agent.as_str().to_owned(),
         connection,
         action,
@@ -179,7 +194,130 @@ pub fn execution(execution: Execution) -> pb::Execution {
         undo_expire_time: undoable.then(|| timestamp(execution.undo_until_ms)),
         undone_by: execution.undone_by,
         created_id: execution.created_id,
+        surprise: execution.surprise,
     }
+}
+
+/// What a list asks for, and where its page begins.
+///
+/// # Errors
+/// The first field that is not known or malformed.
+pub fn filter(message: pb::ListExecutionsRequest) -> Result<Filter, AppError> {
+    let pb::ListExecutionsRequest {
+        parent: _,
+        page_size,
+        page_token,
+        state,
+        run_id,
+        action,
+        agent,
+        target_id,
+        mode,
+        surprises,
+        since,
+    } = message;
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    if !page_token.is_empty() && uuid::Uuid::try_parse(&page_token).is_err() {
+        return Err(malformed("page_token: not one of this list"));
+    }
+    let size = match usize::try_from(page_size) {
+        Ok(size) if size > 0 => size.min(PAGE_SIZE_MAX),
+        _ => PAGE_SIZE_DEFAULT,
+    };
+    let execute = match pb::Mode::try_from(mode) {
+        Ok(pb::Mode::Unspecified) => None,
+        Ok(pb::Mode::DryRun) => Some(false),
+        Ok(pb::Mode::Execute) => Some(true),
+        Err(_) => return Err(malformed("mode is not known")),
+    };
+    Ok(Filter {
+        state: wanted_state(state)?,
+        run: given(run_id),
+        action: given(action),
+        agent: given(agent),
+        target: given(target_id),
+        execute,
+        surprises,
+        since_ms: since.map(|since| since.seconds.saturating_mul(1_000)),
+        until_ms: None,
+        before: given(page_token),
+        limit: u32::try_from(size).unwrap_or(1),
+    })
+}
+
+/// Which executions a batch of undos is about, and where its page begins.
+///
+/// # Errors
+/// When nothing narrows it, or a field is malformed.
+pub fn selection(message: pb::BatchUndoRequest) -> Result<Filter, AppError> {
+    let pb::BatchUndoRequest {
+        parent: _,
+        run_id,
+        since,
+        action,
+        reason: _,
+        dry_run: _,
+        agent,
+        target_id,
+        page_size,
+        page_token,
+        until,
+    } = message;
+    if run_id.is_empty() && since.is_none() {
+        return Err(malformed("name a run_id or a time since"));
+    }
+    if !page_token.is_empty() && uuid::Uuid::try_parse(&page_token).is_err() {
+        return Err(malformed("page_token: not one of this batch"));
+    }
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    let size = u32::try_from(page_size).unwrap_or_default();
+    Ok(Filter {
+        run: given(run_id),
+        action: given(action),
+        agent: given(agent),
+        target: given(target_id),
+        execute: Some(true),
+        since_ms: since.map(|since| since.seconds.saturating_mul(1_000)),
+        until_ms: until.map(|until| until.seconds.saturating_mul(1_000)),
+        before: given(page_token),
+        limit: match size {
+            0 => UNDO_PAGE_DEFAULT,
+            size => size.min(UNDO_PAGE_MAX),
+        },
+        ..Filter::default()
+    })
+}
+
+/// One page of a batch for the wire.
+#[must_use]
+pub fn batch(tenant: &str, batch: Batch) -> pb::BatchUndoResponse {
+    let items = batch.items.into_iter().map(|item| undone(tenant, item));
+    let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+    pb::BatchUndoResponse {
+        items: items.collect(),
+        next_page_token: batch.next.unwrap_or_default(),
+        total: count(batch.total),
+        undone_earlier: count(batch.earlier),
+    }
+}
+
+/// Where an operator wants an action to be.
+///
+/// # Errors
+/// When the rollout is not known.
+pub fn shift(message: &pb::SetActionRolloutRequest) -> Result<Move, AppError> {
+    let rollout = match pb::Rollout::try_from(message.rollout) {
+        Ok(pb::Rollout::Suggest) => Rollout::Suggest,
+        Ok(pb::Rollout::DryRun) => Rollout::DryRun,
+        Ok(pb::Rollout::Live) => Rollout::Live,
+        Ok(pb::Rollout::Unspecified) | Err(_) => return Err(malformed("rollout")),
+    };
+    let until = message.until.as_ref();
+    Ok(Move {
+        rollout,
+        until_ms: until.map_or(0, |until| until.seconds.saturating_mul(1_000)),
+        accept_surprises: message.accept_surprises,
+    })
 }
 
 /// The undo of one execution for the wire.
@@ -200,7 +338,7 @@ pub fn undone(tenant: &str, item: Undone) -> pb::UndoItem {
 
 /// An action for the wire.
 #[must_use]
-pub fn action(card: &Card, rollout: Rollout) -> pb::Action {
+pub fn action(card: &Card, rollout: Rollout, until_ms: i64) -> pb::Action {
     pb::Action {
         name: card.name.to_string(),
         sentence: card.sentence.clone(),
@@ -219,5 +357,107 @@ pub fn action(card: &Card, rollout: Rollout) -> pb::Action {
         fields: card.args.values().map(|arg| arg.field.clone()).collect(),
         card_digest: card.digest().to_vec(),
         undo: card.undo.clone(),
+        rollout_until: (until_ms > 0).then(|| timestamp(until_ms)),
+        arguments: card.args.iter().map(argument).collect(),
+        conditions: card
+            .when
+            .iter()
+            .map(|(field, values)| pb::ActionCondition {
+                field: field.clone(),
+                values: values.clone(),
+            })
+            .collect(),
+        version_required: card.version_required,
+        records_per_day: card.caps.records_per_day,
+        rollback_window_seconds: card.rollback_window_seconds,
+    }
+}
+
+fn argument((name, arg): (&String, &Arg)) -> pb::ActionArgument {
+    let Arg {
+        kind,
+        field,
+        optional,
+        write,
+        effects,
+        abbreviations: _,
+    } = arg;
+    pb::ActionArgument {
+        name: name.clone(),
+        field: field.clone(),
+        optional: *optional,
+        write: match write {
+            WriteMode::Set => "set",
+            WriteMode::Append => "append",
+            WriteMode::FillOnlyEmpty => "fill_only_empty",
+            WriteMode::Mechanical => "mechanical",
+        }
+        .to_owned(),
+        effects: effects.clone(),
+        r#type: Some(argument_type(kind)),
+    }
+}
+
+fn argument_type(kind: &ArgKind) -> pb::ActionArgumentType {
+    let mut told = pb::ActionArgumentType {
+        name: kind.name().to_owned(),
+        allowed: kind.describe(),
+        ..pb::ActionArgumentType::default()
+    };
+    match kind {
+        ArgKind::Choice { values } => told.values.clone_from(values),
+        ArgKind::Text { max_chars } => told.max_chars = *max_chars,
+        ArgKind::Integer { min, max } => {
+            (told.min, told.max) = (min.to_string(), max.to_string());
+        }
+        ArgKind::Decimal { decimals, min, max } => {
+            told.decimals = *decimals;
+            (told.min, told.max) = (decimal(*min, *decimals), decimal(*max, *decimals));
+        }
+        ArgKind::Money {
+            currencies,
+            min,
+            max,
+        } => {
+            told.currencies.clone_from(currencies);
+            (told.min, told.max) = (min.to_json(), max.to_json());
+        }
+        ArgKind::Date { min, max } | ArgKind::Timestamp { min, max } => {
+            (told.min, told.max) = (min.to_string(), max.to_string());
+        }
+        ArgKind::Boolean => {}
+        ArgKind::Reference { pattern } => pattern.as_str().clone_into(&mut told.pattern),
+        ArgKind::List { of, max_items } => {
+            told.max_items = *max_items;
+            told.items = Some(Box::new(argument_type(of)));
+        }
+    }
+    told
+}
+
+/// Units of the last decimal as exact text, such as `-0.05`.
+fn decimal(units: i64, decimals: u32) -> String {
+    let sign = if units < 0 { "-" } else { "" };
+    let digits = usize::try_from(decimals).unwrap_or_default();
+    let text = format!("{:0>1$}", units.unsigned_abs(), digits.saturating_add(1));
+    let (whole, part) = text
+        .split_at_checked(text.len().saturating_sub(digits))
+        .unwrap_or((&text, ""));
+    if part.is_empty() {
+        format!("{sign}{whole}")
+    } else {
+        format!("{sign}{whole}.{part}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_told_exactly() {
+        for (units, decimals, text) in [(-5, 2, "-0.05"), (1_230, 2, "12.30"), (7, 0, "7")] {
+            assert_eq!(decimal(units, decimals), text);
+        }
     }
 }

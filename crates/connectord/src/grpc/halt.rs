@@ -1,65 +1,324 @@
-//! `HaltService`. Reading is for every authenticated caller; changing is for operators, and only
-//! for scopes of their own tenant unless the scope is global.
+//! `HaltService`. Everybody sees what covers his own tenant; who may change what is decided in
+//! `app/halt_orders.rs`.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use writ_proto::pb::halt_service_server::HaltService;
-use writ_proto::{Reason, pb};
+use writ_proto::{Caller, Reason, pb};
 
 use super::authn::Authn;
 use super::convert::malformed;
+use super::outcome::timestamp;
 use super::status::status;
+use crate::app::halt_orders::{Asker, HALT_SECONDS_MAX, HaltOrder};
 use crate::app::{AppError, SharedApp};
 use crate::clock;
-use crate::halt::{Flag, is_scope};
+use crate::halt::{Customer, Drill, Flag, HaltState, Member, Subject};
+
+/// Most streams of halts at once.
+const WATCHERS_MAX: usize = 64;
+/// A stream on which nothing changes says so this often.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+const STREAM_BUFFER: usize = 4;
+const NONCE_CHARS_MAX: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE_MAX: Duration = Duration::from_secs(10);
 
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Halts {
-    /// Use cases.
-    pub app: SharedApp,
-    /// Who calls.
-    pub authn: Authn,
+    app: SharedApp,
+    authn: Authn,
+    watchers: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// What a caller may see: what covers his tenant; a daemon sees everything.
+#[derive(Debug, Clone)]
+struct Eyes(Option<String>);
+
+impl Eyes {
+    fn of(caller: &Caller) -> Self {
+        Self(caller.tenant().map(|tenant| tenant.as_str().to_owned()))
+    }
+
+    fn see(&self, state: &HaltState) -> Vec<pb::Halt> {
+        let sees = |flag: &&Flag| {
+            let tenant = self.0.as_deref();
+            tenant.is_none_or(|tenant| flag.scope.concerns(tenant))
+        };
+        state.flags.iter().filter(sees).map(halt).collect()
+    }
+}
+
+fn seconds(seconds: i64) -> Option<prost_types::Timestamp> {
+    (seconds > 0).then_some(prost_types::Timestamp { seconds, nanos: 0 })
 }
 
 fn halt(flag: &Flag) -> pb::Halt {
-    let since = (flag.since > 0).then_some(prost_types::Timestamp {
-        seconds: flag.since,
-        nanos: 0,
-    });
-    let (by, reason) = (flag.by.clone(), flag.reason.clone());
     pb::Halt {
-        scope: flag.scope.clone(),
-        since,
-        by,
-        reason,
+        scope: flag.scope.to_string(),
+        since: seconds(flag.since),
+        by: flag.by.clone(),
+        reason: flag.reason.clone(),
+        until: seconds(flag.until),
     }
 }
 
-fn unknown(error: &crate::halt::HaltError) -> Status {
-    status(&AppError {
-        detail: error.to_string(),
-        ..AppError::of(Reason::HaltUnknown)
-    })
+fn moment(milliseconds: i64) -> Option<prost_types::Timestamp> {
+    (milliseconds > 0).then(|| timestamp(milliseconds))
+}
+
+fn member(drill: &Drill, member: &Member) -> pb::HaltMember {
+    pb::HaltMember {
+        instance: member.instance.clone(),
+        host: member.host.clone(),
+        pid: member.pid,
+        answered: drill.answered_by(member),
+        known: member.known,
+        epoch: member.epoch,
+        generation: member.generation,
+        seen: moment(member.seen_ms),
+        last_write: moment(member.last_write_ms),
+        last_action: member.last_action.clone(),
+        open: member.open,
+        finished: member.finished,
+    }
+}
+
+fn now_ms() -> i64 {
+    clock::now().timestamp_millis()
+}
+
+fn length(duration: Option<prost_types::Duration>, most: Duration) -> Result<Duration, AppError> {
+    let Some(duration) = duration else {
+        return Ok(Duration::ZERO);
+    };
+    let read = Duration::try_from(duration).ok();
+    let fits = read.filter(|length| *length <= most && !length.is_zero());
+    fits.ok_or_else(|| malformed(format!("duration: above 0, at most {} s", most.as_secs())))
 }
 
 impl Halts {
-    /// The operator who changes a scope, as `tenant/name`.
-    fn changer<T>(&self, request: &Request<T>, scope: &str) -> Result<String, AppError> {
-        let (tenant, name) = self.authn.operator(request)?;
-        if !is_scope(scope) {
-            return Err(malformed(
-                "scope: global, tenant:, connection:, action:, agent:, customer:",
-            ));
+    /// The service; its streams end when `stopping` turns true.
+    #[must_use]
+    pub fn new(app: SharedApp, authn: Authn, stopping: watch::Receiver<bool>) -> Self {
+        Self {
+            app,
+            authn,
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            stopping,
         }
-        if scope
-            .strip_prefix("tenant:")
-            .is_some_and(|named| named != tenant.as_str())
-        {
-            return Err(AppError::of(Reason::NotFound));
+    }
+
+    fn asker<T>(&self, request: &Request<T>, cause: &str) -> Result<Asker, AppError> {
+        match self.authn.peer(request)?.caller {
+            Caller::Operator { tenant, name } if cause.is_empty() => {
+                Ok(Asker::Operator(tenant, name))
+            }
+            Caller::Operator { .. } => Err(malformed("cause is for policyd")),
+            Caller::Service { name } if name.as_str() == "policyd" => {
+                Ok(Asker::Policyd(cause.to_owned()))
+            }
+            Caller::Agent { .. } | Caller::Service { .. } => {
+                Err(AppError::of(Reason::OperatorRequired))
+            }
         }
-        Ok(format!("{tenant}/{name}"))
+    }
+
+    async fn set(
+        &self,
+        request: Request<pb::SetHaltRequest>,
+    ) -> Result<pb::SetHaltResponse, AppError> {
+        let asker = self.asker(&request, &request.get_ref().cause)?;
+        let pb::SetHaltRequest {
+            scope,
+            reason,
+            duration,
+            cause: _,
+        } = request.into_inner();
+        let most = Duration::from_secs(u64::try_from(HALT_SECONDS_MAX).unwrap_or(0));
+        // Never shorter than asked.
+        let seconds = length(duration, most)?.as_millis().div_ceil(1_000);
+        let order = HaltOrder {
+            asker,
+            scope,
+            reason,
+            seconds: i64::try_from(seconds).unwrap_or(HALT_SECONDS_MAX),
+        };
+        let (flag, state) = self.app.set_halt(&order).await?;
+        Ok(pb::SetHaltResponse {
+            halt: Some(halt(&flag)),
+            epoch: state.epoch,
+        })
+    }
+
+    async fn clear(
+        &self,
+        request: Request<pb::ClearHaltRequest>,
+    ) -> Result<pb::ClearHaltResponse, AppError> {
+        let asker = self.asker(&request, "")?;
+        let pb::ClearHaltRequest { scope, reason } = request.into_inner();
+        let order = HaltOrder {
+            asker,
+            scope,
+            reason,
+            seconds: 0,
+        };
+        let (cleared, state) = self.app.clear_halt(&order).await?;
+        Ok(pb::ClearHaltResponse {
+            epoch: state.epoch,
+            cleared,
+        })
+    }
+
+    fn state(
+        &self,
+        request: Request<pb::GetHaltStateRequest>,
+    ) -> Result<pb::GetHaltStateResponse, AppError> {
+        let caller = self.authn.peer(&request)?.caller;
+        let pb::GetHaltStateRequest {
+            connection,
+            action,
+            run_id,
+            customer,
+        } = request.into_inner();
+        let Ok(state) = self.app.halt_state() else {
+            return Ok(pb::GetHaltStateResponse {
+                halted: true,
+                reason_code: Reason::HaltUnknown.code().to_owned(),
+                ..pb::GetHaltStateResponse::default()
+            });
+        };
+        let agent = match &caller {
+            Caller::Agent { agent, .. } => agent.as_str(),
+            Caller::Operator { .. } | Caller::Service { .. } => "",
+        };
+        let subject = Subject {
+            tenant: caller.tenant().map_or("", |tenant| tenant.as_str()),
+            connection: &connection,
+            action: &action,
+            agent,
+            run: &run_id,
+            customer: if customer.is_empty() {
+                Customer::NotYet
+            } else {
+                Customer::Is(&customer)
+            },
+        };
+        let by = state.covering(&subject).map(halt);
+        let reason_code = if by.is_some() {
+            Reason::Halted.code()
+        } else {
+            ""
+        };
+        Ok(pb::GetHaltStateResponse {
+            epoch: state.epoch,
+            halts: Eyes::of(&caller).see(&state),
+            known: true,
+            halted: by.is_some(),
+            by,
+            reason_code: reason_code.to_owned(),
+            generation: state.generation,
+        })
+    }
+
+    async fn probe(
+        &self,
+        request: Request<pb::ProbeHaltRequest>,
+    ) -> Result<pb::ProbeHaltResponse, AppError> {
+        self.authn.operator(&request)?;
+        let pb::ProbeHaltRequest { nonce, patience } = request.into_inner();
+        let plain = nonce.chars().all(|c| c.is_ascii_graphic());
+        if nonce.is_empty() || nonce.len() > NONCE_CHARS_MAX || !plain {
+            return Err(malformed("nonce: 1 to 64 printable ASCII characters"));
+        }
+        let patience = match length(patience, PATIENCE_MAX)? {
+            Duration::ZERO => PATIENCE,
+            some => some,
+        };
+        let drill = self.app.halts.drill(&nonce, now_ms, patience).await;
+        let drill = drill.map_err(|error| AppError {
+            detail: error.to_string(),
+            ..AppError::of(Reason::HaltUnknown)
+        })?;
+        let state = self.app.halt_state().unwrap_or_default();
+        Ok(pb::ProbeHaltResponse {
+            nonce,
+            instance: self.app.instance.clone(),
+            epoch: state.epoch,
+            generation: state.generation,
+            members: drill
+                .members
+                .iter()
+                .map(|one| member(&drill, one))
+                .collect(),
+            took: prost_types::Duration::try_from(drill.took).ok(),
+        })
+    }
+
+    fn watch<T>(&self, request: &Request<T>) -> Result<WatchStream, AppError> {
+        let eyes = Eyes::of(&self.authn.peer(request)?.caller);
+        let place = Arc::clone(&self.watchers).try_acquire_owned();
+        let place = place.map_err(|_| AppError::of(Reason::RateLimited))?;
+        let (sender, receiver) = tokio::sync::mpsc::channel(STREAM_BUFFER);
+        let mut changes = self.app.halt_changes.subscribe();
+        let mut stopping = self.stopping.clone();
+        // Not what the last look of the watch task left: the state of this moment.
+        let first = self.app.halt_state().ok();
+        tokio::spawn(async move {
+            let _place = place;
+            let mut last = seen(&eyes, first.as_ref());
+            let mut next = Some(last.clone());
+            loop {
+                if let Some(message) = next.take()
+                    && sender.send(Ok(message)).await.is_err()
+                {
+                    return;
+                }
+                tokio::select! {
+                    _ = stopping.wait_for(|stopping| *stopping) => return,
+                    () = sender.closed() => return,
+                    () = tokio::time::sleep(HEARTBEAT) => {
+                        next = Some(pb::WatchHaltsResponse { heartbeat: true, ..last.clone() });
+                    }
+                    changed = changes.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        let now = seen(&eyes, changes.borrow_and_update().as_ref());
+                        if now != last {
+                            next = Some(now.clone());
+                            last = now;
+                        }
+                    }
+                }
+            }
+        });
+        Ok(Box::pin(ReceiverStream::new(receiver)))
     }
 }
+
+fn seen(eyes: &Eyes, state: Option<&HaltState>) -> pb::WatchHaltsResponse {
+    match state {
+        None => pb::WatchHaltsResponse::default(),
+        Some(state) => pb::WatchHaltsResponse {
+            epoch: state.epoch,
+            halts: eyes.see(state),
+            known: true,
+            generation: state.generation,
+            heartbeat: false,
+        },
+    }
+}
+
+type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::WatchHaltsResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl HaltService for Halts {
@@ -67,72 +326,52 @@ impl HaltService for Halts {
         &self,
         request: Request<pb::SetHaltRequest>,
     ) -> Result<Response<pb::SetHaltResponse>, Status> {
-        let scope = request.get_ref().scope.clone();
-        let by = self
-            .changer(&request, &scope)
-            .map_err(|error| status(&error))?;
-        let pb::SetHaltRequest { scope, reason } = request.into_inner();
-        let flag = Flag {
-            scope,
-            by,
-            reason,
-            since: clock::now().timestamp(),
-        };
-        let state = self.app.halts.set(&flag).map_err(|error| unknown(&error))?;
-        let halt = Some(halt(&flag));
-        Ok(Response::new(pb::SetHaltResponse {
-            halt,
-            epoch: state.epoch,
-        }))
+        let answer = self.set(request).await;
+        answer.map(Response::new).map_err(|error| status(&error))
     }
 
     async fn clear_halt(
         &self,
         request: Request<pb::ClearHaltRequest>,
     ) -> Result<Response<pb::ClearHaltResponse>, Status> {
-        let scope = request.get_ref().scope.clone();
-        self.changer(&request, &scope)
-            .map_err(|error| status(&error))?;
-        let pb::ClearHaltRequest { scope, reason } = request.into_inner();
-        if reason.trim().is_empty() {
-            return Err(status(&malformed("a reason is required to resume")));
-        }
-        let state = self
-            .app
-            .halts
-            .clear(&scope)
-            .map_err(|error| unknown(&error))?;
-        Ok(Response::new(pb::ClearHaltResponse { epoch: state.epoch }))
+        let answer = self.clear(request).await;
+        answer.map(Response::new).map_err(|error| status(&error))
     }
 
     async fn list_halts(
         &self,
         request: Request<pb::ListHaltsRequest>,
     ) -> Result<Response<pb::ListHaltsResponse>, Status> {
-        self.authn.peer(&request).map_err(|error| status(&error))?;
-        let state = self.app.halts.read().map_err(|error| unknown(&error))?;
-        Ok(Response::new(pb::ListHaltsResponse {
-            halts: state.flags.iter().map(halt).collect(),
-        }))
+        let peer = self.authn.peer(&request).map_err(|error| status(&error))?;
+        let state = self.app.halt_state();
+        let state = state.map_err(|refusal| status(&AppError::from(refusal)))?;
+        let halts = Eyes::of(&peer.caller).see(&state);
+        Ok(Response::new(pb::ListHaltsResponse { halts }))
     }
 
     async fn get_halt_state(
         &self,
         request: Request<pb::GetHaltStateRequest>,
     ) -> Result<Response<pb::GetHaltStateResponse>, Status> {
-        self.authn.peer(&request).map_err(|error| status(&error))?;
-        let response = match self.app.halts.read() {
-            Ok(state) => pb::GetHaltStateResponse {
-                epoch: state.epoch,
-                halts: state.flags.iter().map(halt).collect(),
-                known: true,
-            },
-            Err(_) => pb::GetHaltStateResponse {
-                epoch: 0,
-                halts: Vec::new(),
-                known: false,
-            },
-        };
-        Ok(Response::new(response))
+        let answer = self.state(request);
+        answer.map(Response::new).map_err(|error| status(&error))
+    }
+
+    type WatchHaltsStream = WatchStream;
+
+    async fn watch_halts(
+        &self,
+        request: Request<pb::WatchHaltsRequest>,
+    ) -> Result<Response<Self::WatchHaltsStream>, Status> {
+        let answer = self.watch(&request);
+        answer.map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn probe_halt(
+        &self,
+        request: Request<pb::ProbeHaltRequest>,
+    ) -> Result<Response<pb::ProbeHaltResponse>, Status> {
+        let answer = self.probe(request).await;
+        answer.map(Response::new).map_err(|error| status(&error))
     }
 }

@@ -75,6 +75,9 @@ pub fn encode(outcome: &Outcome) -> Vec<u8> {
         token_id: Vec::new(),
         by: short(&outcome.by),
         note: short(&outcome.note),
+        // What is executed is executed whole.
+        captured: None,
+        scope: short(&outcome.scope),
     }
     .encode_to_vec()
 }

@@ -34,6 +34,7 @@ const fn code(reason: Reason) -> Code {
         | R::TokenWrongAudience
         | R::ApprovalRequired
         | R::OperatorRequired
+        | R::GlobalOperatorRequired
         | R::AgentRequired
         | R::ServiceRequired => Code::PermissionDenied,
         R::Halted

@@ -8,6 +8,7 @@ mod page;
 mod seed;
 mod store;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -17,7 +18,6 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::{get, post};
-use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
@@ -153,24 +153,28 @@ async fn set_fault(State(sandbox): State<Shared>, headers: HeaderMap, body: Byte
     }
 }
 
-#[derive(Deserialize)]
-struct ListQuery {
-    #[serde(default)]
-    key: Option<String>,
-}
-
+/// Records of a kind; `key` names the idempotency key they were made under, every other
+/// parameter a field and its exact text.
 async fn list(
     State(sandbox): State<Shared>,
     Path(kind): Path<String>,
-    Query(query): Query<ListQuery>,
+    Query(mut query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
     if let Err(refused) = sandbox.admit(&headers) {
         return *refused;
     }
-    match sandbox.store.list(&kind, query.key.as_deref()).await {
+    let key = query.remove("key");
+    match sandbox.store.list(&kind, key.as_deref()).await {
         Ok(records) => {
-            let items = records.iter().map(|record| {
+            let has = |fields: &Json| {
+                let text = |name: &String| fields.get(name).and_then(Json::as_str);
+                query
+                    .iter()
+                    .all(|(name, value)| text(name) == Some(value.as_str()))
+            };
+            let found = records.iter().filter(|record| has(&record.fields));
+            let items = found.map(|record| {
                 let mut body = record.fields.clone();
                 if let Some(object) = body.as_object_mut() {
                     object.insert("id".to_owned(), Json::String(record.id.clone()));

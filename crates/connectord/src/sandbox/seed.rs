@@ -8,7 +8,7 @@ pub(super) fn records() -> Vec<(&'static str, &'static str, Json)> {
         (
             "contacts",
             "C-1",
-            json!({"name": "Ada Berg", "email": "ada@example.com", "phone": ""}),
+            json!({"name": "Ada Berg", "email": "ada@example.com", "phone": "", "street": "12 Main st"}),
         ),
         (
             "contacts",
@@ -23,7 +23,7 @@ pub(super) fn records() -> Vec<(&'static str, &'static str, Json)> {
         (
             "deals",
             "D-104",
-            json!({"name": "Acme renewal", "stage": "new", "amount": {"currency": "EUR", "value": 12000}, "owner": "U-1", "customer": "C-1", "close_date": "2026-12-31"}),
+            json!({"name": "Acme renewal", "stage": "new", "amount": {"currency": "EUR", "value": 12000}, "owner": "U-1", "customer": "C-1", "close_date": "2026-12-31", "log": ""}),
         ),
         (
             "deals",
@@ -38,22 +38,32 @@ pub(super) fn records() -> Vec<(&'static str, &'static str, Json)> {
         (
             "orders",
             "O-7",
-            json!({"number": "2026-0007", "status": "paid", "customer": "C-1", "total_minor": 12000, "refunded_minor": 0, "currency": "EUR"}),
+            json!({"number": "2026-0007", "status": "paid", "customer": "C-1", "total_minor": 12000, "refunded_minor": 0, "currency": "EUR", "email": "ada@example.com", "hold": ""}),
         ),
         (
             "orders",
             "O-8",
-            json!({"number": "2026-0007", "status": "paid", "customer": "C-2", "total_minor": 45000, "refunded_minor": 0, "currency": "EUR"}),
+            json!({"number": "2026-0007", "status": "paid", "customer": "C-2", "total_minor": 45000, "refunded_minor": 0, "currency": "EUR", "email": "ben@example.com", "hold": ""}),
         ),
         (
             "orders",
             "O-9",
-            json!({"number": "2026-0009", "status": "paid", "customer": "C-2", "total_minor": 120_000, "refunded_minor": 0, "currency": "EUR"}),
+            json!({"number": "2026-0009", "status": "paid", "customer": "C-2", "total_minor": 120_000, "refunded_minor": 0, "currency": "EUR", "email": "ben@example.com", "hold": ""}),
         ),
         (
             "orders",
             "O-10",
-            json!({"number": "", "status": "cancelled", "customer": "C-2", "total_minor": 100, "refunded_minor": 0, "currency": "EUR"}),
+            json!({"number": "", "status": "cancelled", "customer": "C-2", "total_minor": 100, "refunded_minor": 0, "currency": "EUR", "email": "ben@example.com", "hold": ""}),
+        ),
+        (
+            "orders",
+            "O-11",
+            json!({"number": "2026-0011", "status": "paid", "customer": "C-1", "total_minor": 3000, "refunded_minor": 0, "currency": "EUR", "email": "ada@example.com", "hold": ""}),
+        ),
+        (
+            "orders",
+            "O-12",
+            json!({"number": "2026-0011", "status": "paid", "customer": "C-1", "total_minor": 3000, "refunded_minor": 0, "currency": "EUR", "email": "ada@example.com", "hold": ""}),
         ),
         (
             "tickets",

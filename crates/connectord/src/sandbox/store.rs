@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS record (
 CREATE UNIQUE INDEX IF NOT EXISTS record_key ON record (kind, key) WHERE key IS NOT NULL;
 CREATE TABLE IF NOT EXISTS effect (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, by TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
-  change TEXT NOT NULL) STRICT;
+  change TEXT NOT NULL,
+  at_ms INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER))) STRICT;
 CREATE TRIGGER IF NOT EXISTS effect_no_update BEFORE UPDATE ON effect
   BEGIN SELECT RAISE(ABORT, 'effects are append-only'); END;
 CREATE TRIGGER IF NOT EXISTS effect_no_delete BEFORE DELETE ON effect
@@ -104,7 +105,8 @@ impl Store {
             insert(&mut tx, kind, id, &fields).await?;
         }
         for index in 1..=load_deals {
-            let fields = serde_json::json!({"name": format!("Load {index}"), "stage": "new"});
+            let fields = serde_json::json!({"name": format!("Load {index}"), "stage": "new",
+                "log": "", "customer": format!("C-{}", index % 3 + 1)});
             insert(&mut tx, "deals", &format!("L-{index}"), &fields).await?;
         }
         tx.commit().await
@@ -155,6 +157,15 @@ impl Store {
             })
         };
         rows.iter().map(read).collect()
+    }
+
+    /// Number and Unix milliseconds of the latest real change; zeros before the first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn latest_effect(&self) -> Result<(i64, i64), sqlx::Error> {
+        let latest = sqlx::query_as("SELECT seq, at_ms FROM effect ORDER BY seq DESC LIMIT 1");
+        Ok(latest.fetch_optional(&self.pool).await?.unwrap_or_default())
     }
 
     /// Changes fields of a record that still has the expected version.

@@ -1,11 +1,12 @@
 //! What a batch changes, computed without a database: the same for every driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
-use writ_proto::card::Rollout;
 
-use super::{Claim, Claimed, Counter, Report, Work, Written};
+use super::claim::counter;
+use super::{Claim, Claimed, Counter, Promoted, Report, Work, Written};
+use crate::domain::caps::Count;
 use crate::domain::execution::Execution;
 
 /// Issuer and id of a token.
@@ -25,7 +26,7 @@ pub(super) struct Spent {
 pub(super) struct Known {
     /// Tokens of the batch that are spent.
     pub(super) spent: BTreeMap<TokenKey, Spent>,
-    /// Counts of the days of the batch.
+    /// Counts of the batch.
     pub(super) used: BTreeMap<Counter, i64>,
     /// Revisions of the executions of the batch; absent means not stored.
     pub(super) revisions: BTreeMap<String, i64>,
@@ -41,7 +42,7 @@ pub(super) struct Planned<'a> {
     /// Counts that changed.
     pub(super) used: BTreeMap<Counter, i64>,
     pub(super) reports: Vec<&'a Report>,
-    pub(super) rollouts: BTreeMap<(&'a str, &'a str), Rollout>,
+    pub(super) rollouts: BTreeMap<(&'a str, &'a str), &'a Promoted>,
     pub(super) delivered: Vec<Uuid>,
     pub(super) answers: Vec<Written>,
 }
@@ -55,16 +56,8 @@ impl<'a> Planned<'a> {
             }
             return Claimed::Replayed;
         }
-        // A dry run changes nothing in the system of record: it is spent but not counted.
-        if claim.execution.execute {
-            let counter = claim.counter();
-            let used = known.used.get(&counter).copied().unwrap_or_default();
-            if used >= i64::from(claim.records_per_day) {
-                return Claimed::OverCap;
-            }
-            let then = used.saturating_add(1);
-            known.used.insert(counter.clone(), then);
-            self.used.insert(counter, then);
+        if let Err(what) = self.count(&claim.execution.tenant, &claim.counts, known) {
+            return Claimed::OverCap(what);
         }
         let mut execution = claim.execution.clone();
         execution.revision = 1;
@@ -80,25 +73,50 @@ impl<'a> Planned<'a> {
         Claimed::Fresh(Box::new(execution))
     }
 
+    /// All counts or none; the error names the ceiling that is reached.
+    fn count(&mut self, tenant: &str, counts: &[Count], known: &mut Known) -> Result<(), String> {
+        let mut then = Vec::with_capacity(counts.len());
+        for count in counts {
+            let counter = counter(tenant, count);
+            let used = known.used.get(&counter).copied().unwrap_or_default();
+            let after = used
+                .checked_add(count.add)
+                .filter(|after| *after <= count.cap);
+            let after = after.filter(|_| count.add >= 0);
+            then.push((counter, after.ok_or_else(|| count.what.clone())?));
+        }
+        known.used.extend(then.iter().cloned());
+        self.used.extend(then);
+        Ok(())
+    }
+
     fn put(&mut self, execution: Execution, known: &mut Known) {
         let id = execution.id.clone();
         known.revisions.insert(id.clone(), execution.revision);
         self.executions.insert(id, execution);
     }
 
-    fn save(&mut self, executions: &[Execution], known: &mut Known) -> bool {
+    fn save(
+        &mut self,
+        (executions, counts): (&[Execution], &[Count]),
+        known: &mut Known,
+    ) -> Written {
         let follows = |own: &Execution| {
             known.revisions.get(&own.id).copied().unwrap_or_default() == own.revision
         };
         if !executions.iter().all(follows) {
-            return false;
+            return Written::Conflict;
+        }
+        let tenant = executions.first().map_or("", |own| own.tenant.as_str());
+        if let Err(what) = self.count(tenant, counts, known) {
+            return Written::OverCap(what);
         }
         for execution in executions {
             let mut execution = execution.clone();
             execution.revision = execution.revision.saturating_add(1);
             self.put(execution, known);
         }
-        true
+        Written::Saved
     }
 
     /// Whether nothing is to be written.
@@ -120,16 +138,16 @@ pub(super) fn plan(batch: &[Work], mut known: Known) -> Planned<'_> {
                 executions,
                 reports,
                 rollout,
+                counts,
             } => {
-                if planned.save(executions, &mut known) {
+                let written = planned.save((executions, counts), &mut known);
+                if written == Written::Saved {
                     planned.reports.extend(reports);
                     let set = rollout.iter();
-                    let set = set.map(|(tenant, action, to)| ((&**tenant, &**action), *to));
+                    let set = set.map(|to| ((&*to.tenant, &*to.action), to));
                     planned.rollouts.extend(set);
-                    Written::Saved
-                } else {
-                    Written::Conflict
                 }
+                written
             }
             Work::Delivered(ids) => {
                 planned.delivered.extend(ids);
@@ -155,4 +173,22 @@ pub(super) fn followed(batch: &[Work]) -> impl Iterator<Item = &Execution> {
         Work::Save { executions, .. } => executions.as_slice(),
         Work::Claim(_) | Work::Delivered(_) => &[],
     })
+}
+
+/// The counts that a batch looks at.
+pub(super) fn counters(batch: &[Work]) -> BTreeSet<Counter> {
+    let counted = batch.iter().flat_map(|work| {
+        let (tenant, counts): (&str, &[Count]) = match work {
+            Work::Claim(claim) => (&claim.execution.tenant, &claim.counts),
+            Work::Save {
+                executions, counts, ..
+            } => (
+                executions.first().map_or("", |own| own.tenant.as_str()),
+                counts,
+            ),
+            Work::Delivered(_) => ("", &[]),
+        };
+        counts.iter().map(move |count| counter(tenant, count))
+    });
+    counted.collect()
 }

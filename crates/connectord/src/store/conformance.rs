@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::execution::State;
+use crate::domain::execution::tests::execution;
 
 /// An empty database of each kind. The folder must outlive the test.
 async fn stores() -> (tempfile::TempDir, Vec<(&'static str, String)>) {
@@ -31,40 +32,6 @@ async fn fresh_database(server: &str) -> String {
     format!("{server}/{name}")
 }
 
-fn execution(id: u128) -> Execution {
-    Execution {
-        id: Uuid::from_u128(id).to_string(),
-        tenant: "acme".into(),
-        decision: Uuid::from_u128(id).to_string(),
-        cti: String::new(),
-        agent: "triage".into(),
-        connection: "crm/main".into(),
-        action: "refund".into(),
-        verb: "refund".into(),
-        object: "order".into(),
-        target: "O-7".into(),
-        run: String::new(),
-        execute: true,
-        state: State::Claimed,
-        wrote: false,
-        sentence: String::new(),
-        changes: vec![],
-        collateral: vec![],
-        args_json: "{}".into(),
-        version: None,
-        key: String::new(),
-        reason_code: String::new(),
-        message: String::new(),
-        created_id: String::new(),
-        created_ms: i64::try_from(id).unwrap(),
-        sent_ms: 0,
-        undo_until_ms: 0,
-        undone_by: String::new(),
-        undo_of: String::new(),
-        revision: 0,
-    }
-}
-
 /// A call under a token.
 fn claim(token: u128, call: u128, cap: u32) -> Claim {
     Claim {
@@ -73,9 +40,18 @@ fn claim(token: u128, call: u128, cap: u32) -> Claim {
         request_id: Uuid::from_u128(call),
         request_hash: [7; 32],
         caller: "acme/triage".into(),
-        day: "2026-11-21".into(),
-        records_per_day: cap,
+        counts: vec![count("2026-11-21", 1, cap)],
         execution: execution(call),
+    }
+}
+
+fn count(bucket: &str, add: i64, cap: u32) -> Count {
+    Count {
+        action: "refund".into(),
+        bucket: bucket.into(),
+        add,
+        cap: i64::from(cap),
+        what: format!("at most {cap} in {bucket}"),
     }
 }
 
@@ -168,10 +144,10 @@ async fn the_cap_of_a_day_is_exact_and_a_refused_claim_spends_nothing() {
             Journal::open(&url).await.unwrap(),
             Journal::open(&url).await.unwrap(),
         ];
-        let count = if name == "postgres" { 2 } else { 1 };
+        let processes = if name == "postgres" { 2 } else { 1 };
         let mut tasks = Vec::new();
         for call in 0..60_u128 {
-            let journal = journals[usize::try_from(call).unwrap() % count].clone();
+            let journal = journals[usize::try_from(call).unwrap() % processes].clone();
             let claim = claim(call + 1, call + 1, 20);
             tasks.push(tokio::spawn(async move {
                 (call, journal.claim(claim).await.unwrap())
@@ -182,14 +158,17 @@ async fn the_cap_of_a_day_is_exact_and_a_refused_claim_spends_nothing() {
             let (call, claimed) = task.await.unwrap();
             match claimed {
                 Claimed::Fresh(_) => {}
-                Claimed::OverCap => refused.push(call),
+                Claimed::OverCap(what) => {
+                    assert_eq!(what, "at most 20 in 2026-11-21");
+                    refused.push(call);
+                }
                 other => panic!("{name}: {other:?}"),
             }
         }
         assert_eq!(refused.len(), 40, "{name}");
         let (journal, token) = (&journals[0], refused[0] + 1);
         let mut dry = claim(token, 900, 20);
-        dry.execution.execute = false;
+        dry.counts.clear();
         assert!(
             matches!(journal.claim(dry).await.unwrap(), Claimed::Fresh(_)),
             "{name}"
@@ -203,13 +182,57 @@ async fn the_cap_of_a_day_is_exact_and_a_refused_claim_spends_nothing() {
         let stolen = journal.claim(claim(spent + 1, 902, 20)).await.unwrap();
         assert_eq!(stolen, Claimed::Replayed, "{name}");
         let next_day = Claim {
-            day: "2026-11-22".into(),
+            counts: vec![count("2026-11-22", 1, 20)],
             ..claim(refused[1] + 1, 901, 20)
         };
         assert!(matches!(
             journal.claim(next_day).await.unwrap(),
             Claimed::Fresh(_)
         ));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_counts_everywhere_or_nowhere() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let journal = Journal::open(&url).await.unwrap();
+        let mut tasks = Vec::new();
+        for call in 1..=40_u128 {
+            let journal = journal.clone();
+            let run = format!("run/triage/r-{}", call % 4);
+            let claim = Claim {
+                counts: vec![count("2026-11-21", 1, 12), count(&run, 30, 100)],
+                ..claim(call, call, 0)
+            };
+            tasks.push(tokio::spawn(
+                async move { journal.claim(claim).await.unwrap() },
+            ));
+        }
+        let mut fresh = 0;
+        for task in tasks {
+            fresh += i64::from(matches!(task.await.unwrap(), Claimed::Fresh(_)));
+        }
+        // Three of each run fit, which is exactly the day: 3 * 30 <= 100, 4 * 3 = 12.
+        assert_eq!(fresh, 12, "{name}");
+        let buckets = ["2026-11-21", "run/triage/r-0", "run/triage/r-3", "absent"];
+        let buckets = buckets.map(str::to_owned);
+        let tallies = journal.tallies("acme", "refund", &buckets).await.unwrap();
+        assert_eq!(tallies, [12, 90, 90, 0], "{name}");
+        let others = journal.tallies("globex", "refund", &buckets).await.unwrap();
+        assert_eq!(others, [0; 4], "{name}");
+        // What is counted later, when the record was seen, is refused in the same way.
+        let mut own = execution(90);
+        let saved = |add| (count("2026-11-21/customer/C-1", add, 2), vec![]);
+        for (add, expected) in [(1, true), (2, false), (1, true), (1, false), (-1, false)] {
+            let (count, reports) = saved(add);
+            let before = own.revision;
+            let saved = journal
+                .save_counted(&mut [&mut own], reports, vec![count])
+                .await;
+            assert_eq!(saved.is_ok(), expected, "{name}: {saved:?}");
+            assert_eq!(own.revision > before, expected, "{name}");
+        }
     }
 }
 
@@ -295,16 +318,49 @@ async fn lists_rollouts_and_the_outbox_are_kept() {
                 .await
                 .unwrap();
         }
-        let filter = Filter {
+        let all = Filter {
             run: Some("r-1".into()),
             action: Some("refund".into()),
             state: Some("CLAIMED".into()),
+            agent: Some("triage".into()),
+            target: Some("O-7".into()),
+            execute: Some(true),
             since_ms: Some(2),
+            until_ms: Some(5),
             limit: 10,
+            ..Filter::default()
         };
-        let found = journal.list("acme", &filter).await.unwrap();
-        let ids: Vec<i64> = found.iter().map(|own| own.created_ms).collect();
-        assert_eq!(ids, [4, 2], "{name}: newest first");
+        let ids = async |filter: &Filter| {
+            let found = journal.list("acme", filter).await.unwrap();
+            found.iter().map(|own| own.created_ms).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&all).await, [4, 2], "{name}: newest first");
+        let narrower: [fn(&mut Filter); 6] = [
+            |filter| filter.until_ms = Some(2),
+            |filter| filter.agent = Some("other".into()),
+            |filter| filter.target = Some("O-8".into()),
+            |filter| filter.execute = Some(false),
+            |filter| filter.surprises = true,
+            |filter| filter.before = Some(Uuid::from_u128(2).to_string()),
+        ];
+        for narrow in narrower {
+            let mut filter = all.clone();
+            narrow(&mut filter);
+            assert!(ids(&filter).await.is_empty(), "{name}: {filter:?}");
+        }
+        let next = Filter {
+            before: Some(Uuid::from_u128(4).to_string()),
+            ..all.clone()
+        };
+        assert_eq!(ids(&next).await, [2], "{name}: the next page");
+        let mut odd = journal.list("acme", &all).await.unwrap().remove(0);
+        odd.surprise = "the pipeline changed".into();
+        journal.save(&mut [&mut odd], vec![]).await.unwrap();
+        let surprises = Filter {
+            surprises: true,
+            ..all.clone()
+        };
+        assert_eq!(ids(&surprises).await, [4], "{name}");
         journal.report(report(1)).await.unwrap();
         assert_eq!(
             journal.outbox(2).await.unwrap(),
@@ -319,10 +375,17 @@ async fn lists_rollouts_and_the_outbox_are_kept() {
             "{name}"
         );
         assert_eq!(journal.rollout("acme", "refund").await.unwrap(), None);
-        for to in [Rollout::Live, Rollout::DryRun] {
-            let at = ("acme", "refund");
-            journal.set_rollout(at, to, report(7)).await.unwrap();
-            assert_eq!(journal.rollout("acme", "refund").await.unwrap(), Some(to));
+        for (rollout, until_ms) in [(Rollout::Live, 9), (Rollout::DryRun, 0)] {
+            let set = Promoted {
+                tenant: "acme".into(),
+                action: "refund".into(),
+                rollout,
+                until_ms,
+                set_ms: 3,
+            };
+            journal.set_rollout(set.clone(), report(7)).await.unwrap();
+            let found = journal.rollout("acme", "refund").await.unwrap();
+            assert_eq!(found, Some(set), "{name}");
         }
         assert_eq!(journal.outbox(9).await.unwrap().len(), 3, "{name}");
         journal.ping().await.unwrap();

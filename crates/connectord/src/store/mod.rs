@@ -6,6 +6,7 @@
 //! is written only over the one it follows, so that no two processes settle an execution.
 
 mod batch;
+mod claim;
 mod postgres;
 mod sqlite;
 
@@ -19,7 +20,10 @@ use writ_host::postgres::is_postgres;
 use writ_host::schema::SchemaError;
 use writ_proto::card::Rollout;
 
+use crate::domain::caps::Count;
 use crate::domain::execution::Execution;
+use claim::Counter;
+pub use claim::{Claim, Claimed};
 use postgres::{PostgresReader, PostgresWriter};
 use sqlite::{SqliteReader, SqliteWriter};
 
@@ -40,6 +44,9 @@ pub enum JournalError {
     /// Too much waits already; nothing was stored.
     #[error("too many writes wait")]
     Full,
+    /// This ceiling of a card is reached; nothing was stored.
+    #[error("{0}")]
+    OverCap(String),
     /// The execution stands elsewhere than the caller knew; nothing was stored.
     #[error("the execution was settled by somebody else")]
     Conflict,
@@ -80,56 +87,6 @@ impl From<Undone> for JournalError {
     }
 }
 
-/// What spends a token.
-#[derive(Debug, Clone)]
-pub struct Claim {
-    /// Issuer of the token.
-    pub issuer: String,
-    /// Token id.
-    pub cti: Uuid,
-    /// The caller's id of the call.
-    pub request_id: Uuid,
-    /// Hash of the request.
-    pub request_hash: [u8; 32],
-    /// Tenant and agent.
-    pub caller: String,
-    /// UTC day of the cap.
-    pub day: String,
-    /// Most executed records of the action on that day.
-    pub records_per_day: u32,
-    /// The journal entry.
-    pub execution: Execution,
-}
-
-impl Claim {
-    /// Whether both are one call, asked twice.
-    fn repeats(&self, request_id: Uuid, request_hash: &[u8], caller: &str) -> bool {
-        self.request_id == request_id && self.request_hash == request_hash && self.caller == caller
-    }
-
-    fn counter(&self) -> Counter {
-        let execution = &self.execution;
-        let names = (&execution.tenant, &execution.action, &self.day);
-        (names.0.clone(), names.1.clone(), names.2.clone())
-    }
-}
-
-/// Tenant, action and day of a count.
-type Counter = (String, String, String);
-
-/// What became of a claim.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claimed {
-    /// The token is spent for this call, and this is the intent.
-    Fresh(Box<Execution>),
-    /// This very call spent it earlier; here is how it stands.
-    Repeated(Box<Execution>),
-    /// Another call spent it.
-    Replayed,
-    /// The cap of the card is reached; the token is not spent.
-    OverCap,
-}
-
 /// A report that waits to reach policyd, as encoded protobuf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -148,8 +105,20 @@ pub struct Filter {
     pub run: Option<String>,
     /// Only this action.
     pub action: Option<String>,
+    /// Only this agent, or operator of an undo.
+    pub agent: Option<String>,
+    /// Only records of this id.
+    pub target: Option<String>,
+    /// Only those that were to write, or only dry runs.
+    pub execute: Option<bool>,
+    /// Only those marked as a surprise.
+    pub surprises: bool,
+    /// Only those before this id, newest first: the next page.
+    pub before: Option<String>,
     /// Only those made at or after this time, Unix milliseconds.
     pub since_ms: Option<i64>,
+    /// Only those made before this time, Unix milliseconds.
+    pub until_ms: Option<i64>,
     /// At most this many.
     pub limit: u32,
 }
@@ -161,6 +130,8 @@ impl Filter {
             ("state", &self.state),
             ("run", &self.run),
             ("action", &self.action),
+            ("agent", &self.agent),
+            ("target", &self.target),
         ];
         texts
             .into_iter()
@@ -175,9 +146,21 @@ enum Work {
     Save {
         executions: Vec<Execution>,
         reports: Vec<Report>,
-        rollout: Option<(String, String, Rollout)>,
+        rollout: Option<Promoted>,
+        counts: Vec<Count>,
     },
     Delivered(Vec<Uuid>),
+}
+
+impl Promoted {
+    /// How far it goes at a moment: what has an end goes back to dry run.
+    #[must_use]
+    pub fn at(&self, now_ms: i64) -> Rollout {
+        if self.until_ms > 0 && now_ms >= self.until_ms {
+            return self.rollout.min(Rollout::DryRun);
+        }
+        self.rollout
+    }
 }
 
 /// What became of a write.
@@ -186,6 +169,22 @@ enum Written {
     Claimed(Claimed),
     Saved,
     Conflict,
+    OverCap(String),
+}
+
+/// How far an action goes for a tenant, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promoted {
+    /// Tenant.
+    pub tenant: String,
+    /// Action.
+    pub action: String,
+    /// How far.
+    pub rollout: Rollout,
+    /// Unix milliseconds at which it goes back to dry run; 0 is never.
+    pub until_ms: i64,
+    /// Unix milliseconds at which it was set.
+    pub set_ms: i64,
 }
 
 /// The stored name of a rollout.
@@ -248,10 +247,10 @@ pub struct Journal {
 }
 
 /// A rollout as it was read, and when.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Seen {
     at: Instant,
-    rollout: Option<Rollout>,
+    rollout: Option<Promoted>,
 }
 
 /// Calls the same method of whichever driver it is.
@@ -297,7 +296,7 @@ impl Journal {
     pub async fn claim(&self, claim: Claim) -> Result<Claimed, JournalError> {
         match self.write(Work::Claim(Box::new(claim))).await? {
             Written::Claimed(claimed) => Ok(claimed),
-            Written::Saved | Written::Conflict => Err(JournalError::Conflict),
+            Written::Saved | Written::Conflict | Written::OverCap(_) => Err(JournalError::Conflict),
         }
     }
 
@@ -310,10 +309,25 @@ impl Journal {
         executions: &mut [&mut Execution],
         reports: Vec<Report>,
     ) -> Result<(), JournalError> {
+        self.save_counted(executions, reports, Vec::new()).await
+    }
+
+    /// Writes executions and their reports in one transaction, if the ceilings allow it. All
+    /// counts are of the tenant of the first execution.
+    ///
+    /// # Errors
+    /// As [`Self::save`], or `OverCap`; then nothing was written.
+    pub async fn save_counted(
+        &self,
+        executions: &mut [&mut Execution],
+        reports: Vec<Report>,
+        counts: Vec<Count>,
+    ) -> Result<(), JournalError> {
         let work = Work::Save {
             executions: executions.iter().map(|own| (**own).clone()).collect(),
             reports,
             rollout: None,
+            counts,
         };
         self.save_work(work).await?;
         for execution in executions {
@@ -336,14 +350,14 @@ impl Journal {
     /// When the journal is away.
     pub async fn set_rollout(
         &self,
-        (tenant, action): (&str, &str),
-        rollout: Rollout,
+        promoted: Promoted,
         report: Report,
     ) -> Result<(), JournalError> {
         let work = Work::Save {
             executions: Vec::new(),
             reports: vec![report],
-            rollout: Some((tenant.to_owned(), action.to_owned(), rollout)),
+            rollout: Some(promoted),
+            counts: Vec::new(),
         };
         let saved = self.save_work(work).await;
         // Whatever came of it, it is read again.
@@ -354,6 +368,7 @@ impl Journal {
     async fn save_work(&self, work: Work) -> Result<(), JournalError> {
         match self.write(work).await? {
             Written::Saved => Ok(()),
+            Written::OverCap(what) => Err(JournalError::OverCap(what)),
             Written::Claimed(_) | Written::Conflict => Err(JournalError::Conflict),
         }
     }
@@ -403,6 +418,21 @@ impl Journal {
         either!(self, reader => reader.open_executions(idle).await)
     }
 
+    /// Counts of some buckets of an action; absent ones are 0.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn tallies(
+        &self,
+        tenant: &str,
+        action: &str,
+        buckets: &[String],
+    ) -> Result<Vec<i64>, JournalError> {
+        let found = either!(self, reader => reader.tallies(tenant, action, buckets).await?);
+        let of = |bucket: &String| found.get(bucket).copied().unwrap_or_default();
+        Ok(buckets.iter().map(of).collect())
+    }
+
     /// How far an action was promoted for a tenant, if it was; as old as `ROLLOUT_AGE` at most.
     ///
     /// # Errors
@@ -411,20 +441,33 @@ impl Journal {
         &self,
         tenant: &str,
         action: &str,
-    ) -> Result<Option<Rollout>, JournalError> {
+    ) -> Result<Option<Promoted>, JournalError> {
         let key = (tenant.to_owned(), action.to_owned());
-        let seen = self.seen().get(&key).copied();
+        let seen = self.seen().get(&key).cloned();
         if let Some(seen) = seen.filter(|seen| seen.at.elapsed() < ROLLOUT_AGE) {
             return Ok(seen.rollout);
         }
         let at = Instant::now();
-        let name = either!(self, reader => reader.rollout(tenant, action).await?);
-        let rollout = name.as_deref().map(rollout_from).transpose()?;
+        let row = either!(self, reader => reader.rollout(tenant, action).await?);
+        let promoted = row.map(|(name, until_ms, set_ms)| {
+            rollout_from(&name).map(|rollout| Promoted {
+                tenant: tenant.to_owned(),
+                action: action.to_owned(),
+                rollout,
+                until_ms,
+                set_ms,
+            })
+        });
+        let rollout = promoted.transpose()?;
         let mut all = self.seen();
         if all.len() >= ROLLOUTS_MAX {
             all.clear();
         }
-        all.insert(key, Seen { at, rollout });
+        let seen = Seen {
+            at,
+            rollout: rollout.clone(),
+        };
+        all.insert(key, seen);
         Ok(rollout)
     }
 

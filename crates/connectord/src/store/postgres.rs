@@ -1,20 +1,23 @@
 //! The journal in PostgreSQL: many processes, one journal. Whoever inserts the key of a token
 //! first has spent it; the others wait for that transaction and then see it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
 use writ_host::postgres::{WriteConnection, options, pool, writes_to_disk};
 
-use super::batch::{Known, Planned, Spent, TokenKey, claims, followed, plan};
+use super::batch::{Known, Planned, Spent, TokenKey, claims, counters, followed, plan};
 use super::{
     Claim, Counter, Filter, JournalError, OPEN_MAX, Report, Work, Written, decode, encode,
 };
 use crate::domain::execution::Execution;
 
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/postgres/0001_init.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/postgres/0001_init.sql"),
+    include_str!("migrations/postgres/0002_counts.sql"),
+];
 const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 /// The reading side.
@@ -76,6 +79,19 @@ impl PostgresReader {
         if let Some(since) = filter.since_ms {
             query.push(" AND created_ms >= ").push_bind(since);
         }
+        if let Some(until) = filter.until_ms {
+            query.push(" AND created_ms < ").push_bind(until);
+        }
+        if let Some(execute) = filter.execute {
+            query.push(" AND execute = ").push_bind(execute);
+        }
+        if filter.surprises {
+            query.push(" AND surprise");
+        }
+        if let Some(before) = &filter.before {
+            let before = Uuid::try_parse(before).unwrap_or(Uuid::nil());
+            query.push(" AND id < ").push_bind(before);
+        }
         // Ids begin with their time, and the key is sorted already.
         query
             .push(" ORDER BY id DESC LIMIT ")
@@ -101,14 +117,30 @@ impl PostgresReader {
         &self,
         tenant: &str,
         action: &str,
-    ) -> Result<Option<String>, JournalError> {
-        Ok(
-            sqlx::query_scalar("SELECT rollout FROM rollout WHERE tenant = $1 AND action = $2")
-                .bind(tenant)
-                .bind(action)
-                .fetch_optional(&self.pool)
-                .await?,
-        )
+    ) -> Result<Option<(String, i64, i64)>, JournalError> {
+        let sql = "SELECT rollout, until_ms, set_ms FROM rollout WHERE tenant = $1 AND action = $2";
+        Ok(sqlx::query_as(sql)
+            .bind(tenant)
+            .bind(action)
+            .fetch_optional(&self.pool)
+            .await?)
+    }
+
+    pub(super) async fn tallies(
+        &self,
+        tenant: &str,
+        action: &str,
+        buckets: &[String],
+    ) -> Result<BTreeMap<String, i64>, JournalError> {
+        let sql = "SELECT bucket, used FROM tally \
+                   WHERE tenant = $1 AND action = $2 AND bucket = ANY($3)";
+        let rows: Vec<(String, i64)> = sqlx::query_as(sql)
+            .bind(tenant)
+            .bind(action)
+            .bind(buckets)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.into_iter().collect())
     }
 
     pub(super) async fn outbox(&self, limit: u32) -> Result<Vec<Report>, JournalError> {
@@ -245,23 +277,23 @@ async fn read_used(
     batch: &[Work],
     known: &mut Known,
 ) -> Result<(), JournalError> {
-    let counters: BTreeSet<Counter> = claims(batch).map(Claim::counter).collect();
+    let counters = counters(batch);
     if counters.is_empty() {
         return Ok(());
     }
     let counters: Vec<Counter> = counters.into_iter().collect();
     // A count that does not exist cannot be locked: make it zero first.
-    let make = "INSERT INTO day_count (tenant, action, day, used) \
-                SELECT tenant, action, day, 0 FROM UNNEST($1::text[], $2::text[], $3::text[]) \
-                AS asked (tenant, action, day) ON CONFLICT DO NOTHING";
-    let lock = "SELECT tenant, action, day, used FROM UNNEST($1::text[], $2::text[], $3::text[]) \
-                AS asked (tenant, action, day) JOIN day_count USING (tenant, action, day) \
-                ORDER BY tenant COLLATE \"C\", action COLLATE \"C\", day COLLATE \"C\" FOR UPDATE OF day_count";
+    let make = "INSERT INTO tally (tenant, action, bucket, used) \
+                SELECT tenant, action, bucket, 0 FROM UNNEST($1::text[], $2::text[], $3::text[]) \
+                AS asked (tenant, action, bucket) ON CONFLICT DO NOTHING";
+    let lock = "SELECT tenant, action, bucket, used FROM UNNEST($1::text[], $2::text[], $3::text[]) \
+                AS asked (tenant, action, bucket) JOIN tally USING (tenant, action, bucket) \
+                ORDER BY tenant COLLATE \"C\", action COLLATE \"C\", bucket COLLATE \"C\" FOR UPDATE OF tally";
     for (sql, make) in [(make, true), (lock, false)] {
         let query = sqlx::query(sql)
             .bind(column(&counters, |(tenant, _, _)| tenant.as_str()))
             .bind(column(&counters, |(_, action, _)| action.as_str()))
-            .bind(column(&counters, |(_, _, day)| day.as_str()));
+            .bind(column(&counters, |(_, _, bucket)| bucket.as_str()));
         if make {
             query.execute(&mut *tx).await?;
             continue;
@@ -331,13 +363,15 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Journ
         let bodies: Result<Vec<String>, _> = executions.iter().map(|own| encode(own)).collect();
         let mut query = QueryBuilder::<Postgres>::new(
             "INSERT INTO execution \
-             (id, tenant, state, run, action, created_ms, revision, body, touched_ms) SELECT *, ",
+             (id, tenant, state, run, action, agent, target, execute, surprise, created_ms, \
+              revision, body, touched_ms) SELECT *, ",
         );
         query.push(NOW_MS).push(
             " FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], \
-             $6::bigint[], $7::bigint[], $8::text[]) \
+             $6::text[], $7::text[], $8::boolean[], $9::boolean[], $10::bigint[], $11::bigint[], \
+             $12::text[]) \
              ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body, \
-             touched_ms = excluded.touched_ms, revision = excluded.revision",
+             surprise = excluded.surprise, touched_ms = excluded.touched_ms, revision = excluded.revision",
         );
         query
             .build()
@@ -346,6 +380,10 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Journ
             .bind(column(&executions, |own| own.state.name()))
             .bind(column(&executions, |own| own.run.as_str()))
             .bind(column(&executions, |own| own.action.as_str()))
+            .bind(column(&executions, |own| own.agent.as_str()))
+            .bind(column(&executions, |own| own.target.as_str()))
+            .bind(column(&executions, |own| own.execute))
+            .bind(column(&executions, |own| !own.surprise.is_empty()))
             .bind(column(&executions, |own| own.created_ms))
             .bind(column(&executions, |own| own.revision))
             .bind(bodies?)
@@ -359,15 +397,15 @@ async fn write_small(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(),
     if !planned.used.is_empty() {
         let used: Vec<(&Counter, &i64)> = planned.used.iter().collect();
         sqlx::query(
-            "UPDATE day_count SET used = now.used \
+            "UPDATE tally SET used = now.used \
              FROM UNNEST($1::text[], $2::text[], $3::text[], $4::bigint[]) \
-               AS now (tenant, action, day, used) \
-             WHERE day_count.tenant = now.tenant AND day_count.action = now.action \
-               AND day_count.day = now.day",
+               AS now (tenant, action, bucket, used) \
+             WHERE tally.tenant = now.tenant AND tally.action = now.action \
+               AND tally.bucket = now.bucket",
         )
         .bind(column(&used, |((tenant, _, _), _)| tenant.as_str()))
         .bind(column(&used, |((_, action, _), _)| action.as_str()))
-        .bind(column(&used, |((_, _, day), _)| day.as_str()))
+        .bind(column(&used, |((_, _, bucket), _)| bucket.as_str()))
         .bind(column(&used, |(_, used)| **used))
         .execute(&mut *tx)
         .await?;
@@ -382,14 +420,17 @@ async fn write_small(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(),
         .execute(&mut *tx)
         .await?;
     }
-    for ((tenant, action), rollout) in &planned.rollouts {
+    for ((tenant, action), promoted) in &planned.rollouts {
         sqlx::query(
-            "INSERT INTO rollout (tenant, action, rollout) VALUES ($1, $2, $3) \
-             ON CONFLICT (tenant, action) DO UPDATE SET rollout = excluded.rollout",
+            "INSERT INTO rollout (tenant, action, rollout, until_ms, set_ms) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (tenant, action) DO UPDATE SET rollout = excluded.rollout, \
+             until_ms = excluded.until_ms, set_ms = excluded.set_ms",
         )
         .bind(*tenant)
         .bind(*action)
-        .bind(rollout.name())
+        .bind(promoted.rollout.name())
+        .bind(promoted.until_ms)
+        .bind(promoted.set_ms)
         .execute(&mut *tx)
         .await?;
     }

@@ -1,6 +1,6 @@
 //! The journal in SQLite: WAL, `synchronous=FULL`, one connection that writes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -13,13 +13,16 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::batch::{Known, Planned, Spent, claims, followed, plan};
+use super::batch::{Known, Planned, Spent, claims, counters, followed, plan};
 use super::{
     Claimed, Counter, Filter, JournalError, OPEN_MAX, Report, Work, Written, decode, encode,
 };
 use crate::domain::execution::Execution;
 
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/sqlite/0001_init.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/sqlite/0001_init.sql"),
+    include_str!("migrations/sqlite/0002_counts.sql"),
+];
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,7 +30,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 const CACHE: &str = "-8192";
 /// Statements of so few rows come back often enough to be kept prepared.
 const ROWS_KEPT_PREPARED: usize = 4;
-/// Counts that are remembered; one an action and day.
+/// Counts that are remembered.
 const COUNTS_MAX: usize = 4_096;
 const NOW_MS: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
@@ -105,6 +108,18 @@ impl SqliteReader {
         if let Some(since) = filter.since_ms {
             query.push(" AND created_ms >= ").push_bind(since);
         }
+        if let Some(until) = filter.until_ms {
+            query.push(" AND created_ms < ").push_bind(until);
+        }
+        if let Some(execute) = filter.execute {
+            query.push(" AND execute = ").push_bind(execute);
+        }
+        if filter.surprises {
+            query.push(" AND surprise = 1");
+        }
+        if let Some(before) = &filter.before {
+            query.push(" AND id < ").push_bind(before.clone());
+        }
         // Ids begin with their time, and the key is sorted already.
         query
             .push(" ORDER BY id DESC LIMIT ")
@@ -130,14 +145,33 @@ impl SqliteReader {
         &self,
         tenant: &str,
         action: &str,
-    ) -> Result<Option<String>, JournalError> {
-        Ok(
-            sqlx::query_scalar("SELECT rollout FROM rollout WHERE tenant = ? AND action = ?")
-                .bind(tenant)
-                .bind(action)
-                .fetch_optional(&self.pool)
-                .await?,
-        )
+    ) -> Result<Option<(String, i64, i64)>, JournalError> {
+        let sql = "SELECT rollout, until_ms, set_ms FROM rollout WHERE tenant = ? AND action = ?";
+        Ok(sqlx::query_as(sql)
+            .bind(tenant)
+            .bind(action)
+            .fetch_optional(&self.pool)
+            .await?)
+    }
+
+    pub(super) async fn tallies(
+        &self,
+        tenant: &str,
+        action: &str,
+        buckets: &[String],
+    ) -> Result<BTreeMap<String, i64>, JournalError> {
+        let mut query =
+            QueryBuilder::<Sqlite>::new("SELECT bucket, used FROM tally WHERE tenant = ");
+        query.push_bind(tenant.to_owned());
+        query.push(" AND action = ").push_bind(action.to_owned());
+        query.push(" AND bucket IN (");
+        let mut list = query.separated(", ");
+        for bucket in buckets {
+            list.push_bind(bucket.clone());
+        }
+        query.push(")");
+        let rows: Vec<(String, i64)> = query.build_query_as().fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().collect())
     }
 
     pub(super) async fn outbox(&self, limit: u32) -> Result<Vec<Report>, JournalError> {
@@ -183,9 +217,9 @@ impl SqliteWriter {
         };
         let known = self.known(&mut connection, batch).await?;
         let planned = plan(batch, known);
-        // A token that is spent already says so, also when the day's cap is reached.
-        let capped = Written::Claimed(Claimed::OverCap);
-        let mut answers = if planned.answers.contains(&capped) {
+        // A token that is spent already says so, also when a ceiling is reached.
+        let capped = |answer: &Written| matches!(answer, Written::Claimed(Claimed::OverCap(_)));
+        let mut answers = if planned.answers.iter().any(capped) {
             None
         } else {
             self.write(&mut connection, planned).await?
@@ -237,10 +271,7 @@ impl SqliteWriter {
         batch: &[Work],
     ) -> Result<Known, JournalError> {
         let mut known = Known::default();
-        for counter in claims(batch)
-            .map(super::Claim::counter)
-            .collect::<BTreeSet<_>>()
-        {
+        for counter in counters(batch) {
             let used = match self.used.get(&counter) {
                 Some(used) => *used,
                 None => read_used(connection, &counter).await?,
@@ -267,16 +298,15 @@ impl SqliteWriter {
 
 async fn read_used(
     connection: &mut SqliteConnection,
-    (tenant, action, day): &Counter,
+    (tenant, action, bucket): &Counter,
 ) -> Result<i64, JournalError> {
-    let used: Option<i64> = sqlx::query_scalar(
-        "SELECT used FROM day_count WHERE tenant = ? AND action = ? AND day = ?",
-    )
-    .bind(tenant)
-    .bind(action)
-    .bind(day)
-    .fetch_optional(connection)
-    .await?;
+    let used: Option<i64> =
+        sqlx::query_scalar("SELECT used FROM tally WHERE tenant = ? AND action = ? AND bucket = ?")
+            .bind(tenant)
+            .bind(action)
+            .bind(bucket)
+            .fetch_optional(connection)
+            .await?;
     Ok(used.unwrap_or_default())
 }
 
@@ -329,7 +359,8 @@ fn statements(planned: &Planned<'_>) -> Result<QueryBuilder<Sqlite>, JournalErro
             .collect();
         sql.push(
             "; INSERT INTO execution \
-             (id, tenant, state, run, action, created_ms, touched_ms, revision, body) ",
+             (id, tenant, state, run, action, agent, target, execute, surprise, created_ms, \
+              touched_ms, revision, body) ",
         );
         sql.push_values(bodies?, |mut values, (own, body)| {
             values
@@ -338,6 +369,10 @@ fn statements(planned: &Planned<'_>) -> Result<QueryBuilder<Sqlite>, JournalErro
                 .push_bind(own.state.name())
                 .push_bind(own.run.clone())
                 .push_bind(own.action.clone())
+                .push_bind(own.agent.clone())
+                .push_bind(own.target.clone())
+                .push_bind(own.execute)
+                .push_bind(!own.surprise.is_empty())
                 .push_bind(own.created_ms)
                 .push(NOW_MS)
                 .push_bind(own.revision)
@@ -345,7 +380,7 @@ fn statements(planned: &Planned<'_>) -> Result<QueryBuilder<Sqlite>, JournalErro
         });
         sql.push(
             " ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body, \
-             touched_ms = excluded.touched_ms, revision = excluded.revision",
+             surprise = excluded.surprise, touched_ms = excluded.touched_ms, revision = excluded.revision",
         );
     }
     small_statements(planned, &mut sql);
@@ -355,18 +390,18 @@ fn statements(planned: &Planned<'_>) -> Result<QueryBuilder<Sqlite>, JournalErro
 
 fn small_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
     if !planned.used.is_empty() {
-        sql.push("; INSERT INTO day_count (tenant, action, day, used) ");
+        sql.push("; INSERT INTO tally (tenant, action, bucket, used) ");
         sql.push_values(
             &planned.used,
-            |mut values, ((tenant, action, day), used)| {
+            |mut values, ((tenant, action, bucket), used)| {
                 values
                     .push_bind(tenant.clone())
                     .push_bind(action.clone())
-                    .push_bind(day.clone())
+                    .push_bind(bucket.clone())
                     .push_bind(*used);
             },
         );
-        sql.push(" ON CONFLICT (tenant, action, day) DO UPDATE SET used = excluded.used");
+        sql.push(" ON CONFLICT (tenant, action, bucket) DO UPDATE SET used = excluded.used");
     }
     if !planned.reports.is_empty() {
         sql.push("; INSERT INTO outbox (id, body) ");
@@ -378,14 +413,19 @@ fn small_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
         sql.push(" ON CONFLICT (id) DO NOTHING");
     }
     if !planned.rollouts.is_empty() {
-        sql.push("; INSERT INTO rollout (tenant, action, rollout) ");
+        sql.push("; INSERT INTO rollout (tenant, action, rollout, until_ms, set_ms) ");
         sql.push_values(&planned.rollouts, |mut values, ((tenant, action), to)| {
             values
                 .push_bind((*tenant).to_owned())
                 .push_bind((*action).to_owned())
-                .push_bind(to.name());
+                .push_bind(to.rollout.name())
+                .push_bind(to.until_ms)
+                .push_bind(to.set_ms);
         });
-        sql.push(" ON CONFLICT (tenant, action) DO UPDATE SET rollout = excluded.rollout");
+        sql.push(
+            " ON CONFLICT (tenant, action) DO UPDATE SET rollout = excluded.rollout, \
+             until_ms = excluded.until_ms",
+        );
     }
     if !planned.delivered.is_empty() {
         sql.push("; DELETE FROM outbox WHERE id IN (");

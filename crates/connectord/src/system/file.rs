@@ -49,6 +49,9 @@ pub struct ObjectFile {
     /// Names that agents know to values the system stores, by field.
     #[serde(default)]
     pub values: BTreeMap<String, BTreeMap<String, toml::Value>>,
+    /// How records are found by a signal, by the name of the argument that carries it.
+    #[serde(default)]
+    pub find: BTreeMap<String, FindFile>,
     /// Fields read beside the declared ones; changes there are reported.
     #[serde(default)]
     pub watch: Vec<String>,
@@ -70,6 +73,19 @@ pub struct ReadFile {
     /// Pointer inside a field, for systems that answer `{"id": .., "name": ..}`.
     #[serde(default)]
     pub inside: BTreeMap<String, String>,
+}
+
+/// How records are found by one signal, exactly.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FindFile {
+    /// `GET /path?field={args.NAME}`.
+    pub request: String,
+    /// JSON pointer to the list.
+    #[serde(default)]
+    pub found: String,
+    /// JSON pointer to the id in an item of the list.
+    pub id: String,
 }
 
 /// How a verb is performed.

@@ -2,11 +2,11 @@
 //!
 //! Retries: none. The credential is put on each request by `credentials.rs` and never seen here.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::{Client, Method, Response, Url};
 use serde_json::Value as Json;
+use writ_host::egress::{self, Named};
 
 use crate::credentials::Credential;
 
@@ -67,33 +67,10 @@ pub fn base_url(text: &str) -> Result<Url, String> {
     let Some(host) = url.host_str() else {
         return refuse("no host");
     };
-    // The parser has turned decimal, octal and hex spellings into one, so this reads them all.
-    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-    let loopback = host == "localhost" || address.is_some_and(|address| address.is_loopback());
-    match url.scheme() {
-        "http" if loopback => Ok(url),
-        "http" => refuse("plain http is for loopback only"),
-        "https" if address.is_some_and(is_private) => refuse("a private address"),
-        "https" => Ok(url),
-        _ => refuse("only https, or http on loopback"),
-    }
-}
-
-/// Addresses that a public system of record never has.
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            v4.is_private()
-                || v4.is_link_local()
-                || v4.is_unspecified()
-                || v4.is_broadcast()
-                || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or_else(
-            || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local(),
-            |v4| is_private(IpAddr::V4(v4)),
-        ),
+    let scheme = url.scheme();
+    match egress::check(Named { scheme, host }) {
+        Ok(()) => Ok(url),
+        Err(why) => refuse(why),
     }
 }
 

@@ -8,6 +8,7 @@ use super::file::{ObjectFile, StepFile, SystemFile, VerbFile, request_line};
 use super::http::{Answer, CallError, HttpClient};
 use super::template::Scope;
 use super::{Applied, Happened, Leave, SystemError};
+use crate::domain::identity::MATCHES_MAX;
 use crate::domain::image::Image;
 use crate::domain::plan::Plan;
 
@@ -56,14 +57,8 @@ impl HttpJson {
             )));
         }
         let plan = Plan {
-            object: name.to_owned(),
             id: id.to_owned(),
-            verb: String::new(),
-            fields: Vec::new(),
-            args: Map::new(),
-            version: None,
-            key: String::new(),
-            sentence: String::new(),
+            ..Plan::nowhere(name.to_owned(), Map::new())
         };
         let scope = Scope {
             plan: &plan,
@@ -84,6 +79,48 @@ impl HttpJson {
             404 | 410 => Err(SystemError::NotFound),
             status => Err(unavailable(format!("HTTP {status}"))),
         }
+    }
+
+    /// Ids of the records that carry a signal, at most one more than may match.
+    ///
+    /// # Errors
+    /// When the system file has no such search, or it gives no list.
+    pub async fn find(
+        &self,
+        name: &str,
+        signal: &str,
+        args: &Map,
+    ) -> Result<Vec<String>, SystemError> {
+        let object = self.object(name)?;
+        let find = object.find.get(signal).ok_or_else(|| {
+            SystemError::Unknown(format!("the system cannot find a {name} by `{signal}`"))
+        })?;
+        let plan = Plan::nowhere(name.to_owned(), args.clone());
+        let scope = Scope {
+            plan: &plan,
+            fields: &Json::Null,
+            answers: &[],
+        };
+        let (method, path) = request_line(&find.request, &["GET"]).map_err(unavailable)?;
+        let path = scope
+            .path(path)
+            .ok_or_else(|| unavailable("the search cannot be filled"))?;
+        let answer = self.client.call(method, &path, &[], None).await;
+        let answer = answer.map_err(unavailable)?;
+        if answer.status != 200 {
+            return Err(unavailable(format!("HTTP {}", answer.status)));
+        }
+        let list = answer.body.pointer(&find.found).and_then(Json::as_array);
+        let list = list.ok_or_else(|| unavailable("the search gave no list"))?;
+        let id = |item: &Json| match item.pointer(&find.id) {
+            Some(Json::String(id)) => Ok(id.clone()),
+            Some(Json::Number(id)) => Ok(id.to_string()),
+            _ => Err(unavailable("a record without an id")),
+        };
+        list.iter()
+            .take(MATCHES_MAX.saturating_add(1))
+            .map(id)
+            .collect()
     }
 
     fn image(

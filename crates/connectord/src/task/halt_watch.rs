@@ -1,58 +1,196 @@
-//! Tells policyd when a halt is set or cleared, however it was done: by a call, by the command
-//! line, or by `touch`.
+//! Tells of every halt that is set or ended, however it was done: by a call, by the command line,
+//! by `touch`, or by its time. Many connectords over one store tell the same, and it is recorded
+//! once: what is told is named by the act, not by who saw it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use uuid::Uuid;
+use writ_proto::digest::sha256;
 
 use crate::app::SharedApp;
 use crate::app::outcome::{Kind, Outcome};
-use crate::halt::Flag;
+use crate::clock;
+use crate::halt::{Act, Cleared, Flag, HaltState};
 
-const PERIOD: Duration = Duration::from_millis(250);
+const PERIOD: Duration = Duration::from_millis(100);
 
 /// Watches until the process ends.
 pub async fn watch(app: SharedApp) {
-    let mut known: Option<Vec<Flag>> = None;
+    let mut teller = Teller::default();
+    let mut ticks = tokio::time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        if let Ok(state) = app.halts.read() {
-            if let Some(before) = &known {
-                tell(&app, before, &state.flags).await;
-            }
-            known = Some(state.flags);
+        ticks.tick().await;
+        let now = clock::now().timestamp();
+        if let Err(error) = app.halts.tend(now).await {
+            tracing::debug!(%error, "the halts cannot be tended");
         }
-        tokio::time::sleep(PERIOD).await;
+        let state = app.halts.read(now).ok();
+        app.halt_changes.send_if_modified(|known| {
+            let changed = *known != state;
+            known.clone_from(&state);
+            changed
+        });
+        if let Some(state) = state {
+            teller.look(&app, state).await;
+        }
     }
 }
 
-async fn tell(app: &SharedApp, before: &[Flag], after: &[Flag]) {
-    let scopes = |flags: &[Flag]| {
-        flags
-            .iter()
-            .map(|f| f.scope.clone())
-            .collect::<BTreeSet<_>>()
+/// What was seen and told so far.
+#[derive(Debug, Default)]
+struct Teller {
+    seen: Option<HaltState>,
+    /// Flags in force at the last look, by id.
+    standing: BTreeMap<String, Flag>,
+    told: BTreeSet<(bool, String)>,
+}
+
+impl Teller {
+    async fn look(&mut self, app: &SharedApp, state: HaltState) {
+        if self.seen.as_ref() == Some(&state) {
+            return;
+        }
+        // Written before a flag goes, so what went by a program is in here.
+        let cleared = match app.halts.cleared().await {
+            Ok(cleared) => cleared,
+            Err(error) => {
+                tracing::warn!(%error, "what halts were ended cannot be read");
+                return;
+            }
+        };
+        let mut complete = true;
+        for flag in cleared.iter().map(|one| &one.flag).chain(&state.flags) {
+            complete &= self.tell(app, flag, None).await;
+        }
+        for one in cleared.iter().chain(&self.by_hand(&state, &cleared)) {
+            complete &= self.tell(app, &one.flag, Some(&one.act)).await;
+        }
+        if !complete {
+            return;
+        }
+        let current = |id: &str| {
+            state.flags.iter().any(|flag| flag.id == id)
+                || cleared.iter().any(|one| one.flag.id == id)
+        };
+        self.told.retain(|(_, id)| current(id));
+        let standing = state.flags.iter();
+        self.standing = standing
+            .map(|flag| (flag.id.clone(), flag.clone()))
+            .collect();
+        self.seen = Some(state);
+    }
+
+    /// Flags that went without a trace: somebody removed a file.
+    fn by_hand(&self, state: &HaltState, cleared: &[Cleared]) -> Vec<Cleared> {
+        let traced = |id: &str| {
+            state.flags.iter().any(|flag| flag.id == id)
+                || cleared.iter().any(|one| one.flag.id == id)
+        };
+        let gone = self.standing.iter().filter(|(id, _)| !traced(id));
+        let act = Act {
+            reason: "removed or replaced by hand".to_owned(),
+            at: clock::now().timestamp(),
+            ..Act::default()
+        };
+        gone.map(|(_, flag)| Cleared {
+            flag: flag.clone(),
+            act: act.clone(),
+        })
+        .collect()
+    }
+
+    /// Whether it is told, now or earlier.
+    async fn tell(&mut self, app: &SharedApp, flag: &Flag, ended: Option<&Act>) -> bool {
+        let key = (ended.is_some(), flag.id.clone());
+        if self.told.contains(&key) {
+            return true;
+        }
+        for tenant in tenants(app, flag) {
+            if let Err(error) = app
+                .journal
+                .report(outcome(&tenant, flag, ended).report())
+                .await
+            {
+                tracing::error!(%error, scope = %flag.scope, "a halt could not be reported");
+                return false;
+            }
+        }
+        self.told.insert(key);
+        true
+    }
+}
+
+fn outcome(tenant: &str, flag: &Flag, ended: Option<&Act>) -> Outcome {
+    let (kind, status) = match ended {
+        None => (Kind::HaltSet, "HALTED"),
+        Some(_) => (Kind::HaltCleared, "RUNNING"),
     };
-    let (was, is) = (scopes(before), scopes(after));
-    let set = after.iter().filter(|flag| !was.contains(&flag.scope));
-    let cleared = before.iter().filter(|flag| !is.contains(&flag.scope));
-    let changes = set.map(|flag| (Kind::HaltSet, "HALTED", flag));
-    let changes = changes.chain(cleared.map(|flag| (Kind::HaltCleared, "RUNNING", flag)));
-    for (kind, status, flag) in changes {
-        for tenant in tenants(app, &flag.scope) {
-            let mut outcome = Outcome::new(kind, &tenant, status);
-            outcome.by.clone_from(&flag.by);
-            outcome.note = format!("{} {}", flag.scope, flag.reason);
-            if let Err(error) = app.journal.report(outcome.report()).await {
-                tracing::error!(%error, scope = flag.scope, "a halt could not be reported");
-            }
-        }
-    }
+    let set = Act {
+        by: flag.by.clone(),
+        reason: flag.reason.clone(),
+        at: flag.since,
+    };
+    let act = ended.unwrap_or(&set);
+    let mut outcome = Outcome::new(kind, tenant, status);
+    outcome.id = id_of(tenant, status, flag);
+    outcome.time_ms = act.at.saturating_mul(1_000);
+    outcome.scope = flag.scope.to_string();
+    (outcome.by, outcome.note) = (act.by.clone(), act.reason.clone());
+    outcome
 }
 
-/// The tenants whose log tells of a scope.
-fn tenants(app: &SharedApp, scope: &str) -> BTreeSet<String> {
-    let all = app.cards.keys().map(|(tenant, _)| tenant.clone());
-    match scope.strip_prefix("tenant:") {
-        Some(named) => all.filter(|tenant| tenant == named).collect(),
-        None => all.collect(),
+/// The same for everybody who tells of the same act to the same tenant.
+fn id_of(tenant: &str, status: &str, flag: &Flag) -> Uuid {
+    let scope = flag.scope.to_string();
+    let mut text = Vec::new();
+    for part in ["writ.halt.outcome", tenant, status, &scope, &flag.id] {
+        text.extend_from_slice(part.as_bytes());
+        text.push(0);
+    }
+    text.extend_from_slice(&flag.since.to_be_bytes());
+    let digest = sha256(&text);
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(digest) {
+        *to = from;
+    }
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// The tenants whose log tells of a halt.
+fn tenants(app: &SharedApp, flag: &Flag) -> BTreeSet<String> {
+    let all = app.cards.keys().map(|(tenant, _)| tenant);
+    all.filter(|tenant| flag.scope.concerns(tenant))
+        .cloned()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::halt::Scope;
+
+    #[test]
+    fn an_act_has_one_name_for_everybody_and_another_act_another() {
+        let act = Act {
+            by: "acme/ada".into(),
+            reason: "x".into(),
+            at: 7,
+        };
+        let flag = Flag::new(Scope::global(), &act, "1");
+        let (set, again) = (outcome("acme", &flag, None), outcome("acme", &flag, None));
+        assert_eq!(set.id, again.id);
+        let other = Flag {
+            id: "2".into(),
+            ..flag.clone()
+        };
+        for different in [
+            outcome("globex", &flag, None),
+            outcome("acme", &flag, Some(&act)),
+            outcome("acme", &other, None),
+        ] {
+            assert_ne!(set.id, different.id);
+        }
     }
 }

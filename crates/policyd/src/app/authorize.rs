@@ -1,20 +1,26 @@
 //! The main use case: decide, make the decision durable, and only then sign.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use writ_proto::Reason;
-use writ_proto::ids::{DecisionId, TenantId, TokenId};
+use writ_proto::ids::{AgentId, DecisionId, TenantId, TokenId};
+use writ_proto::scope::{Part, Scope};
 use writ_proto::token::{Claims, Mode};
 use writ_proto::value::{Map, Value};
 
 use super::decided::Decided;
+use super::denials::Denied;
+use super::notices::waiting;
+use super::offers::{Offered, coarse};
+use super::spent::Spent;
 use super::{App, AppError};
-use crate::domain::budget::Hold;
-use crate::domain::decide::{Outcome, Verdict, decide, over_budget, reserve};
+use crate::domain::budget::{Hold, Key};
+use crate::domain::decide::{Outcome, Verdict, decide, reserve};
 use crate::domain::facts::Facts;
 use crate::domain::policy_set::TenantPolicies;
 use crate::domain::record::{Disclosure, Draft, Kind, PolicyStamp, TokenStamp};
 use crate::domain::request::Request;
-use crate::store::{Append, Appended, DecisionRow};
+use crate::store::{Append, Appended, DecisionRow, Incidents};
 use crate::{clock, ids};
 
 /// A decision, and the writ if it allows.
@@ -24,6 +30,8 @@ pub struct Answer {
     pub decided: Decided,
     /// The signed token.
     pub token: Option<Vec<u8>>,
+    /// Whether its agent took it back while it waited for a person.
+    pub cancelled: bool,
 }
 
 /// A request that could not even be read: who asked is known, what was asked only in part.
@@ -39,6 +47,15 @@ pub struct Malformed {
     pub reason: Reason,
 }
 
+impl Answer {
+    /// The same as the agent may read it.
+    #[must_use]
+    pub fn for_agent(mut self) -> Self {
+        coarse(&mut self.decided);
+        self
+    }
+}
+
 impl App {
     fn policies_of(&self, tenant: &TenantId) -> Result<std::sync::Arc<TenantPolicies>, AppError> {
         let table = self.policies.load();
@@ -48,28 +65,42 @@ impl App {
             .ok_or_else(|| AppError::of(Reason::UnknownTenant))
     }
 
-    /// Decides without a record and without a token.
-    ///
-    /// # Errors
-    /// When the caller's tenant has no policies.
-    pub fn simulate(
-        &self,
-        request: &Request,
-        at: chrono::DateTime<chrono::Utc>,
-    ) -> Result<Answer, AppError> {
+    /// What this process knows at a moment. An agent that an incident stops is halted for itself,
+    /// also while connectord has not heard of it.
+    fn facts(&self, request: &Request, now: DateTime<Utc>) -> Result<Facts, AppError> {
         let policies = self.policies_of(&request.caller_tenant)?;
-        let halts = self.halts.load().as_ref().clone();
-        let facts = Facts {
-            now: at,
+        let mut halts = self.halt_view();
+        if self.is_stopped(&request.caller_tenant, &request.agent) {
+            let agent = Part::Agent(request.agent.as_str().to_owned());
+            let tenant = Some(request.caller_tenant.clone());
+            halts.scopes.push(Scope::new(tenant, agent));
+        }
+        Ok(Facts {
+            now,
             policies,
             halts,
-        };
+        })
+    }
+
+    /// Decides without a record and without a token. A denial counts all the same: what tells as
+    /// much as a request must not be cheaper than one.
+    ///
+    /// # Errors
+    /// When the caller's tenant has no policies, or a denial could not be counted.
+    pub async fn simulate(&self, request: &Request, at: DateTime<Utc>) -> Result<Answer, AppError> {
+        let facts = self.facts(request, at)?;
         let outcome = decide(request, &facts);
+        // What cannot be counted is told; whether there is room is known only when it is held.
+        let (outcome, _) = reserve(request, &facts, outcome, self.identity.ttl_seconds);
+        if let Some(denied) = denied(request, &outcome, &facts, clock::now()) {
+            self.count(&denied).await?;
+        }
         let mut decided = decided(request, &outcome, &facts);
         decided.id = String::new();
         Ok(Answer {
             decided,
             token: None,
+            cancelled: false,
         })
     }
 
@@ -78,41 +109,48 @@ impl App {
     /// # Errors
     /// When it could not be decided or recorded; then there is no token and no effect.
     pub async fn authorize(&self, request: &Request) -> Result<Answer, AppError> {
-        let policies = self.policies_of(&request.caller_tenant)?;
-        let halts = self.halts.load().as_ref().clone();
-        let facts = Facts {
-            now: clock::now(),
-            policies,
-            halts,
-        };
+        let facts = self.facts(request, clock::now())?;
         let outcome = decide(request, &facts);
         let ttl = self.identity.ttl_seconds;
         let (outcome, holds) = reserve(request, &facts, outcome, ttl);
-        let keys: Vec<String> = holds.iter().map(|hold| hold.key.clone()).collect();
-        let (decided, append) = self.prepare(request, &outcome, &facts, holds)?;
+        let keys: Vec<Key> = holds.iter().map(|hold| hold.key.clone()).collect();
+        let offer = self.offer(request, &facts, &outcome).await;
+        let (decided, append) = self.prepare(request, &outcome, &facts, (holds, offer))?;
+        let rules = &facts.policies.incident_rules;
+        let may_stop = !append.incidents.denials.is_empty();
         match self.writer.append(append).await? {
-            Appended::OverBudget { hold, .. } => {
-                let key = keys.get(hold).map_or("", String::as_str);
-                let budget = key.split('|').next().unwrap_or_default();
-                let message = format!("the budget `{budget}` does not allow it now");
-                let outcome = over_budget(outcome, message);
-                let (decided, append) = self.prepare(request, &outcome, &facts, Vec::new())?;
+            Appended::OverBudget { hold, over } => {
+                let key = keys.into_iter().nth(hold);
+                let key = key.ok_or_else(|| AppError::of(Reason::Internal))?;
+                let denied = (outcome, Spent { key, over });
+                let (decided, append) = self.over_budget(request, &facts, denied)?;
+                let halts = append.trip.is_some();
                 let appended = self.writer.append(append).await?;
-                self.answer(request, decided, appended)
+                if halts {
+                    self.trips.notify_one();
+                }
+                self.look_for_stops(rules).await?;
+                self.answer(request, decided, appended).await
             }
-            appended => self.answer(request, decided, appended),
+            appended => {
+                if may_stop {
+                    self.look_for_stops(rules).await?;
+                }
+                self.answer(request, decided, appended).await
+            }
         }
     }
 
     /// The decision as it is answered, and as it is recorded.
-    fn prepare(
+    pub(super) fn prepare(
         &self,
         request: &Request,
         outcome: &Outcome,
         facts: &Facts,
-        holds: Vec<Hold>,
+        (holds, offer): (Vec<Hold>, Option<Offered>),
     ) -> Result<(Decided, Append), AppError> {
         let mut decided = decided(request, outcome, facts);
+        decided.offer = offer;
         let id = ids::new_id();
         decided.id = id.to_string();
         let claims = (outcome.verdict == Verdict::Allow)
@@ -130,18 +168,22 @@ impl App {
             body: decided.encode(),
         };
         let append = Append {
-            tenant: request.caller_tenant.clone(),
-            draft,
             decision: Some(row),
-            outcome_id: None,
             holds,
-            settles: None,
+            notices: waiting(request, outcome, &decided).into_iter().collect(),
+            incidents: Incidents {
+                denials: denied(request, outcome, facts, facts.now)
+                    .map(|denied| self.denials(&denied))
+                    .unwrap_or_default(),
+                ..Incidents::default()
+            },
+            ..Append::record(request.caller_tenant.clone(), draft)
         };
         Ok((decided, append))
     }
 
     /// The token leaves here, after the commit.
-    fn answer(
+    async fn answer(
         &self,
         request: &Request,
         decided: Decided,
@@ -150,7 +192,7 @@ impl App {
         match appended {
             Appended::Stored { .. } => Ok(self.signed(decided)),
             Appended::DuplicateDecision(row) if row.fingerprint == request.fingerprint() => {
-                Ok(self.signed(Decided::decode(&row.body)?))
+                self.as_it_stands(Decided::decode(&row.body)?).await
             }
             Appended::DuplicateDecision(row) => {
                 let earlier = Decided::decode(&row.body)?;
@@ -161,9 +203,10 @@ impl App {
                 let message = format!("this request id decided another request: {was}, not {is}");
                 Err(AppError::new(Reason::RequestIdReused, message))
             }
-            Appended::DuplicateOutcome | Appended::OverBudget { .. } => {
-                Err(AppError::of(Reason::Internal))
-            }
+            Appended::DuplicateOutcome
+            | Appended::OverBudget { .. }
+            | Appended::RaiseRefused
+            | Appended::Counted => Err(AppError::of(Reason::Internal)),
         }
     }
 
@@ -178,19 +221,29 @@ impl App {
         draft.verdict = Some(0);
         draft.reasons = vec![malformed.reason.code().to_owned()];
         let tenant = malformed.tenant.clone();
-        let append = Append {
-            tenant,
-            draft,
-            decision: None,
-            outcome_id: None,
-            holds: Vec::new(),
-            settles: None,
+        let policies = self.policies_of(&tenant)?;
+        let agent = AgentId::parse(&malformed.agent).map_err(|_| AppError::of(Reason::Internal))?;
+        let denied = Denied {
+            policies: &policies,
+            agent: &agent,
+            action: &malformed.action,
+            reason: malformed.reason,
+            at_ms: draft.time_ms,
         };
-        self.writer
-            .append(append)
-            .await
-            .map(|_| ())
-            .map_err(AppError::from)
+        let incidents = Incidents {
+            denials: self.denials(&denied),
+            ..Incidents::default()
+        };
+        let append = Append {
+            incidents,
+            ..Append::record(tenant, draft)
+        };
+        let may_stop = !append.incidents.denials.is_empty();
+        self.writer.append(append).await?;
+        if may_stop {
+            self.look_for_stops(&policies.incident_rules).await?;
+        }
+        Ok(())
     }
 
     /// A decision of the caller's tenant; the agent that asked gets its token again.
@@ -210,21 +263,22 @@ impl App {
             return Err(AppError::of(Reason::NotFound));
         }
         let alive = decided.expires >= clock::now().timestamp();
-        if agent.is_some() && alive {
-            Ok(self.signed(decided))
-        } else {
-            Ok(Answer {
-                decided,
-                token: None,
-            })
-        }
+        let answer = self.as_it_stands(decided).await?;
+        Ok(Answer {
+            token: answer.token.filter(|_| agent.is_some() && alive),
+            ..answer
+        })
     }
 
     /// Signs the claims of a durable decision.
-    fn signed(&self, decided: Decided) -> Answer {
+    pub(super) fn signed(&self, decided: Decided) -> Answer {
         let token = (decided.verdict == Verdict::Allow.name() && !decided.claims.is_empty())
             .then(|| self.signer.load().mint(&decided.claims));
-        Answer { decided, token }
+        Answer {
+            decided,
+            token,
+            cancelled: false,
+        }
     }
 
     fn claims(
@@ -288,8 +342,11 @@ impl App {
             money: None,
             token: None,
             execution: None,
+            budget: None,
             epoch: None,
             trace_id: None,
+            incident: None,
+            halt: None,
             disclosures: Vec::new(),
         }
     }
@@ -356,6 +413,9 @@ fn disclosures(request: &Request) -> Result<Vec<Disclosure>, AppError> {
     if let Some((_, id)) = &request.target {
         values.push(("target_id", Value::Text(id.clone())));
     }
+    if let Some(run) = &request.run {
+        values.push(("run", Value::Text(run.as_str().to_owned())));
+    }
     if !request.reason.is_empty() {
         values.push(("reason", Value::Text(request.reason.clone())));
     }
@@ -381,6 +441,25 @@ pub(super) fn disclosure(name: &'static str, value: Value) -> Result<Disclosure,
     Ok(Disclosure { name, salt, value })
 }
 
+/// A denial as rules of incidents look at it.
+fn denied<'a>(
+    request: &'a Request,
+    outcome: &Outcome,
+    facts: &'a Facts,
+    at: DateTime<Utc>,
+) -> Option<Denied<'a>> {
+    let reason = outcome
+        .reason
+        .filter(|_| outcome.verdict == Verdict::Deny)?;
+    Some(Denied {
+        policies: &facts.policies,
+        agent: &request.agent,
+        action: request.action.as_str(),
+        reason,
+        at_ms: at.timestamp_millis(),
+    })
+}
+
 fn decided(request: &Request, outcome: &Outcome, facts: &Facts) -> Decided {
     let digest = hex::encode(facts.policies.digest);
     Decided {
@@ -402,5 +481,7 @@ fn decided(request: &Request, outcome: &Outcome, facts: &Facts) -> Decided {
         created_ms: facts.now.timestamp_millis(),
         agent: request.agent.as_str().to_owned(),
         action: request.action.as_str().to_owned(),
+        offer: None,
+        precondition: request.precondition.clone(),
     }
 }

@@ -4,6 +4,7 @@
 use writ_proto::value::{Map, Value, value_from_cbor};
 
 use super::AppError;
+use super::offers::Offered;
 
 /// Everything a caller is told about a decision, but for the token.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,6 +39,10 @@ pub struct Decided {
     pub agent: String,
     /// Action it asked for.
     pub action: String,
+    /// What is allowed instead.
+    pub offer: Option<Offered>,
+    /// Version that the agent relied on; it is in the request hash, so a call without it is another.
+    pub precondition: Option<String>,
 }
 
 const TEXTS: [&str; 9] = [
@@ -80,6 +85,12 @@ impl Decided {
         map.set("claims", Value::Bytes(self.claims.clone()));
         map.set("expires", Value::Int(self.expires));
         map.set("created_ms", Value::Int(self.created_ms));
+        if let Some(offer) = &self.offer {
+            map.set("offer", offer.value());
+        }
+        if let Some(precondition) = &self.precondition {
+            map.set("precondition", Value::Text(precondition.clone()));
+        }
         let mut out = map.encode();
         // Arguments may be as long as one value may be, so they stand behind the map.
         out.extend_from_slice(&self.args_cbor);
@@ -127,6 +138,15 @@ impl Decided {
         decided.claims = bytes("claims")?;
         decided.expires = number("expires")?;
         decided.created_ms = number("created_ms")?;
+        decided.offer = match map.get("offer") {
+            None => None,
+            Some(offer) => Some(Offered::read(offer).ok_or_else(corrupt)?),
+        };
+        decided.precondition = match map.get("precondition") {
+            None => None,
+            Some(Value::Text(text)) => Some(text.clone()),
+            Some(_) => return Err(corrupt()),
+        };
         Ok(decided)
     }
 }
@@ -138,6 +158,7 @@ mod tests {
     #[test]
     fn a_decision_is_found_as_it_was_stored() {
         let decided = Decided {
+            precondition: Some("v7".into()),
             id: "x".into(),
             tenant: "acme".into(),
             verdict: "ALLOW".into(),
@@ -147,9 +168,23 @@ mod tests {
             claims: vec![2; 300],
             expires: 5,
             created_ms: 6,
+            offer: Some(Offered {
+                connection: "crm/main".into(),
+                action: "refund".into(),
+                target: Some(("order".into(), "O-7".into())),
+                args_json: "{}".into(),
+                mode: 1,
+                precondition: Some("v".into()),
+                sentence: "less".into(),
+            }),
             ..Decided::default()
         };
         assert_eq!(Decided::decode(&decided.encode()), Ok(decided.clone()));
+        let without = Decided {
+            precondition: None,
+            ..decided.clone()
+        };
+        assert_eq!(Decided::decode(&without.encode()), Ok(without));
         let bytes = decided.encode();
         for at in 0..bytes.len() - 1 {
             assert!(Decided::decode(&bytes[..at]).is_err(), "cut at {at}");

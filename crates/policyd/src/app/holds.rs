@@ -46,15 +46,13 @@ impl App {
         draft.version = 2;
         draft.reasons = vec![Reason::TokenExpired.code().to_owned()];
         Append {
-            tenant: tenant.clone(),
-            draft,
-            decision: None,
             outcome_id: Some(void_id(decision)),
-            holds: Vec::new(),
             settles: Some(Settlement {
                 decision,
                 to: SettledAs::Void,
+                part: None,
             }),
+            ..Append::record(tenant.clone(), draft)
         }
     }
 }

@@ -1,20 +1,32 @@
 //! The use cases: the only layer that sees clock, ids, keys and store together.
 
 pub mod authorize;
+pub mod budgets;
+mod cancel;
 pub mod decided;
+pub mod denials;
 pub mod error;
+pub mod halting;
 mod holds;
+pub mod incidents;
+pub mod notices;
+pub mod offers;
 pub mod outcome;
 pub mod policies;
 pub mod records;
 pub mod signer;
+mod spent;
+mod trips;
+pub mod usage;
 
 pub use error::AppError;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
+use crate::domain::allowance::Allowance;
 use crate::domain::facts::HaltView;
 use crate::store::{Ledger, Writer};
 
@@ -25,6 +37,16 @@ pub struct App {
     pub policies: ArcSwap<policies::PolicyTable>,
     /// Halts as last heard from connectord.
     pub halts: ArcSwap<HaltView>,
+    /// Wakes whoever sets the halts that limits ordered.
+    pub trips: Notify,
+    /// Agents that incidents stop until connectord has.
+    pub stopped: ArcSwap<denials::Stopped>,
+    /// Wakes whoever asks connectord for halts.
+    pub escalate: Notify,
+    /// Counter-offers given by this process.
+    pub offers: Mutex<Allowance>,
+    /// Asks for halts.
+    pub halting: halting::HaltClient,
     /// Reads.
     pub ledger: Ledger,
     /// Writes.
@@ -60,3 +82,13 @@ impl Identity {
 
 /// Shared handle.
 pub type SharedApp = Arc<App>;
+
+impl App {
+    /// The halts that a decision looks at: what connectord said, and what is on its way there.
+    #[must_use]
+    pub fn halt_view(&self) -> HaltView {
+        let mut view = self.halts.load().as_ref().clone();
+        view.scopes.extend(self.halting.waiting());
+        view
+    }
+}

@@ -2,15 +2,18 @@
 
 use uuid::Uuid;
 use writ_proto::Reason;
-use writ_proto::ids::TenantId;
+use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::value::{Map, Value};
 
 use super::authorize::disclosure;
+use super::denials::Denied;
+use super::notices::halted;
 use super::{App, AppError};
 use crate::domain::budget::{SettledAs, Settlement};
-use crate::domain::record::{ExecutionStamp, Kind};
+use crate::domain::policy_set::TenantPolicies;
+use crate::domain::record::{ExecutionStamp, HaltStamp, Kind};
 use crate::ids;
-use crate::store::Append;
+use crate::store::{Append, Incidents};
 
 /// One field before and after, as canonical values.
 #[derive(Debug, Clone)]
@@ -64,6 +67,10 @@ pub struct Reported {
     pub by: String,
     /// Why.
     pub note: String,
+    /// Currency and minor units that were executed, where that is not all of the amount.
+    pub captured: Option<(String, i64)>,
+    /// What a halt covers, or empty.
+    pub scope: String,
 }
 
 fn image(changes: &[Change], side: fn(&Change) -> &Option<Value>) -> Value {
@@ -86,7 +93,33 @@ fn settlement(reported: &Reported) -> Option<Settlement> {
         _ => return None,
     };
     let decision = reported.decision.filter(|_| ended)?;
-    Some(Settlement { decision, to })
+    Some(Settlement {
+        decision,
+        to,
+        part: reported.captured.clone(),
+    })
+}
+
+/// The code of a refused token, if it is a sign of probing. connectord names the agent by its
+/// certificate; an agent of another tenant has a name here that is none.
+fn refusal(reported: &Reported) -> Option<Reason> {
+    let code = reported.reason_code.as_str();
+    let probing = code.starts_with("TOKEN_") || code.starts_with("ARGS_");
+    let refused = reported.kind == Kind::TokenRefused && probing;
+    refused.then(|| Reason::from_code(code)).flatten()
+}
+
+/// What the leaf says of a halt: everything but the name of a customer.
+fn halt_stamp(reported: &Reported) -> HaltStamp {
+    let scope = match reported.scope.split_once("customer:") {
+        Some((before, _)) => format!("{before}customer:(committed)"),
+        None => reported.scope.clone(),
+    };
+    HaltStamp {
+        scope,
+        by: reported.by.clone(),
+        reason: reported.note.clone(),
+    }
 }
 
 impl App {
@@ -107,14 +140,36 @@ impl App {
                 Err(error) => Err(error),
             });
         }
+        if reported.iter().any(|one| refusal(one).is_some())
+            && let Err(error) = self.refresh_stops().await
+        {
+            tracing::warn!(%error, "wanted halts are looked for later");
+        }
         done
     }
 
-    fn outcome_append(&self, reported: &Reported) -> Result<Append, AppError> {
-        let known = self.policies.load().contains_key(&reported.tenant);
-        if !known {
-            return Err(AppError::of(Reason::UnknownTenant));
+    /// What a refused token counts for.
+    fn probing(&self, policies: &TenantPolicies, reported: &Reported) -> Incidents {
+        let agent = AgentId::parse(&reported.agent).ok();
+        let denied = agent.as_ref().zip(refusal(reported));
+        let denied = denied.map(|(agent, reason)| Denied {
+            policies,
+            agent,
+            action: &reported.action,
+            reason,
+            at_ms: reported.time_ms,
+        });
+        let denials = denied.map(|denied| self.denials(&denied));
+        Incidents {
+            denials: denials.unwrap_or_default(),
+            ..Incidents::default()
         }
+    }
+
+    fn outcome_append(&self, reported: &Reported) -> Result<Append, AppError> {
+        let policies = self.policies.load().get(&reported.tenant).cloned();
+        let policies = policies.ok_or_else(|| AppError::of(Reason::UnknownTenant))?;
+        let incidents = self.probing(&policies, reported);
         let id = reported.decision.unwrap_or_else(ids::new_id);
         let mut draft = self.blank_record(reported.kind, &reported.tenant, id);
         // A later fact about a decision is the next version of its record.
@@ -153,18 +208,24 @@ impl App {
                 values.push((name, Value::Text(text.clone())));
             }
         }
+        if matches!(reported.kind, Kind::HaltSet | Kind::HaltCleared) {
+            let stamp = halt_stamp(reported);
+            if stamp.scope != reported.scope {
+                values.push(("scope", Value::Text(reported.scope.clone())));
+            }
+            draft.halt = Some(stamp);
+        }
         let disclosures: Result<Vec<_>, _> = values
             .into_iter()
             .map(|(name, value)| disclosure(name, value))
             .collect();
         draft.disclosures = disclosures?;
         Ok(Append {
-            tenant: reported.tenant.clone(),
-            draft,
-            decision: None,
             outcome_id: Some(reported.outcome_id),
-            holds: Vec::new(),
             settles: settlement(reported),
+            notices: halted(reported).into_iter().collect(),
+            incidents,
+            ..Append::record(reported.tenant.clone(), draft)
         })
     }
 }

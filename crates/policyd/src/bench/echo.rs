@@ -63,6 +63,13 @@ impl AuthorizationService for Echo {
     ) -> Result<Response<pb::GetDecisionResponse>, Status> {
         Err(Status::unimplemented("the echo answers Authorize"))
     }
+
+    async fn cancel_decision(
+        &self,
+        _: Request<pb::CancelDecisionRequest>,
+    ) -> Result<Response<pb::CancelDecisionResponse>, Status> {
+        Err(Status::unimplemented("the echo answers Authorize"))
+    }
 }
 
 fn fail(why: impl core::fmt::Display) -> AppError {

@@ -221,6 +221,7 @@ pub(super) fn decision(
         reason: "arrived broken".to_owned(),
         evidence: Vec::new(),
         trace_id: None,
+        run: None,
     };
     time(|| decide(black_box(&request), &facts).verdict == Verdict::Allow)
 }

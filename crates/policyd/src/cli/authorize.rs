@@ -38,6 +38,9 @@ pub(super) struct AuthorizeArgs {
     /// Version the agent relied on.
     #[arg(long)]
     precondition: Option<String>,
+    /// The run it belongs to.
+    #[arg(long, default_value = "")]
+    run: String,
     /// Ask for a dry run.
     #[arg(long)]
     dry_run: bool,
@@ -110,7 +113,27 @@ pub(super) fn describe(decision: &pb::Decision) -> String {
     if !decision.remedy.is_empty() {
         text.push_str(&format!("\n  {}", decision.remedy));
     }
+    if let Some(offer) = &decision.counter_offer {
+        let args = offer.call.as_ref().map(offered_args).unwrap_or_default();
+        text.push_str(&format!("\n  instead: {}: {args}", offer.sentence));
+    }
     text
+}
+
+fn offered_args(call: &pb::ActionCall) -> String {
+    match &call.arguments {
+        Some(pb::action_call::Arguments::ArgsJson(args)) => args.clone(),
+        Some(pb::action_call::Arguments::ArgsCbor(_)) | None => String::new(),
+    }
+}
+
+const fn retry(decision: &pb::Decision) -> &'static str {
+    match decision.retry {
+        1 => "do_not",
+        2 => "changed",
+        3 => "later",
+        _ => "",
+    }
 }
 
 pub(super) fn shown(decision: &pb::Decision) -> Json {
@@ -126,6 +149,11 @@ pub(super) fn shown(decision: &pb::Decision) -> Json {
         "args_cbor": hex::encode(&decision.args_cbor),
         "agent": decision.agent,
         "action": decision.action,
+        "retry": retry(decision),
+        "counter_offer": decision.counter_offer.as_ref().map(|offer| json!({
+            "sentence": offer.sentence,
+            "args": offer.call.as_ref().map(offered_args),
+        })),
     })
 }
 
@@ -135,7 +163,7 @@ fn code(decision: &pb::Decision) -> u8 {
         "REQUIRE_APPROVAL" => 11,
         _ => Reason::from_code(&decision.reason_code)
             .map(exit_code)
-            .filter(|c| *c == 12)
+            .filter(|code| [12, 14].contains(code))
             .unwrap_or(10),
     }
 }
@@ -174,6 +202,7 @@ pub(super) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppE
         reason: args.reason.clone(),
         evidence: Vec::new(),
         traceparent: String::new(),
+        run_id: args.run.clone(),
     };
     let mut client = AuthorizationServiceClient::new(args.remote.channel().await?);
     let answer = client

@@ -135,7 +135,7 @@ const NO_ROOT: &str = "000000000000000000000000000000000000000000000000000000000
 
 /// An example with the addresses of another port base.
 fn configuration(example: &str, port_base: u16) -> String {
-    [0_u16, 10, 30]
+    [0_u16, 10, 11, 30]
         .iter()
         .fold(example.to_owned(), |text, offset| {
             let default = PORT_BASE.saturating_add(*offset);

@@ -1,12 +1,16 @@
 //! The command line. stdout carries the result only; logs and errors go to stderr.
 
 mod authorize;
+mod budget;
 mod certs;
 mod decisions;
 mod demo;
 mod doctor;
+mod incidents;
 mod init;
 mod keys;
+mod mcp;
+mod notices;
 pub(crate) mod output;
 mod policy;
 mod records;
@@ -14,6 +18,7 @@ pub(crate) mod remote;
 mod sample;
 mod server;
 mod token;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,9 +84,21 @@ enum Command {
     /// Read decisions.
     #[command(subcommand)]
     Decisions(decisions::DecisionsCommand),
+    /// Budgets: how they stand, and raising one.
+    #[command(subcommand)]
+    Budget(budget::BudgetCommand),
+    /// Usage of language models.
+    #[command(subcommand)]
+    Usage(usage::UsageCommand),
     /// List, export and verify records.
     #[command(subcommand)]
     Records(records::RecordsCommand),
+    /// Repeated denials: list, show and close them.
+    #[command(subcommand)]
+    Incidents(incidents::IncidentsCommand),
+    /// What people were told, and what could not be delivered.
+    #[command(subcommand)]
+    Notices(notices::NoticesCommand),
     /// List and rotate signing keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -101,6 +118,8 @@ enum Command {
         /// The code.
         code: String,
     },
+    /// Serve an agent that speaks MCP, with the agent's own certificate.
+    Mcp(Box<mcp::McpArgs>),
     /// The whole story on this machine, in throw-away data.
     Demo(demo::DemoArgs),
     /// Measure decisions beside a bare echo on this machine.
@@ -139,6 +158,10 @@ pub fn main() -> ExitCode {
     let quiet = matches!(cli.command, Command::Demo(_) | Command::Bench(_));
     let default = if quiet { "warn" } else { "info" };
     let filter = crate::config::variable("RUST_LOG").unwrap_or_else(|| default.to_owned());
+    let filter = match cli.command {
+        Command::Mcp(_) => mcp::filter(&filter),
+        _ => filter,
+    };
     telemetry::start(&filter, cli.common.log_format == "json");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -167,7 +190,11 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Test(args) => policy::test(args, output),
         Command::Authorize(args) => authorize::run(args, output).await,
         Command::Decisions(command) => decisions::run(command, output).await,
+        Command::Budget(command) => budget::run(command, output).await,
+        Command::Usage(command) => usage::run(command, output).await,
         Command::Records(command) => records::run(command, output).await,
+        Command::Incidents(command) => incidents::run(command, output).await,
+        Command::Notices(command) => notices::run(command, output).await,
         Command::Keys(command) => keys::run(common, command, output),
         Command::Token(command) => token::run(command, output),
         Command::Config(ConfigCommand::Show { origin }) => {
@@ -184,6 +211,7 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         }
         Command::Canonicalize { file } => token::canonicalize(file, output),
         Command::Explain { code } => Ok(output.explain(code)),
+        Command::Mcp(args) => mcp::run(args, output).await,
         Command::Demo(args) => demo::run(args, output).await,
         // Told to stop, it still ends its servers and removes its folder.
         Command::Bench(args) => tokio::select! {

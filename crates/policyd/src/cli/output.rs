@@ -110,7 +110,7 @@ pub(crate) fn exit_code(reason: Reason) -> u8 {
         Reason::PolicyInvalid | Reason::PolicyEmpty | Reason::CardInvalid => 3,
         Reason::PeerUnreachable | Reason::Unavailable | Reason::StoreUnavailable => 5,
         Reason::Halted | Reason::HaltUnknown => 12,
-        Reason::BudgetExceeded => 14,
+        Reason::BudgetExceeded | Reason::UsageUnknown => 14,
         Reason::Forbidden | Reason::NotPermitted | Reason::PolicyError => 10,
         Reason::ApprovalRequired => 11,
         reason if reason.code().starts_with("TOKEN_") => 13,

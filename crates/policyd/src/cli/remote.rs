@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use tonic::Status;
 use tonic::transport::Channel;
-use tonic_types::StatusExt as _;
-use writ_proto::Reason;
 
 use super::output::Output;
 use crate::app::AppError;
+pub(crate) use crate::grpc::client::failed;
 use crate::grpc::client::{ClientFiles, connect, endpoint};
 
 /// Where the daemon is and who we are.
@@ -59,31 +57,13 @@ impl Remote {
 }
 
 /// Where `init` puts the key of a certificate.
-fn key_beside(cert: &Path) -> PathBuf {
+pub(super) fn key_beside(cert: &Path) -> PathBuf {
     let name = cert.file_stem().and_then(|name| name.to_str());
     let folder = cert
         .parent()
         .and_then(Path::parent)
         .unwrap_or(Path::new(""));
     folder.join(format!("keys/{}-tls.pem", name.unwrap_or_default()))
-}
-
-/// A failure as the daemon told it.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "used as a function in map_err"
-)]
-pub(crate) fn failed(status: Status) -> AppError {
-    let info = status.get_details_error_info();
-    let reason = info.and_then(|info| Reason::from_code(&info.reason));
-    let message = status.message();
-    let reason = reason.unwrap_or(Reason::Unavailable);
-    let public = message
-        .strip_prefix(reason.code())
-        .unwrap_or(message)
-        .trim()
-        .to_owned();
-    AppError::new(reason, public)
 }
 
 /// Asks the health service.

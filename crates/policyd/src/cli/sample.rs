@@ -3,6 +3,22 @@
 /// Path below the new folder, and text.
 pub(super) const FILES: &[(&str, &str)] = &[
     (
+        "policies/acme/actions/fill_phone.toml",
+        include_str!("../../../../policies/acme/actions/fill_phone.toml"),
+    ),
+    (
+        "policies/acme/actions/hold_order.toml",
+        include_str!("../../../../policies/acme/actions/hold_order.toml"),
+    ),
+    (
+        "policies/acme/actions/log_deal.toml",
+        include_str!("../../../../policies/acme/actions/log_deal.toml"),
+    ),
+    (
+        "policies/acme/actions/tidy_contact.toml",
+        include_str!("../../../../policies/acme/actions/tidy_contact.toml"),
+    ),
+    (
         "policies/acme/actions/add_note.toml",
         include_str!("../../../../policies/acme/actions/add_note.toml"),
     ),

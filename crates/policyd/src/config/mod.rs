@@ -1,6 +1,8 @@
 //! The configuration of policyd, and the only reader of the environment. Every path is relative
 //! to the folder of the file.
 
+mod notify;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use writ_host::duration::seconds;
 use writ_host::postgres::is_postgres;
 use writ_proto::limits::{TOKEN_TTL_SECONDS_DEFAULT, TOKEN_TTL_SECONDS_MAX};
 
+pub use notify::{NotifyConfig, SlackConfig, WebhookConfig};
 pub use writ_host::layers::{ConfigError, Layers};
 
 /// The checked configuration.
@@ -32,6 +35,12 @@ pub struct Config {
     /// connectord, for its halts; absent means policyd does not follow them.
     #[serde(default)]
     pub connectord: Option<PeerConfig>,
+    /// Who reports what language models use.
+    #[serde(default)]
+    pub usage: UsageConfig,
+    /// Who is told; nobody by default.
+    #[serde(default)]
+    pub notify: NotifyConfig,
 }
 
 /// `[server]`.
@@ -124,6 +133,19 @@ pub struct PeerConfig {
     pub addr: String,
 }
 
+/// `[usage]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageConfig {
+    /// Services that report usage of any agent, by the name in their certificate after `service/`,
+    /// such as `gateway/eu-1`. With none, an agent's own report counts as complete.
+    #[serde(default)]
+    pub reporters: Vec<String>,
+}
+
+/// Most reporters.
+const REPORTERS_MAX: usize = 64;
+
 const fn five() -> u32 {
     5
 }
@@ -166,6 +188,10 @@ impl Config {
         if !(1..=60).contains(&config.server.timeout_seconds) {
             return Err(ConfigError::invalid("server.timeout is 1s to 60s"));
         }
+        if config.usage.reporters.len() > REPORTERS_MAX {
+            let detail = format!("usage.reporters: at most {REPORTERS_MAX}");
+            return Err(ConfigError::invalid(detail));
+        }
         let base = file.parent().unwrap_or_else(|| Path::new(".")).to_owned();
         for path in [
             &mut config.tls.ca,
@@ -179,6 +205,7 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
+        config.notify.check(&base)?;
         let file = config.store.url.strip_prefix("sqlite://");
         if file.map_or(!is_postgres(&config.store.url), |name| name.contains('?')) {
             let detail = "store.url is sqlite://FILE or postgres://HOST/DATABASE";

@@ -9,6 +9,7 @@ use cedar_policy::{
 };
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use writ_proto::card::{ArgKind, Card};
+use writ_proto::ids::RunId;
 use writ_proto::money::Money;
 use writ_proto::value::{Value, minor_units};
 
@@ -110,6 +111,19 @@ fn answer(
     })
 }
 
+/// The whole numbers that are known of the target of a request.
+pub(super) fn numbers_of_target(request: &Request, set: &TenantPolicies) -> BTreeSet<i64> {
+    let target = request.target.as_ref();
+    let uid = target.and_then(|(kind, id)| uid(&entity_type(kind), id).ok());
+    let known = uid.as_ref().and_then(|uid| set.entity(uid));
+    let facts = known.into_iter().flat_map(Entity::attrs);
+    let number = |(_, value): (&str, Result<EvalResult, _>)| match value {
+        Ok(EvalResult::Long(number)) => Some(number),
+        _ => None,
+    };
+    facts.filter_map(number).collect()
+}
+
 fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
     let name: EntityTypeName = kind
         .parse()
@@ -199,6 +213,10 @@ fn context(
     }
     let mut pairs = vec![
         ("reason".to_owned(), text(&request.reason)),
+        (
+            "run".to_owned(),
+            text(request.run.as_ref().map_or("", RunId::as_str)),
+        ),
         ("environment".to_owned(), text(&set.environment)),
         ("mode".to_owned(), text(request.mode.name())),
         ("hour".to_owned(), long(local.hour())),

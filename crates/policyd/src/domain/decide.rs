@@ -3,7 +3,7 @@
 use writ_proto::Reason;
 use writ_proto::token::Mode;
 
-use super::budget::{Hold, NoCurrency, holds};
+use super::budget::{Asked, Budget, Fired, Hold, Over, holds, refusal};
 use super::cedar::{Answer, evaluate};
 use super::facts::Facts;
 use super::policy_set::{ApprovalNeed, Rule};
@@ -73,12 +73,7 @@ impl Outcome {
 /// Decides one request.
 #[must_use]
 pub fn decide(request: &Request, facts: &Facts) -> Outcome {
-    // The caller's own tenant: whether another one is halted is not for this caller to learn.
-    let (tenant, agent) = (request.caller_tenant.as_str(), request.agent.as_str());
-    let halt = facts
-        .halts
-        .covers(tenant, &request.connection, request.action.as_str(), agent);
-    if let Some(scope) = halt {
+    if let Some(scope) = facts.halted(request) {
         return Outcome::deny(Reason::Halted, format!("halted: {scope}"));
     }
     let Some(card) = facts.policies.card(&request.action) else {
@@ -101,8 +96,15 @@ pub fn decide(request: &Request, facts: &Facts) -> Outcome {
         let message = "precondition: the card requires the version the agent relied on";
         return Outcome::deny(Reason::InvalidArguments, message);
     }
-    if let Err(error) = card.check(&request.args) {
+    if let Err(error) = card.check(&request.args, facts.now.date_naive()) {
         return Outcome::deny(Reason::InvalidArguments, error.to_string());
+    }
+    if let Some(hours) = card
+        .hours
+        .as_ref()
+        .filter(|hours| !hours.contain(facts.now))
+    {
+        return Outcome::deny(Reason::OutsideHours, format!("open {hours}"));
     }
     conclude(
         request,
@@ -126,22 +128,48 @@ pub fn reserve(
     let Some(card) = card.filter(|_| executes && !policies.budgets.is_empty()) else {
         return (outcome, Vec::new());
     };
-    let when = (facts.now, policies.zone);
-    match holds(&policies.budgets, (request, card), when, ttl_seconds) {
+    let customer = policies.customer_of(request);
+    let asked = Asked {
+        request,
+        card,
+        customer: customer.as_deref(),
+        now: facts.now,
+        zone: policies.zone,
+        ttl_seconds,
+    };
+    match holds(&policies.budgets, &asked) {
         Ok(holds) => (outcome, holds),
-        Err(NoCurrency(currency)) => {
-            let message = format!("no budget of `{}` counts {currency}", request.action);
-            (over_budget(outcome, message), Vec::new())
+        Err(uncounted) => {
+            let message = uncounted.message(&request.action);
+            (unbudgeted(outcome, uncounted.reason(), message), Vec::new())
         }
     }
 }
 
-/// The denial of what a rule allowed and a budget does not.
+/// The denial of what a rule allowed and a budget has no room for. It says which kind of limit
+/// fired and when it resets; how much was left is not for the agent.
 #[must_use]
-pub fn over_budget(outcome: Outcome, message: String) -> Outcome {
+pub fn over_budget(
+    outcome: Outcome,
+    budget: Option<&Budget>,
+    over: &Over,
+    facts: &Facts,
+) -> Outcome {
+    let reason = match over.fired {
+        Fired::Cap | Fired::Spike | Fired::Age => Reason::BudgetExceeded,
+        Fired::Unreported => Reason::UsageUnknown,
+    };
+    let message = budget.map_or_else(
+        || reason.sentence().to_owned(),
+        |budget| refusal(budget, over, facts.now, facts.policies.zone),
+    );
+    unbudgeted(outcome, reason, message)
+}
+
+fn unbudgeted(outcome: Outcome, reason: Reason, message: String) -> Outcome {
     Outcome {
         determining: outcome.determining,
-        ..Outcome::deny(Reason::BudgetExceeded, message)
+        ..Outcome::deny(reason, message)
     }
 }
 

@@ -3,40 +3,19 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use writ_proto::ids::RunId;
+use writ_proto::scope::{Customer, Part, Scope, Subject};
 
 use super::policy_set::TenantPolicies;
+use super::request::Request;
 
 /// What policyd last heard about halts from connectord.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HaltView {
     /// Halt epoch; goes into every writ.
     pub epoch: u64,
-    /// Scopes that are halted, such as `global` or `tenant:acme`.
-    pub scopes: Vec<String>,
-}
-
-impl HaltView {
-    /// The scope that halts a request, if one does.
-    #[must_use]
-    pub fn covers(
-        &self,
-        tenant: &str,
-        connection: &str,
-        action: &str,
-        agent: &str,
-    ) -> Option<&str> {
-        let scopes = [
-            "global".to_owned(),
-            format!("tenant:{tenant}"),
-            format!("connection:{connection}"),
-            format!("action:{action}"),
-            format!("agent:{agent}"),
-        ];
-        self.scopes
-            .iter()
-            .map(String::as_str)
-            .find(|scope| scopes.iter().any(|own| own == scope))
-    }
+    /// Scopes that are halted.
+    pub scopes: Vec<Scope>,
 }
 
 /// The state of one decision.
@@ -48,4 +27,29 @@ pub struct Facts {
     pub policies: Arc<TenantPolicies>,
     /// Halts as last heard; connectord's own word is final.
     pub halts: HaltView,
+}
+
+impl Facts {
+    /// The scope that halts a request, if one is known to. Of a record whose customer is no fact
+    /// here only connectord can tell.
+    #[must_use]
+    pub fn halted(&self, request: &Request) -> Option<&Scope> {
+        let by_customer = |scope: &Scope| matches!(scope.part(), Part::Customer(_));
+        let customer = if self.halts.scopes.iter().any(by_customer) {
+            self.policies.customer_of(request)
+        } else {
+            None
+        };
+        let subject = Subject {
+            // The caller's own: whether another tenant is halted is not for this caller to learn.
+            tenant: request.caller_tenant.as_str(),
+            connection: &request.connection,
+            action: request.action.as_str(),
+            agent: request.agent.as_str(),
+            run: request.run.as_ref().map_or("", RunId::as_str),
+            customer: customer.as_deref().map_or(Customer::NotYet, Customer::Is),
+        };
+        let mut scopes = self.halts.scopes.iter();
+        scopes.find(|scope| scope.covers(&subject))
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use writ_proto::ids::{ActionName, AgentId, RequestId, TenantId};
+use writ_proto::ids::{ActionName, AgentId, RequestId, RunId, TenantId};
 use writ_proto::token::Mode;
 use writ_proto::value::args_from_json;
 
@@ -42,6 +42,9 @@ pub struct Case {
     /// Execute unless true.
     #[serde(default)]
     pub dry_run: bool,
+    /// Run that the request belongs to.
+    #[serde(default)]
+    pub run: Option<String>,
     /// Version the agent relied on.
     #[serde(default)]
     pub precondition: Option<String>,
@@ -154,6 +157,12 @@ fn request(policies: &TenantPolicies, case: &Case) -> Result<(Request, DateTime<
         reason: case.reason.clone(),
         evidence: Vec::new(),
         trace_id: None,
+        run: case
+            .run
+            .as_deref()
+            .map(RunId::parse)
+            .transpose()
+            .map_err(|error| text(&error))?,
     };
     Ok((request, now))
 }

@@ -3,7 +3,7 @@
 
 use writ_proto::context;
 use writ_proto::digest::{RequestParts, request_hash, sha256};
-use writ_proto::ids::{ActionName, AgentId, RequestId, TenantId};
+use writ_proto::ids::{ActionName, AgentId, RequestId, RunId, TenantId};
 use writ_proto::token::Mode;
 use writ_proto::value::{Map, Value};
 
@@ -51,6 +51,8 @@ pub struct Request {
     pub evidence: Vec<Evidence>,
     /// W3C trace id.
     pub trace_id: Option<[u8; 16]>,
+    /// The run of the agent that it belongs to; recorded and counted, not hashed.
+    pub run: Option<RunId>,
 }
 
 impl Request {

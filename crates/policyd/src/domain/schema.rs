@@ -91,7 +91,7 @@ fn action(out: &mut String, card: &Card) {
         entity_type(&card.target)
     );
     out.push_str(
-        "  context: {\n    \"reason\": String, \"environment\": String, \"mode\": String,\n    \
+        "  context: {\n    \"reason\": String, \"run\": String, \"environment\": String, \"mode\": String,\n    \
          \"hour\": Long, \"weekday\": Long, \"effects\": Set<String>,\n",
     );
     if let Some(amount) = card.args.get("amount").filter(|arg| is_money(&arg.kind)) {

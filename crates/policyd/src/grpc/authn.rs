@@ -107,6 +107,19 @@ impl Authn {
         }
     }
 
+    /// The operator of a request, as `tenant/name`.
+    ///
+    /// # Errors
+    /// `OPERATOR_REQUIRED` for anybody else.
+    pub fn operator_name<T>(&self, request: &Request<T>) -> Result<String, AppError> {
+        match self.peer(request)?.caller {
+            Caller::Operator { tenant, name } => Ok(format!("{tenant}/{name}")),
+            Caller::Agent { .. } | Caller::Service { .. } => {
+                Err(AppError::of(Reason::OperatorRequired))
+            }
+        }
+    }
+
     /// Checks that one of our connectords calls.
     ///
     /// # Errors

@@ -38,8 +38,11 @@ impl Authorization {
             .unwrap_or_default();
         let validate_only = message.validate_only;
         match convert::request(message, agent.clone()) {
-            Ok(request) if validate_only => self.app.simulate(&request, clock::now()),
-            Ok(request) => self.app.authorize(&request).await,
+            Ok(request) if validate_only => {
+                let answer = self.app.simulate(&request, clock::now()).await;
+                answer.map(Answer::for_agent)
+            }
+            Ok(request) => self.app.authorize(&request).await.map(Answer::for_agent),
             Err(error) => {
                 let (tenant, agent) = (agent.0, agent.1.as_str().to_owned());
                 let printable = action.chars().filter(char::is_ascii_graphic).collect();
@@ -55,6 +58,14 @@ impl Authorization {
             }
         }
     }
+}
+
+/// The id in `tenants/{own tenant}/decisions/{uuid}`.
+fn decision_id(name: &str, own: &TenantId) -> Result<DecisionId, AppError> {
+    let not_found = || AppError::of(Reason::NotFound);
+    let (parent, id) = name.split_once("/decisions/").ok_or_else(not_found)?;
+    own_tenant(parent, own)?;
+    DecisionId::parse(id).map_err(|_| not_found())
 }
 
 fn item(result: Result<Answer, AppError>) -> pb::BatchAuthorizeItem {
@@ -133,11 +144,11 @@ impl AuthorizationService for Authorization {
         };
         let message = message.ok_or_else(missing)?;
         let moment = at.and_then(|at| chrono::DateTime::from_timestamp(at.seconds, 0));
-        let answer = convert::request(message, agent).and_then(|request| {
-            self.app
-                .simulate(&request, moment.unwrap_or_else(clock::now))
-        });
-        let decision = Some(convert::decision(answer.map_err(|error| status(&error))?));
+        let request = convert::request(message, agent).map_err(|error| status(&error))?;
+        let moment = moment.unwrap_or_else(clock::now);
+        let answer = self.app.simulate(&request, moment).await;
+        let answer = answer.map_err(|error| status(&error))?;
+        let decision = Some(convert::decision(answer.for_agent()));
         Ok(Response::new(pb::SimulateAuthorizationResponse {
             decision,
         }))
@@ -154,15 +165,27 @@ impl AuthorizationService for Authorization {
             Caller::Service { .. } => return Err(status(&AppError::of(Reason::NotFound))),
         };
         let pb::GetDecisionRequest { name } = request.into_inner();
-        let not_found = || AppError::of(Reason::NotFound);
-        let parts = name.split_once("/decisions/").ok_or_else(not_found);
-        let id = parts.and_then(|(parent, id)| {
-            own_tenant(parent, tenant)?;
-            DecisionId::parse(id).map_err(|_| not_found())
-        });
-        let id = id.map_err(|error| status(&error))?;
+        let id = decision_id(&name, tenant).map_err(|error| status(&error))?;
         let answer = self.app.decision(tenant, agent, id).await;
-        let decision = Some(convert::decision(answer.map_err(|error| status(&error))?));
+        let answer = answer.map_err(|error| status(&error))?;
+        let answer = match agent {
+            Some(_) => answer.for_agent(),
+            None => answer,
+        };
+        let decision = Some(convert::found(answer));
         Ok(Response::new(pb::GetDecisionResponse { decision }))
+    }
+
+    async fn cancel_decision(
+        &self,
+        request: Request<pb::CancelDecisionRequest>,
+    ) -> Result<Response<pb::CancelDecisionResponse>, Status> {
+        let agent = self.authn.agent(&request).map_err(|error| status(&error))?;
+        let (tenant, agent, _) = agent;
+        let pb::CancelDecisionRequest { name } = request.into_inner();
+        let id = decision_id(&name, &tenant).map_err(|error| status(&error))?;
+        let answer = self.app.cancel(&tenant, agent.as_str(), id).await;
+        let decision = Some(convert::decision(answer.map_err(|error| status(&error))?));
+        Ok(Response::new(pb::CancelDecisionResponse { decision }))
     }
 }

@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tonic::Status;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic_types::StatusExt as _;
 use writ_proto::Reason;
 use x509_parser::pem::parse_x509_pem;
 
@@ -80,4 +82,22 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Channel, AppError> {
         }
         AppError::new(Reason::PeerUnreachable, message)
     })
+}
+
+/// A failure as the daemon told it.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
+pub(crate) fn failed(status: Status) -> AppError {
+    let info = status.get_details_error_info();
+    let reason = info.and_then(|info| Reason::from_code(&info.reason));
+    let message = status.message();
+    let reason = reason.unwrap_or(Reason::Unavailable);
+    let public = message
+        .strip_prefix(reason.code())
+        .unwrap_or(message)
+        .trim()
+        .to_owned();
+    AppError::new(reason, public)
 }

@@ -2,17 +2,20 @@
 //! to the proto breaks the build instead of being ignored.
 
 use writ_proto::Reason;
-use writ_proto::ids::{ActionName, AgentId, ConnectionId, RequestId, TenantId};
+use writ_proto::ids::{ActionName, AgentId, ConnectionId, RequestId, RunId, TenantId};
 use writ_proto::limits::{
     EVIDENCE_ITEMS_MAX, EVIDENCE_QUOTE_BYTES_MAX, IDENT_BYTES_MAX, PRECONDITION_BYTES_MAX,
     REASON_BYTES_MAX,
 };
 use writ_proto::pb;
-use writ_proto::token::Mode;
+use writ_proto::token::{Mode, UnverifiedToken};
 use writ_proto::value::{args_from_cbor, args_from_json};
 
 use crate::app::AppError;
 use crate::app::authorize::Answer;
+use crate::app::decided::Decided;
+use crate::app::offers::Offered;
+use crate::domain::counter_offer::{Retry, retry_of};
 use crate::domain::request::{Evidence, Request};
 
 fn malformed(what: impl Into<String>) -> AppError {
@@ -43,6 +46,7 @@ pub fn request(
         reason,
         evidence,
         traceparent,
+        run_id,
     } = message;
     let tenant = parent
         .strip_prefix("tenants/")
@@ -87,7 +91,17 @@ pub fn request(
         reason: reason.trim().to_owned(),
         evidence: self::evidence(evidence)?,
         trace_id: trace_id(&traceparent),
+        run: run(&run_id)?,
     })
+}
+
+/// A run id; empty is none.
+///
+/// # Errors
+/// When it has the wrong form.
+pub fn run(text: &str) -> Result<Option<RunId>, AppError> {
+    let parsed = (!text.is_empty()).then(|| RunId::parse(text)).transpose();
+    parsed.map_err(|error| malformed(error.to_string()))
 }
 
 fn target(target: pb::Target) -> Result<(String, String), AppError> {
@@ -156,13 +170,18 @@ fn trace_id(traceparent: &str) -> Option<[u8; 16]> {
 /// A decision for the wire.
 #[must_use]
 pub fn decision(answer: Answer) -> pb::Decision {
-    let Answer { decided, token } = answer;
+    let Answer {
+        decided,
+        token,
+        cancelled,
+    } = answer;
     let verdict = match decided.verdict.as_str() {
         "ALLOW" => pb::Verdict::Allow,
         "REQUIRE_APPROVAL" => pb::Verdict::RequireApproval,
         _ => pb::Verdict::Deny,
     };
     let waits = verdict == pb::Verdict::RequireApproval;
+    let retry = retry(&decided);
     let name = match decided.id.as_str() {
         "" => String::new(),
         id => format!("tenants/{}/decisions/{id}", decided.tenant),
@@ -179,19 +198,85 @@ pub fn decision(answer: Answer) -> pb::Decision {
         request_hash: decided.request_hash,
         expire_time: token.is_some().then(|| seconds(decided.expires)),
         token: token.unwrap_or_default(),
-        poll_after: waits.then_some(prost_types::Duration {
+        poll_after: (waits && !cancelled).then_some(prost_types::Duration {
             seconds: 15,
             nanos: 0,
         }),
         args_cbor: decided.args_cbor,
-        state: if waits {
-            pb::DecisionState::Pending
-        } else {
-            pb::DecisionState::Final
+        state: match (waits, cancelled) {
+            (true, true) => pb::DecisionState::Cancelled,
+            (true, false) => pb::DecisionState::Pending,
+            (false, _) => pb::DecisionState::Final,
         }
         .into(),
         create_time: Some(seconds(decided.created_ms.div_euclid(1_000))),
         agent: decided.agent,
         action: decided.action,
+        retry: retry.into(),
+        counter_offer: decided.offer.map(counter_offer),
+        call: None,
     }
+}
+
+fn retry(decided: &Decided) -> pb::Retry {
+    let Some(reason) = Reason::from_code(&decided.reason_code) else {
+        return pb::Retry::Unspecified;
+    };
+    match retry_of(reason, decided.remedy != reason.fix()) {
+        Retry::DoNot => pb::Retry::DoNot,
+        Retry::Changed => pb::Retry::Changed,
+        Retry::Later => pb::Retry::Later,
+    }
+}
+
+fn counter_offer(offer: Offered) -> pb::CounterOffer {
+    let Offered {
+        connection,
+        action,
+        target,
+        args_json,
+        mode,
+        precondition,
+        sentence,
+    } = offer;
+    let mode = match mode {
+        1 => pb::Mode::Execute,
+        _ => pb::Mode::DryRun,
+    };
+    let call = pb::ActionCall {
+        connection,
+        action,
+        target: target.map(|(r#type, id)| pb::Target { r#type, id }),
+        mode: mode.into(),
+        precondition,
+        arguments: Some(pb::action_call::Arguments::ArgsJson(args_json)),
+    };
+    pb::CounterOffer {
+        call: Some(call),
+        sentence,
+    }
+}
+
+/// A decision that was asked for by its id, with the call that its token is for.
+#[must_use]
+pub fn found(answer: Answer) -> pb::Decision {
+    let precondition = answer.decided.precondition.clone();
+    let mut decision = decision(answer);
+    // We signed it ourselves; nothing is decided from what is read here.
+    let claims = UnverifiedToken::new(&decision.token).inspect_unverified();
+    decision.call = claims.ok().map(|(claims, _)| pb::ActionCall {
+        connection: claims.connection,
+        action: claims.action,
+        target: claims.target.map(|(r#type, id)| pb::Target { r#type, id }),
+        mode: match claims.mode {
+            Mode::DryRun => pb::Mode::DryRun,
+            Mode::Execute => pb::Mode::Execute,
+        }
+        .into(),
+        precondition,
+        arguments: Some(pb::action_call::Arguments::ArgsCbor(
+            decision.args_cbor.clone(),
+        )),
+    });
+    decision
 }

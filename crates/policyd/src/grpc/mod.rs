@@ -2,8 +2,11 @@
 
 pub mod authn;
 pub mod authorization;
+pub mod budgets;
 pub mod client;
 pub mod convert;
+pub mod incidents;
 pub mod keys;
+mod notices;
 pub mod records;
 pub mod status;

@@ -16,6 +16,7 @@ use super::authn::{Authn, own_tenant};
 use super::status::status;
 use crate::app::outcome::{Change, Reported};
 use crate::app::{AppError, SharedApp};
+use crate::domain::budget::Unit;
 use crate::domain::merkle::leaf_hash;
 use crate::domain::record::{Kind, project};
 use crate::store::RecordRow;
@@ -237,6 +238,8 @@ fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
         token_id: _,
         by,
         note,
+        captured,
+        scope,
     } = outcome;
     let id = |text: &str, what: &str| {
         if text.is_empty() {
@@ -252,6 +255,7 @@ fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
         &reason_code,
         &by,
         &note,
+        &scope,
     ] {
         if text.len() > TEXT_BYTES_MAX || text.contains('\0') {
             return Err(malformed("a text is too long or holds U+0000"));
@@ -285,7 +289,18 @@ fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
         collateral: self::changes(collateral)?,
         by,
         note,
+        captured: captured.map(self::captured).transpose()?,
+        scope,
     })
+}
+
+fn captured(part: pb::CapturedAmount) -> Result<(String, i64), AppError> {
+    let pb::CapturedAmount { currency, amount } = part;
+    let unit = Unit::money(&currency).map_err(|_| malformed("captured.currency"))?;
+    let minor = unit
+        .read(&amount)
+        .map_err(|_| malformed("captured.amount"))?;
+    Ok((currency, minor))
 }
 
 fn kind(kind: i32) -> Result<Kind, AppError> {

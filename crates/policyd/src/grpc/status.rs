@@ -13,9 +13,11 @@ const DOMAIN: &str = "policyd.writ";
 const fn code(reason: Reason) -> Code {
     match reason {
         Reason::Unauthenticated => Code::Unauthenticated,
-        Reason::OperatorRequired | Reason::AgentRequired | Reason::ServiceRequired => {
-            Code::PermissionDenied
-        }
+        Reason::OperatorRequired
+        | Reason::GlobalOperatorRequired
+        | Reason::AgentRequired
+        | Reason::ServiceRequired => Code::PermissionDenied,
+        Reason::DecisionFinal => Code::FailedPrecondition,
         Reason::NotFound | Reason::UnknownTenant | Reason::UnknownAction => Code::NotFound,
         Reason::RequestIdReused => Code::AlreadyExists,
         Reason::RateLimited | Reason::BudgetExceeded => Code::ResourceExhausted,

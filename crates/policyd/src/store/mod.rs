@@ -6,6 +6,9 @@
 //! retried here; callers get the error and deny.
 
 mod batch;
+mod budget;
+mod incident;
+pub mod notice;
 mod postgres;
 mod sqlite;
 mod writer;
@@ -15,12 +18,15 @@ use writ_host::postgres::is_postgres;
 use writ_host::schema::SchemaError;
 use writ_proto::ids::TenantId;
 
-use crate::domain::budget::{Hold, HoldState, Settlement};
+use crate::domain::budget::{Hold, Key, Over, Settlement, Usage};
+use crate::domain::escalation::{Denial, Incident};
 use crate::domain::merkle::{Frontier, Hash};
+use crate::domain::notice::Notice;
 use crate::domain::record::Draft;
 use postgres::PostgresLedger;
 use sqlite::SqliteLedger;
 
+pub use budget::{HoldRow, Raising, Trip, Wanted};
 pub use writer::Writer;
 
 /// Why the ledger did not answer.
@@ -88,6 +94,73 @@ pub struct Append {
     pub holds: Vec<Hold>,
     /// What becomes of the holds of a decision.
     pub settles: Option<Settlement>,
+    /// Usage that was reported.
+    pub usage: Vec<Usage>,
+    /// A cap that is higher for a time; it is not appended where there is no room for it.
+    pub raise: Option<Raising>,
+    /// Whom a limit halts that fired.
+    pub trip: Option<Trip>,
+    /// What people are told, if the record is stored.
+    pub notices: Vec<Notice>,
+    /// Incidents that it may open or that it closes.
+    pub incidents: Incidents,
+}
+
+/// What a record does to incidents, in the same transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Incidents {
+    /// The denial as each rule counts it.
+    pub denials: Vec<Denial>,
+    /// An incident as it stands when it is closed.
+    pub closes: Option<Incident>,
+    /// The denials are counted, and the record itself is not appended.
+    pub counts_only: bool,
+}
+
+impl Append {
+    /// A record with nothing beside it.
+    #[must_use]
+    pub const fn record(tenant: TenantId, draft: Draft) -> Self {
+        Self {
+            tenant,
+            draft,
+            decision: None,
+            outcome_id: None,
+            holds: Vec::new(),
+            settles: None,
+            usage: Vec::new(),
+            raise: None,
+            trip: None,
+            notices: Vec::new(),
+            incidents: Incidents {
+                denials: Vec::new(),
+                closes: None,
+                counts_only: false,
+            },
+        }
+    }
+
+    /// Whether counters have to be read before it can be written.
+    const fn counts(&self) -> bool {
+        let quiet = self.holds.is_empty() && self.usage.is_empty();
+        let counted = !self.incidents.denials.is_empty();
+        counted || !quiet || self.settles.is_some() || self.raise.is_some()
+    }
+
+    /// The moment from which on raises matter to it.
+    fn raises_from(&self) -> Option<i64> {
+        let held = self.holds.iter().map(|hold| hold.at_ms).min();
+        held.or_else(|| Some(self.raise.as_ref()?.at_ms))
+    }
+
+    /// The counters it touches, and those that spikes are told from.
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        let held = self.holds.iter().flat_map(|hold| {
+            let spike = hold.limits.spike.iter();
+            core::iter::once(&hold.key).chain(spike.flat_map(|spike| &spike.days))
+        });
+        held.chain(self.usage.iter().map(|usage| &usage.key))
+    }
 }
 
 /// What became of an append.
@@ -100,15 +173,19 @@ pub enum Appended {
     },
     /// There is a decision under this `request_id`; nothing was appended.
     DuplicateDecision(DecisionRow),
+    /// The denials were counted; there is no record of its own.
+    Counted,
     /// The outcome was appended earlier.
     DuplicateOutcome,
     /// A hold does not fit under its cap; nothing was appended and nothing is held.
     OverBudget {
         /// Place of the first hold that does not fit.
         hold: usize,
-        /// What is used of that budget.
-        used: i64,
+        /// What fired.
+        over: Over,
     },
+    /// There is no room for another raise; nothing was appended.
+    RaiseRefused,
 }
 
 /// One stored record.
@@ -118,23 +195,6 @@ pub struct RecordRow {
     pub seq: u64,
     /// The exact leaf.
     pub leaf: Vec<u8>,
-}
-
-/// A reservation as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HoldRow {
-    /// The decision that made it.
-    pub decision: Uuid,
-    /// Tenant of the budget.
-    pub tenant: TenantId,
-    /// Which budget.
-    pub key: String,
-    /// How much, in the unit of the budget.
-    pub amount: i64,
-    /// When it is given back if nothing was executed, Unix milliseconds.
-    pub expires_ms: i64,
-    /// How it stands.
-    pub state: HoldState,
 }
 
 /// The head of a log.
@@ -252,28 +312,12 @@ impl Ledger {
         either!(self, ledger => ledger.decision_list(tenant, most).await)
     }
 
-    /// What is used of the budgets of a tenant whose key starts with a text.
+    /// Whether an outcome was appended under this id.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn budget_list(
-        &self,
-        tenant: &TenantId,
-        prefix: &str,
-    ) -> Result<Vec<(String, i64)>, StoreError> {
-        either!(self, ledger => ledger.budget_list(tenant, prefix).await)
-    }
-
-    /// Decisions whose holds are open though nothing can be executed under them any more.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn expired_holds(
-        &self,
-        now_ms: i64,
-        most: usize,
-    ) -> Result<Vec<(TenantId, Uuid)>, StoreError> {
-        either!(self, ledger => ledger.expired_holds(now_ms, most).await)
+    pub async fn has_outcome(&self, id: Uuid) -> Result<bool, StoreError> {
+        either!(self, ledger => ledger.has_outcome(id).await)
     }
 
     /// Whether the store answers.

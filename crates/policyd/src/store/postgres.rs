@@ -1,6 +1,10 @@
 //! The ledger in PostgreSQL: many processes, one log a tenant. The row of a log's head is locked
 //! for the length of a transaction, so that whoever writes sees all that was written before.
 
+mod budget;
+mod incident;
+mod notice;
+
 use std::collections::BTreeSet;
 
 use sqlx::postgres::{PgConnectOptions, PgRow};
@@ -10,12 +14,13 @@ use writ_host::postgres::{WriteConnection, options, pool, writes_to_disk};
 use writ_proto::ids::TenantId;
 
 use super::batch::{Known, Planned, plan};
-use super::{
-    Append, Appended, DecisionRow, Head, HoldRow, RecordRow, StoreError, corrupt, limit, number,
-};
-use crate::domain::budget::HoldState;
+use super::{Append, Appended, DecisionRow, Head, RecordRow, StoreError, corrupt, limit, number};
 
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/postgres/0001_init.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/postgres/0001_init.sql"),
+    include_str!("migrations/postgres/0002_budgets.sql"),
+    include_str!("migrations/postgres/0003_notices.sql"),
+];
 
 /// A ledger in one PostgreSQL database.
 #[derive(Debug, Clone)]
@@ -113,37 +118,12 @@ impl PostgresLedger {
         rows.iter().map(decision_at).collect()
     }
 
-    pub(super) async fn budget_list(
-        &self,
-        tenant: &TenantId,
-        prefix: &str,
-    ) -> Result<Vec<(String, i64)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT key, used FROM budget WHERE tenant = $1 AND starts_with(key, $2) \
-             ORDER BY key COLLATE \"C\"",
-        )
-        .bind(tenant.as_str())
-        .bind(prefix)
-        .fetch_all(&self.pool)
-        .await?;
-        let read = |row: &PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
-        rows.iter().map(read).collect()
-    }
-
-    pub(super) async fn expired_holds(
-        &self,
-        now_ms: i64,
-        most: usize,
-    ) -> Result<Vec<(TenantId, Uuid)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT DISTINCT tenant, decision FROM hold WHERE state = 0 AND expires_ms < $1 LIMIT $2",
-        )
-        .bind(now_ms)
-        .bind(limit(most))
-        .fetch_all(&self.pool)
-        .await?;
-        let read = |row: &PgRow| Ok((tenant_at(row, 0)?, row.try_get(1)?));
-        rows.iter().map(read).collect()
+    pub(super) async fn has_outcome(&self, id: Uuid) -> Result<bool, StoreError> {
+        let found = sqlx::query("SELECT id FROM outcome WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.is_some())
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
@@ -167,7 +147,7 @@ impl PostgresWriter {
         let mut tx = connection.begin().await?;
         let known = known(&mut tx, batch).await?;
         let planned = plan(batch, known);
-        if planned.rows.is_empty() {
+        if planned.is_empty() {
             tx.rollback().await?;
         } else {
             write(&mut tx, &planned).await?;
@@ -213,7 +193,8 @@ async fn known(tx: &mut PgConnection, batch: &[Append]) -> Result<Known, StoreEr
     }
     read_decisions(tx, batch, &mut known).await?;
     read_outcomes(tx, batch, &mut known).await?;
-    read_budgets(tx, batch, &mut known).await?;
+    budget::read(tx, batch, &mut known).await?;
+    incident::read_tallies(tx, batch, &mut known).await?;
     Ok(known)
 }
 
@@ -272,66 +253,6 @@ async fn read_outcomes(
     Ok(())
 }
 
-async fn read_budgets(
-    tx: &mut PgConnection,
-    batch: &[Append],
-    known: &mut Known,
-) -> Result<(), StoreError> {
-    let settled: Vec<Uuid> = batch
-        .iter()
-        .filter_map(|item| item.settles.map(|settlement| settlement.decision))
-        .collect();
-    let mut keys: BTreeSet<(String, String)> = BTreeSet::new();
-    if !settled.is_empty() {
-        let rows = sqlx::query(
-            "SELECT decision, tenant, key, amount, expires_ms, state::bigint FROM hold \
-             WHERE decision = ANY($1)",
-        )
-        .bind(settled)
-        .fetch_all(&mut *tx)
-        .await?;
-        for row in &rows {
-            let hold = hold_at(row)?;
-            keys.insert((hold.tenant.to_string(), hold.key.clone()));
-            known.holds.entry(hold.decision).or_default().push(hold);
-        }
-    }
-    for item in batch {
-        let held = item.holds.iter();
-        keys.extend(held.map(|hold| (item.tenant.to_string(), hold.key.clone())));
-    }
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let (tenants, keys): (Vec<String>, Vec<String>) = keys.into_iter().unzip();
-    let rows = sqlx::query(
-        "SELECT b.tenant, b.key, b.used FROM UNNEST($1::text[], $2::text[]) AS asked (tenant, key) \
-         JOIN budget b USING (tenant, key)",
-    )
-    .bind(tenants)
-    .bind(keys)
-    .fetch_all(tx)
-    .await?;
-    for row in &rows {
-        known
-            .budgets
-            .insert((tenant_at(row, 0)?, row.try_get(1)?), row.try_get(2)?);
-    }
-    Ok(())
-}
-
-fn hold_at(row: &PgRow) -> Result<HoldRow, StoreError> {
-    let state = HoldState::from_number(row.try_get(5)?);
-    Ok(HoldRow {
-        decision: row.try_get(0)?,
-        tenant: tenant_at(row, 1)?,
-        key: row.try_get(2)?,
-        amount: row.try_get(3)?,
-        expires_ms: row.try_get(4)?,
-        state: state.ok_or_else(|| corrupt("the state of a hold"))?,
-    })
-}
-
 /// One column of an `UNNEST`.
 fn column<'a, I, T>(items: &'a [I], pick: impl FnMut(&'a I) -> T) -> Vec<T> {
     items.iter().map(pick).collect()
@@ -353,10 +274,10 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Store
          FROM UNNEST($11::text[], $12::bigint[], $13::bytea[], $14::bytea[]) \
            AS h (tenant, size, frontier, last_hash) WHERE log_head.tenant = h.tenant",
     )
-    .bind(column(rows, |row| row.append.tenant.as_str()))
+    .bind(column(rows, |row| row.tenant.as_str()))
     .bind(column(rows, |row| number(row.seq)))
     .bind(column(rows, |row| row.leaf.as_slice()))
-    .bind(column(rows, |row| row.append.draft.disclosed()))
+    .bind(column(rows, |row| row.draft.disclosed()))
     .bind(column(&decisions, |(tenant, _)| tenant.as_str()))
     .bind(column(&decisions, |(_, row)| row.request_id))
     .bind(column(&decisions, |(_, row)| row.id))
@@ -369,34 +290,7 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Store
     .bind(column(&heads, |(_, head)| last(head)))
     .execute(&mut *tx)
     .await?;
-    write_budgets(tx, planned).await
-}
-
-async fn write_budgets(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), StoreError> {
-    if planned.budgets.is_empty() && planned.holds.is_empty() {
-        return Ok(());
-    }
-    let budgets: Vec<_> = planned.budgets.iter().collect();
-    let holds: Vec<&HoldRow> = planned.holds.values().collect();
-    sqlx::query(
-        "WITH b AS (INSERT INTO budget (tenant, key, used) \
-           SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[]) \
-           ON CONFLICT (tenant, key) DO UPDATE SET used = excluded.used) \
-         INSERT INTO hold (decision, key, tenant, amount, expires_ms, state) \
-           SELECT * FROM UNNEST($4::uuid[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], \
-             $9::smallint[]) \
-           ON CONFLICT (decision, key) DO UPDATE SET state = excluded.state",
-    )
-    .bind(column(&budgets, |((tenant, _), _)| tenant.as_str()))
-    .bind(column(&budgets, |((_, key), _)| key.as_str()))
-    .bind(column(&budgets, |(_, used)| **used))
-    .bind(column(&holds, |hold| hold.decision))
-    .bind(column(&holds, |hold| hold.key.as_str()))
-    .bind(column(&holds, |hold| hold.tenant.as_str()))
-    .bind(column(&holds, |hold| hold.amount))
-    .bind(column(&holds, |hold| hold.expires_ms))
-    .bind(column(&holds, |hold| hold.state.number()))
-    .execute(tx)
-    .await?;
-    Ok(())
+    budget::write(&mut *tx, planned).await?;
+    notice::write(&mut *tx, &planned.notices).await?;
+    incident::write(tx, planned).await
 }

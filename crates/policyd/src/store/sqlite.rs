@@ -1,6 +1,9 @@
-//! The ledger in SQLite: WAL, `synchronous=FULL`, one connection that writes.
+//! The ledger in SQLite: WAL, `synchronous=FULL`, one connection that writes the log.
 
-use std::collections::btree_map::Entry;
+mod budget;
+mod incident;
+mod notice;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -16,12 +19,13 @@ use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
 use super::batch::{Known, Planned, plan};
-use super::{
-    Append, Appended, DecisionRow, Head, HoldRow, RecordRow, StoreError, corrupt, limit, number,
-};
-use crate::domain::budget::HoldState;
+use super::{Append, Appended, DecisionRow, Head, RecordRow, StoreError, corrupt, limit, number};
 
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/sqlite/0001_init.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/sqlite/0001_init.sql"),
+    include_str!("migrations/sqlite/0002_budgets.sql"),
+    include_str!("migrations/sqlite/0003_notices.sql"),
+];
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -142,38 +146,12 @@ impl SqliteLedger {
         rows.iter().map(decision_at).collect()
     }
 
-    pub(super) async fn budget_list(
-        &self,
-        tenant: &TenantId,
-        prefix: &str,
-    ) -> Result<Vec<(String, i64)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT key, used FROM budget WHERE tenant = ? AND substr(key, 1, length(?)) = ? \
-             ORDER BY key",
-        )
-        .bind(tenant.as_str())
-        .bind(prefix)
-        .bind(prefix)
-        .fetch_all(&self.pool)
-        .await?;
-        let read = |row: &SqliteRow| Ok((row.try_get(0)?, row.try_get(1)?));
-        rows.iter().map(read).collect()
-    }
-
-    pub(super) async fn expired_holds(
-        &self,
-        now_ms: i64,
-        most: usize,
-    ) -> Result<Vec<(TenantId, Uuid)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT DISTINCT tenant, decision FROM hold WHERE state = 0 AND expires_ms < ? LIMIT ?",
-        )
-        .bind(now_ms)
-        .bind(limit(most))
-        .fetch_all(&self.pool)
-        .await?;
-        let read = |row: &SqliteRow| Ok((tenant_at(row, 0)?, uuid_at(row, 1)?));
-        rows.iter().map(read).collect()
+    pub(super) async fn has_outcome(&self, id: Uuid) -> Result<bool, StoreError> {
+        let found = sqlx::query("SELECT id FROM outcome WHERE id = ?")
+            .bind(id.as_bytes().as_slice())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.is_some())
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
@@ -205,9 +183,8 @@ impl SqliteWriter {
                 SqliteConnection::connect_with(&self.options).await?
             }
         };
-        let budgeted = |item: &Append| !item.holds.is_empty() || item.settles.is_some();
         let mut answers = None;
-        if !batch.iter().any(budgeted) {
+        if !batch.iter().any(Append::counts) {
             let known = self.heads(&mut connection, batch).await?;
             answers = self.write(&mut connection, plan(batch, known)).await?;
         }
@@ -226,7 +203,7 @@ impl SqliteWriter {
         connection: &mut SqliteConnection,
         planned: Planned<'_>,
     ) -> Result<Option<Vec<Appended>>, StoreError> {
-        if planned.rows.is_empty() {
+        if planned.is_empty() {
             return Ok(Some(planned.answers));
         }
         let mut sql = statements(&planned);
@@ -275,36 +252,43 @@ impl SqliteWriter {
         batch: &[Append],
     ) -> Result<Known, StoreError> {
         let mut known = self.heads(connection, batch).await?;
+        let asked: BTreeSet<(String, Vec<u8>)> = batch
+            .iter()
+            .filter_map(|item| {
+                let row = item.decision.as_ref()?;
+                Some((item.tenant.to_string(), row.request_id.as_bytes().to_vec()))
+            })
+            .collect();
+        if !asked.is_empty() {
+            let mut sql = QueryBuilder::<Sqlite>::new(
+                "SELECT * FROM decision WHERE (tenant, request_id) IN (",
+            );
+            sql.push_values(asked, |mut values, (tenant, request)| {
+                values.push_bind(tenant).push_bind(request);
+            });
+            sql.push(")");
+            for row in &sql.build().fetch_all(&mut *connection).await? {
+                let found = decision_at(row)?;
+                let tenant = TenantId::parse(row.try_get("tenant")?);
+                let tenant = tenant.map_err(|_| corrupt("a tenant"))?;
+                known.decisions.insert((tenant, found.request_id), found);
+            }
+        }
+        let outcomes: BTreeSet<Uuid> = batch.iter().filter_map(|item| item.outcome_id).collect();
+        if !outcomes.is_empty() {
+            let mut sql = QueryBuilder::<Sqlite>::new("SELECT id FROM outcome WHERE id IN (");
+            let mut ids = sql.separated(", ");
+            for id in outcomes {
+                ids.push_bind(id.as_bytes().to_vec());
+            }
+            sql.push(")");
+            for row in &sql.build().fetch_all(&mut *connection).await? {
+                known.outcomes.insert(uuid_at(row, 0)?);
+            }
+        }
+        budget::read(connection, batch, &mut known).await?;
         for item in batch {
-            if let Some(row) = &item.decision {
-                let found =
-                    sqlx::query("SELECT * FROM decision WHERE tenant = ? AND request_id = ?")
-                        .bind(item.tenant.as_str())
-                        .bind(row.request_id.as_bytes().as_slice())
-                        .fetch_optional(&mut *connection)
-                        .await?;
-                if let Some(found) = found.as_ref().map(decision_at).transpose()? {
-                    let key = (item.tenant.clone(), found.request_id);
-                    known.decisions.insert(key, found);
-                }
-            }
-            if let Some(id) = item.outcome_id {
-                let found = sqlx::query("SELECT id FROM outcome WHERE id = ?")
-                    .bind(id.as_bytes().as_slice())
-                    .fetch_optional(&mut *connection)
-                    .await?;
-                known.outcomes.extend(found.map(|_| id));
-            }
-            if let Some(settlement) = item.settles {
-                let holds = read_holds(connection, settlement.decision).await?;
-                for hold in &holds {
-                    read_budget(connection, &mut known, &hold.tenant, &hold.key).await?;
-                }
-                known.holds.insert(settlement.decision, holds);
-            }
-            for hold in &item.holds {
-                read_budget(connection, &mut known, &item.tenant, &hold.key).await?;
-            }
+            incident::read_tallies(connection, &mut known, item).await?;
         }
         Ok(known)
     }
@@ -322,56 +306,28 @@ async fn read_head(
         .transpose()
 }
 
-async fn read_holds(
-    connection: &mut SqliteConnection,
-    decision: Uuid,
-) -> Result<Vec<HoldRow>, StoreError> {
-    let rows =
-        sqlx::query("SELECT tenant, key, amount, expires_ms, state FROM hold WHERE decision = ?")
-            .bind(decision.as_bytes().as_slice())
-            .fetch_all(connection)
-            .await?;
-    let read = |row: &SqliteRow| {
-        let state = HoldState::from_number(row.try_get(4)?);
-        Ok(HoldRow {
-            decision,
-            tenant: tenant_at(row, 0)?,
-            key: row.try_get(1)?,
-            amount: row.try_get(2)?,
-            expires_ms: row.try_get(3)?,
-            state: state.ok_or_else(|| corrupt("the state of a hold"))?,
-        })
-    };
-    rows.iter().map(read).collect()
-}
-
-async fn read_budget(
-    connection: &mut SqliteConnection,
-    known: &mut Known,
-    tenant: &TenantId,
-    key: &str,
-) -> Result<(), StoreError> {
-    if let Entry::Vacant(place) = known.budgets.entry((tenant.clone(), key.to_owned())) {
-        let used = sqlx::query_scalar("SELECT used FROM budget WHERE tenant = ? AND key = ?")
-            .bind(tenant.as_str())
-            .bind(key)
-            .fetch_optional(connection)
-            .await?;
-        place.insert(used.unwrap_or_default());
-    }
-    Ok(())
-}
-
 /// The whole transaction as one text: every hop to the thread of the database costs.
 fn statements(planned: &Planned<'_>) -> QueryBuilder<Sqlite> {
-    let mut sql =
-        QueryBuilder::new("BEGIN IMMEDIATE; INSERT INTO record (tenant, seq, leaf, disclosed) ");
+    let mut sql = QueryBuilder::new("BEGIN IMMEDIATE");
+    if !planned.rows.is_empty() {
+        log_statements(planned, &mut sql);
+    }
+    budget::statements(planned, &mut sql);
+    notice::statements(planned, &mut sql);
+    incident::statements(planned, &mut sql);
+    sql.push("; COMMIT");
+    sql
+}
+
+/// Records, with what goes with each, and the heads of their logs.
+fn log_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
+    sql.push("; INSERT INTO record (tenant, seq, leaf, disclosed) ");
     sql.push_values(&planned.rows, |mut values, row| {
         values
-            .push_bind(row.append.tenant.as_str().to_owned())
+            .push_bind(row.tenant.as_str().to_owned())
             .push_bind(number(row.seq))
             .push_bind(row.leaf.clone())
-            .push_bind(row.append.draft.disclosed());
+            .push_bind(row.draft.disclosed());
     });
     let decisions = planned.decisions();
     if !decisions.is_empty() {
@@ -404,33 +360,4 @@ fn statements(planned: &Planned<'_>) -> QueryBuilder<Sqlite> {
         " ON CONFLICT (tenant) DO UPDATE SET size = excluded.size, frontier = excluded.frontier, \
          last_hash = excluded.last_hash",
     );
-    budget_statements(planned, &mut sql);
-    sql.push("; COMMIT");
-    sql
-}
-
-fn budget_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
-    if !planned.budgets.is_empty() {
-        sql.push("; INSERT INTO budget (tenant, key, used) ");
-        sql.push_values(&planned.budgets, |mut values, ((tenant, key), used)| {
-            values
-                .push_bind(tenant.as_str().to_owned())
-                .push_bind(key.clone())
-                .push_bind(*used);
-        });
-        sql.push(" ON CONFLICT (tenant, key) DO UPDATE SET used = excluded.used");
-    }
-    if !planned.holds.is_empty() {
-        sql.push("; INSERT INTO hold (decision, key, tenant, amount, expires_ms, state) ");
-        sql.push_values(planned.holds.values(), |mut values, hold| {
-            values
-                .push_bind(hold.decision.as_bytes().to_vec())
-                .push_bind(hold.key.clone())
-                .push_bind(hold.tenant.as_str().to_owned())
-                .push_bind(hold.amount)
-                .push_bind(hold.expires_ms)
-                .push_bind(i64::from(hold.state.number()));
-        });
-        sql.push(" ON CONFLICT (decision, key) DO UPDATE SET state = excluded.state");
-    }
 }

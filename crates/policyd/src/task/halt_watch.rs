@@ -8,6 +8,7 @@ use std::time::Duration;
 use tonic::transport::Endpoint;
 use writ_proto::pb;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
+use writ_proto::scope::Scope;
 
 use crate::app::SharedApp;
 use crate::domain::facts::HaltView;
@@ -21,24 +22,30 @@ pub async fn follow(app: SharedApp, endpoint: Endpoint) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match client.get_halt_state(pb::GetHaltStateRequest {}).await {
+        let request = pb::GetHaltStateRequest::default();
+        match client.get_halt_state(request).await {
             Ok(response) => {
-                let pb::GetHaltStateResponse {
-                    epoch,
-                    halts,
-                    known,
-                } = response.into_inner();
-                let mut scopes: Vec<String> = halts.into_iter().map(|halt| halt.scope).collect();
-                if !known {
-                    scopes.push("global".to_owned());
-                }
-                let view = HaltView { epoch, scopes };
+                let view = view(response.into_inner());
                 if **app.halts.load() != view {
-                    tracing::info!(epoch, scopes = ?view.scopes, "halts changed");
+                    let scopes: Vec<String> = view.scopes.iter().map(ToString::to_string).collect();
+                    tracing::info!(epoch = view.epoch, ?scopes, "halts changed");
                     app.halts.store(Arc::new(view));
                 }
             }
             Err(error) => tracing::debug!(%error, "connectord does not answer"),
         }
+    }
+}
+
+/// A scope that cannot be read is taken for everything, and so is a state that is not known.
+fn view(state: pb::GetHaltStateResponse) -> HaltView {
+    let scope = |halt: pb::Halt| halt.scope.parse().unwrap_or_else(|_| Scope::global());
+    let mut scopes: Vec<Scope> = state.halts.into_iter().map(scope).collect();
+    if !state.known {
+        scopes.push(Scope::global());
+    }
+    HaltView {
+        epoch: state.epoch,
+        scopes,
     }
 }

@@ -1,5 +1,10 @@
-//! What runs beside the calls: reloading policies, following halts, giving back holds.
+//! What runs beside the calls: reloading policies, following halts, asking for halts, giving back
+//! holds, telling people.
 
+pub mod escalate;
+pub mod halt_orders;
 pub mod halt_watch;
 pub mod holds;
+pub mod notify;
 pub mod reload;
+pub mod trips;

@@ -9,23 +9,27 @@ use tokio::sync::mpsc;
 use writ_proto::Reason;
 
 use crate::app::{SharedApp, policies};
+use crate::domain::policy_set::PolicyErrors;
 
 /// Files are written in several steps; the set is read once they have rested this long.
 const REST: Duration = Duration::from_millis(150);
 
 /// Loads the folder and swaps the table in, or keeps the old one and says why.
-pub fn reload(app: &SharedApp, folder: &std::path::Path) -> bool {
+///
+/// # Errors
+/// What is wrong with the folder.
+pub fn reload(app: &SharedApp, folder: &std::path::Path) -> Result<(), PolicyErrors> {
     match policies::load(folder) {
         Ok(table) => {
             let tenants = table.len();
             app.policies.store(Arc::new(table));
             tracing::info!(tenants, "policies reloaded");
-            true
+            Ok(())
         }
         Err(errors) => {
             let reason = Reason::PolicyReloadFailed.code();
             tracing::error!(reason, %errors, "the last good policies stay in force");
-            false
+            Err(errors)
         }
     }
 }
@@ -51,9 +55,13 @@ pub fn watch(app: SharedApp, folder: PathBuf) -> notify::Result<tokio::task::Joi
                 .await
                 .is_ok_and(|more| more.is_some())
             {}
-            let (app, folder) = (SharedApp::clone(&app), folder.clone());
-            let loaded = tokio::task::spawn_blocking(move || reload(&app, &folder)).await;
-            drop(loaded);
+            let (loader, folder) = (SharedApp::clone(&app), folder.clone());
+            let loaded = tokio::task::spawn_blocking(move || reload(&loader, &folder)).await;
+            if let Ok(Err(errors)) = loaded
+                && let Err(error) = app.tell_reload_failed(&errors).await
+            {
+                tracing::warn!(%error, "nobody is told that policies were not accepted");
+            }
         }
     }))
 }

@@ -1,5 +1,8 @@
 //! One argument of a card: its type, its bounds, the field it writes.
 
+use std::collections::BTreeMap;
+
+use chrono::{Days, NaiveDate};
 use regex::Regex;
 
 use super::ArgsError;
@@ -15,6 +18,43 @@ pub enum WriteMode {
     Append,
     /// Writes only where nothing is.
     FillOnlyEmpty,
+    /// Changes how a value is written and never what it says.
+    Mechanical,
+}
+
+/// The first or last day that is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DayBound {
+    /// This day.
+    Fixed(NaiveDate),
+    /// So many days after (or before, if negative) the UTC day of the check.
+    Today(i64),
+}
+
+impl DayBound {
+    /// The day it means; the first of all days where the calendar ends.
+    #[must_use]
+    pub fn on(self, today: NaiveDate) -> NaiveDate {
+        match self {
+            Self::Fixed(day) => day,
+            Self::Today(days) if days >= 0 => today
+                .checked_add_days(Days::new(days.unsigned_abs()))
+                .unwrap_or(NaiveDate::MIN),
+            Self::Today(days) => today
+                .checked_sub_days(Days::new(days.unsigned_abs()))
+                .unwrap_or(NaiveDate::MIN),
+        }
+    }
+}
+
+impl core::fmt::Display for DayBound {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Fixed(day) => write!(f, "{day}"),
+            Self::Today(0) => f.write_str("today"),
+            Self::Today(days) => write!(f, "today{days:+}d"),
+        }
+    }
 }
 
 /// The type of an argument, with its bounds.
@@ -58,16 +98,16 @@ pub enum ArgKind {
     /// `YYYY-MM-DD` within bounds.
     Date {
         /// First day.
-        min: chrono::NaiveDate,
+        min: DayBound,
         /// Last day.
-        max: chrono::NaiveDate,
+        max: DayBound,
     },
     /// `YYYY-MM-DDTHH:MM:SSZ`, no fraction.
     Timestamp {
         /// First day.
-        min: chrono::NaiveDate,
+        min: DayBound,
         /// Last day.
-        max: chrono::NaiveDate,
+        max: DayBound,
     },
     /// True or false.
     Boolean,
@@ -98,11 +138,18 @@ pub struct Arg {
     pub write: WriteMode,
     /// What a change triggers downstream; policies see it.
     pub effects: Vec<String>,
+    /// Short word to long word, lower case, for mechanical edits.
+    pub abbreviations: BTreeMap<String, String>,
 }
 
 impl Arg {
-    pub(super) fn check(&self, path: &str, value: &Value) -> Result<(), ArgsError> {
-        self.kind.check(path, value)
+    pub(super) fn check(
+        &self,
+        path: &str,
+        value: &Value,
+        today: NaiveDate,
+    ) -> Result<(), ArgsError> {
+        self.kind.check(path, value, today)
     }
 }
 
@@ -159,15 +206,15 @@ impl ArgKind {
         }
     }
 
-    fn check(&self, path: &str, value: &Value) -> Result<(), ArgsError> {
+    fn check(&self, path: &str, value: &Value, today: NaiveDate) -> Result<(), ArgsError> {
         if let (Self::List { of, max_items }, Value::List(items)) = (self, value) {
             if u32::try_from(items.len()).is_ok_and(|count| count <= *max_items) {
                 for (index, item) in items.iter().enumerate() {
-                    of.check(&format!("{path}[{index}]"), item)?;
+                    of.check(&format!("{path}[{index}]"), item, today)?;
                 }
                 return Ok(());
             }
-        } else if self.accepts(value) {
+        } else if self.accepts(value, today) {
             return Ok(());
         }
         let (field, found) = (path.to_owned(), shown(value));
@@ -178,7 +225,7 @@ impl ArgKind {
         })
     }
 
-    fn accepts(&self, value: &Value) -> bool {
+    fn accepts(&self, value: &Value, today: NaiveDate) -> bool {
         match (self, value) {
             (Self::Choice { values }, Value::Text(text)) => values.contains(text),
             (Self::Text { max_chars }, Value::Text(text)) => {
@@ -199,10 +246,10 @@ impl ArgKind {
                 amount,
             ) => money_within(amount, currencies, min, max),
             (Self::Date { min, max }, Value::Text(text)) => {
-                day(text).is_some_and(|day| (*min..=*max).contains(&day))
+                day(text).is_some_and(|day| (min.on(today)..=max.on(today)).contains(&day))
             }
             (Self::Timestamp { min, max }, Value::Text(text)) => {
-                moment(text).is_some_and(|day| (*min..=*max).contains(&day))
+                moment(text).is_some_and(|day| (min.on(today)..=max.on(today)).contains(&day))
             }
             (Self::Boolean, Value::Bool(_)) => true,
             (Self::Reference { pattern }, Value::Text(text)) => pattern.is_match(text),
@@ -223,12 +270,12 @@ fn money_within(amount: &Value, currencies: &[String], min: &Value, max: &Value)
 }
 
 /// A day in its one spelling.
-pub(super) fn day(text: &str) -> Option<chrono::NaiveDate> {
-    let day = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+pub(super) fn day(text: &str) -> Option<NaiveDate> {
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
     (day.format("%Y-%m-%d").to_string() == text).then_some(day)
 }
 
-fn moment(text: &str) -> Option<chrono::NaiveDate> {
+fn moment(text: &str) -> Option<NaiveDate> {
     let spelling = "%Y-%m-%dT%H:%M:%SZ";
     let moment = chrono::NaiveDateTime::parse_from_str(text, spelling).ok()?;
     (moment.format(spelling).to_string() == text).then(|| moment.date())

@@ -1,17 +1,16 @@
 //! From TOML text to a checked card. Unknown keys, missing owners and unbounded texts end here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use regex::Regex;
 use serde::Deserialize;
 
-use super::arg::day;
-use super::{Arg, ArgKind, Card, CardError, Risk, Rollout, Tier, Verb, WriteMode};
+use super::kind::{ArgText, args};
+use super::rules::{Caps, CapsText, DemotionText, HoursText, IdentifyText};
+use super::{Arg, ArgKind, Card, CardError, Risk, Rollout, Tier, Verb};
 use crate::ids::{ActionName, ConnectionId};
-use crate::limits::{CARD_ARGS_MAX, CARD_BYTES_MAX, LIST_ITEMS_MAX, STRING_BYTES_MAX};
-use crate::money::minor_digits;
+use crate::limits::CARD_BYTES_MAX;
 use crate::reason::Reason;
-use crate::value::{Map, Value, minor_units, number_from_text};
+use crate::value::{Map, Value};
 
 const DAY_SECONDS: u32 = 86_400;
 
@@ -38,12 +37,10 @@ struct CardText {
     args: BTreeMap<String, ArgText>,
     #[serde(default)]
     precondition: PreconditionText,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CapsText {
-    records_per_day: u32,
+    hours: Option<HoursText>,
+    identify: Option<IdentifyText>,
+    customer: Option<String>,
+    demote: Option<DemotionText>,
 }
 
 #[derive(Deserialize, Default)]
@@ -55,40 +52,7 @@ struct PreconditionText {
     version: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct ArgText {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    field: Option<String>,
-    #[serde(default)]
-    optional: bool,
-    #[serde(default)]
-    write: Option<String>,
-    #[serde(default)]
-    effects: Vec<String>,
-    #[serde(default)]
-    values: Vec<String>,
-    #[serde(default)]
-    currencies: Vec<String>,
-    max_chars: Option<u32>,
-    min: Option<Bound>,
-    max: Option<Bound>,
-    decimals: Option<u32>,
-    pattern: Option<String>,
-    of: Option<Box<ArgText>>,
-    max_items: Option<u32>,
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(untagged)]
-enum Bound {
-    Whole(i64),
-    Text(String),
-}
-
-fn invalid(detail: impl Into<String>) -> CardError {
+pub(super) fn invalid(detail: impl Into<String>) -> CardError {
     CardError {
         reason: Reason::CardInvalid,
         detail: detail.into(),
@@ -108,16 +72,9 @@ pub(super) fn parse(text: &str) -> Result<Card, CardError> {
     build(card, Card::content_digest(&content))
 }
 
-/// Names keys of the design that are not enforced yet for what they are.
+/// Names a key of the design that is not enforced yet for what it is.
 fn later(message: &str) -> String {
-    let planned = [
-        "hours",
-        "identify",
-        "read",
-        "evidence",
-        "records_per_run",
-        "spike",
-    ];
+    let planned = ["evidence", "read"];
     let named = planned
         .iter()
         .find(|key| message.contains(&format!("unknown field `{key}`")));
@@ -147,7 +104,7 @@ fn content(value: &toml::Value) -> Result<Value, CardError> {
     }
 }
 
-fn pick<T: Copy>(what: &str, found: &str, table: &[(&str, T)]) -> Result<T, CardError> {
+pub(super) fn pick<T: Copy>(what: &str, found: &str, table: &[(&str, T)]) -> Result<T, CardError> {
     let hit = table
         .iter()
         .find(|(name, _)| *name == found)
@@ -219,6 +176,10 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
         Some("required") => true,
         Some(_) => return Err(invalid("precondition.version is \"required\" or absent")),
     };
+    let args = args(card.args)?;
+    let identify = identify(card.identify, &args)?;
+    let caps = card.caps.check()?;
+    check_caps(&caps, &args, card.customer.is_some())?;
     Ok(Card {
         name: ActionName::parse(&card.name).map_err(|error| invalid(error.to_string()))?,
         sentence: card.sentence,
@@ -235,12 +196,39 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
         rollout,
         rollout_max,
         rollback_window_seconds: window(&card.rollback_window)?,
-        records_per_day: card.caps.records_per_day,
-        args: args(card.args)?,
+        caps,
+        hours: card.hours.as_ref().map(HoursText::check).transpose()?,
+        identify,
+        customer: card.customer,
+        demotion: card.demote.as_ref().map(DemotionText::check).transpose()?,
+        args,
         when: card.precondition.when,
         version_required,
         digest,
     })
+}
+
+/// A ceiling that would count nothing is refused.
+fn check_caps(
+    caps: &Caps,
+    args: &BTreeMap<String, Arg>,
+    has_customer: bool,
+) -> Result<(), CardError> {
+    let moneys = args
+        .values()
+        .filter(|arg| matches!(arg.kind, ArgKind::Money { .. }));
+    let counts_money = caps.amount_per_day.is_some() || caps.amount_per_run.is_some();
+    if counts_money && moneys.filter(|arg| !arg.optional).count() != 1 {
+        return Err(invalid(
+            "a cap on amounts needs exactly one argument of type money, not optional",
+        ));
+    }
+    if caps.records_per_customer_per_day.is_some() && !has_customer {
+        return Err(invalid(
+            "a cap by customer needs `customer`, the field that names the customer",
+        ));
+    }
+    Ok(())
 }
 
 fn check_texts(card: &CardText) -> Result<(), CardError> {
@@ -265,19 +253,33 @@ fn check_texts(card: &CardText) -> Result<(), CardError> {
     Ok(())
 }
 
-fn args(texts: BTreeMap<String, ArgText>) -> Result<BTreeMap<String, Arg>, CardError> {
-    if texts.is_empty() || texts.len() > CARD_ARGS_MAX {
-        return Err(invalid(format!(
-            "a card names 1 to {CARD_ARGS_MAX} arguments"
-        )));
+/// Signals name arguments that every call has and that are not written.
+fn identify(
+    text: Option<IdentifyText>,
+    args: &BTreeMap<String, Arg>,
+) -> Result<Vec<String>, CardError> {
+    let Some(IdentifyText { by }) = text else {
+        return Ok(Vec::new());
+    };
+    let named: BTreeSet<&String> = by.iter().collect();
+    if named.len() != by.len() || by.len() < 2 {
+        return Err(invalid("identify.by names two or more different arguments"));
     }
-    let mut args = BTreeMap::new();
-    for (name, text) in texts {
-        let built =
-            arg(&name, &text).map_err(|error| invalid(format!("args.{name}: {}", error.detail)))?;
-        args.insert(name, built);
+    for name in &by {
+        let is_text = |arg: &&Arg| {
+            matches!(
+                arg.kind,
+                ArgKind::Text { .. } | ArgKind::Reference { .. } | ArgKind::Choice { .. }
+            )
+        };
+        let arg = args.get(name).filter(is_text);
+        if arg.is_none_or(|arg| arg.optional) {
+            return Err(invalid(format!(
+                "identify.by: `{name}` must be an argument that is a text and not optional"
+            )));
+        }
     }
-    Ok(args)
+    Ok(by)
 }
 
 fn window(text: &str) -> Result<u32, CardError> {
@@ -298,163 +300,4 @@ fn window(text: &str) -> Result<u32, CardError> {
     seconds
         .filter(|seconds| (60..=30 * DAY_SECONDS).contains(seconds))
         .ok_or_else(refuse)
-}
-
-fn arg(name: &str, text: &ArgText) -> Result<Arg, CardError> {
-    if ActionName::parse(name).is_err() {
-        return Err(invalid("a name is 1 to 64 of a-z 0-9 _"));
-    }
-    let write = match text.write.as_deref() {
-        None | Some("set") => WriteMode::Set,
-        Some("append") => WriteMode::Append,
-        Some("fill_only_empty") => WriteMode::FillOnlyEmpty,
-        Some("mechanical") => {
-            return Err(invalid(
-                "write = \"mechanical\" is not supported by this version",
-            ));
-        }
-        Some(other) => {
-            let table = [("set", ()), ("append", ()), ("fill_only_empty", ())];
-            return pick("write", other, &table).and_then(|()| Err(invalid("write")));
-        }
-    };
-    Ok(Arg {
-        kind: kind(text)?,
-        field: text.field.clone().unwrap_or_else(|| name.to_owned()),
-        optional: text.optional,
-        write,
-        effects: text.effects.clone(),
-    })
-}
-
-fn kind(text: &ArgText) -> Result<ArgKind, CardError> {
-    let kind = match text.kind.as_str() {
-        "choice" if !text.values.is_empty() && text.values.len() <= LIST_ITEMS_MAX => {
-            ArgKind::Choice {
-                values: text.values.clone(),
-            }
-        }
-        "text" => {
-            let most = u32::try_from(STRING_BYTES_MAX / 4).unwrap_or(u32::MAX);
-            let bounded = text.max_chars.filter(|max| (1..=most).contains(max));
-            ArgKind::Text {
-                max_chars: bounded.ok_or_else(|| missing("max_chars"))?,
-            }
-        }
-        "integer" => {
-            let (min, max) = (whole(text.min.as_ref())?, whole(text.max.as_ref())?);
-            ArgKind::Integer { min, max }
-        }
-        "decimal" => decimal(text)?,
-        "money" => money(text)?,
-        "date" => {
-            let (min, max) = days(text)?;
-            ArgKind::Date { min, max }
-        }
-        "timestamp" => {
-            let (min, max) = days(text)?;
-            ArgKind::Timestamp { min, max }
-        }
-        "boolean" => ArgKind::Boolean,
-        "reference" => {
-            let pattern = text.pattern.as_deref().ok_or_else(|| missing("pattern"))?;
-            let whole = format!("^(?:{pattern})$");
-            let pattern = Regex::new(&whole).map_err(|error| invalid(error.to_string()))?;
-            ArgKind::Reference { pattern }
-        }
-        "list" => {
-            let of = text.of.as_deref().ok_or_else(|| missing("of"))?;
-            if of.kind == "list" {
-                return Err(invalid("a list of lists is not allowed"));
-            }
-            let max_items = text.max_items.filter(|max| (1..=1_000).contains(max));
-            let max_items = max_items.ok_or_else(|| missing("max_items"))?;
-            ArgKind::List {
-                of: Box::new(kind(of)?),
-                max_items,
-            }
-        }
-        "choice" => return Err(missing("values")),
-        other => {
-            let names = [
-                "choice",
-                "text",
-                "integer",
-                "decimal",
-                "money",
-                "date",
-                "timestamp",
-                "boolean",
-                "reference",
-                "list",
-            ];
-            let table = names.map(|name| (name, ()));
-            return pick("type", other, &table).and_then(|()| Err(invalid("type")));
-        }
-    };
-    Ok(kind)
-}
-
-fn missing(bound: &str) -> CardError {
-    invalid(format!(
-        "a type without bounds is refused: `{bound}` is missing or out of range"
-    ))
-}
-
-fn whole(bound: Option<&Bound>) -> Result<i64, CardError> {
-    match bound {
-        Some(Bound::Whole(number)) => Ok(*number),
-        _ => Err(missing("min, max")),
-    }
-}
-
-fn number(bound: Option<&Bound>) -> Result<Value, CardError> {
-    match bound {
-        Some(Bound::Whole(number)) => Ok(Value::Int(*number)),
-        Some(Bound::Text(text)) => {
-            number_from_text(text).map_err(|_| invalid(format!("`{text}` is not a number")))
-        }
-        None => Err(missing("min, max")),
-    }
-}
-
-fn decimal(text: &ArgText) -> Result<ArgKind, CardError> {
-    let decimals = text.decimals.filter(|decimals| *decimals <= 18);
-    let decimals = decimals.ok_or_else(|| missing("decimals"))?;
-    let units = |bound| minor_units(&bound, decimals).ok_or_else(|| missing("min, max"));
-    let (min, max) = (
-        units(number(text.min.as_ref())?)?,
-        units(number(text.max.as_ref())?)?,
-    );
-    Ok(ArgKind::Decimal { decimals, min, max })
-}
-
-fn money(text: &ArgText) -> Result<ArgKind, CardError> {
-    if text.currencies.is_empty() {
-        return Err(missing("currencies"));
-    }
-    let (min, max) = (number(text.min.as_ref())?, number(text.max.as_ref())?);
-    for code in &text.currencies {
-        let digits = minor_digits(code);
-        let digits = digits.ok_or_else(|| invalid(format!("`{code}` is not a currency")))?;
-        let units = |bound| minor_units(bound, digits);
-        if units(&min).is_none_or(|least| least < 1) || units(&max).is_none() {
-            return Err(invalid(format!(
-                "min and max are positive amounts of {code}"
-            )));
-        }
-    }
-    Ok(ArgKind::Money {
-        currencies: text.currencies.clone(),
-        min,
-        max,
-    })
-}
-
-fn days(text: &ArgText) -> Result<(chrono::NaiveDate, chrono::NaiveDate), CardError> {
-    let bound = |bound: Option<&Bound>| match bound {
-        Some(Bound::Text(text)) => day(text).ok_or_else(|| missing("min, max")),
-        _ => Err(missing("min, max")),
-    };
-    Ok((bound(text.min.as_ref())?, bound(text.max.as_ref())?))
 }

@@ -6,8 +6,13 @@
 
 mod arg;
 mod file;
+mod kind;
+mod mechanical;
+mod rules;
 
 use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::context;
 use crate::digest::sha256;
@@ -15,7 +20,9 @@ use crate::ids::{ActionName, ConnectionId};
 use crate::reason::Reason;
 use crate::value::{Map, Value, write_array, write_text};
 
-pub use arg::{Arg, ArgKind, WriteMode};
+pub use arg::{Arg, ArgKind, DayBound, WriteMode};
+pub use mechanical::same_words;
+pub use rules::{Caps, Demotion, Hours};
 
 /// The closed list of things that can be done; there is no other way to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,8 +160,16 @@ pub struct Card {
     pub rollout_max: Rollout,
     /// How long undo is offered, in seconds.
     pub rollback_window_seconds: u32,
-    /// Most executed records per UTC day and tenant.
-    pub records_per_day: u32,
+    /// connectord's own ceilings.
+    pub caps: Caps,
+    /// When the action may be asked for; any time if absent.
+    pub hours: Option<Hours>,
+    /// Arguments that only identify the record: all must match one and the same record.
+    pub identify: Vec<String>,
+    /// Field of the record that names the customer, for halts and caps by customer.
+    pub customer: Option<String>,
+    /// When a live action goes back to dry run by itself.
+    pub demotion: Option<Demotion>,
     /// Every argument by name; anything else is refused.
     pub args: BTreeMap<String, Arg>,
     /// Field of the record, and the values one of which it must have right before the write.
@@ -210,11 +225,29 @@ impl Card {
         self.digest
     }
 
-    /// Checks arguments against the card: every one named, within bounds, none missing.
+    /// Whether the action may be asked for at a moment.
+    #[must_use]
+    pub fn is_open_at(&self, now: DateTime<Utc>) -> bool {
+        self.hours.as_ref().is_none_or(|hours| hours.contain(now))
+    }
+
+    /// The one argument that is an amount of money, by name; none where there is none or several.
+    #[must_use]
+    pub fn money_arg(&self) -> Option<&str> {
+        let mut found = self
+            .args
+            .iter()
+            .filter(|(_, arg)| matches!(arg.kind, ArgKind::Money { .. }));
+        let first = found.next().map(|(name, _)| name.as_str());
+        first.filter(|_| found.next().is_none())
+    }
+
+    /// Checks arguments against the card: every one named, within bounds, none missing. Bounds
+    /// of days may be relative to `today`, a UTC day.
     ///
     /// # Errors
     /// The first argument, in canonical order, that the card does not allow.
-    pub fn check(&self, args: &Map) -> Result<(), ArgsError> {
+    pub fn check(&self, args: &Map, today: NaiveDate) -> Result<(), ArgsError> {
         for (name, value) in args.iter() {
             let known = || self.args.keys().cloned().collect::<Vec<_>>().join(", ");
             let arg = self.args.get(name).ok_or_else(|| ArgsError {
@@ -222,7 +255,7 @@ impl Card {
                 found: "an argument the card does not name".to_owned(),
                 allowed: known(),
             })?;
-            arg.check(name, value)?;
+            arg.check(name, value, today)?;
         }
         let missing = self
             .args

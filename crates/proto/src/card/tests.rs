@@ -124,7 +124,7 @@ fn arguments_are_checked_by_type_and_bound() {
         (r#"{"stage":"new","tags":["ABC"]}"#, Some("tags[0]")),
     ];
     for (json, want) in table {
-        let got = card.check(&args_from_json(json).unwrap());
+        let got = card.check(&args_from_json(json).unwrap(), today());
         assert_eq!(
             got.as_ref().err().map(|error| error.field.as_str()),
             want,
@@ -163,18 +163,8 @@ fn a_card_that_promises_what_nobody_enforces_is_refused() {
         ("min = \"0.01\"", "min = \"-1\"", "positive"),
         ("[caps]", "[cpas]", "cpas"),
         (
-            "records_per_day = 200",
-            "records_per_day = 200\nspike = \"5x\"",
-            "not supported",
-        ),
-        (
-            "[caps]",
-            "hours = { from = \"08:00\" }\n[caps]",
-            "not supported",
-        ),
-        (
             "optional = true",
-            "optional = true\nwrite = \"mechanical\"",
+            "optional = true\nevidence = \"required\"",
             "not supported",
         ),
         (
@@ -191,5 +181,145 @@ fn a_card_that_promises_what_nobody_enforces_is_refused() {
             "{expected}: {}",
             error.detail
         );
+    }
+}
+
+fn today() -> NaiveDate {
+    NaiveDate::from_ymd_opt(2026, 11, 21).unwrap()
+}
+
+/// The card of the other tests with one more piece at its end, or with a piece replaced.
+fn changed(from: &str, to: &str) -> Result<Card, CardError> {
+    assert!(from.is_empty() || STAGE.contains(from), "{from}");
+    let text = if from.is_empty() {
+        format!("{STAGE}{to}")
+    } else {
+        STAGE.replace(from, to)
+    };
+    Card::parse(&text)
+}
+
+#[test]
+fn days_may_be_relative_to_the_day_of_the_check() {
+    let card = changed(
+        "min = \"2026-01-01\"\nmax = \"2030-12-31\"",
+        "min = \"today\"\nmax = \"today+9d\"",
+    );
+    let card = card.unwrap();
+    for (day, ok) in [
+        ("2026-11-20", false),
+        ("2026-11-21", true),
+        ("2026-11-30", true),
+        ("2026-12-01", false),
+    ] {
+        let args = args_from_json(&format!(r#"{{"stage":"new","close_date":"{day}"}}"#)).unwrap();
+        assert_eq!(card.check(&args, today()).is_ok(), ok, "{day}");
+    }
+    let error = card
+        .check(
+            &args_from_json(r#"{"stage":"new","close_date":"2026-12-01"}"#).unwrap(),
+            today(),
+        )
+        .unwrap_err();
+    assert_eq!(error.allowed, "a day YYYY-MM-DD from today to today+9d");
+    for bad in ["today+9", "today9d", "today+x", "tomorrow", "today+99999d"] {
+        let to = format!("min = \"today\"\nmax = \"{bad}\"");
+        assert!(
+            changed("min = \"2026-01-01\"\nmax = \"2030-12-31\"", &to).is_err(),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn hours_hold_in_their_zone_and_across_the_change_of_clocks() {
+    let hours = "rollback_window = \"24h\"\nhours = { days = \"mon-fri,sun\", from = \"08:00\", to = \"18:00\", zone = \"Europe/Amsterdam\" }";
+    let card = changed("rollback_window = \"24h\"", hours).unwrap();
+    for (moment, open) in [
+        ("2026-11-20T06:59:59Z", false), // a Friday in winter: 07:59:59
+        ("2026-11-20T07:00:00Z", true),
+        ("2026-11-20T16:59:59Z", true),
+        ("2026-11-20T17:00:00Z", false),
+        ("2026-11-21T10:00:00Z", false), // Saturday
+        ("2026-11-22T10:00:00Z", true),
+        ("2026-07-03T06:00:00Z", true), // a Friday in summer: 08:00
+        ("2026-07-03T16:00:00Z", false),
+    ] {
+        assert_eq!(card.is_open_at(moment.parse().unwrap()), open, "{moment}");
+    }
+    for (from, to) in [
+        ("08:00", "8:61"),
+        ("18:00", "08:00"),
+        ("mon-fri", "fri-mon"),
+        ("mon-fri", "monday"),
+        ("Europe/Amsterdam", "Europe/Atlantis"),
+    ] {
+        let text = hours.replace(from, to);
+        assert!(changed("rollback_window = \"24h\"", &text).is_err(), "{to}");
+    }
+}
+
+/// What may and may not be added at the end of the card, after two arguments.
+const ENDINGS: [(&str, bool); 9] = [
+    ("[identify]\nby = [\"number\", \"email\"]", true),
+    ("[identify]\nby = [\"number\"]", false),
+    ("[identify]\nby = [\"number\", \"number\"]", false),
+    // Optional, and not there at all.
+    ("[identify]\nby = [\"number\", \"note\"]", false),
+    ("[identify]\nby = [\"number\", \"phone\"]", false),
+    ("[read]\nfields = [\"name\"]", false),
+    ("[demote]\nundone = \"5%\"\nof_last = 20", true),
+    ("[demote]\nof_last = 20", false),
+    ("[demote]\nundone = \"5\"\nof_last = 20", false),
+];
+
+/// What may and may not stand in place of a line.
+const LINES: [(&str, &str, bool); 8] = [
+    (
+        "max_chars = 5",
+        "write = \"mechanical\"\nabbreviations = { st = \"street\" }",
+        true,
+    ),
+    (
+        "max_chars = 5",
+        "abbreviations = { st = \"street\" }",
+        false,
+    ),
+    (
+        "max_chars = 5",
+        "write = \"mechanical\"\nabbreviations = { St = \"street\" }",
+        false,
+    ),
+    ("field = \"dealstage\"", "write = \"mechanical\"", false),
+    (
+        "records_per_day = 200",
+        "spike = \"5x median of 7 days\"",
+        true,
+    ),
+    (
+        "records_per_day = 200",
+        "spike = \"1x median of 7 days\"",
+        false,
+    ),
+    // The amount is optional there, so that leaving it out would count nothing.
+    ("records_per_day = 200", "amount_per_day = \"9.00\"", false),
+    (
+        "records_per_day = 200",
+        "records_per_customer_per_day = 2",
+        false,
+    ),
+];
+
+#[test]
+fn rules_that_cannot_be_enforced_are_refused() {
+    let signals = "[args.number]\ntype = \"text\"\nmax_chars = 9\n\
+                   [args.email]\ntype = \"text\"\nmax_chars = 9\n";
+    for (end, ok) in ENDINGS {
+        let card = changed("", &format!("{signals}{end}\n"));
+        assert_eq!(card.is_ok(), ok, "{end}: {:?}", card.err());
+    }
+    for (line, with, ok) in LINES {
+        let card = changed(line, &format!("{line}\n{with}"));
+        assert_eq!(card.is_ok(), ok, "{with}: {:?}", card.err());
     }
 }

@@ -167,6 +167,10 @@ pub struct AuthorizeRequest {
     /// W3C trace context of the caller; unparsable means absent.
     #[prost(string, tag = "7")]
     pub traceparent: ::prost::alloc::string::String,
+    /// The run of the agent that the request belongs to, at most 64 of `A-Z a-z 0-9 _ . -`; may be empty. Recorded and
+    /// counted by budgets; policies see it as `context.run`; it is not in the request hash.
+    #[prost(string, tag = "8")]
+    pub run_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuthorizeResponse {
@@ -235,6 +239,18 @@ pub struct GetDecisionResponse {
     pub decision: ::core::option::Option<Decision>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelDecisionRequest {
+    /// `tenants/{tenant}/decisions/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelDecisionResponse {
+    /// As it stands now: CANCELLED.
+    #[prost(message, optional, tag = "1")]
+    pub decision: ::core::option::Option<Decision>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Decision {
     /// `tenants/{tenant}/decisions/{uuid}`; empty where nothing was recorded.
     #[prost(string, tag = "1")]
@@ -248,6 +264,7 @@ pub struct Decision {
     pub message: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]
     pub remedy: ::prost::alloc::string::String,
+    /// Rules that decided; only for operators, since a name may tell a limit.
     #[prost(string, repeated, tag = "6")]
     pub rule_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Label and digest of the policy set in force.
@@ -273,6 +290,26 @@ pub struct Decision {
     pub agent: ::prost::alloc::string::String,
     #[prost(string, tag = "16")]
     pub action: ::prost::alloc::string::String,
+    /// What is worth asking again.
+    #[prost(enumeration = "Retry", tag = "17")]
+    pub retry: i32,
+    /// The largest request that is allowed instead, where the policy set gives such offers.
+    #[prost(message, optional, tag = "18")]
+    pub counter_offer: ::core::option::Option<CounterOffer>,
+    /// With GetDecision and a token: the call that the token is for, so that an agent that lost its own memory can
+    /// still execute it.
+    #[prost(message, optional, tag = "19")]
+    pub call: ::core::option::Option<ActionCall>,
+}
+/// A request that policy allows as it stands; a budget may still refuse it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CounterOffer {
+    /// Ready to be sent with a fresh `request_id`.
+    #[prost(message, optional, tag = "1")]
+    pub call: ::core::option::Option<ActionCall>,
+    /// The difference, in one sentence.
+    #[prost(string, tag = "2")]
+    pub sentence: ::prost::alloc::string::String,
 }
 /// Where a decision that waits for a person stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -282,6 +319,8 @@ pub enum DecisionState {
     /// ALLOW and DENY are final at once.
     Final = 1,
     Pending = 2,
+    /// Taken back by the agent that asked; it never becomes an ALLOW.
+    Cancelled = 3,
 }
 impl DecisionState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -293,6 +332,7 @@ impl DecisionState {
             Self::Unspecified => "DECISION_STATE_UNSPECIFIED",
             Self::Final => "DECISION_STATE_FINAL",
             Self::Pending => "DECISION_STATE_PENDING",
+            Self::Cancelled => "DECISION_STATE_CANCELLED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -301,6 +341,43 @@ impl DecisionState {
             "DECISION_STATE_UNSPECIFIED" => Some(Self::Unspecified),
             "DECISION_STATE_FINAL" => Some(Self::Final),
             "DECISION_STATE_PENDING" => Some(Self::Pending),
+            "DECISION_STATE_CANCELLED" => Some(Self::Cancelled),
+            _ => None,
+        }
+    }
+}
+/// How an agent should take an answer that is not ALLOW.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Retry {
+    Unspecified = 0,
+    /// Not at all.
+    DoNot = 1,
+    /// As another request.
+    Changed = 2,
+    /// The same, later.
+    Later = 3,
+}
+impl Retry {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RETRY_UNSPECIFIED",
+            Self::DoNot => "RETRY_DO_NOT",
+            Self::Changed => "RETRY_CHANGED",
+            Self::Later => "RETRY_LATER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RETRY_UNSPECIFIED" => Some(Self::Unspecified),
+            "RETRY_DO_NOT" => Some(Self::DoNot),
+            "RETRY_CHANGED" => Some(Self::Changed),
+            "RETRY_LATER" => Some(Self::Later),
             _ => None,
         }
     }
@@ -493,6 +570,33 @@ pub mod authorization_service_client {
                 .insert(GrpcMethod::new("writ.v1.AuthorizationService", "GetDecision"));
             self.inner.unary(req, path, codec).await
         }
+        /// Takes back what still waits for a person. Only the agent that asked; repeating it changes nothing.
+        pub async fn cancel_decision(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelDecisionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelDecisionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.AuthorizationService/CancelDecision",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("writ.v1.AuthorizationService", "CancelDecision"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -538,6 +642,14 @@ pub mod authorization_service_server {
             request: tonic::Request<super::GetDecisionRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetDecisionResponse>,
+            tonic::Status,
+        >;
+        /// Takes back what still waits for a person. Only the agent that asked; repeating it changes nothing.
+        async fn cancel_decision(
+            &self,
+            request: tonic::Request<super::CancelDecisionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelDecisionResponse>,
             tonic::Status,
         >;
     }
@@ -809,6 +921,55 @@ pub mod authorization_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/writ.v1.AuthorizationService/CancelDecision" => {
+                    #[allow(non_camel_case_types)]
+                    struct CancelDecisionSvc<T: AuthorizationService>(pub Arc<T>);
+                    impl<
+                        T: AuthorizationService,
+                    > tonic::server::UnaryService<super::CancelDecisionRequest>
+                    for CancelDecisionSvc<T> {
+                        type Response = super::CancelDecisionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CancelDecisionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuthorizationService>::cancel_decision(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CancelDecisionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -923,6 +1084,16 @@ pub struct GetCheckpointResponse {
     #[prost(string, tag = "1")]
     pub note: ::prost::alloc::string::String,
 }
+/// Money that was executed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CapturedAmount {
+    /// ISO 4217.
+    #[prost(string, tag = "1")]
+    pub currency: ::prost::alloc::string::String,
+    /// An exact decimal.
+    #[prost(string, tag = "2")]
+    pub amount: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReportOutcomesRequest {
     #[prost(message, repeated, tag = "1")]
@@ -990,6 +1161,12 @@ pub struct Outcome {
     pub by: ::prost::alloc::string::String,
     #[prost(string, tag = "20")]
     pub note: ::prost::alloc::string::String,
+    /// What a halt covers.
+    #[prost(string, tag = "21")]
+    pub scope: ::prost::alloc::string::String,
+    /// What was executed of the amount, where that is less than was asked; absent means all of it.
+    #[prost(message, optional, tag = "22")]
+    pub captured: ::core::option::Option<CapturedAmount>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2039,7 +2216,7 @@ pub mod key_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Action {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -2065,6 +2242,83 @@ pub struct Action {
     pub card_digest: ::prost::alloc::vec::Vec<u8>,
     #[prost(string, tag = "12")]
     pub undo: ::prost::alloc::string::String,
+    /// In the order of their names; whatever is not listed here is refused.
+    #[prost(message, repeated, tag = "14")]
+    pub arguments: ::prost::alloc::vec::Vec<ActionArgument>,
+    /// What the record must show right before the write.
+    #[prost(message, repeated, tag = "15")]
+    pub conditions: ::prost::alloc::vec::Vec<ActionCondition>,
+    /// Whether a request must name the version of the record that it relied on.
+    #[prost(bool, tag = "16")]
+    pub version_required: bool,
+    #[prost(uint32, tag = "17")]
+    pub records_per_day: u32,
+    #[prost(uint32, tag = "18")]
+    pub rollback_window_seconds: u32,
+    /// When it goes back to dry run by itself; absent if it does not.
+    #[prost(message, optional, tag = "13")]
+    pub rollout_until: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// One argument as the card has it. Numbers are exact decimal text; what its type does not use is empty.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActionArgument {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Field of the record that it writes.
+    #[prost(string, tag = "2")]
+    pub field: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub optional: bool,
+    /// set, append, fill_only_empty or mechanical.
+    #[prost(string, tag = "4")]
+    pub write: ::prost::alloc::string::String,
+    /// What a change triggers downstream, such as `email:owner`.
+    #[prost(string, repeated, tag = "5")]
+    pub effects: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "6")]
+    pub r#type: ::core::option::Option<ActionArgumentType>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActionArgumentType {
+    /// choice, text, integer, decimal, money, date, timestamp, boolean, reference or list.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What is allowed, for people.
+    #[prost(string, tag = "2")]
+    pub allowed: ::prost::alloc::string::String,
+    /// Of a choice.
+    #[prost(string, repeated, tag = "3")]
+    pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a money.
+    #[prost(string, repeated, tag = "4")]
+    pub currencies: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a text.
+    #[prost(uint32, tag = "5")]
+    pub max_chars: u32,
+    /// Of an integer, decimal, money, date or timestamp.
+    #[prost(string, tag = "6")]
+    pub min: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub max: ::prost::alloc::string::String,
+    /// Of a decimal.
+    #[prost(uint32, tag = "8")]
+    pub decimals: u32,
+    /// Of a reference: the whole id matches this regular expression.
+    #[prost(string, tag = "9")]
+    pub pattern: ::prost::alloc::string::String,
+    /// Of a list.
+    #[prost(uint32, tag = "10")]
+    pub max_items: u32,
+    #[prost(message, optional, boxed, tag = "11")]
+    pub items: ::core::option::Option<::prost::alloc::boxed::Box<ActionArgumentType>>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActionCondition {
+    #[prost(string, tag = "1")]
+    pub field: ::prost::alloc::string::String,
+    /// One of them.
+    #[prost(string, repeated, tag = "2")]
+    pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListActionsRequest {
@@ -2082,7 +2336,7 @@ pub struct GetActionRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetActionResponse {
     #[prost(message, optional, tag = "1")]
     pub action: ::core::option::Option<Action>,
@@ -2173,6 +2427,9 @@ pub struct Execution {
     /// Id that the system of record gave to a created record.
     #[prost(string, tag = "19")]
     pub created_id: ::prost::alloc::string::String,
+    /// Why an operator marked it as a surprise; empty if nobody did.
+    #[prost(string, tag = "20")]
+    pub surprise: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UndoRequest {
@@ -2205,11 +2462,12 @@ pub struct UndoItem {
     #[prost(message, repeated, tag = "5")]
     pub changes: ::prost::alloc::vec::Vec<FieldChange>,
 }
+/// One page of a batch: what a client that was interrupted left is what it finds when it asks again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BatchUndoRequest {
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
-    /// At least one of run_id, since; both narrow.
+    /// At least one of run_id, since; everything given narrows.
     #[prost(string, tag = "2")]
     pub run_id: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
@@ -2220,12 +2478,34 @@ pub struct BatchUndoRequest {
     pub reason: ::prost::alloc::string::String,
     #[prost(bool, tag = "6")]
     pub dry_run: bool,
+    #[prost(string, tag = "7")]
+    pub agent: ::prost::alloc::string::String,
+    /// Id of the record.
+    #[prost(string, tag = "8")]
+    pub target_id: ::prost::alloc::string::String,
+    /// Executions looked at in this call; 50 if absent, at most 100.
+    #[prost(int32, tag = "9")]
+    pub page_size: i32,
+    #[prost(string, tag = "10")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only executions before this time, so that a batch that goes on for long does not grow.
+    #[prost(message, optional, tag = "11")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchUndoResponse {
     /// Last in, first out.
     #[prost(message, repeated, tag = "1")]
     pub items: ::prost::alloc::vec::Vec<UndoItem>,
+    /// Empty when everything was looked at.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// Executions of the whole selection that stood when its first page was asked for, at most 1,000.
+    #[prost(int32, tag = "3")]
+    pub total: i32,
+    /// Executions of this page that were undone earlier.
+    #[prost(int32, tag = "4")]
+    pub undone_earlier: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetExecutionRequest {
@@ -2250,6 +2530,21 @@ pub struct ListExecutionsRequest {
     pub state: i32,
     #[prost(string, tag = "5")]
     pub run_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub action: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub agent: ::prost::alloc::string::String,
+    /// Id of the record.
+    #[prost(string, tag = "8")]
+    pub target_id: ::prost::alloc::string::String,
+    /// MODE_DRY_RUN for the would-have log, MODE_EXECUTE for what was to write; both if absent.
+    #[prost(enumeration = "Mode", tag = "9")]
+    pub mode: i32,
+    /// Only those that an operator marked.
+    #[prost(bool, tag = "10")]
+    pub surprises: bool,
+    #[prost(message, optional, tag = "11")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListExecutionsResponse {
@@ -2267,11 +2562,37 @@ pub struct SetActionRolloutRequest {
     pub rollout: i32,
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// Live only until then, at most 30 days; for good if absent.
+    #[prost(message, optional, tag = "4")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
+    /// Promote although rows of the would-have log are marked as surprises.
+    #[prost(bool, tag = "5")]
+    pub accept_surprises: bool,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SetActionRolloutResponse {
     #[prost(message, optional, tag = "1")]
     pub action: ::core::option::Option<Action>,
+    /// Dry runs of the action since it was last moved, at most 1,000 are counted.
+    #[prost(int32, tag = "2")]
+    pub would_have_rows: i32,
+    /// How many of them are marked as surprises.
+    #[prost(int32, tag = "3")]
+    pub surprises: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MarkSurpriseRequest {
+    /// `tenants/{tenant}/executions/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Why; empty takes the mark away.
+    #[prost(string, tag = "2")]
+    pub surprise: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MarkSurpriseResponse {
+    #[prost(message, optional, tag = "1")]
+    pub execution: ::core::option::Option<Execution>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2364,7 +2685,7 @@ pub mod connector_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// The hands. Every write needs a writ; undo and rollout need an operator.
+    /// The hands. Every write needs a writ; rollout and undo of many need an operator.
     #[derive(Debug, Clone)]
     pub struct ConnectorServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2531,6 +2852,7 @@ pub mod connector_service_client {
                 .insert(GrpcMethod::new("writ.v1.ConnectorService", "Execute"));
             self.inner.unary(req, path, codec).await
         }
+        /// An operator undoes what stands in the tenant, an agent only what it executed itself and only while nothing halts it.
         pub async fn undo(
             &mut self,
             request: impl tonic::IntoRequest<super::UndoRequest>,
@@ -2624,6 +2946,7 @@ pub mod connector_service_client {
                 .insert(GrpcMethod::new("writ.v1.ConnectorService", "ListExecutions"));
             self.inner.unary(req, path, codec).await
         }
+        /// Promotion and demotion: an operator's act with a reason, and a record.
         pub async fn set_action_rollout(
             &mut self,
             request: impl tonic::IntoRequest<super::SetActionRolloutRequest>,
@@ -2646,6 +2969,31 @@ pub mod connector_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("writ.v1.ConnectorService", "SetActionRollout"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Marks a row of the would-have log as something nobody expected, or takes the mark away.
+        pub async fn mark_surprise(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MarkSurpriseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MarkSurpriseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.ConnectorService/MarkSurprise",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.ConnectorService", "MarkSurprise"));
             self.inner.unary(req, path, codec).await
         }
     }
@@ -2686,6 +3034,7 @@ pub mod connector_service_server {
             &self,
             request: tonic::Request<super::ExecuteRequest>,
         ) -> std::result::Result<tonic::Response<super::ExecuteResponse>, tonic::Status>;
+        /// An operator undoes what stands in the tenant, an agent only what it executed itself and only while nothing halts it.
         async fn undo(
             &self,
             request: tonic::Request<super::UndoRequest>,
@@ -2711,6 +3060,7 @@ pub mod connector_service_server {
             tonic::Response<super::ListExecutionsResponse>,
             tonic::Status,
         >;
+        /// Promotion and demotion: an operator's act with a reason, and a record.
         async fn set_action_rollout(
             &self,
             request: tonic::Request<super::SetActionRolloutRequest>,
@@ -2718,8 +3068,16 @@ pub mod connector_service_server {
             tonic::Response<super::SetActionRolloutResponse>,
             tonic::Status,
         >;
+        /// Marks a row of the would-have log as something nobody expected, or takes the mark away.
+        async fn mark_surprise(
+            &self,
+            request: tonic::Request<super::MarkSurpriseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MarkSurpriseResponse>,
+            tonic::Status,
+        >;
     }
-    /// The hands. Every write needs a writ; undo and rollout need an operator.
+    /// The hands. Every write needs a writ; rollout and undo of many need an operator.
     #[derive(Debug)]
     pub struct ConnectorServiceServer<T> {
         inner: Arc<T>,
@@ -3203,6 +3561,52 @@ pub mod connector_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/writ.v1.ConnectorService/MarkSurprise" => {
+                    #[allow(non_camel_case_types)]
+                    struct MarkSurpriseSvc<T: ConnectorService>(pub Arc<T>);
+                    impl<
+                        T: ConnectorService,
+                    > tonic::server::UnaryService<super::MarkSurpriseRequest>
+                    for MarkSurpriseSvc<T> {
+                        type Response = super::MarkSurpriseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MarkSurpriseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ConnectorService>::mark_surprise(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MarkSurpriseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -3245,7 +3649,8 @@ pub mod connector_service_server {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Halt {
-    /// `global`, `tenant:T`, `connection:C`, `action:A`, `agent:G` or `customer:N`.
+    /// `global`, `tenant:T`, `tenant:T/KIND:NAME` for one tenant, or `KIND:NAME` for every tenant.
+    /// KIND is connection, action, agent, customer or run.
     #[prost(string, tag = "1")]
     pub scope: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
@@ -3254,13 +3659,24 @@ pub struct Halt {
     pub by: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub reason: ::prost::alloc::string::String,
+    /// When it ends by itself; absent where it stays until it is cleared.
+    #[prost(message, optional, tag = "5")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetHaltRequest {
+    /// As in `Halt`; `KIND:NAME` means the caller's own tenant, `tenant:*/KIND:NAME` every tenant. What covers more than
+    /// the caller's own tenant is for the operators that connectord's configuration names.
     #[prost(string, tag = "1")]
     pub scope: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
+    /// Ends by itself after this long.
+    #[prost(message, optional, tag = "3")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+    /// `budget` or `incident`, by policyd only.
+    #[prost(string, tag = "4")]
+    pub cause: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetHaltResponse {
@@ -3273,6 +3689,7 @@ pub struct SetHaltResponse {
 pub struct ClearHaltRequest {
     #[prost(string, tag = "1")]
     pub scope: ::prost::alloc::string::String,
+    /// Required.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
 }
@@ -3280,6 +3697,9 @@ pub struct ClearHaltRequest {
 pub struct ClearHaltResponse {
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
+    /// False when nothing was set for the scope.
+    #[prost(bool, tag = "2")]
+    pub cleared: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListHaltsRequest {}
@@ -3288,17 +3708,113 @@ pub struct ListHaltsResponse {
     #[prost(message, repeated, tag = "1")]
     pub halts: ::prost::alloc::vec::Vec<Halt>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetHaltStateRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetHaltStateRequest {
+    /// What the caller is about to do, as far as it knows: a halt of any of them is told.
+    #[prost(string, tag = "1")]
+    pub connection: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub action: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub run_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub customer: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetHaltStateResponse {
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
     #[prost(message, repeated, tag = "2")]
     pub halts: ::prost::alloc::vec::Vec<Halt>,
-    /// False when the halt store cannot be read: then everything is halted.
+    /// False when the halt state is not known: then everything is halted.
     #[prost(bool, tag = "3")]
     pub known: bool,
+    /// Whether the caller may not write, as asked.
+    #[prost(bool, tag = "4")]
+    pub halted: bool,
+    /// The halt that stops it; absent when the state is not known.
+    #[prost(message, optional, tag = "5")]
+    pub by: ::core::option::Option<Halt>,
+    /// HALTED, HALT_UNKNOWN or empty.
+    #[prost(string, tag = "6")]
+    pub reason_code: ::prost::alloc::string::String,
+    /// Counts changes.
+    #[prost(uint64, tag = "7")]
+    pub generation: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchHaltsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchHaltsResponse {
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub halts: ::prost::alloc::vec::Vec<Halt>,
+    #[prost(bool, tag = "3")]
+    pub known: bool,
+    #[prost(uint64, tag = "4")]
+    pub generation: u64,
+    /// Nothing changed since the last message.
+    #[prost(bool, tag = "5")]
+    pub heartbeat: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProbeHaltRequest {
+    /// Fresh text, 1 to 64 characters.
+    #[prost(string, tag = "1")]
+    pub nonce: ::prost::alloc::string::String,
+    /// Longest wait for the answers, at most 10 s; 2 s if absent.
+    #[prost(message, optional, tag = "2")]
+    pub patience: ::core::option::Option<::prost_types::Duration>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProbeHaltResponse {
+    #[prost(string, tag = "1")]
+    pub nonce: ::prost::alloc::string::String,
+    /// The connectord that was asked.
+    #[prost(string, tag = "2")]
+    pub instance: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "4")]
+    pub generation: u64,
+    /// Everyone who obeys the store.
+    #[prost(message, repeated, tag = "5")]
+    pub members: ::prost::alloc::vec::Vec<HaltMember>,
+    /// From the question to the last answer, or to giving up.
+    #[prost(message, optional, tag = "6")]
+    pub took: ::core::option::Option<::prost_types::Duration>,
+}
+/// One connectord of a halt store.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HaltMember {
+    #[prost(string, tag = "1")]
+    pub instance: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub pid: u32,
+    #[prost(bool, tag = "4")]
+    pub answered: bool,
+    /// False where it refuses every write because it does not know the halts.
+    #[prost(bool, tag = "5")]
+    pub known: bool,
+    #[prost(uint64, tag = "6")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "7")]
+    pub generation: u64,
+    #[prost(message, optional, tag = "8")]
+    pub seen: ::core::option::Option<::prost_types::Timestamp>,
+    /// Its last live write.
+    #[prost(message, optional, tag = "9")]
+    pub last_write: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "10")]
+    pub last_action: ::prost::alloc::string::String,
+    /// Executions in flight, and how many of those at the last change of the halts have ended.
+    #[prost(uint32, tag = "11")]
+    pub open: u32,
+    #[prost(uint32, tag = "12")]
+    pub finished: u32,
 }
 /// Generated client implementations.
 pub mod halt_service_client {
@@ -3311,7 +3827,7 @@ pub mod halt_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// The halt state, which sits with the hands.
+    /// The halt state, which sits with the hands. A caller sees what covers its own tenant.
     #[derive(Debug, Clone)]
     pub struct HaltServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -3381,6 +3897,7 @@ pub mod halt_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
+        /// By operators; by policyd for runs and agents of one tenant.
         pub async fn set_halt(
             &mut self,
             request: impl tonic::IntoRequest<super::SetHaltRequest>,
@@ -3405,6 +3922,7 @@ pub mod halt_service_client {
                 .insert(GrpcMethod::new("writ.v1.HaltService", "SetHalt"));
             self.inner.unary(req, path, codec).await
         }
+        /// By operators.
         pub async fn clear_halt(
             &mut self,
             request: impl tonic::IntoRequest<super::ClearHaltRequest>,
@@ -3453,7 +3971,7 @@ pub mod halt_service_client {
                 .insert(GrpcMethod::new("writ.v1.HaltService", "ListHalts"));
             self.inner.unary(req, path, codec).await
         }
-        /// For agents before each step, and for policyd: what is halted, and the epoch.
+        /// For agents before each step, and for policyd: what is halted, the epoch, and whether the caller is halted.
         pub async fn get_halt_state(
             &mut self,
             request: impl tonic::IntoRequest<super::GetHaltStateRequest>,
@@ -3478,6 +3996,56 @@ pub mod halt_service_client {
                 .insert(GrpcMethod::new("writ.v1.HaltService", "GetHaltState"));
             self.inner.unary(req, path, codec).await
         }
+        /// The state at once, again after each change, and every few seconds when nothing changes.
+        pub async fn watch_halts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchHaltsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchHaltsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.HaltService/WatchHalts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.HaltService", "WatchHalts"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Asks every connectord of the halt store to answer a nonce. By operators.
+        pub async fn probe_halt(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProbeHaltRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProbeHaltResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.HaltService/ProbeHalt",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.HaltService", "ProbeHalt"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3493,10 +4061,12 @@ pub mod halt_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with HaltServiceServer.
     #[async_trait]
     pub trait HaltService: std::marker::Send + std::marker::Sync + 'static {
+        /// By operators; by policyd for runs and agents of one tenant.
         async fn set_halt(
             &self,
             request: tonic::Request<super::SetHaltRequest>,
         ) -> std::result::Result<tonic::Response<super::SetHaltResponse>, tonic::Status>;
+        /// By operators.
         async fn clear_halt(
             &self,
             request: tonic::Request<super::ClearHaltRequest>,
@@ -3511,7 +4081,7 @@ pub mod halt_service_server {
             tonic::Response<super::ListHaltsResponse>,
             tonic::Status,
         >;
-        /// For agents before each step, and for policyd: what is halted, and the epoch.
+        /// For agents before each step, and for policyd: what is halted, the epoch, and whether the caller is halted.
         async fn get_halt_state(
             &self,
             request: tonic::Request<super::GetHaltStateRequest>,
@@ -3519,8 +4089,27 @@ pub mod halt_service_server {
             tonic::Response<super::GetHaltStateResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the WatchHalts method.
+        type WatchHaltsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchHaltsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The state at once, again after each change, and every few seconds when nothing changes.
+        async fn watch_halts(
+            &self,
+            request: tonic::Request<super::WatchHaltsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchHaltsStream>, tonic::Status>;
+        /// Asks every connectord of the halt store to answer a nonce. By operators.
+        async fn probe_halt(
+            &self,
+            request: tonic::Request<super::ProbeHaltRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProbeHaltResponse>,
+            tonic::Status,
+        >;
     }
-    /// The halt state, which sits with the hands.
+    /// The halt state, which sits with the hands. A caller sees what covers its own tenant.
     #[derive(Debug)]
     pub struct HaltServiceServer<T> {
         inner: Arc<T>,
@@ -3777,6 +4366,97 @@ pub mod halt_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/writ.v1.HaltService/WatchHalts" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchHaltsSvc<T: HaltService>(pub Arc<T>);
+                    impl<
+                        T: HaltService,
+                    > tonic::server::ServerStreamingService<super::WatchHaltsRequest>
+                    for WatchHaltsSvc<T> {
+                        type Response = super::WatchHaltsResponse;
+                        type ResponseStream = T::WatchHaltsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchHaltsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HaltService>::watch_halts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchHaltsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.HaltService/ProbeHalt" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProbeHaltSvc<T: HaltService>(pub Arc<T>);
+                    impl<
+                        T: HaltService,
+                    > tonic::server::UnaryService<super::ProbeHaltRequest>
+                    for ProbeHaltSvc<T> {
+                        type Response = super::ProbeHaltResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProbeHaltRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HaltService>::probe_halt(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProbeHaltSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -3814,6 +4494,1625 @@ pub mod halt_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "writ.v1.HaltService";
     impl<T> tonic::server::NamedService for HaltServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Budget {
+    /// `tenants/{tenant}/budgets/{budget}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// tenant, agent, customer, run.
+    #[prost(string, tag = "2")]
+    pub scope: ::prost::alloc::string::String,
+    /// Whose: `tenant`, `agent:{a}`, `customer:{c}`, `run:{a}:{r}`; empty where nobody has used it yet.
+    #[prost(string, tag = "3")]
+    pub subject: ::prost::alloc::string::String,
+    /// calls, records, follow_ups, amount, tokens, usd.
+    #[prost(string, tag = "4")]
+    pub measure: ::prost::alloc::string::String,
+    /// Currency of the figures, or `tokens`; empty for counts.
+    #[prost(string, tag = "5")]
+    pub unit: ::prost::alloc::string::String,
+    /// hour, day, run.
+    #[prost(string, tag = "6")]
+    pub window: ::prost::alloc::string::String,
+    /// Actions that it counts; none means all.
+    #[prost(string, repeated, tag = "7")]
+    pub actions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Absent where they are not the caller's to see.
+    #[prost(message, optional, tag = "8")]
+    pub figures: ::core::option::Option<BudgetFigures>,
+    /// When the window ends; absent for a run that has not begun.
+    #[prost(message, optional, tag = "9")]
+    pub reset_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether the agent or its run is halted when it is spent.
+    #[prost(bool, tag = "10")]
+    pub halts: bool,
+}
+/// Exact decimals in the unit of the budget.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BudgetFigures {
+    /// What may be used now.
+    #[prost(string, tag = "1")]
+    pub limit: ::prost::alloc::string::String,
+    /// What of the limit is a raise.
+    #[prost(string, tag = "2")]
+    pub raised: ::prost::alloc::string::String,
+    /// Held by writs that may still be executed.
+    #[prost(string, tag = "3")]
+    pub held: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub spent: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub remaining: ::prost::alloc::string::String,
+    /// `cap`, or `spike` where that allows less.
+    #[prost(string, tag = "6")]
+    pub limit_kind: ::prost::alloc::string::String,
+    /// Most that a raise may make of the cap; empty where the set says none.
+    #[prost(string, tag = "7")]
+    pub max: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetBudgetRequest {
+    /// `tenants/{tenant}/budgets/{budget}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// As in `Budget.subject`; the caller's own if empty.
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetBudgetResponse {
+    #[prost(message, optional, tag = "1")]
+    pub budget: ::core::option::Option<Budget>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListBudgetsRequest {
+    /// `tenants/{tenant}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListBudgetsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub budgets: ::prost::alloc::vec::Vec<Budget>,
+    /// There are more counters in use than are listed.
+    #[prost(bool, tag = "2")]
+    pub truncated: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RaiseBudgetRequest {
+    /// `tenants/{tenant}/budgets/{budget}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// UUID chosen by the caller: the same id raises once.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// As in `Budget.subject`; everybody if empty.
+    #[prost(string, tag = "3")]
+    pub subject: ::prost::alloc::string::String,
+    /// By how much, an exact decimal in the unit of the budget.
+    #[prost(string, tag = "4")]
+    pub amount: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "5")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RaiseBudgetResponse {
+    #[prost(message, optional, tag = "1")]
+    pub budget: ::core::option::Option<Budget>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportUsageRequest {
+    /// `tenants/{tenant}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// UUID chosen by the caller: the same id counts once.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// The agent itself if empty.
+    #[prost(string, tag = "3")]
+    pub agent: ::prost::alloc::string::String,
+    /// Run of the agent; may be empty.
+    #[prost(string, tag = "4")]
+    pub run_id: ::prost::alloc::string::String,
+    /// Tokens used since the report before.
+    #[prost(uint64, tag = "5")]
+    pub tokens: u64,
+    /// Millionths of a US dollar billed since the report before.
+    #[prost(uint64, tag = "6")]
+    pub usd_micros: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportUsageResponse {
+    /// It was counted earlier under the same id.
+    #[prost(bool, tag = "1")]
+    pub repeated_report: bool,
+}
+/// Generated client implementations.
+pub mod budget_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What a tenant may use up in a time, and how much is left. Budgets are declared in the policy set.
+    #[derive(Debug, Clone)]
+    pub struct BudgetServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> BudgetServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> BudgetServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            BudgetServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// One budget for one subject.
+        pub async fn get_budget(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetBudgetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetBudgetResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.BudgetService/GetBudget",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.BudgetService", "GetBudget"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// An operator sees every counter in use; an agent sees the budgets that bind it, and only its own figures.
+        pub async fn list_budgets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListBudgetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBudgetsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.BudgetService/ListBudgets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.BudgetService", "ListBudgets"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes a cap higher for a time, by an operator. It ends by itself.
+        pub async fn raise_budget(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RaiseBudgetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RaiseBudgetResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.BudgetService/RaiseBudget",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.BudgetService", "RaiseBudget"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Adds what a language model used. By a reporter named in policyd.toml, or by the agent about itself.
+        pub async fn report_usage(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReportUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportUsageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.BudgetService/ReportUsage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.BudgetService", "ReportUsage"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod budget_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with BudgetServiceServer.
+    #[async_trait]
+    pub trait BudgetService: std::marker::Send + std::marker::Sync + 'static {
+        /// One budget for one subject.
+        async fn get_budget(
+            &self,
+            request: tonic::Request<super::GetBudgetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetBudgetResponse>,
+            tonic::Status,
+        >;
+        /// An operator sees every counter in use; an agent sees the budgets that bind it, and only its own figures.
+        async fn list_budgets(
+            &self,
+            request: tonic::Request<super::ListBudgetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBudgetsResponse>,
+            tonic::Status,
+        >;
+        /// Makes a cap higher for a time, by an operator. It ends by itself.
+        async fn raise_budget(
+            &self,
+            request: tonic::Request<super::RaiseBudgetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RaiseBudgetResponse>,
+            tonic::Status,
+        >;
+        /// Adds what a language model used. By a reporter named in policyd.toml, or by the agent about itself.
+        async fn report_usage(
+            &self,
+            request: tonic::Request<super::ReportUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportUsageResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What a tenant may use up in a time, and how much is left. Budgets are declared in the policy set.
+    #[derive(Debug)]
+    pub struct BudgetServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> BudgetServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for BudgetServiceServer<T>
+    where
+        T: BudgetService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/writ.v1.BudgetService/GetBudget" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetBudgetSvc<T: BudgetService>(pub Arc<T>);
+                    impl<
+                        T: BudgetService,
+                    > tonic::server::UnaryService<super::GetBudgetRequest>
+                    for GetBudgetSvc<T> {
+                        type Response = super::GetBudgetResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetBudgetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BudgetService>::get_budget(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetBudgetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.BudgetService/ListBudgets" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListBudgetsSvc<T: BudgetService>(pub Arc<T>);
+                    impl<
+                        T: BudgetService,
+                    > tonic::server::UnaryService<super::ListBudgetsRequest>
+                    for ListBudgetsSvc<T> {
+                        type Response = super::ListBudgetsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListBudgetsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BudgetService>::list_budgets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListBudgetsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.BudgetService/RaiseBudget" => {
+                    #[allow(non_camel_case_types)]
+                    struct RaiseBudgetSvc<T: BudgetService>(pub Arc<T>);
+                    impl<
+                        T: BudgetService,
+                    > tonic::server::UnaryService<super::RaiseBudgetRequest>
+                    for RaiseBudgetSvc<T> {
+                        type Response = super::RaiseBudgetResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RaiseBudgetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BudgetService>::raise_budget(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RaiseBudgetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.BudgetService/ReportUsage" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReportUsageSvc<T: BudgetService>(pub Arc<T>);
+                    impl<
+                        T: BudgetService,
+                    > tonic::server::UnaryService<super::ReportUsageRequest>
+                    for ReportUsageSvc<T> {
+                        type Response = super::ReportUsageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReportUsageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BudgetService>::report_usage(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReportUsageSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for BudgetServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "writ.v1.BudgetService";
+    impl<T> tonic::server::NamedService for BudgetServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Incident {
+    /// `tenants/{tenant}/incidents/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(enumeration = "IncidentState", tag = "2")]
+    pub state: i32,
+    #[prost(string, tag = "3")]
+    pub agent: ::prost::alloc::string::String,
+    /// The action, or `(unknown)` where no card has the name.
+    #[prost(string, tag = "4")]
+    pub action: ::prost::alloc::string::String,
+    /// The `\[[incident]\]` of the policy set that counted.
+    #[prost(string, tag = "5")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "6")]
+    pub denials: u32,
+    #[prost(uint32, tag = "7")]
+    pub window_seconds: u32,
+    /// The newest codes, newest first.
+    #[prost(string, repeated, tag = "8")]
+    pub reason_codes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "9")]
+    pub open_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(enumeration = "IncidentHalt", tag = "10")]
+    pub halt: i32,
+    #[prost(message, optional, tag = "11")]
+    pub close_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "12")]
+    pub closed_by: ::prost::alloc::string::String,
+    #[prost(string, tag = "13")]
+    pub close_reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListIncidentsRequest {
+    /// `tenants/{tenant}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListIncidentsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub incidents: ::prost::alloc::vec::Vec<Incident>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetIncidentRequest {
+    /// `tenants/{tenant}/incidents/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetIncidentResponse {
+    #[prost(message, optional, tag = "1")]
+    pub incident: ::core::option::Option<Incident>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseIncidentRequest {
+    /// `tenants/{tenant}/incidents/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Why; kept in the record. Required.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseIncidentResponse {
+    #[prost(message, optional, tag = "1")]
+    pub incident: ::core::option::Option<Incident>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum IncidentState {
+    Unspecified = 0,
+    Open = 1,
+    Closed = 2,
+}
+impl IncidentState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "INCIDENT_STATE_UNSPECIFIED",
+            Self::Open => "INCIDENT_STATE_OPEN",
+            Self::Closed => "INCIDENT_STATE_CLOSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "INCIDENT_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "INCIDENT_STATE_OPEN" => Some(Self::Open),
+            "INCIDENT_STATE_CLOSED" => Some(Self::Closed),
+            _ => None,
+        }
+    }
+}
+/// What an incident did to its agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum IncidentHalt {
+    Unspecified = 0,
+    None = 1,
+    /// policyd denies the agent; connectord has not confirmed the halt yet.
+    Wanted = 2,
+    Set = 3,
+}
+impl IncidentHalt {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "INCIDENT_HALT_UNSPECIFIED",
+            Self::None => "INCIDENT_HALT_NONE",
+            Self::Wanted => "INCIDENT_HALT_WANTED",
+            Self::Set => "INCIDENT_HALT_SET",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "INCIDENT_HALT_UNSPECIFIED" => Some(Self::Unspecified),
+            "INCIDENT_HALT_NONE" => Some(Self::None),
+            "INCIDENT_HALT_WANTED" => Some(Self::Wanted),
+            "INCIDENT_HALT_SET" => Some(Self::Set),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod incident_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Repeated denials of one agent, for operators of its tenant.
+    #[derive(Debug, Clone)]
+    pub struct IncidentServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> IncidentServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> IncidentServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            IncidentServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// The newest incidents, newest first.
+        pub async fn list_incidents(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListIncidentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListIncidentsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.IncidentService/ListIncidents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.IncidentService", "ListIncidents"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn get_incident(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetIncidentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetIncidentResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.IncidentService/GetIncident",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.IncidentService", "GetIncident"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Closes an incident by a record. The halt that it set stays until an operator clears it.
+        pub async fn close_incident(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CloseIncidentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CloseIncidentResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.IncidentService/CloseIncident",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.IncidentService", "CloseIncident"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod incident_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with IncidentServiceServer.
+    #[async_trait]
+    pub trait IncidentService: std::marker::Send + std::marker::Sync + 'static {
+        /// The newest incidents, newest first.
+        async fn list_incidents(
+            &self,
+            request: tonic::Request<super::ListIncidentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListIncidentsResponse>,
+            tonic::Status,
+        >;
+        async fn get_incident(
+            &self,
+            request: tonic::Request<super::GetIncidentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetIncidentResponse>,
+            tonic::Status,
+        >;
+        /// Closes an incident by a record. The halt that it set stays until an operator clears it.
+        async fn close_incident(
+            &self,
+            request: tonic::Request<super::CloseIncidentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CloseIncidentResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Repeated denials of one agent, for operators of its tenant.
+    #[derive(Debug)]
+    pub struct IncidentServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> IncidentServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for IncidentServiceServer<T>
+    where
+        T: IncidentService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/writ.v1.IncidentService/ListIncidents" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListIncidentsSvc<T: IncidentService>(pub Arc<T>);
+                    impl<
+                        T: IncidentService,
+                    > tonic::server::UnaryService<super::ListIncidentsRequest>
+                    for ListIncidentsSvc<T> {
+                        type Response = super::ListIncidentsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListIncidentsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IncidentService>::list_incidents(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListIncidentsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.IncidentService/GetIncident" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetIncidentSvc<T: IncidentService>(pub Arc<T>);
+                    impl<
+                        T: IncidentService,
+                    > tonic::server::UnaryService<super::GetIncidentRequest>
+                    for GetIncidentSvc<T> {
+                        type Response = super::GetIncidentResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetIncidentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IncidentService>::get_incident(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetIncidentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.IncidentService/CloseIncident" => {
+                    #[allow(non_camel_case_types)]
+                    struct CloseIncidentSvc<T: IncidentService>(pub Arc<T>);
+                    impl<
+                        T: IncidentService,
+                    > tonic::server::UnaryService<super::CloseIncidentRequest>
+                    for CloseIncidentSvc<T> {
+                        type Response = super::CloseIncidentResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CloseIncidentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IncidentService>::close_incident(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CloseIncidentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for IncidentServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "writ.v1.IncidentService";
+    impl<T> tonic::server::NamedService for IncidentServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoticeField {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Notice {
+    /// `tenants/{tenant}/notices/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Such as `incident` or `limit_fired`.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub title: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "4")]
+    pub fields: ::prost::alloc::vec::Vec<NoticeField>,
+    #[prost(string, tag = "5")]
+    pub link: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "6")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How often the same happened again and was not sent.
+    #[prost(uint64, tag = "7")]
+    pub repeats: u64,
+    #[prost(enumeration = "NoticeState", tag = "8")]
+    pub state: i32,
+    #[prost(uint32, tag = "9")]
+    pub tries: u32,
+    /// Sinks that have it.
+    #[prost(string, repeated, tag = "10")]
+    pub sinks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Why the last try failed.
+    #[prost(string, tag = "11")]
+    pub error: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListNoticesRequest {
+    /// `tenants/{tenant}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListNoticesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub notices: ::prost::alloc::vec::Vec<Notice>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum NoticeState {
+    Unspecified = 0,
+    Waiting = 1,
+    /// Every sink that is configured has it.
+    Delivered = 2,
+    /// Given up, kept.
+    Dead = 3,
+}
+impl NoticeState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "NOTICE_STATE_UNSPECIFIED",
+            Self::Waiting => "NOTICE_STATE_WAITING",
+            Self::Delivered => "NOTICE_STATE_DELIVERED",
+            Self::Dead => "NOTICE_STATE_DEAD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NOTICE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "NOTICE_STATE_WAITING" => Some(Self::Waiting),
+            "NOTICE_STATE_DELIVERED" => Some(Self::Delivered),
+            "NOTICE_STATE_DEAD" => Some(Self::Dead),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod notice_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What people were told, for operators of the tenant.
+    #[derive(Debug, Clone)]
+    pub struct NoticeServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> NoticeServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> NoticeServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            NoticeServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// The newest notices, newest first.
+        pub async fn list_notices(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListNoticesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListNoticesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.NoticeService/ListNotices",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.NoticeService", "ListNotices"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod notice_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with NoticeServiceServer.
+    #[async_trait]
+    pub trait NoticeService: std::marker::Send + std::marker::Sync + 'static {
+        /// The newest notices, newest first.
+        async fn list_notices(
+            &self,
+            request: tonic::Request<super::ListNoticesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListNoticesResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What people were told, for operators of the tenant.
+    #[derive(Debug)]
+    pub struct NoticeServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> NoticeServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for NoticeServiceServer<T>
+    where
+        T: NoticeService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/writ.v1.NoticeService/ListNotices" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListNoticesSvc<T: NoticeService>(pub Arc<T>);
+                    impl<
+                        T: NoticeService,
+                    > tonic::server::UnaryService<super::ListNoticesRequest>
+                    for ListNoticesSvc<T> {
+                        type Response = super::ListNoticesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListNoticesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as NoticeService>::list_notices(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListNoticesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for NoticeServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "writ.v1.NoticeService";
+    impl<T> tonic::server::NamedService for NoticeServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -64,6 +64,16 @@ pub enum Reason {
     ApprovalRequired,
     /// `BUDGET_EXCEEDED`: a cap would be exceeded.
     BudgetExceeded,
+    /// `USAGE_UNKNOWN`: usage was not reported in time, so the budget counts as spent.
+    UsageUnknown,
+    /// `CUSTOMER_UNKNOWN`: a budget counts this action by customer, and that of the target is unknown.
+    CustomerUnknown,
+    /// `AMOUNT_REQUIRED`: a budget counts the amount of this action, and the request has none that counts.
+    AmountRequired,
+    /// `RAISE_REFUSED`: a budget cannot be raised so far or for so long.
+    RaiseRefused,
+    /// `REPORTER_REQUIRED`: only a reporter of usage, or the agent itself, may do this.
+    ReporterRequired,
     /// `TOKEN_REPLAYED`: the token was spent already.
     TokenReplayed,
     /// `STORE_UNAVAILABLE`: the database cannot be reached, so nothing was done.
@@ -72,6 +82,24 @@ pub enum Reason {
     PreconditionFailed,
     /// `OUTCOME_UNKNOWN`: the call was sent and its outcome is not known.
     OutcomeUnknown,
+    /// `OUTSIDE_HOURS`: the action is asked for outside the hours of its card.
+    OutsideHours,
+    /// `RUN_REQUIRED`: a card or a budget counts by run and the call names no run.
+    RunRequired,
+    /// `TARGET_AMBIGUOUS`: the signals do not single out exactly one record.
+    TargetAmbiguous,
+    /// `TARGET_MISMATCH`: the signals single out another record than the target.
+    TargetMismatch,
+    /// `STATE_NOT_ALLOWED`: the record is not in a state in which the card allows this.
+    StateNotAllowed,
+    /// `FIELD_NOT_EMPTY`: the field holds a value and the card only fills empty ones.
+    FieldNotEmpty,
+    /// `APPEND_IMPOSSIBLE`: nothing can be added to what the field holds.
+    AppendImpossible,
+    /// `NOT_MECHANICAL`: the new text says something else than the old one.
+    NotMechanical,
+    /// `SURPRISES_MARKED`: rows of the would-have log are marked as surprises.
+    SurprisesMarked,
     /// `FORBIDDEN`: a rule forbids this.
     Forbidden,
     /// `NOT_PERMITTED`: no rule allows this.
@@ -114,12 +142,16 @@ pub enum Reason {
     Unauthenticated,
     /// `OPERATOR_REQUIRED`: only an operator of the tenant may do this.
     OperatorRequired,
+    /// `GLOBAL_OPERATOR_REQUIRED`: the scope covers more than the operator's own tenant.
+    GlobalOperatorRequired,
     /// `AGENT_REQUIRED`: only an agent may do this.
     AgentRequired,
     /// `SERVICE_REQUIRED`: only a daemon of this trust domain may do this.
     ServiceRequired,
     /// `NOT_FOUND`: there is no such thing in this tenant.
     NotFound,
+    /// `DECISION_FINAL`: the decision does not wait for anybody, so there is nothing to cancel.
+    DecisionFinal,
     /// `STORE_CORRUPT`: the database does not hold what it should, so nothing was done.
     StoreCorrupt,
     /// `SCHEMA_VERSION`: the database has another schema version than this program.
@@ -138,6 +170,8 @@ pub enum Reason {
     UndoExpired,
     /// `UNDO_IMPOSSIBLE`: this execution cannot be undone.
     UndoImpossible,
+    /// `ALREADY_CLOSED`: this incident is closed already.
+    AlreadyClosed,
     /// `ALREADY_UNDONE`: this execution is undone already.
     AlreadyUndone,
     /// `SYSTEM_REFUSED`: the system of record refused the change.
@@ -182,6 +216,22 @@ pub enum Reason {
     PeerBinaryMissing,
     /// `EXPORT_INVALID`: the export does not prove what it claims.
     ExportInvalid,
+    /// `HALT_DEVICE_REQUIRED`: this device is not set up for halting.
+    HaltDeviceRequired,
+    /// `HALT_LINK_INVALID`: this link does not set up a device, or did so already.
+    HaltLinkInvalid,
+    /// `OUT_OF_REACH`: this belongs to more than may be changed with this name or device.
+    OutOfReach,
+    /// `CROSS_SITE`: the form or the name of the host is not ours.
+    CrossSite,
+    /// `FORM_STALE`: the form is old, or what it was about has changed.
+    FormStale,
+    /// `REASON_REQUIRED`: a reason is required.
+    ReasonRequired,
+    /// `SIGN_IN_FAILED`: operator and password do not fit.
+    SignInFailed,
+    /// `SIGN_IN_LIMITED`: there were too many sign-ins that failed.
+    SignInLimited,
     /// `INTERNAL`: an unexpected fault, and nothing was done.
     Internal,
 }

@@ -25,6 +25,7 @@ fn every_vector_ends_at_its_check() {
 fn call() -> Call {
     Call {
         tenant: "acme".into(),
+        caller_tenant: "acme".into(),
         agent: "triage".into(),
         connection: "crm/main".into(),
         action: "set_stage".into(),
@@ -91,12 +92,22 @@ fn token(call: &Call) -> VerifiedToken {
         .unwrap()
 }
 
-const SEEN: Seen<'_> = Seen {
-    card_digest: &[5; 32],
-    rollout: Rollout::Live,
+const FREE: Standing<'_> = Standing {
     epoch: 4,
     halted: None,
+    revoked: None,
 };
+
+const SEEN: Seen<'_> = Seen {
+    now: DateTime::UNIX_EPOCH,
+    card_digest: &[5; 32],
+    rollout: Rollout::Live,
+    standing: FREE,
+};
+
+const fn standing(standing: Standing<'_>) -> Seen<'_> {
+    Seen { standing, ..SEEN }
+}
 
 fn reason(changed: &Call, seen: &Seen<'_>) -> Option<Reason> {
     admit(&token(&call()), changed, seen, None)
@@ -112,6 +123,8 @@ fn a_change_of_any_field_of_the_call_is_refused() {
     // Destructured so that a new field of a call cannot be forgotten here.
     let Call {
         tenant: _,
+        // Not compared: the token is bound to the caller's certificate.
+        caller_tenant: _,
         agent: _,
         connection: _,
         action: _,
@@ -205,6 +218,7 @@ fn every_changed_byte_of_the_arguments_is_refused() {
 
 #[test]
 fn what_connectord_sees_can_only_refuse() {
+    let scope = Scope::global();
     let table = [
         (
             Seen {
@@ -227,14 +241,27 @@ fn what_connectord_sees_can_only_refuse() {
             },
             Reason::DryRunOnly,
         ),
-        (Seen { epoch: 5, ..SEEN }, Reason::TokenRevoked),
-        (Seen { epoch: 3, ..SEEN }, Reason::TokenRevoked),
         (
-            Seen {
-                halted: Some("tenant:acme"),
-                ..SEEN
-            },
+            standing(Standing { epoch: 5, ..FREE }),
+            Reason::TokenRevoked,
+        ),
+        (
+            standing(Standing { epoch: 3, ..FREE }),
+            Reason::TokenRevoked,
+        ),
+        (
+            standing(Standing {
+                halted: Some(&scope),
+                ..FREE
+            }),
             Reason::Halted,
+        ),
+        (
+            standing(Standing {
+                revoked: Some(&scope),
+                ..FREE
+            }),
+            Reason::TokenRevoked,
         ),
     ];
     for (seen, want) in table {

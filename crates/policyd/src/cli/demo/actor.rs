@@ -28,6 +28,8 @@ pub(super) struct Actor {
     pub(super) execute: ConnectorServiceClient<Channel>,
     pub(super) halt: HaltServiceClient<Channel>,
     pub(super) records: RecordServiceClient<Channel>,
+    /// The run its executions belong to.
+    pub(super) run: &'static str,
 }
 
 /// Connects an identity by the name of its certificate.
@@ -50,6 +52,7 @@ pub(super) async fn actor(processes: &Processes, name: &str) -> Result<Actor, Ap
         records: RecordServiceClient::new(policyd),
         execute: ConnectorServiceClient::new(connectord.clone()),
         halt: HaltServiceClient::new(connectord),
+        run: "demo",
     })
 }
 
@@ -93,6 +96,11 @@ impl Asked {
 impl Actor {
     /// Asks policyd.
     pub(super) async fn ask(&mut self, wish: Wish) -> Result<Asked, AppError> {
+        self.ask_on(wish, wish.target.1).await
+    }
+
+    /// Asks policyd for the same on another record.
+    pub(super) async fn ask_on(&mut self, wish: Wish, id: &str) -> Result<Asked, AppError> {
         let args = args_from_json(wish.args)
             .map_err(|error| broken(&error))?
             .encode();
@@ -101,7 +109,7 @@ impl Actor {
             action: wish.action.to_owned(),
             target: Some(pb::Target {
                 r#type: wish.target.0.to_owned(),
-                id: wish.target.1.to_owned(),
+                id: id.to_owned(),
             }),
             mode: wish.mode.into(),
             precondition: None,
@@ -115,6 +123,7 @@ impl Actor {
             reason: "the customer asked for it".to_owned(),
             evidence: Vec::new(),
             traceparent: String::new(),
+            run_id: String::new(),
         };
         let start = Instant::now();
         let answer = self
@@ -141,7 +150,7 @@ impl Actor {
             request_id: ids::new_id().to_string(),
             token: asked.decision.token.clone(),
             call: Some(asked.call.clone()),
-            run_id: "demo".to_owned(),
+            run_id: self.run.to_owned(),
         };
         match self.execute.execute(request).await {
             Ok(answer) => {

@@ -2,6 +2,7 @@
 //! table of what policy said and what happened. Throw-away data, loopback only.
 
 mod actor;
+mod contain;
 mod processes;
 mod story;
 

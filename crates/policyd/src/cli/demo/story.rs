@@ -34,16 +34,16 @@ const REFUND: Wish = Wish {
     mode: pb::Mode::Execute,
 };
 
-struct Story<'a, F: FnMut(usize, &Row)> {
+pub(super) struct Story<'a, F: FnMut(usize, &Row)> {
     processes: &'a Processes,
-    agent: Actor,
-    operator: Actor,
+    pub(super) agent: Actor,
+    pub(super) operator: Actor,
     show: F,
     rows: Vec<Row>,
 }
 
 impl<F: FnMut(usize, &Row)> Story<'_, F> {
-    fn row(&mut self, asks: &str, said: &str, happened: &str, expected: bool) {
+    pub(super) fn row(&mut self, asks: &str, said: &str, happened: &str, expected: bool) {
         let row = Row {
             asks: asks.to_owned(),
             said: said.to_owned(),
@@ -55,7 +55,7 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
     }
 
     /// Asks and executes; expected when the execution ends as the check says.
-    async fn write(
+    pub(super) async fn write(
         &mut self,
         asks: &str,
         wish: Wish,
@@ -106,18 +106,18 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         Ok(())
     }
 
-    async fn promote(&mut self, action: &str) -> Result<(), AppError> {
+    pub(super) async fn promote(
+        &mut self,
+        action: &str,
+    ) -> Result<pb::SetActionRolloutResponse, AppError> {
         let request = pb::SetActionRolloutRequest {
             name: format!("tenants/acme/actions/{action}"),
             rollout: pb::Rollout::Live.into(),
             reason: "the would-have log looks right".to_owned(),
+            ..pb::SetActionRolloutRequest::default()
         };
-        self.operator
-            .execute
-            .set_action_rollout(request)
-            .await
-            .map_err(|error| broken(&error))?;
-        Ok(())
+        let set = self.operator.execute.set_action_rollout(request).await;
+        Ok(set.map_err(|error| broken(&error))?.into_inner())
     }
 
     async fn undo(&mut self, execution: &pb::Execution) -> Result<pb::UndoItem, AppError> {
@@ -222,6 +222,7 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         let set = pb::SetHaltRequest {
             scope: scope.clone(),
             reason: reason.clone(),
+            ..pb::SetHaltRequest::default()
         };
         let start = Instant::now();
         let halted = self.operator.halt.set_halt(set).await;
@@ -272,7 +273,7 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         let (_, again) = self
             .write("resume; set_stage once more", STAGE, |e| e.wrote)
             .await?;
-        self.person_edits().await?;
+        self.edit("deals/D-104", "stage=proposal").await?;
         let item = self.undo(&again).await?;
         let happened = format!("REFUSED {} {}", item.reason_code, item.message);
         let refused = !item.undone && item.reason_code == "PRECONDITION_FAILED";
@@ -285,27 +286,28 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         Ok(())
     }
 
-    /// A person changes the deal in the CRM itself.
-    async fn person_edits(&self) -> Result<(), AppError> {
-        let edit = tokio::process::Command::new(&self.processes.connectord_bin)
+    /// A person changes a record in the CRM itself.
+    pub(super) async fn edit(&self, record: &str, field: &str) -> Result<(), AppError> {
+        let (url, secret) = (&self.processes.sandbox_url, "keys/sandbox.secret");
+        let args = ["sandbox", "edit", "--url", url, "--secret-file", secret];
+        self.connectord(&[&args[..], &[record, field]].concat())
+            .await
+            .map(|_| ())
+    }
+
+    /// Runs a command of connectord in the folder of the demo.
+    pub(super) async fn connectord(&self, args: &[&str]) -> Result<String, AppError> {
+        let output = tokio::process::Command::new(&self.processes.connectord_bin)
             .current_dir(&self.processes.folder)
-            .args(["sandbox", "edit", "--url", &self.processes.sandbox_url])
-            .args([
-                "--secret-file",
-                "keys/sandbox.secret",
-                "deals/D-104",
-                "stage=proposal",
-                "-o",
-                "json",
-            ])
-            .stdout(std::process::Stdio::null())
-            .status()
+            .args(args)
+            .output()
             .await
             .map_err(|error| broken(&error))?;
-        if edit.success() {
-            Ok(())
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {
-            Err(broken(&"the edit in the sandbox failed"))
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            Err(broken(&format!("connectord {}: {said}", args.join(" "))))
         }
     }
 
@@ -388,6 +390,9 @@ pub(super) async fn play(
     story.denials().await?;
     story.halts().await?;
     story.undos(&first).await?;
+    story.cards().await?;
+    story.one_customer().await?;
+    story.fifty().await?;
     story.export().await?;
     Ok(story.rows)
 }

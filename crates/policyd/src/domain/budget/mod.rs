@@ -1,23 +1,55 @@
-//! Reservations of a budget: held when a decision allows, captured when it is executed, void when
-//! it is not. The ledger keeps them; these are its rules.
+//! Budgets: what may be used up in a time, held when a decision allows, captured when it is
+//! executed, void when it is not. The ledger keeps the counters; these are its rules.
 
+mod counter;
+mod figure;
+mod key;
 mod rule;
+mod text;
+mod view;
 
 use uuid::Uuid;
 
-pub use rule::{BUDGETS_MAX, Budget, BudgetText, NoCurrency, holds};
+pub use counter::{Counter, Fired, Limits, Over, Spike, fits, limit, report};
+pub use figure::Unit;
+pub use key::{Key, SPIKE_DAYS, Subject, reset};
+pub use rule::{Asked, Budget, Measure, Scope, Uncounted, Window, holds};
+pub use text::{BUDGETS_MAX, BudgetText, Ground};
+pub use view::{View, refusal, usage_keys, view};
 
-/// What one decision reserves of one budget.
+/// Longest time that a raise may last, in milliseconds.
+pub const RAISE_MS_MAX: i64 = 7 * 24 * 60 * 60 * 1_000;
+/// Most raises of one tenant that count at a time.
+pub const RAISES_MAX: usize = 64;
+
+/// What one decision asks of one budget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// Which budget, and which window of it.
-    pub key: String,
-    /// How much, in the unit of the budget: minor units of a currency, or a count. Positive.
+    /// Which counter.
+    pub key: Key,
+    /// How much, in the unit of the budget. Positive, unless it takes nothing.
     pub amount: i64,
-    /// Most that may be used.
-    pub cap: i64,
+    /// The currency of the amount; empty for a count.
+    pub currency: String,
+    /// What becomes of the amount.
+    pub takes: Takes,
+    /// What it must fit under.
+    pub limits: Limits,
+    /// The moment of the decision, Unix milliseconds.
+    pub at_ms: i64,
     /// When it is given back if nothing was executed, Unix milliseconds.
     pub expires_ms: i64,
+}
+
+/// What a hold does to its counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// It is held; an execution captures it, and without one it is given back.
+    Settled,
+    /// It counts for good at once.
+    AtOnce,
+    /// Nothing: there only has to be room, because somebody else reports what is used.
+    Nothing,
 }
 
 /// How a hold stands.
@@ -34,12 +66,14 @@ pub enum HoldState {
 }
 
 /// What becomes of all holds of a decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
     /// The decision.
     pub decision: Uuid,
     /// Executed, or definitely not.
     pub to: SettledAs,
+    /// Currency and minor units that were executed, where that is less than was held.
+    pub part: Option<(String, i64)>,
 }
 
 /// How holds end.
@@ -51,6 +85,51 @@ pub enum SettledAs {
     Void,
     /// It was sent, and what became of it is not known yet.
     Doubtful,
+}
+
+/// Usage that somebody reports for one counter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// Which counter.
+    pub key: Key,
+    /// How much more was used, in the unit of the budget. Never negative.
+    pub amount: i64,
+    /// Whether the report says all that is known until now.
+    pub complete: bool,
+    /// When it came, Unix milliseconds.
+    pub at_ms: i64,
+}
+
+/// A cap that is higher for a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raise {
+    /// Its id.
+    pub id: Uuid,
+    /// The budget.
+    pub budget: String,
+    /// Whose; empty means everybody's.
+    pub subject: String,
+    /// By how much, in the unit of the budget. Positive.
+    pub amount: i64,
+    /// Until when, Unix milliseconds.
+    pub until_ms: i64,
+}
+
+impl Raise {
+    /// Whether it counts for a counter at a moment.
+    #[must_use]
+    pub fn lifts(&self, key: &Key, now_ms: i64) -> bool {
+        let everybody = self.subject.is_empty();
+        self.is_open(now_ms)
+            && self.budget == key.budget()
+            && (everybody || self.subject == key.subject())
+    }
+
+    /// Whether it has not ended.
+    #[must_use]
+    pub const fn is_open(&self, now_ms: i64) -> bool {
+        now_ms < self.until_ms
+    }
 }
 
 impl HoldState {
@@ -77,29 +156,28 @@ impl HoldState {
         }
     }
 
-    /// The state after a settlement, and by how much of the amount the budget's use changes: -1,
-    /// 0 or 1. An execution counts even when its hold had expired; what was executed is never
-    /// given back here.
+    /// The state after a settlement. An execution counts even when its hold had expired; what was
+    /// executed is never given back here.
     #[must_use]
-    pub const fn settle(self, to: SettledAs) -> (Self, i64) {
+    pub const fn settle(self, to: SettledAs) -> Self {
         match (self, to) {
-            (Self::Captured, _) | (Self::Held | Self::Doubtful, SettledAs::Captured) => {
-                (Self::Captured, 0)
-            }
-            (Self::Void, SettledAs::Captured) => (Self::Captured, 1),
-            (Self::Held | Self::Doubtful, SettledAs::Void) => (Self::Void, -1),
-            (Self::Void, SettledAs::Void) => (Self::Void, 0),
-            (Self::Held | Self::Doubtful, SettledAs::Doubtful) => (Self::Doubtful, 0),
-            (Self::Void, SettledAs::Doubtful) => (Self::Doubtful, 1),
+            (Self::Captured, _) | (_, SettledAs::Captured) => Self::Captured,
+            (_, SettledAs::Void) => Self::Void,
+            (_, SettledAs::Doubtful) => Self::Doubtful,
         }
     }
-}
 
-/// What a budget would have used with one more hold, if that fits.
-#[must_use]
-pub fn fits(used: i64, hold: &Hold) -> Option<i64> {
-    let then = used.checked_add(hold.amount)?;
-    (hold.amount > 0 && then <= hold.cap).then_some(then)
+    /// Whether its amount is used.
+    #[must_use]
+    pub const fn counts(self) -> bool {
+        !matches!(self, Self::Void)
+    }
+
+    /// Whether it may still be given back.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Held | Self::Doubtful)
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::domain::cedar::evaluate_unsliced;
 use crate::domain::facts::HaltView;
 use crate::domain::policy_set::{Sources, TenantPolicies};
 
-fn now() -> DateTime<Utc> {
+pub(crate) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_793_703_600, 0).unwrap()
 }
 
@@ -45,6 +45,7 @@ pub(crate) fn refund(amount: &str) -> Request {
         reason: "broken".into(),
         evidence: vec![],
         trace_id: None,
+        run: None,
     }
 }
 
@@ -137,7 +138,7 @@ fn whether_another_tenant_is_halted_is_not_told() {
         policies: with_rules(""),
         halts: HaltView {
             epoch: 0,
-            scopes: vec![scope.into()],
+            scopes: vec![scope.parse().unwrap()],
         },
     };
     let mut request = refund("49.00");
@@ -278,18 +279,26 @@ fn every_scope_of_a_halt_stops_its_requests_and_no_others() {
         ("action:set_stage", false),
         ("agent:triage", true),
         ("agent:other", false),
+        ("tenant:acme/agent:triage", true),
+        ("tenant:globex/agent:triage", false),
+        ("tenant:acme/customer:C-1", true),
+        ("tenant:acme/customer:C-2", false),
+        ("tenant:acme/run:r-1", true),
+        ("tenant:acme/run:r-2", false),
     ];
     for (scope, halted) in table {
         let halts = HaltView {
             epoch: 0,
-            scopes: vec![scope.into()],
+            scopes: vec![scope.parse().unwrap()],
         };
         let facts = Facts {
             now: now(),
             policies: with_rules(""),
             halts,
         };
-        let stopped = decide(&refund("49.00"), &facts).reason == Some(Reason::Halted);
+        let mut request = refund("49.00");
+        request.run = Some(writ_proto::ids::RunId::parse("r-1").unwrap());
+        let stopped = decide(&request, &facts).reason == Some(Reason::Halted);
         assert_eq!(stopped, halted, "{scope}");
     }
 }

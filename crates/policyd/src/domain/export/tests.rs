@@ -27,8 +27,11 @@ fn draft(index: u8) -> Draft {
         money: None,
         token: None,
         execution: None,
+        budget: None,
         epoch: Some(0),
         trace_id: None,
+        halt: None,
+        incident: None,
         disclosures: vec![Disclosure {
             name: "target_id",
             salt: [index; 32],

@@ -19,7 +19,9 @@ use writ_proto::ids::{ActionName, TenantId};
 use writ_proto::value::Value;
 
 use super::{Finding, PolicyErrors, Rule, Slice, TenantPolicies};
-use crate::domain::budget::{BUDGETS_MAX, Budget, BudgetText};
+use crate::domain::budget::{BUDGETS_MAX, Budget, BudgetText, Ground};
+use crate::domain::counter_offer::{CounterOfferText, CounterOffers};
+use crate::domain::escalation::{INCIDENT_RULES_MAX, IncidentRule, IncidentText};
 use crate::domain::schema::{FactTypes, groups, schema_text};
 
 const POLICIES_MAX: usize = 20_000;
@@ -54,7 +56,10 @@ struct SetText {
     #[serde(default)]
     facts: FactTypes,
     #[serde(default)]
-    budget: Vec<BudgetText>,
+    budget: Vec<toml::Spanned<BudgetText>>,
+    #[serde(default)]
+    incident: Vec<IncidentText>,
+    counter_offer: Option<CounterOfferText>,
 }
 
 struct Findings(Vec<Finding>);
@@ -103,7 +108,17 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
     let all = validated(&policies, &schema, &mut findings);
     let entities = entities(sources, &schema, &mut findings);
     let slices = slices(&cards, &rules, &policies, &schema, &mut findings);
-    let budgets = budgets(set.budget, &cards, &mut findings);
+    let ground = Ground {
+        cards: &cards,
+        facts: &set.facts,
+    };
+    let budgets = budgets(&set.budget, &sources.set_toml, &ground, &mut findings);
+    let incident_rules = incident_rules(set.incident, &cards, &mut findings);
+    let is_card = |name: &ActionName| cards.contains_key(name);
+    let counter_offers = CounterOffers::check(set.counter_offer, is_card).unwrap_or_else(|why| {
+        findings.add(Reason::PolicyInvalid, "set.toml", why);
+        CounterOffers::default()
+    });
     if !findings.0.is_empty() {
         return Err(PolicyErrors(findings.0));
     }
@@ -124,12 +139,38 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
         rules,
         entities,
         budgets,
+        incident_rules,
+        counter_offers,
     })
 }
 
-fn budgets(
-    texts: Vec<BudgetText>,
+fn incident_rules(
+    texts: Vec<IncidentText>,
     cards: &BTreeMap<ActionName, Arc<Card>>,
+    findings: &mut Findings,
+) -> Vec<IncidentRule> {
+    let mut rules: Vec<IncidentRule> = Vec::new();
+    let mut wrong = |message: String| findings.add(Reason::PolicyInvalid, "set.toml", message);
+    if texts.len() > INCIDENT_RULES_MAX {
+        wrong(format!("at most {INCIDENT_RULES_MAX} incidents"));
+        return rules;
+    }
+    for text in texts {
+        match IncidentRule::check(text, |name| cards.contains_key(name)) {
+            Ok(rule) if rules.iter().any(|other| other.id == rule.id) => {
+                wrong(format!("two incidents are named `{}`", rule.id));
+            }
+            Ok(rule) => rules.push(rule),
+            Err(message) => wrong(message),
+        }
+    }
+    rules
+}
+
+fn budgets(
+    texts: &[toml::Spanned<BudgetText>],
+    file: &str,
+    ground: &Ground<'_>,
     findings: &mut Findings,
 ) -> Vec<Budget> {
     let mut budgets: Vec<Budget> = Vec::new();
@@ -139,14 +180,20 @@ fn budgets(
         return budgets;
     }
     for text in texts {
-        match Budget::check(text, |name| cards.get(name).map(AsRef::as_ref)) {
+        let before = file.get(..text.span().start).unwrap_or_default();
+        let line = before.matches('\n').count().saturating_add(1);
+        let why = match Budget::check(text.get_ref(), ground) {
             Ok(budget) if budgets.iter().any(|other| other.id == budget.id) => {
-                let message = format!("two budgets are named `{}`", budget.id);
-                findings.add(Reason::PolicyInvalid, "set.toml", message);
+                format!("two budgets are named `{}`", budget.id)
             }
-            Ok(budget) => budgets.push(budget),
-            Err(message) => findings.add(Reason::PolicyInvalid, "set.toml", message),
-        }
+            Ok(budget) => {
+                budgets.push(budget);
+                continue;
+            }
+            Err(why) => why,
+        };
+        let message = format!("line {line}: {why}");
+        findings.add(Reason::PolicyInvalid, "set.toml", message);
     }
     budgets
 }

@@ -11,7 +11,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::budget::Budget;
-use cedar_policy::{Entities, Entity, EntityUid, PolicySet, Schema};
+use crate::domain::counter_offer::CounterOffers;
+use crate::domain::escalation::IncidentRule;
+use crate::domain::request::Request;
+use crate::domain::schema::entity_type;
+use cedar_policy::{Entities, Entity, EntityId, EntityUid, EvalResult, PolicySet, Schema};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use writ_proto::Reason;
@@ -63,6 +67,8 @@ impl Slice {
     }
 }
 
+const CUSTOMER: &str = "Customer";
+
 /// Everything policyd knows about one tenant, immutable.
 #[derive(Debug)]
 pub struct TenantPolicies {
@@ -88,6 +94,10 @@ pub struct TenantPolicies {
     entities: BTreeMap<EntityUid, Entity>,
     /// What may be used up in a time.
     pub budgets: Vec<Budget>,
+    /// When repeated denials become an incident.
+    pub incident_rules: Vec<IncidentRule>,
+    /// Which actions get counter-offers.
+    pub counter_offers: CounterOffers,
 }
 
 impl TenantPolicies {
@@ -121,8 +131,47 @@ impl TenantPolicies {
         self.rules.get(id)
     }
 
+    /// The customer of a request's target: the target itself, or what its fact `customer` names.
+    /// A record of another tenant has no facts here.
+    #[must_use]
+    pub fn customer_of(&self, request: &Request) -> Option<String> {
+        let (kind, id) = request.target.as_ref()?;
+        let kind = entity_type(kind).parse().ok()?;
+        let target = EntityUid::from_type_name_and_id(kind, EntityId::new(id));
+        let own = request.tenant == request.caller_tenant;
+        let known = self.entity(&target).filter(|_| own)?;
+        let is_customer = |uid: &EntityUid| uid.type_name().basename() == CUSTOMER;
+        if is_customer(&target) {
+            return Some(id.clone());
+        }
+        match known.attr("customer")?.ok()? {
+            EvalResult::EntityUid(uid) if is_customer(&uid) => {
+                Some(uid.id().unescaped().to_owned())
+            }
+            EvalResult::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A budget by id.
+    #[must_use]
+    pub fn budget(&self, id: &str) -> Option<&Budget> {
+        self.budgets.iter().find(|budget| budget.id == id)
+    }
+
     pub(super) fn entity(&self, uid: &EntityUid) -> Option<&Entity> {
         self.entities.get(uid)
+    }
+
+    /// The policies in force for an action at a moment.
+    pub(super) fn in_force(
+        &self,
+        action: &ActionName,
+        now: DateTime<Utc>,
+    ) -> impl Iterator<Item = &cedar_policy::Policy> {
+        let slice = self.slices.get(action);
+        let policies = slice.and_then(|slice| slice.in_force(now));
+        policies.into_iter().flat_map(PolicySet::policies)
     }
 
     pub(super) fn slice(&self, action: &ActionName) -> Option<&Slice> {

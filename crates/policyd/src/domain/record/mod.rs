@@ -11,7 +11,7 @@ use uuid::Uuid;
 use writ_proto::context;
 use writ_proto::value::Value;
 
-pub use project::{ProjectError, Projection, project};
+pub use project::{HaltLine, ProjectError, Projection, project};
 
 use super::merkle::Hash;
 
@@ -38,13 +38,19 @@ pub enum Kind {
     KeyAdded,
     /// A key stopped signing.
     KeyRetired,
-    /// What a decision had reserved was given back.
+    /// A budget was raised, usage was reported, or what a decision had reserved was given back.
     BudgetChanged,
     /// An action was promoted or demoted.
     RolloutChanged,
+    /// Repeated denials became an incident.
+    IncidentOpened,
+    /// A person closed an incident.
+    IncidentClosed,
+    /// A decision that waited for a person was taken back by its agent.
+    Cancelled,
 }
 
-const KINDS: [(Kind, u64, &str); 12] = [
+const KINDS: [(Kind, u64, &str); 15] = [
     (Kind::Evaluated, 1, "evaluated"),
     (Kind::TokenRefused, 5, "token_refused"),
     (Kind::Result, 7, "result"),
@@ -57,6 +63,9 @@ const KINDS: [(Kind, u64, &str); 12] = [
     (Kind::KeyRetired, 16, "key_retired"),
     (Kind::BudgetChanged, 18, "budget_changed"),
     (Kind::RolloutChanged, 19, "rollout_changed"),
+    (Kind::IncidentOpened, 24, "incident_opened"),
+    (Kind::IncidentClosed, 25, "incident_closed"),
+    (Kind::Cancelled, 26, "decision_cancelled"),
 ];
 
 impl Kind {
@@ -133,6 +142,18 @@ pub struct TokenStamp {
     pub expires: u32,
 }
 
+/// What was halted or resumed, by whom and why. It stands in the leaf for everybody to read, so the
+/// name of a customer does not: its scope is cut there and committed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HaltStamp {
+    /// What it covers.
+    pub scope: String,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// How an execution stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutionStamp {
@@ -144,6 +165,32 @@ pub struct ExecutionStamp {
     pub milliseconds: u64,
     /// Id of the execution.
     pub execution: Option<Uuid>,
+}
+
+/// What became of a budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetStamp {
+    /// `exceeded`, `raised`, `usage`.
+    pub change: &'static str,
+    /// Id of the budget; empty where several are meant.
+    pub budget: String,
+    /// What is used of it, in its smallest unit.
+    pub used: Option<i64>,
+    /// What may be used.
+    pub cap: Option<i64>,
+}
+
+/// What made an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncidentStamp {
+    /// The rule that counted.
+    pub rule: String,
+    /// How many denials.
+    pub denials: u32,
+    /// Within how many seconds.
+    pub window_seconds: u32,
+    /// Whether the agent is to be halted.
+    pub halts_agent: bool,
 }
 
 /// A record before it has its place in the log.
@@ -185,10 +232,16 @@ pub struct Draft {
     pub token: Option<TokenStamp>,
     /// Execution.
     pub execution: Option<ExecutionStamp>,
+    /// Budget.
+    pub budget: Option<BudgetStamp>,
     /// Halt epoch.
     pub epoch: Option<u64>,
     /// W3C trace id.
     pub trace_id: Option<[u8; 16]>,
+    /// Incident.
+    pub incident: Option<IncidentStamp>,
+    /// A halt.
+    pub halt: Option<HaltStamp>,
     /// What is kept beside the log.
     pub disclosures: Vec<Disclosure>,
 }
@@ -273,6 +326,9 @@ impl Draft {
         if let Some(execution) = &self.execution {
             leaf.add(21, execution.value());
         }
+        if let Some(budget) = &self.budget {
+            leaf.add(23, budget.value());
+        }
         if let Some(epoch) = self.epoch {
             leaf.add(24, whole(epoch));
         }
@@ -286,6 +342,12 @@ impl Draft {
                 commitments.set(disclosure.name, commitment);
             }
             leaf.add(27, Value::Map(commitments));
+        }
+        if let Some(halt) = &self.halt {
+            leaf.add(29, halt.value());
+        }
+        if let Some(incident) = &self.incident {
+            leaf.add(30, incident.value());
         }
         project::encode_labels(&leaf.0)
     }
@@ -319,6 +381,17 @@ impl PolicyStamp {
     }
 }
 
+impl IncidentStamp {
+    fn value(&self) -> Value {
+        Value::List(vec![
+            Value::Text(self.rule.clone()),
+            Value::Int(i64::from(self.denials)),
+            Value::Int(i64::from(self.window_seconds)),
+            Value::Bool(self.halts_agent),
+        ])
+    }
+}
+
 impl TokenStamp {
     fn value(&self) -> Value {
         let kid = self
@@ -330,6 +403,24 @@ impl TokenStamp {
             Value::Int(i64::from(self.issued)),
             Value::Int(i64::from(self.expires)),
         ])
+    }
+}
+
+impl BudgetStamp {
+    fn value(&self) -> Value {
+        let figure = |figure: Option<i64>| figure.map_or(Value::Null, Value::Int);
+        Value::List(vec![
+            Value::Text(self.budget.clone()),
+            figure(self.used),
+            figure(self.cap),
+            Value::Text(self.change.to_owned()),
+        ])
+    }
+}
+
+impl HaltStamp {
+    fn value(&self) -> Value {
+        texts(&[self.scope.clone(), self.by.clone(), self.reason.clone()])
     }
 }
 

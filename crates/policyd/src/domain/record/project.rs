@@ -13,6 +13,17 @@ use crate::domain::merkle::Hash;
 #[error("{0}")]
 pub struct ProjectError(pub String);
 
+/// A halt in an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HaltLine {
+    /// What was halted or resumed.
+    pub scope: String,
+    /// Who did it; empty where it was done by hand or by its time.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// The readable fields of a leaf, in the order of the export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Projection {
@@ -62,8 +73,17 @@ pub struct Projection {
     pub status: String,
     /// Id of the execution, or empty.
     pub execution_id: String,
+    /// What became of a budget: the change, its id, what is used and what may be; or empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub budget: String,
     /// Names of the values committed to.
     pub committed: Vec<String>,
+    /// What made an incident; only in the records of one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub incident: String,
+    /// A halt, where the record is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub halt: Option<HaltLine>,
 }
 
 const LABELS_MAX: usize = 64;
@@ -183,6 +203,17 @@ fn hex_text(value: Option<&Value>) -> String {
     }
 }
 
+fn halt_line(texts: &[String]) -> Option<HaltLine> {
+    let [scope, by, reason] = texts else {
+        return None;
+    };
+    Some(HaltLine {
+        scope: scope.clone(),
+        by: by.clone(),
+        reason: reason.clone(),
+    })
+}
+
 /// Reads a leaf.
 ///
 /// # Errors
@@ -254,10 +285,44 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
             .unwrap_or_default()
             .to_owned(),
         execution_id: uuid_text(execution.get(3)),
+        budget: budget(fields.list(23)),
         committed: committed
             .map(|map| map.iter().map(|(name, _)| name.to_owned()).collect())
             .unwrap_or_default(),
+        incident: incident_line(fields.list(30)),
+        halt: halt_line(&strings(fields.get(29))),
     })
+}
+
+/// What made an incident, in one line.
+fn incident_line(values: &[Value]) -> String {
+    match values {
+        [
+            Value::Text(rule),
+            Value::Int(denials),
+            Value::Int(window),
+            Value::Bool(halts),
+        ] => {
+            let halts = if *halts {
+                "the agent is halted"
+            } else {
+                "no halt"
+            };
+            format!("{rule}: {denials} denials in {window} s; {halts}")
+        }
+        _ => String::new(),
+    }
+}
+
+fn budget(parts: &[Value]) -> String {
+    let [Value::Text(id), used, cap, Value::Text(change)] = parts else {
+        return String::new();
+    };
+    let figure = |value: &Value| match value {
+        Value::Int(number) => number.to_string(),
+        _ => "-".to_owned(),
+    };
+    format!("{change} {id} {}/{}", figure(used), figure(cap))
 }
 
 impl Projection {

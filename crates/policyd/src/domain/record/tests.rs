@@ -48,12 +48,25 @@ fn a_leaf_of_the_sketch_is_read_only_where_its_form_is_ours() {
             milliseconds: 12,
             execution: Some(Uuid::from_u128(5)),
         }),
+        budget: None,
         epoch: Some(0),
         trace_id: Some([2; 16]),
+        incident: None,
+        halt: Some(HaltStamp {
+            scope: "tenant:acme".into(),
+            by: "acme/ada".into(),
+            reason: "wrong refunds".into(),
+        }),
         disclosures: vec![],
     };
     let leaf = draft.leaf(7, Some(&[9; 32]));
     let read = project(&leaf).unwrap();
+    let halt = read.halt.clone().unwrap();
+    assert_eq!(
+        (halt.scope.as_str(), halt.by.as_str()),
+        ("tenant:acme", "acme/ada")
+    );
+    assert_eq!(halt.reason, "wrong refunds");
     assert_eq!(
         (read.seq, read.version, read.kind.as_str()),
         (7, 2, "result")
@@ -98,22 +111,19 @@ fn nothing_personal_stands_in_a_leaf() {
         money: None,
         token: None,
         execution: None,
+        budget: None,
         epoch: None,
         trace_id: None,
+        halt: None,
+        incident: None,
         disclosures: vec![disclosure],
     };
     let leaf = draft.leaf(0, None);
-    assert!(
-        !leaf
-            .windows(secret.len())
-            .any(|window| window == secret.as_bytes())
-    );
-    assert!(
-        draft
-            .disclosed()
-            .windows(secret.len())
-            .any(|window| window == secret.as_bytes())
-    );
+    let holds = |bytes: &[u8]| {
+        let mut windows = bytes.windows(secret.len());
+        windows.any(|window| window == secret.as_bytes())
+    };
+    assert!(!holds(&leaf) && holds(&draft.disclosed()));
 }
 
 #[test]

@@ -1,0 +1,169 @@
+//! Who may halt and resume what: an operator his own tenant, the operators that the configuration
+//! names every tenant, policyd a run or an agent of one tenant.
+
+use writ_proto::Reason;
+use writ_proto::ids::{AgentId, TenantId};
+use writ_proto::limits::REASON_BYTES_MAX;
+
+use super::{App, AppError};
+use crate::halt::{Act, FLAGS_MAX, Flag, HaltError, HaltState, Part, Scope};
+use crate::{clock, ids};
+
+/// Longest halt that ends by itself, in seconds.
+pub const HALT_SECONDS_MAX: i64 = 30 * 24 * 3_600;
+/// What policyd halts for.
+const CAUSES: [&str; 2] = ["budget", "incident"];
+
+/// Who asks for a halt or for its end.
+#[derive(Debug, Clone)]
+pub enum Asker {
+    /// An operator of a tenant.
+    Operator(TenantId, AgentId),
+    /// policyd, for one of the causes it may halt for.
+    Policyd(String),
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct HaltOrder {
+    /// Who.
+    pub asker: Asker,
+    /// Scope as it was typed.
+    pub scope: String,
+    /// Why.
+    pub reason: String,
+    /// Seconds after which it ends by itself; 0 where it stays.
+    pub seconds: i64,
+}
+
+fn malformed(why: impl Into<String>) -> AppError {
+    AppError::new(Reason::RequestMalformed, why)
+}
+
+/// Why nothing is known or changed; what is inside is for the log.
+fn unknown(error: &HaltError) -> AppError {
+    AppError {
+        detail: error.to_string(),
+        ..AppError::of(Reason::HaltUnknown)
+    }
+}
+
+impl Asker {
+    fn name(&self) -> String {
+        match self {
+            Self::Operator(tenant, name) => format!("{}/{}", tenant.as_str(), name.as_str()),
+            Self::Policyd(cause) => cause.clone(),
+        }
+    }
+}
+
+impl App {
+    /// Sets a halt.
+    ///
+    /// # Errors
+    /// When the asker may not, the scope is none, or the store could not be changed.
+    pub async fn set_halt(&self, order: &HaltOrder) -> Result<(Flag, HaltState), AppError> {
+        let (scope, act) = self.ordered(order)?;
+        if !(0..=HALT_SECONDS_MAX).contains(&order.seconds) {
+            return Err(malformed(format!(
+                "duration: 1 second to {HALT_SECONDS_MAX} seconds"
+            )));
+        }
+        let mut flag = Flag::new(scope, &act, ids::new_id().to_string());
+        flag.at_ms = clock::now().timestamp_millis();
+        if order.seconds > 0 {
+            flag.until = act.at.saturating_add(order.seconds);
+        }
+        if matches!(order.asker, Asker::Policyd(_)) {
+            // What a machine sets must not fill the store: too many flags halt everybody.
+            let state = self.halt_state()?;
+            if state.flags.len() >= FLAGS_MAX / 2 {
+                return Err(AppError::of(Reason::RateLimited));
+            }
+        }
+        let state = self.halts.set(&flag).await;
+        let state = state.map_err(|error| unknown(&error))?;
+        tracing::warn!(scope = %flag.scope, by = flag.by, reason = flag.reason, "halted");
+        Ok((flag, state))
+    }
+
+    /// Ends a halt; says whether there was one.
+    ///
+    /// # Errors
+    /// When the asker may not, gives no reason, or the store could not be changed.
+    pub async fn clear_halt(&self, order: &HaltOrder) -> Result<(bool, HaltState), AppError> {
+        if matches!(order.asker, Asker::Policyd(_)) {
+            return Err(AppError::of(Reason::OperatorRequired));
+        }
+        let (scope, act) = self.ordered(order)?;
+        if order.reason.trim().is_empty() {
+            return Err(malformed("a reason is required to resume"));
+        }
+        let cleared = self.halts.clear(&scope, &act).await;
+        let (state, flag) = cleared.map_err(|error| unknown(&error))?;
+        tracing::warn!(%scope, by = act.by, reason = act.reason, "resumed");
+        Ok((flag.is_some(), state))
+    }
+
+    fn ordered(&self, order: &HaltOrder) -> Result<(Scope, Act), AppError> {
+        if order.reason.len() > REASON_BYTES_MAX || order.reason.contains('\0') {
+            return Err(AppError::of(Reason::RequestTooLarge));
+        }
+        let scope = match &order.asker {
+            Asker::Operator(tenant, name) => self.of_operator((tenant, name), &order.scope)?,
+            Asker::Policyd(cause) => self.of_policyd(cause, &order.scope)?,
+        };
+        let act = Act {
+            by: order.asker.name(),
+            reason: order.reason.clone(),
+            at: clock::now().timestamp(),
+        };
+        Ok((scope, act))
+    }
+
+    fn of_operator(
+        &self,
+        (tenant, name): (&TenantId, &AgentId),
+        typed: &str,
+    ) -> Result<Scope, AppError> {
+        let scope = Scope::typed(typed, tenant).map_err(|error| malformed(error.to_string()))?;
+        if scope.tenant() == Some(tenant) {
+            return Ok(scope);
+        }
+        let full = format!("{}/{}", tenant.as_str(), name.as_str());
+        if !self.global_operators.contains(&full) {
+            // Whether another tenant is there is not for this operator to learn.
+            let reason = match scope.tenant() {
+                Some(_) => Reason::NotFound,
+                None => Reason::GlobalOperatorRequired,
+            };
+            return Err(AppError::of(reason));
+        }
+        self.of_known_tenant(scope)
+    }
+
+    fn of_policyd(&self, cause: &str, typed: &str) -> Result<Scope, AppError> {
+        if !CAUSES.contains(&cause) {
+            return Err(malformed("cause: budget or incident"));
+        }
+        let scope: Scope = typed
+            .parse()
+            .map_err(|error: writ_proto::ids::IdError| malformed(error.to_string()))?;
+        let narrow = matches!(scope.part(), Part::Run(_) | Part::Agent(_));
+        if scope.tenant().is_none() || !narrow {
+            return Err(AppError::of(Reason::OperatorRequired));
+        }
+        self.of_known_tenant(scope)
+    }
+
+    fn of_known_tenant(&self, scope: Scope) -> Result<Scope, AppError> {
+        let Some(tenant) = scope.tenant() else {
+            return Ok(scope);
+        };
+        if self.cards.keys().any(|(known, _)| known == tenant.as_str()) {
+            return Ok(scope);
+        }
+        let message = format!("no tenant `{}` has cards here", tenant.as_str());
+        Err(AppError::new(Reason::UnknownTenant, message))
+    }
+}

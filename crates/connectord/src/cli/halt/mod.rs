@@ -1,0 +1,374 @@
+//! `connectord halt`: with a certificate it asks a connectord; without one it works on the store
+//! itself, which needs no server at all.
+
+mod access;
+mod direct;
+mod remote;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use writ_proto::Reason;
+
+use super::Common;
+use super::output::Output;
+use crate::app::AppError;
+use crate::{clock, ids};
+use direct::Direct;
+use remote::Remote;
+
+/// Longest wait for the answers of connectords.
+const PATIENCE: Duration = Duration::from_secs(2);
+const SCOPES_MAX: usize = 100;
+
+/// Halts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum HaltCommand {
+    /// Stop writes of scopes at once.
+    On {
+        #[command(flatten)]
+        scopes: ScopeArgs,
+        /// End by itself after a time such as 2h.
+        #[arg(long = "for", value_name = "DURATION", value_parser = writ_host::duration::seconds_of)]
+        duration: Option<u32>,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Let them go on; needs a reason.
+    Off {
+        #[command(flatten)]
+        scopes: ScopeArgs,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// What is halted, and which connectords obey.
+    Status {
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Ask every connectord to answer a fresh nonce; fails unless all do.
+    Drill {
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Devices that may halt from the halt page. On the store only.
+    #[command(subcommand)]
+    Devices(access::DevicesCommand),
+    /// Operators who may resume on the halt page. On the store only.
+    #[command(subcommand)]
+    Operators(access::OperatorsCommand),
+    /// Say that a store which lost or never had its data is right as it stands. On the store only.
+    Arm {
+        /// Why; recorded.
+        #[arg(long)]
+        reason: String,
+        /// `file://FOLDER` or `redis://HOST:PORT/DB`; that of the configuration if absent.
+        #[arg(long)]
+        store: Option<String>,
+    },
+}
+
+/// Which scopes, and why.
+#[derive(Debug, Args)]
+pub(crate) struct ScopeArgs {
+    /// global, tenant:T, connection:C, action:A, agent:G, customer:N, run:R or tenant:T/KIND:NAME;
+    /// may be repeated. With a certificate KIND:NAME is of your own tenant, without one of every
+    /// tenant.
+    #[arg(long = "scope", value_name = "SCOPE", default_value = "global")]
+    scopes: Vec<String>,
+    /// Why; recorded.
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+/// How to reach the halts: a certificate, or the store.
+#[derive(Debug, Args)]
+pub(crate) struct Access {
+    /// `file://FOLDER` or `redis://HOST:PORT/DB`; that of the configuration if absent.
+    #[arg(long, conflicts_with = "cert")]
+    store: Option<String>,
+    /// `https://host:port` of connectord.
+    #[arg(
+        long,
+        default_value = "https://127.0.0.1:7360",
+        env = "CONNECTORD_ADDR"
+    )]
+    addr: String,
+    /// Certificate authority, PEM.
+    #[arg(long, default_value = "certs/ca.pem")]
+    cacert: PathBuf,
+    /// Own certificate, PEM: asks a connectord instead of the store.
+    #[arg(long, requires = "key")]
+    cert: Option<PathBuf>,
+    /// Own key, PEM.
+    #[arg(long)]
+    key: Option<PathBuf>,
+}
+
+/// A halt as it is printed.
+#[derive(Debug)]
+struct Shown {
+    scope: String,
+    by: String,
+    reason: String,
+    since: i64,
+    until: i64,
+}
+
+/// A connectord as it is printed.
+#[derive(Debug)]
+struct Peer {
+    name: String,
+    answered: bool,
+    known: bool,
+    last: Option<(i64, String)>,
+    open: u32,
+    finished: u32,
+}
+
+/// What a question to all came to.
+#[derive(Debug)]
+struct Answers {
+    nonce: String,
+    peers: Vec<Peer>,
+    took: Duration,
+}
+
+impl Answers {
+    fn answered(&self) -> usize {
+        self.peers.iter().filter(|peer| peer.answered).count()
+    }
+
+    fn complete(&self) -> bool {
+        self.answered() == self.peers.len()
+    }
+}
+
+/// One of the two ways.
+enum Halts {
+    Direct(Box<Direct>),
+    Remote(Box<Remote>),
+}
+
+impl Halts {
+    async fn open(common: &Common, access: &Access) -> Result<Self, AppError> {
+        match (&access.cert, &access.key) {
+            (Some(cert), Some(key)) => {
+                let remote = Remote::open(access, cert, key).await?;
+                Ok(Self::Remote(Box::new(remote)))
+            }
+            _ => {
+                let direct = Direct::open(common, access.store.as_deref()).await?;
+                Ok(Self::Direct(Box::new(direct)))
+            }
+        }
+    }
+
+    async fn ask(&mut self) -> Result<Answers, AppError> {
+        let nonce = nonce()?;
+        match self {
+            Self::Direct(direct) => direct.drill(&nonce).await,
+            Self::Remote(remote) => remote.drill(&nonce).await,
+        }
+    }
+}
+
+/// Fresh, and short enough to read out.
+fn nonce() -> Result<String, AppError> {
+    let bytes = ids::random::<4>().ok_or_else(|| AppError::of(Reason::Internal))?;
+    Ok(hex::encode(bytes))
+}
+
+fn malformed(why: impl Into<String>) -> AppError {
+    AppError::new(Reason::RequestMalformed, why)
+}
+
+pub(super) async fn run(
+    common: &Common,
+    command: &HaltCommand,
+    output: &Output,
+) -> Result<u8, AppError> {
+    match command {
+        HaltCommand::On {
+            scopes,
+            duration,
+            access,
+        } => {
+            let mut halts = Halts::open(common, access).await?;
+            on(&mut halts, scopes, duration.unwrap_or(0), output).await
+        }
+        HaltCommand::Off { scopes, access } => {
+            let mut halts = Halts::open(common, access).await?;
+            off(&mut halts, scopes, output).await
+        }
+        HaltCommand::Status { access } => {
+            let mut halts = Halts::open(common, access).await?;
+            status(&mut halts, output).await
+        }
+        HaltCommand::Drill { access } => {
+            let mut halts = Halts::open(common, access).await?;
+            drill(&mut halts, output).await
+        }
+        HaltCommand::Devices(command) => access::devices(common, command, *output).await,
+        HaltCommand::Operators(command) => access::operators(common, command, *output).await,
+        HaltCommand::Arm { reason, store } => {
+            let direct = Direct::open(common, store.as_deref()).await?;
+            let state = direct.arm(reason).await?;
+            let (halts, epoch) = (state.flags.len(), state.epoch);
+            let text = format!("ARMED  epoch {epoch}  {halts} halts set; what is not set goes on");
+            output.line(
+                &text,
+                &json!({"armed": true, "epoch": epoch, "halts": halts}),
+            );
+            Ok(0)
+        }
+    }
+}
+
+fn scopes(args: &ScopeArgs) -> Result<&[String], AppError> {
+    if args.scopes.len() > SCOPES_MAX {
+        return Err(malformed(format!("at most {SCOPES_MAX} scopes")));
+    }
+    Ok(&args.scopes)
+}
+
+async fn on(
+    halts: &mut Halts,
+    args: &ScopeArgs,
+    seconds: u32,
+    output: &Output,
+) -> Result<u8, AppError> {
+    for scope in scopes(args)? {
+        let (stored, epoch) = match halts {
+            Halts::Direct(direct) => direct.set(scope, &args.reason, seconds).await?,
+            Halts::Remote(remote) => remote.set(scope, &args.reason, seconds).await?,
+        };
+        let text = format!("HALTED {stored}  epoch {epoch}{}", every_tenant(&stored));
+        output.line(
+            &text,
+            &json!({"scope": stored, "state": "HALTED", "epoch": epoch}),
+        );
+    }
+    let answers = halts.ask().await?;
+    if answers.peers.is_empty() {
+        output.line(
+            "no connectord is running on this store",
+            &json!({"connectors": 0}),
+        );
+        return Ok(0);
+    }
+    let (answered, all) = (answers.answered(), answers.peers.len());
+    let took = answers.took.as_millis();
+    let text = format!("{answered} of {all} acknowledged in {took} ms");
+    let value = json!({"acknowledged": answered, "connectors": all, "ms": took});
+    output.line(&text, &value);
+    silent(&answers, output);
+    Ok(u8::from(!answers.complete()))
+}
+
+fn every_tenant(scope: &str) -> &'static str {
+    if scope.starts_with("tenant:") {
+        ""
+    } else {
+        "  (every tenant)"
+    }
+}
+
+async fn off(halts: &mut Halts, args: &ScopeArgs, output: &Output) -> Result<u8, AppError> {
+    if args.reason.trim().is_empty() {
+        return Err(malformed("--reason is required to resume"));
+    }
+    let mut missing = 0_u8;
+    for scope in scopes(args)? {
+        let (cleared, epoch) = match halts {
+            Halts::Direct(direct) => direct.clear(scope, &args.reason).await?,
+            Halts::Remote(remote) => remote.clear(scope, &args.reason).await?,
+        };
+        let word = if cleared { "RUNNING" } else { "NOT_SET" };
+        missing |= u8::from(!cleared);
+        let text = format!("{word} {scope}  epoch {epoch}");
+        output.line(
+            &text,
+            &json!({"scope": scope, "state": word, "epoch": epoch}),
+        );
+    }
+    Ok(missing)
+}
+
+async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
+    let (shown, epoch) = match halts {
+        Halts::Direct(direct) => direct.list()?,
+        Halts::Remote(remote) => remote.list().await?,
+    };
+    for halt in &shown {
+        let Shown {
+            scope,
+            by,
+            reason,
+            since,
+            until,
+        } = halt;
+        let moment = |seconds: i64| {
+            let time = chrono::DateTime::from_timestamp(seconds, 0).filter(|_| seconds > 0);
+            time.map(|time| time.to_rfc3339()).unwrap_or_default()
+        };
+        let (since, until) = (moment(*since), moment(*until));
+        let end = if until.is_empty() {
+            String::new()
+        } else {
+            format!("  until {until}")
+        };
+        let text = format!("HALTED {scope}  since {since}{end}  by {by}  {reason}");
+        output.line(
+            &text,
+            &json!({"scope": scope, "by": by, "reason": reason, "since": since, "until": until}),
+        );
+    }
+    let text = format!("{} halts, epoch {epoch}", shown.len());
+    output.line(&text, &json!({"halts": shown.len(), "epoch": epoch}));
+    Ok(0)
+}
+
+async fn drill(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
+    let answers = halts.ask().await?;
+    let (answered, all) = (answers.answered(), answers.peers.len());
+    let (nonce, took) = (&answers.nonce, answers.took.as_millis());
+    let text = format!("drill: {answered} of {all} connectors answered nonce {nonce} in {took} ms");
+    output.line(
+        &text,
+        &json!({"answered": answered, "connectors": all, "nonce": nonce, "ms": took}),
+    );
+    let now = clock::now().timestamp_millis();
+    for peer in &answers.peers {
+        let word = match (peer.answered, peer.known) {
+            (false, _) => "SILENT",
+            (true, false) => "HALT_UNKNOWN",
+            (true, true) => "answered",
+        };
+        let last = peer.last.as_ref().map_or_else(
+            || "no write yet".to_owned(),
+            |(at, action)| format!("last write {} s ago ({action})", (now - at).max(0) / 1_000),
+        );
+        let (open, finished) = (peer.open, peer.finished);
+        let flight = format!("in flight: {finished} finished, {open} open");
+        let text = format!("  {}  {word}  {last}  {flight}", peer.name);
+        let value = json!({
+            "connector": peer.name, "answered": peer.answered, "known": peer.known,
+            "last_action": peer.last.as_ref().map(|(_, action)| action),
+            "last_write_ms": peer.last.as_ref().map(|(at, _)| at),
+            "open": open, "finished": finished,
+        });
+        output.line(&text, &value);
+    }
+    // Nobody is not everybody.
+    Ok(u8::from(answers.peers.is_empty() || !answers.complete()))
+}
+
+fn silent(answers: &Answers, output: &Output) {
+    for peer in answers.peers.iter().filter(|peer| !peer.answered) {
+        let text = format!("  {} did not answer", peer.name);
+        output.line(&text, &json!({"connector": peer.name, "answered": false}));
+    }
+}

@@ -1,0 +1,136 @@
+//! Halts by a connectord, as the operator of a certificate.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tonic::transport::Channel;
+use writ_proto::pb;
+use writ_proto::pb::halt_service_client::HaltServiceClient;
+
+use super::{Access, Answers, PATIENCE, Peer, Shown};
+use crate::app::AppError;
+use crate::cli::remote::failed;
+use crate::grpc::client::{ClientFiles, connect, endpoint};
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A connectord.
+#[derive(Debug)]
+pub(super) struct Remote {
+    client: HaltServiceClient<Channel>,
+}
+
+impl Remote {
+    pub(super) async fn open(access: &Access, cert: &Path, key: &Path) -> Result<Self, AppError> {
+        let files = ClientFiles {
+            ca: &access.cacert,
+            cert,
+            key,
+        };
+        let channel = connect(&endpoint(&access.addr, &files, TIMEOUT)?).await?;
+        Ok(Self {
+            client: HaltServiceClient::new(channel),
+        })
+    }
+
+    pub(super) async fn set(
+        &mut self,
+        typed: &str,
+        reason: &str,
+        seconds: u32,
+    ) -> Result<(String, u64), AppError> {
+        let request = pb::SetHaltRequest {
+            scope: typed.to_owned(),
+            reason: reason.to_owned(),
+            duration: (seconds > 0).then(|| prost_types::Duration {
+                seconds: i64::from(seconds),
+                nanos: 0,
+            }),
+            cause: String::new(),
+        };
+        let answer = self
+            .client
+            .set_halt(request)
+            .await
+            .map_err(failed)?
+            .into_inner();
+        let scope = answer.halt.map(|halt| halt.scope);
+        Ok((scope.unwrap_or_else(|| typed.to_owned()), answer.epoch))
+    }
+
+    pub(super) async fn clear(
+        &mut self,
+        typed: &str,
+        reason: &str,
+    ) -> Result<(bool, u64), AppError> {
+        let request = pb::ClearHaltRequest {
+            scope: typed.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let answer = self
+            .client
+            .clear_halt(request)
+            .await
+            .map_err(failed)?
+            .into_inner();
+        Ok((answer.cleared, answer.epoch))
+    }
+
+    pub(super) async fn list(&mut self) -> Result<(Vec<Shown>, u64), AppError> {
+        let request = pb::GetHaltStateRequest::default();
+        let answer = self
+            .client
+            .get_halt_state(request)
+            .await
+            .map_err(failed)?
+            .into_inner();
+        if !answer.known {
+            return Err(AppError::of(writ_proto::Reason::HaltUnknown));
+        }
+        let seconds = |time: Option<prost_types::Timestamp>| time.map_or(0, |time| time.seconds);
+        let shown = answer.halts.into_iter().map(|halt| Shown {
+            scope: halt.scope,
+            by: halt.by,
+            reason: halt.reason,
+            since: seconds(halt.since),
+            until: seconds(halt.until),
+        });
+        Ok((shown.collect(), answer.epoch))
+    }
+
+    pub(super) async fn drill(&mut self, nonce: &str) -> Result<Answers, AppError> {
+        let request = pb::ProbeHaltRequest {
+            nonce: nonce.to_owned(),
+            patience: prost_types::Duration::try_from(PATIENCE).ok(),
+        };
+        let answer = self
+            .client
+            .probe_halt(request)
+            .await
+            .map_err(failed)?
+            .into_inner();
+        let took = answer.took.and_then(|took| Duration::try_from(took).ok());
+        Ok(Answers {
+            nonce: answer.nonce,
+            peers: answer.members.into_iter().map(peer).collect(),
+            took: took.unwrap_or_default(),
+        })
+    }
+}
+
+fn peer(member: pb::HaltMember) -> Peer {
+    let milliseconds = |time: prost_types::Timestamp| {
+        let part = i64::from(time.nanos / 1_000_000);
+        time.seconds.saturating_mul(1_000).saturating_add(part)
+    };
+    Peer {
+        name: format!("{}/{}", member.host, member.pid),
+        answered: member.answered,
+        known: member.known,
+        last: member
+            .last_write
+            .map(|time| (milliseconds(time), member.last_action)),
+        open: member.open,
+        finished: member.finished,
+    }
+}

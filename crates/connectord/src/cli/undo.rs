@@ -1,0 +1,216 @@
+//! `connectord undo`: one execution, a run, a time window; last in, first out.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use clap::Args;
+use serde_json::json;
+use tonic::transport::Channel;
+use writ_proto::pb::connector_service_client::ConnectorServiceClient;
+use writ_proto::{Reason, pb};
+
+use super::executions::{changes, since};
+use super::output::Output;
+use super::remote::{Remote, failed};
+use crate::app::AppError;
+use crate::clock;
+
+/// Executions looked at in one call, so that progress is seen and an interruption loses little.
+const PAGE: i32 = 25;
+/// Pages of one batch; a larger one is narrowed or goes on with --resume.
+const PAGES_MAX: usize = 4_000;
+const BAR: usize = 30;
+
+/// What to undo.
+#[derive(Debug, Args)]
+pub(super) struct UndoArgs {
+    #[command(flatten)]
+    remote: Remote,
+    /// One execution.
+    #[arg(long, conflicts_with_all = ["run", "since", "from", "resume"])]
+    execution: Option<String>,
+    /// Everything of a run.
+    #[arg(long)]
+    run: Option<String>,
+    /// Everything of the last so many minutes or hours, such as 15m.
+    #[arg(long, conflicts_with = "from")]
+    since: Option<String>,
+    /// Everything since a moment, such as 2026-11-21T09:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Only this action.
+    #[arg(long, default_value = "")]
+    action: String,
+    /// Only what this agent did.
+    #[arg(long, default_value = "")]
+    agent: String,
+    /// Only on the record of this id.
+    #[arg(long, default_value = "")]
+    target: String,
+    /// Why; recorded.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Show what would be undone.
+    #[arg(long)]
+    dry_run: bool,
+    /// Go on with the same selection after an interruption: what was undone by then counts too.
+    #[arg(long, conflicts_with = "dry_run")]
+    resume: bool,
+}
+
+/// What came of a batch so far.
+#[derive(Debug, Default)]
+struct Count {
+    seen: usize,
+    done: usize,
+    planned: usize,
+    earlier: usize,
+    total: usize,
+}
+
+impl Count {
+    fn item(&mut self, item: &pb::UndoItem, output: &Output) {
+        self.seen = self.seen.saturating_add(1);
+        self.done = self.done.saturating_add(usize::from(item.undone));
+        self.planned = self
+            .planned
+            .saturating_add(usize::from(item.reason_code.is_empty()));
+        let what = match (item.undone, item.reason_code.as_str()) {
+            (true, _) => "UNDONE".to_owned(),
+            (false, "") => "would be undone".to_owned(),
+            (false, code) => format!("REFUSED {code} {}", item.message),
+        };
+        let value = json!({"execution": item.execution, "undone": item.undone,
+            "reason_code": item.reason_code, "message": item.message,
+            "changes": changes(&item.changes)});
+        output.line(&format!("{}  {what}", item.execution), &value);
+    }
+
+    /// A bar on the terminal; nothing where nobody watches.
+    fn show(&self) {
+        let mut err = std::io::stderr();
+        if !err.is_terminal() || self.total == 0 {
+            return;
+        }
+        let filled = self.seen.saturating_mul(BAR) / self.total;
+        let bar = format!(
+            "{}{}",
+            "#".repeat(filled.min(BAR)),
+            ".".repeat(BAR.saturating_sub(filled))
+        );
+        // A terminal that is gone must not end the batch.
+        let _ = write!(err, "\r[{bar}] {} of {}", self.seen, self.total);
+        if self.seen >= self.total {
+            let _ = writeln!(err);
+        }
+    }
+}
+
+fn moment(text: &str) -> Result<prost_types::Timestamp, AppError> {
+    let moment = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| {
+        AppError::new(
+            Reason::RequestMalformed,
+            "--from is like 2026-11-21T09:00:00Z",
+        )
+    })?;
+    Ok(prost_types::Timestamp {
+        seconds: moment.timestamp(),
+        nanos: 0,
+    })
+}
+
+fn selection(args: &UndoArgs) -> Result<pb::BatchUndoRequest, AppError> {
+    let since = match (&args.since, &args.from) {
+        (Some(span), _) => Some(since(span)?),
+        (None, Some(time)) => Some(moment(time)?),
+        (None, None) => None,
+    };
+    // What is written while the batch goes on is not part of it.
+    let until = prost_types::Timestamp {
+        seconds: clock::now().timestamp().saturating_add(1),
+        nanos: 0,
+    };
+    Ok(pb::BatchUndoRequest {
+        parent: args.remote.parent(),
+        run_id: args.run.clone().unwrap_or_default(),
+        since,
+        until: Some(until),
+        action: args.action.clone(),
+        agent: args.agent.clone(),
+        target_id: args.target.clone(),
+        reason: args.reason.clone(),
+        dry_run: args.dry_run,
+        page_size: PAGE,
+        page_token: String::new(),
+    })
+}
+
+async fn batch(
+    client: &mut ConnectorServiceClient<Channel>,
+    args: &UndoArgs,
+    output: &Output,
+) -> Result<Count, AppError> {
+    let mut request = selection(args)?;
+    if let Some(since) = &request.since
+        && !args.dry_run
+        && let Some(from) = chrono::DateTime::from_timestamp(since.seconds, 0)
+    {
+        let from = from.format("%Y-%m-%dT%H:%M:%SZ");
+        tracing::info!("if this is interrupted, run it again with --from {from} --resume");
+    }
+    let mut count = Count::default();
+    for _ in 0..PAGES_MAX {
+        let page = client.batch_undo(request.clone()).await;
+        let page = page.map_err(failed)?.into_inner();
+        if request.page_token.is_empty() {
+            count.total = usize::try_from(page.total).unwrap_or_default();
+        }
+        let earlier = usize::try_from(page.undone_earlier).unwrap_or_default();
+        count.earlier = count.earlier.saturating_add(earlier);
+        for item in &page.items {
+            count.item(item, output);
+            count.show();
+        }
+        if page.next_page_token.is_empty() {
+            return Ok(count);
+        }
+        request.page_token = page.next_page_token;
+    }
+    Err(AppError::new(
+        Reason::RequestTooLarge,
+        "the selection is very large; go on with --resume",
+    ))
+}
+
+pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError> {
+    let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
+    let count = if let Some(id) = &args.execution {
+        let request = pb::UndoRequest {
+            name: format!("{}/executions/{id}", args.remote.parent()),
+            reason: args.reason.clone(),
+            dry_run: args.dry_run,
+        };
+        let answer = client.undo(request).await.map_err(failed)?.into_inner();
+        let mut count = Count::default();
+        for item in answer.item.iter() {
+            count.item(item, output);
+        }
+        count
+    } else {
+        batch(&mut client, args, output).await?
+    };
+    let (number, verb) = if args.dry_run {
+        (count.planned, "would undo")
+    } else {
+        (count.done, "undid")
+    };
+    let earlier = if args.resume { count.earlier } else { 0 };
+    let more = if earlier > 0 {
+        format!(" ({earlier} more were undone before)")
+    } else {
+        String::new()
+    };
+    let value = json!({"undone": count.done, "planned": count.planned, "of": count.seen,
+        "undone_earlier": count.earlier});
+    output.line(&format!("{verb} {number} of {}{more}", count.seen), &value);
+    Ok(u8::from(count.planned != count.seen))
+}

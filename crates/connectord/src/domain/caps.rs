@@ -1,0 +1,221 @@
+//! connectord's own ceilings: what a call adds to which count, and how far each may go. The
+//! counts themselves are kept by the database, in the transaction that spends the token.
+
+use chrono::{DateTime, Days, Utc};
+use writ_proto::Reason;
+use writ_proto::card::Card;
+use writ_proto::money::{Money, minor_digits};
+use writ_proto::token::Mode;
+use writ_proto::value::{Value, minor_units};
+
+use super::gate::{Call, Permit, Refusal};
+use super::image::Image;
+use super::plan::Plan;
+
+/// A day of few executions says nothing about the next one.
+const SPIKE_FLOOR: i64 = 20;
+/// Days a spike is measured against.
+pub const SPIKE_DAYS: u64 = 7;
+/// Stands for every action of a tenant.
+const ANY_ACTION: &str = "*";
+
+/// What a call adds to one count of its tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// Name of the action, or `*`.
+    pub action: String,
+    /// What is counted together, such as `2026-11-21` or `run/triage/r-1`.
+    pub bucket: String,
+    /// How much this call adds.
+    pub add: i64,
+    /// How far the count may go.
+    pub cap: i64,
+    /// The ceiling, for people.
+    pub what: String,
+}
+
+/// The bucket of a UTC day.
+#[must_use]
+pub fn day(now: DateTime<Utc>) -> String {
+    now.format("%Y-%m-%d").to_string()
+}
+
+/// The buckets of the days a spike is measured against.
+#[must_use]
+pub fn days_before(now: DateTime<Utc>) -> Vec<String> {
+    let before = (1..=SPIKE_DAYS).filter_map(|days| now.checked_sub_days(Days::new(days)));
+    before.map(day).collect()
+}
+
+/// Most executions of a day where the days before had so many.
+#[must_use]
+pub fn spike_cap(factor: u32, mut earlier: Vec<i64>) -> i64 {
+    earlier.sort_unstable();
+    let median = earlier.get(earlier.len() / 2).copied().unwrap_or_default();
+    median.saturating_mul(i64::from(factor)).max(SPIKE_FLOOR)
+}
+
+/// Counts where the one of the day is also held to the days before.
+#[must_use]
+pub fn with_spike(
+    mut counts: Vec<Count>,
+    day: &str,
+    (factor, earlier): (u32, Vec<i64>),
+) -> Vec<Count> {
+    let cap = spike_cap(factor, earlier);
+    for count in counts.iter_mut().filter(|count| count.bucket == day) {
+        if cap < count.cap {
+            count.cap = cap;
+            count.what = format!("at most {cap} records today: {factor} times the usual day");
+        }
+    }
+    counts
+}
+
+struct Counts<'a> {
+    card: &'a Card,
+    list: Vec<Count>,
+}
+
+impl Counts<'_> {
+    fn add(&mut self, bucket: String, cap: Option<u32>, what: &str) {
+        if let Some(cap) = cap {
+            self.add_many((bucket, 1), i64::from(cap), format!("at most {cap} {what}"));
+        }
+    }
+
+    fn add_many(&mut self, (bucket, add): (String, i64), cap: i64, what: String) {
+        self.list.push(Count {
+            action: self.card.name.as_str().to_owned(),
+            bucket,
+            add,
+            cap,
+            what,
+        });
+    }
+
+    /// An amount against a ceiling in the same currency.
+    fn amount(&mut self, bucket: &str, money: &Money, cap: Option<&Value>, per: &str) {
+        let Some(cap) = cap else { return };
+        let code = money.currency();
+        let most = minor_digits(code).and_then(|digits| minor_units(cap, digits));
+        // A ceiling that says nothing in this currency allows nothing.
+        let what = format!("at most {} {code} {per}", cap.to_json());
+        let bucket = format!("{bucket}/{code}");
+        self.add_many((bucket, money.minor()), most.unwrap_or_default(), what);
+    }
+}
+
+/// What an execution counts when its token is spent.
+///
+/// # Errors
+/// `RUN_REQUIRED` when the card counts runs and the call names none.
+pub fn at_claim(
+    permit: &Permit,
+    call: &Call,
+    card: &Card,
+    day: &str,
+) -> Result<Vec<Count>, Refusal> {
+    let caps = &card.caps;
+    if caps.count_runs() && call.run_id.is_empty() {
+        return Err(Refusal::of(Reason::RunRequired));
+    }
+    // A dry run changes nothing in the system of record: it is spent but not counted.
+    if call.mode != Mode::Execute {
+        return Ok(Vec::new());
+    }
+    let mut counts = Counts {
+        card,
+        list: Vec::new(),
+    };
+    let run = format!("run/{}/{}", call.agent, call.run_id);
+    counts.add(day.to_owned(), Some(caps.records_per_day), "records a day");
+    counts.add(
+        format!("{day}/agent/{}", call.agent),
+        caps.records_per_agent_per_day,
+        "records a day and agent",
+    );
+    counts.add(run.clone(), caps.records_per_run, "records a run");
+    if let Some(value) = card.money_arg().and_then(|name| permit.args().get(name)) {
+        let money = Money::from_value(value).map_err(|_| Refusal::of(Reason::ArgsSchema))?;
+        counts.amount(day, &money, caps.amount_per_day.as_ref(), "a day");
+        counts.amount(&run, &money, caps.amount_per_run.as_ref(), "a run");
+    }
+    if let Some(most) = caps.follow_ups_per_run {
+        counts.list.push(Count {
+            action: ANY_ACTION.to_owned(),
+            bucket: format!("{run}/calls"),
+            add: 1,
+            cap: i64::from(most).saturating_add(1),
+            what: format!("at most {most} calls after the first of a run"),
+        });
+    }
+    Ok(counts.list)
+}
+
+/// What an execution counts once its record was seen, before anything is sent.
+///
+/// # Errors
+/// `BUDGET_EXCEEDED` when customers are counted and the record names none.
+pub fn at_look(
+    card: &Card,
+    call: &Call,
+    plan: &Plan,
+    before: &Image,
+    now: DateTime<Utc>,
+) -> Result<Vec<Count>, Refusal> {
+    let mut counts = Counts {
+        card,
+        list: Vec::new(),
+    };
+    if card.caps.records_per_customer_per_day.is_some() {
+        let customer = card
+            .customer
+            .as_ref()
+            .and_then(|field| before.name_at(field));
+        let customer = customer.ok_or_else(|| {
+            let why = "the record names no customer, so nothing can be counted for one";
+            Refusal::new(Reason::BudgetExceeded, why)
+        })?;
+        counts.add(
+            format!("{}/customer/{customer}", day(now)),
+            card.caps.records_per_customer_per_day,
+            "records a day and customer",
+        );
+    }
+    if let Some(most) = card.caps.fields_per_run {
+        let bucket = format!("run/{}/{}/fields", call.agent, call.run_id);
+        // A verb that adds a record of its own writes one thing.
+        let add = i64::try_from(plan.fields.len()).unwrap_or(i64::MAX).max(1);
+        let what = format!("at most {most} fields a run");
+        counts.add_many((bucket, add), i64::from(most), what);
+    }
+    Ok(counts.list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spike_is_measured_against_the_median_and_a_quiet_week_has_a_floor() {
+        for (earlier, cap) in [
+            (vec![], 20),
+            (vec![0; 7], 20),
+            (vec![100, 0, 0, 0, 0, 0, 0], 20),
+            (vec![10, 12, 8, 11, 9, 500, 10], 50),
+            (vec![i64::MAX; 7], i64::MAX),
+        ] {
+            assert_eq!(spike_cap(5, earlier.clone()), cap, "{earlier:?}");
+        }
+    }
+
+    #[test]
+    fn the_days_before_do_not_hold_today() {
+        let now = DateTime::from_timestamp(1_795_219_200, 0).unwrap();
+        let days = days_before(now);
+        assert_eq!(days.len(), 7);
+        assert!(!days.contains(&day(now)));
+        assert_eq!(days.iter().max().unwrap(), &days[0]);
+    }
+}

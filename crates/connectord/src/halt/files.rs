@@ -1,0 +1,499 @@
+//! A folder of flag files, read afresh at each check: `touch state/halt/global` is enough.
+//!
+//! A file is named after its scope, other characters as `%XX`; what is in it only explains.
+//! `epoch` holds epoch, generation and what was halted lately. Names with a leading dot are no
+//! flags: `.members/` (who obeys), `.cleared/` (what was ended), `.probe`, `.lock`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+
+use super::roster::{GONE_MS, SILENT_MS};
+use super::text::{file_name, mark_text, parse_mark, scope_of};
+use super::{
+    Act, CLEARED_MAX, Cleared, FLAGS_MAX, Flag, HaltError, HaltState, ID_BYTES_MAX, MEMBERS_MAX,
+    Mark, Member, Probe, Scope,
+};
+
+const EPOCH: &str = "epoch";
+/// Start of the id of a flag that no program wrote.
+const BY_HAND: &str = "hand-";
+const LOCK_STEP: Duration = Duration::from_millis(5);
+const LOCK_STEPS: u32 = 200;
+/// What is longer was not written by us.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub struct Files {
+    folder: PathBuf,
+    seen: Arc<Highest>,
+    parsed: Arc<ArcSwap<BTreeMap<String, Parsed>>>,
+}
+
+/// A flag and the very file it was read from: an unchanged file is not read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parsed {
+    inode: u64,
+    modified_ns: u128,
+    bytes: u64,
+    flag: Flag,
+}
+
+/// The highest epoch and generation that this process saw: a folder that goes back is not known.
+#[derive(Debug, Default)]
+struct Highest {
+    epoch: AtomicU64,
+    generation: AtomicU64,
+}
+
+fn failed(path: &Path, why: impl core::fmt::Display) -> HaltError {
+    HaltError(format!("{}: {why}", path.display()))
+}
+
+/// A small file of ours as text; none if it is not there.
+fn text_of(path: &Path) -> Result<Option<String>, HaltError> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.len() > FILE_BYTES_MAX => Err(failed(path, "too long")),
+        Ok(_) => std::fs::read_to_string(path)
+            .map(Some)
+            .map_err(|error| failed(path, error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(path, error)),
+    }
+}
+
+/// When a file was last written: Unix seconds, and nanoseconds for an id.
+fn modified(path: &Path) -> (i64, u128) {
+    let time = std::fs::metadata(path).and_then(|found| found.modified());
+    let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = time.map(since).unwrap_or_default();
+    (
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        since.as_nanos(),
+    )
+}
+
+/// A flag counts whatever is in its file; the name decides what it covers, and one that is no
+/// scope halts everything rather than nothing.
+fn flag(path: &Path, name: &str) -> Flag {
+    let text = text_of(path).ok().flatten().unwrap_or_default();
+    let scope = scope_of(name).unwrap_or_else(Scope::global);
+    let written = serde_json::from_str::<Flag>(&text).ok();
+    let written = written.filter(|flag| !flag.id.is_empty() && flag.id.len() <= ID_BYTES_MAX);
+    if let Some(written) = written {
+        return Flag { scope, ..written };
+    }
+    let (since, nanos) = modified(path);
+    let act = Act {
+        at: since,
+        ..Act::default()
+    };
+    Flag {
+        // Up to its end: a millisecond that has begun may hold writs that came before.
+        at_ms: i64::try_from(nanos.div_ceil(1_000_000)).unwrap_or(i64::MAX),
+        ..Flag::new(scope, &act, format!("{BY_HAND}{nanos}"))
+    }
+}
+
+/// The flag of a file, as it was read before if the file is the same.
+fn parse(path: &Path, name: &str, before: Option<&Parsed>) -> Parsed {
+    let found = std::fs::metadata(path).ok();
+    let key = found.map_or((0, 0, 0), |found| {
+        let nanos = found
+            .modified()
+            .map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default());
+        (
+            found.ino(),
+            nanos.unwrap_or_default().as_nanos(),
+            found.len(),
+        )
+    });
+    let (inode, modified_ns, bytes) = key;
+    match before {
+        Some(known) if (known.inode, known.modified_ns, known.bytes) == key => known.clone(),
+        _ => Parsed {
+            inode,
+            modified_ns,
+            bytes,
+            flag: flag(path, name),
+        },
+    }
+}
+
+/// Whether a flag has ended by itself. One that was touched after its end was made by hand anew.
+fn expired(flag: &Flag, path: &Path, now: i64) -> bool {
+    flag.until > 0 && flag.until <= now && modified(path).0 <= flag.until
+}
+
+fn exists(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
+
+/// The name of this machine, as the kernel has it.
+#[must_use]
+pub fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+impl Files {
+    /// The store in a folder; it must exist, or everything is halted.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            seen: Arc::new(Highest::default()),
+            parsed: Arc::default(),
+        }
+    }
+
+    /// See [`super::HaltStore::read`].
+    pub(super) fn read(&self, now: i64) -> Result<HaltState, HaltError> {
+        let (epoch, generation) = (
+            self.seen.epoch.load(Ordering::Acquire),
+            self.seen.generation.load(Ordering::Acquire),
+        );
+        let mut state = HaltState::default();
+        let before = self.parsed.load();
+        let mut parsed = BTreeMap::new();
+        for (path, name) in self.names()? {
+            if name == EPOCH {
+                let mark = self.mark()?;
+                (state.epoch, state.generation) = (mark.epoch, mark.generation);
+                state.recent = mark.recent;
+                continue;
+            }
+            let one = parse(&path, &name, before.get(&name));
+            let mut flag = one.flag.clone();
+            parsed.insert(name, one);
+            if expired(&flag, &path, now) {
+                continue;
+            }
+            if flag.until <= now {
+                flag.until = 0;
+            }
+            state.flags.push(flag);
+        }
+        if **before != parsed {
+            self.parsed.store(Arc::new(parsed));
+        }
+        if state.epoch < epoch || state.generation < generation {
+            let why = "the epoch or generation went back; look at the flags, then `halt arm`";
+            return Err(failed(&self.folder, why));
+        }
+        self.seen.epoch.fetch_max(state.epoch, Ordering::AcqRel);
+        self.seen
+            .generation
+            .fetch_max(state.generation, Ordering::AcqRel);
+        state.flags.sort_by(|a, b| a.scope.cmp(&b.scope));
+        Ok(state)
+    }
+
+    /// The files of the folder, without those that start with a dot.
+    fn names(&self) -> Result<Vec<(PathBuf, String)>, HaltError> {
+        let mut found = Vec::new();
+        let entries = std::fs::read_dir(&self.folder).map_err(|e| failed(&self.folder, e))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| failed(&self.folder, error))?;
+            let name = entry.file_name();
+            let name = name
+                .to_str()
+                .ok_or_else(|| failed(&self.folder, "a strange name"))?;
+            if name.starts_with('.') {
+                continue;
+            }
+            found.push((entry.path(), name.to_owned()));
+            if found.len() > FLAGS_MAX {
+                return Err(failed(&self.folder, "too many flags"));
+            }
+        }
+        Ok(found)
+    }
+
+    fn mark(&self) -> Result<Mark, HaltError> {
+        let path = self.folder.join(EPOCH);
+        match text_of(&path)? {
+            None => Ok(Mark::default()),
+            Some(text) => parse_mark(&text).ok_or_else(|| failed(&path, "not an epoch")),
+        }
+    }
+
+    fn save(&self, mark: &Mark) -> Result<(), HaltError> {
+        self.write(&self.folder, EPOCH, &mark_text(mark), true)
+    }
+
+    /// Keeps other writers away; never readers, and never for long.
+    fn lock(&self) -> Result<File, HaltError> {
+        let path = self.folder.join(".lock");
+        let file = File::create(&path).map_err(|error| failed(&path, error))?;
+        for _ in 0..LOCK_STEPS {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_STEP),
+                Err(std::fs::TryLockError::Error(error)) => return Err(failed(&path, error)),
+            }
+        }
+        Err(failed(&path, "another process holds it"))
+    }
+
+    /// See [`super::HaltStore::set`]. The flag halts before anything else is tried.
+    pub(super) fn set(&self, flag: &Flag) -> Result<HaltState, HaltError> {
+        std::fs::create_dir_all(&self.folder).map_err(|error| failed(&self.folder, error))?;
+        let name = file_name(&flag.scope.to_string());
+        let text = serde_json::to_string(flag).map_err(|error| HaltError(error.to_string()))?;
+        self.write(&self.folder, &name, &text, true)?;
+        let _lock = self.lock()?;
+        let mut mark = self.mark()?;
+        mark.count(&flag.scope, flag.moment_ms(), flag.since);
+        mark.change();
+        self.save(&mark)?;
+        self.read(flag.since)
+    }
+
+    /// See [`super::HaltStore::clear`].
+    pub(super) fn clear(
+        &self,
+        scope: &Scope,
+        act: &Act,
+    ) -> Result<(HaltState, Option<Flag>), HaltError> {
+        let _lock = self.lock()?;
+        let mut mark = self.mark()?;
+        let mut cleared = None;
+        // A misspelt file halts everything; who clears `global` clears it too.
+        for (path, name) in self.names()? {
+            if name == EPOCH || scope_of(&name).unwrap_or_else(Scope::global) != *scope {
+                continue;
+            }
+            let flag = flag(&path, &name);
+            mark.count(scope, flag.moment_ms(), act.at);
+            self.end(&path, &flag, act)?;
+            cleared = Some(flag);
+        }
+        if cleared.is_some() {
+            mark.change();
+            self.save(&mark)?;
+        }
+        Ok((self.read(act.at)?, cleared))
+    }
+
+    /// Writes down who ended a halt, then ends it.
+    fn end(&self, path: &Path, flag: &Flag, act: &Act) -> Result<(), HaltError> {
+        let cleared = Cleared {
+            flag: flag.clone(),
+            act: act.clone(),
+        };
+        let text = serde_json::to_string(&cleared).map_err(|error| failed(path, error))?;
+        let folder = self.sub(".cleared")?;
+        self.write(
+            &folder,
+            &format!("{}.json", file_name(&flag.id)),
+            &text,
+            true,
+        )?;
+        prune(&folder)?;
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// See [`super::HaltStore::tend`].
+    pub(super) fn tend(&self, now: i64) -> Result<(), HaltError> {
+        if self.due(now)?.is_empty() {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        let mut mark = self.mark()?;
+        for (path, flag, gone) in self.due(now)? {
+            mark.count(&flag.scope, flag.moment_ms(), now);
+            mark.change();
+            if gone {
+                self.expire(&path, &flag)?;
+            }
+        }
+        self.save(&mark)
+    }
+
+    /// Flags that have expired, or were made by hand and are not counted yet.
+    fn due(&self, now: i64) -> Result<Vec<(PathBuf, Flag, bool)>, HaltError> {
+        let mark = self.mark()?;
+        let mut due = Vec::new();
+        for (path, name) in self.names()? {
+            if name == EPOCH {
+                continue;
+            }
+            let flag = flag(&path, &name);
+            let gone = expired(&flag, &path, now);
+            let fresh = flag.moment_ms() >= super::oldest_ms(now);
+            let by_hand = flag.id.starts_with(BY_HAND) && fresh;
+            if gone || by_hand && !mark.knows(&flag.scope, flag.moment_ms()) {
+                due.push((path, flag, gone));
+            }
+        }
+        Ok(due)
+    }
+
+    /// Ends an expired flag, unless somebody set it anew meanwhile: what is moved away is looked at
+    /// again, and put back if it is another one.
+    fn expire(&self, path: &Path, flag: &Flag) -> Result<(), HaltError> {
+        let away = self.sub(".cleared")?.join(".expired");
+        std::fs::rename(path, &away).map_err(|error| failed(path, error))?;
+        let name = path.file_name().and_then(|name| name.to_str());
+        let moved = self::flag(&away, name.unwrap_or_default());
+        if moved != *flag || !expired(&moved, &away, i64::MAX) {
+            // Never over a newer one.
+            return match std::fs::hard_link(&away, path) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed(path, error)),
+                _ => Ok(()),
+            };
+        }
+        let act = Act {
+            by: String::new(),
+            reason: super::TIME_OVER.to_owned(),
+            at: flag.until,
+        };
+        self.end(&away, flag, &act)
+    }
+
+    /// See [`super::HaltStore::arm`].
+    pub(super) fn arm(&self, act: &Act) -> Result<HaltState, HaltError> {
+        std::fs::create_dir_all(&self.folder).map_err(|error| failed(&self.folder, error))?;
+        let _lock = self.lock()?;
+        self.names()?;
+        // An epoch that cannot be read is what arming mends.
+        let mut mark = self.mark().unwrap_or_default();
+        mark.arm(act.at);
+        self.save(&mark)?;
+        self.read(act.at)
+    }
+
+    /// See [`super::HaltStore::cleared`].
+    pub(super) fn cleared(&self) -> Result<Vec<Cleared>, HaltError> {
+        let texts = self.texts(".cleared", CLEARED_MAX.saturating_add(1))?;
+        let read = |(_, text): &(PathBuf, String)| serde_json::from_str(text).ok();
+        Ok(texts.iter().filter_map(read).collect())
+    }
+
+    /// See [`super::HaltStore::probe`].
+    pub(super) fn probe(&self, probe: &Probe) -> Result<(), HaltError> {
+        let text = serde_json::to_string(probe).map_err(|error| HaltError(error.to_string()))?;
+        self.write(&self.folder, ".probe", &text, false)
+    }
+
+    /// See [`super::HaltStore::asked`].
+    pub(super) fn asked(&self) -> Result<Option<Probe>, HaltError> {
+        let path = self.folder.join(".probe");
+        let text = text_of(&path)?;
+        // A question that cannot be read is not answered.
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// See [`super::HaltStore::enroll`].
+    pub(super) fn enroll(&self, member: &Member) -> Result<(), HaltError> {
+        let text = serde_json::to_string(member).map_err(|error| HaltError(error.to_string()))?;
+        let folder = self.sub(".members")?;
+        let name = format!("{}.json", file_name(&member.instance));
+        self.write(&folder, &name, &text, false)
+    }
+
+    /// See [`super::HaltStore::leave`].
+    pub(super) fn leave(&self, instance: &str) -> Result<(), HaltError> {
+        let name = format!("{}.json", file_name(instance));
+        let path = self.folder.join(".members").join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(&path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// See [`super::HaltStore::roster`].
+    pub(super) fn roster(&self, now_ms: i64) -> Result<Vec<Member>, HaltError> {
+        let here = host();
+        let mut members = Vec::new();
+        for (path, text) in self.texts(".members", MEMBERS_MAX)? {
+            let Ok(member) = serde_json::from_str::<Member>(&text) else {
+                return Err(failed(&path, "not an entry of a connectord"));
+            };
+            let silent = now_ms.saturating_sub(member.seen_ms);
+            let ended = silent > SILENT_MS && member.host == here && !exists(member.pid);
+            if silent > GONE_MS || ended {
+                // Its entry is only litter now; another reader may have removed it.
+                drop(std::fs::remove_file(&path));
+            } else {
+                members.push(member);
+            }
+        }
+        members.sort_by(|a, b| a.instance.cmp(&b.instance));
+        Ok(members)
+    }
+
+    fn sub(&self, name: &str) -> Result<PathBuf, HaltError> {
+        let folder = self.folder.join(name);
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed(&folder, error)),
+            _ => Ok(folder),
+        }
+    }
+
+    /// The texts of a folder of ours; none if it is not there.
+    fn texts(&self, name: &str, most: usize) -> Result<Vec<(PathBuf, String)>, HaltError> {
+        let folder = self.folder.join(name);
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(&folder, error)),
+        };
+        let mut texts = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|error| failed(&folder, error))?.path();
+            if path.extension().is_none_or(|ending| ending != "json") {
+                continue;
+            }
+            if texts.len() >= most {
+                return Err(failed(&folder, "too many files"));
+            }
+            // It may be gone by now.
+            if let Some(text) = text_of(&path)? {
+                texts.push((path, text));
+            }
+        }
+        Ok(texts)
+    }
+
+    fn write(&self, folder: &Path, name: &str, text: &str, durable: bool) -> Result<(), HaltError> {
+        // Two writers of one file do not write into each other's.
+        let fresh = folder.join(format!(".{name}.{}.new", std::process::id()));
+        let path = folder.join(name);
+        let written = File::create(&fresh)
+            .and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                if durable { file.sync_all() } else { Ok(()) }
+            })
+            .and_then(|()| std::fs::rename(&fresh, &path));
+        written.map_err(|error| failed(&path, error))
+    }
+}
+
+/// Keeps the newest.
+fn prune(folder: &Path) -> Result<(), HaltError> {
+    let entries = std::fs::read_dir(folder).map_err(|error| failed(folder, error))?;
+    let mut paths: Vec<(u128, PathBuf)> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+        .map(|path| (modified(&path).1, path))
+        .collect();
+    paths.sort();
+    let many = paths.len().saturating_sub(CLEARED_MAX);
+    for (_, path) in paths.into_iter().take(many) {
+        drop(std::fs::remove_file(path));
+    }
+    Ok(())
+}

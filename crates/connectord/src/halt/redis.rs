@@ -1,0 +1,442 @@
+//! Halts in Redis, for many replicas: one hash that is read whole, so that it is there whole or
+//! not at all, and changed by scripts, so that a change is made whole or not at all.
+//!
+//! A Redis without the positive `armed` field lost its data or never had any: not known. What was
+//! read longer ago than `max_staleness` is not known either.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, FromRedisValue, IntoConnectionInfo as _, Pipeline};
+use tokio::time::Instant;
+
+use super::fields::{Fields, flags, parse};
+use super::roster::GONE_MS;
+use super::{
+    Act, CLEARED_MAX, Cleared, Flag, HaltError, HaltState, MEMBERS_MAX, Member, Probe, Scope,
+};
+
+/// In braces, so that a cluster keeps them in one place.
+const STATE: &str = "{writ}:halt";
+const PROBE: &str = "{writ}:halt:probe";
+const MEMBERS: &str = "{writ}:halt:members";
+const CLEARED: &str = "{writ}:halt:cleared";
+const KEPT_SECONDS: u64 = 3_600;
+const PERIOD_MAX: Duration = Duration::from_millis(50);
+const ANSWER_MAX: Duration = Duration::from_millis(500);
+
+const SET: &str = include_str!("set.lua");
+const CLEAR: &str = include_str!("clear.lua");
+const ARM: &str = include_str!("arm.lua");
+
+/// Where it is and how far it is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisPlace {
+    /// `redis://127.0.0.1:6379/0`.
+    pub url: String,
+    /// How old what was read may be.
+    pub max_staleness: Duration,
+    /// Keeps the highest epoch that was seen, so that a restored backup is noticed.
+    pub epoch_file: Option<PathBuf>,
+}
+
+/// A Redis and what it last said.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    connection: ConnectionManager,
+    place: RedisPlace,
+    last: Mutex<Last>,
+}
+
+impl core::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Shared")
+            .field("place", &self.place.max_staleness)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    seen: Option<Seen>,
+    /// Why it is not known, whatever was read before.
+    broken: Option<String>,
+    epoch: u64,
+    generation: u64,
+}
+
+#[derive(Debug)]
+struct Seen {
+    state: HaltState,
+    probe: Option<Probe>,
+    /// When it was asked for, which is before it was true.
+    at: Instant,
+}
+
+fn failed(why: impl core::fmt::Display) -> HaltError {
+    HaltError(format!("redis: {why}"))
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, HaltError> {
+    serde_json::to_string(value).map_err(failed)
+}
+
+impl RedisPlace {
+    /// Checks an address: without TLS it is loopback, and there is no TLS.
+    ///
+    /// # Errors
+    /// When the text is no address of a Redis that may be used.
+    pub fn check(url: &str) -> Result<(), HaltError> {
+        if url.starts_with("rediss://") {
+            let why = "rediss:// is not supported; use redis:// on loopback, with a TLS tunnel";
+            return Err(failed(why));
+        }
+        let info = url.into_connection_info().map_err(failed)?;
+        match info.addr() {
+            redis::ConnectionAddr::Tcp(host, _)
+                if ["127.0.0.1", "::1", "localhost"].contains(&host.as_str()) =>
+            {
+                Ok(())
+            }
+            _ => Err(failed(
+                "redis:// is not encrypted and may only be on loopback",
+            )),
+        }
+    }
+}
+
+impl Redis {
+    /// Opens it and keeps what it says fresh as long as the handle lives. It may be away.
+    ///
+    /// # Errors
+    /// When the address is wrong or the epoch file cannot be read.
+    pub async fn open(place: &RedisPlace) -> Result<Self, HaltError> {
+        RedisPlace::check(&place.url)?;
+        let client = Client::open(place.url.as_str()).map_err(failed)?;
+        let limit = Some(ANSWER_MAX.min(place.max_staleness));
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_min_delay(Duration::from_millis(20))
+            .set_max_delay(Duration::from_millis(100))
+            .set_response_timeout(limit)
+            .set_connection_timeout(limit);
+        let connection = ConnectionManager::new_lazy_with_config(client, config);
+        let last = Last {
+            epoch: place.epoch_file.as_deref().map_or(Ok(0), kept_epoch)?,
+            ..Last::default()
+        };
+        let shared = Arc::new(Shared {
+            connection: connection.map_err(failed)?,
+            place: place.clone(),
+            last: Mutex::new(last),
+        });
+        shared.refresh().await;
+        tokio::spawn(keep_fresh(Arc::downgrade(&shared)));
+        Ok(Self { shared })
+    }
+
+    /// See [`super::HaltStore::read`].
+    pub(super) fn read(&self, now: i64) -> Result<HaltState, HaltError> {
+        let last = self.shared.last();
+        if let Some(why) = &last.broken {
+            return Err(failed(why));
+        }
+        let seen = last.seen.as_ref().ok_or_else(|| failed("no answer yet"))?;
+        let age = seen.at.elapsed();
+        if age > self.shared.place.max_staleness {
+            return Err(failed(format!(
+                "the last answer is {} ms old",
+                age.as_millis()
+            )));
+        }
+        let mut state = seen.state.clone();
+        drop(last);
+        state
+            .flags
+            .retain(|flag| flag.until == 0 || flag.until > now);
+        Ok(state)
+    }
+
+    /// See [`super::HaltStore::set`].
+    pub(super) async fn set(&self, flag: &Flag) -> Result<HaltState, HaltError> {
+        let scope = flag.scope.to_string();
+        let oldest = super::oldest_ms(flag.since);
+        let args = [
+            scope.clone(),
+            json(flag)?,
+            flag.moment_ms().to_string(),
+            oldest.to_string(),
+            u8::from(flag.scope.is_global()).to_string(),
+            super::RECENT_MAX.to_string(),
+        ];
+        let _: i64 = self.script(SET, &args).await?;
+        self.fresh(flag.since).await
+    }
+
+    /// See [`super::HaltStore::clear`].
+    pub(super) async fn clear(
+        &self,
+        scope: &Scope,
+        act: &Act,
+    ) -> Result<(HaltState, Option<Flag>), HaltError> {
+        let cleared = self.remove(scope, act, "").await?;
+        Ok((self.fresh(act.at).await?, cleared))
+    }
+
+    /// Ends a halt, if it is still the expected one.
+    async fn remove(
+        &self,
+        scope: &Scope,
+        act: &Act,
+        expected: &str,
+    ) -> Result<Option<Flag>, HaltError> {
+        let hand = json(&Flag::new(scope.clone(), &Act::default(), "hand-0"))?;
+        let args = [
+            scope.to_string(),
+            json(act)?,
+            expected.to_owned(),
+            hand,
+            CLEARED_MAX.to_string(),
+        ];
+        let text: Option<String> = self.script(CLEAR, &args).await?;
+        text.map(|text| serde_json::from_str(&text).map_err(failed))
+            .transpose()
+    }
+
+    /// See [`super::HaltStore::tend`].
+    pub(super) async fn tend(&self, now: i64) -> Result<(), HaltError> {
+        let expired: Vec<Flag> = {
+            let last = self.shared.last();
+            let flags = last.seen.as_ref().map(|seen| seen.state.flags.as_slice());
+            let over = |flag: &&Flag| flag.until > 0 && flag.until <= now;
+            flags
+                .unwrap_or_default()
+                .iter()
+                .filter(over)
+                .cloned()
+                .collect()
+        };
+        for flag in expired {
+            let act = Act {
+                by: String::new(),
+                reason: super::TIME_OVER.to_owned(),
+                at: flag.until,
+            };
+            self.remove(&flag.scope, &act, &json(&flag)?).await?;
+        }
+        Ok(())
+    }
+
+    /// See [`super::HaltStore::arm`].
+    pub(super) async fn arm(&self, act: &Act) -> Result<HaltState, HaltError> {
+        let (fields, _) = self.shared.fetch().await?;
+        flags(&fields)?;
+        let (epoch, generation) = {
+            let last = self.shared.last();
+            (last.epoch, last.generation)
+        };
+        let now = u64::try_from(act.at.saturating_mul(1_000)).unwrap_or(0);
+        let above = now
+            .max(epoch.saturating_add(1))
+            .max(generation.saturating_add(1));
+        let _: i64 = self.script(ARM, &[json(act)?, above.to_string()]).await?;
+        self.fresh(act.at).await
+    }
+
+    /// See [`super::HaltStore::cleared`].
+    pub(super) async fn cleared(&self) -> Result<Vec<Cleared>, HaltError> {
+        let texts: Vec<String> = self
+            .ask(redis::cmd("LRANGE").arg(CLEARED).arg(0).arg(-1))
+            .await?;
+        Ok(texts
+            .iter()
+            .filter_map(|text| serde_json::from_str(text).ok())
+            .collect())
+    }
+
+    /// See [`super::HaltStore::probe`].
+    pub(super) async fn probe(&self, probe: &Probe) -> Result<(), HaltError> {
+        let mut set = redis::cmd("SET");
+        set.arg(PROBE).arg(json(probe)?).arg("EX").arg(KEPT_SECONDS);
+        self.ask(&set).await
+    }
+
+    /// See [`super::HaltStore::asked`].
+    pub(super) fn asked(&self) -> Option<Probe> {
+        self.shared.last().seen.as_ref()?.probe.clone()
+    }
+
+    /// See [`super::HaltStore::enroll`].
+    pub(super) async fn enroll(&self, member: &Member) -> Result<(), HaltError> {
+        let mut both = redis::pipe();
+        both.atomic();
+        both.cmd("HSET")
+            .arg(MEMBERS)
+            .arg(&member.instance)
+            .arg(json(member)?)
+            .ignore();
+        both.cmd("EXPIRE").arg(MEMBERS).arg(KEPT_SECONDS).ignore();
+        self.shared.run(&both).await
+    }
+
+    /// See [`super::HaltStore::leave`].
+    pub(super) async fn leave(&self, instance: &str) -> Result<(), HaltError> {
+        self.ask(redis::cmd("HDEL").arg(MEMBERS).arg(instance))
+            .await
+    }
+
+    /// See [`super::HaltStore::roster`].
+    pub(super) async fn roster(&self, now_ms: i64) -> Result<Vec<Member>, HaltError> {
+        let entries: Fields = self.ask(redis::cmd("HGETALL").arg(MEMBERS)).await?;
+        if entries.len() > MEMBERS_MAX {
+            return Err(failed("too many members"));
+        }
+        let mut members = Vec::new();
+        for (instance, text) in entries {
+            let member: Member = serde_json::from_str(&text)
+                .map_err(|_| failed(format!("the entry of {instance} cannot be read")))?;
+            if now_ms.saturating_sub(member.seen_ms) > GONE_MS {
+                self.leave(&instance).await?;
+            } else {
+                members.push(member);
+            }
+        }
+        members.sort_by(|a, b| a.instance.cmp(&b.instance));
+        Ok(members)
+    }
+
+    async fn fresh(&self, now: i64) -> Result<HaltState, HaltError> {
+        self.shared.refresh().await;
+        self.read(now)
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, HaltError> {
+        let mut connection = self.shared.connection.clone();
+        command.query_async(&mut connection).await.map_err(failed)
+    }
+
+    async fn script<T: FromRedisValue>(&self, text: &str, args: &[String]) -> Result<T, HaltError> {
+        let mut eval = redis::cmd("EVAL");
+        eval.arg(text).arg(2).arg(STATE).arg(CLEARED).arg(args);
+        self.ask(&eval).await
+    }
+}
+
+impl Shared {
+    fn last(&self) -> std::sync::MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, HaltError> {
+        let mut connection = self.connection.clone();
+        pipeline.query_async(&mut connection).await.map_err(failed)
+    }
+
+    /// State and question, as they stood at one moment.
+    async fn fetch(&self) -> Result<(Fields, Option<String>), HaltError> {
+        let mut both = redis::pipe();
+        both.atomic();
+        both.cmd("HGETALL").arg(STATE).cmd("GET").arg(PROBE);
+        self.run(&both).await
+    }
+
+    async fn refresh(&self) {
+        let at = Instant::now();
+        let (epoch, generation) = {
+            let last = self.last();
+            (last.epoch, last.generation)
+        };
+        // No answer is no news: what is known grows stale. A wrong answer is known at once.
+        let Ok((fields, probe)) = self.fetch().await else {
+            return;
+        };
+        let read = parse(&fields).and_then(|state| {
+            if state.epoch < epoch || state.generation < generation {
+                return Err(failed(
+                    "the epoch went back; look at the flags, then arm it",
+                ));
+            }
+            self.keep(state.epoch, epoch)?;
+            Ok(state)
+        });
+        let mut last = self.last();
+        // A later question may have been answered already.
+        if last.seen.as_ref().is_some_and(|seen| seen.at > at) {
+            return;
+        }
+        match read {
+            Err(error) => {
+                if last.broken.as_ref() != Some(&error.0) {
+                    tracing::error!(%error, "the halt state is not known");
+                }
+                last.broken = Some(error.0);
+            }
+            Ok(state) => {
+                last.broken = None;
+                last.epoch = last.epoch.max(state.epoch);
+                last.generation = last.generation.max(state.generation);
+                let probe = probe.and_then(|text| serde_json::from_str(&text).ok());
+                last.seen = Some(Seen { state, probe, at });
+            }
+        }
+    }
+
+    /// Writes a higher epoch down, before it is believed.
+    fn keep(&self, epoch: u64, before: u64) -> Result<(), HaltError> {
+        let Some(file) = self.place.epoch_file.as_deref().filter(|_| epoch > before) else {
+            return Ok(());
+        };
+        let fresh = file.with_extension("new");
+        let wrong = |error: std::io::Error| failed(format!("{}: {error}", file.display()));
+        if let Some(folder) = file.parent() {
+            std::fs::create_dir_all(folder).map_err(wrong)?;
+        }
+        std::fs::write(&fresh, epoch.to_string()).map_err(wrong)?;
+        std::fs::rename(&fresh, file).map_err(wrong)
+    }
+}
+
+fn kept_epoch(file: &Path) -> Result<u64, HaltError> {
+    let wrong = |why: &dyn core::fmt::Display| failed(format!("{}: {why}", file.display()));
+    match std::fs::read_to_string(file) {
+        Ok(text) => text.trim().parse().map_err(|error| wrong(&error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(wrong(&error)),
+    }
+}
+
+async fn keep_fresh(shared: Weak<Shared>) {
+    loop {
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        shared.refresh().await;
+        let pause = PERIOD_MAX.min(shared.place.max_staleness / 4);
+        drop(shared);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_encryption_a_redis_is_on_this_machine() {
+        assert!(RedisPlace::check("redis://127.0.0.1:6379/0").is_ok());
+        for wrong in [
+            "redis://10.0.0.1:6379/0",
+            "rediss://127.0.0.1/0",
+            "http://x",
+            "",
+        ] {
+            assert!(RedisPlace::check(wrong).is_err(), "{wrong}");
+        }
+    }
+}

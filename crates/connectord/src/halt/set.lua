@@ -1,0 +1,22 @@
+-- Sets a flag first, so that nothing that fails after it undoes the halt.
+local state = KEYS[1]
+local scope, flag, since, oldest, global, most = unpack(ARGV)
+redis.call('HSET', state, 'flag:' .. scope, flag)
+local kept = {}
+for line in string.gmatch(redis.call('HGET', state, 'recent') or '', '[^\n]+') do
+  local at, of = string.match(line, '^(%-?%d+) (.+)$')
+  if at and tonumber(at) >= tonumber(oldest) and of ~= scope then
+    kept[#kept + 1] = line
+  end
+end
+kept[#kept + 1] = since .. ' ' .. scope
+-- What is no longer remembered by scope dies with every other writ.
+local many = #kept > tonumber(most)
+while #kept > tonumber(most) / 2 and many do
+  table.remove(kept, 1)
+end
+redis.call('HSET', state, 'recent', table.concat(kept, '\n'))
+if global == '1' or many then
+  redis.call('HINCRBY', state, 'epoch', 1)
+end
+return redis.call('HINCRBY', state, 'generation', 1)

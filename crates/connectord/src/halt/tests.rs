@@ -1,0 +1,290 @@
+//! What every store does, on the folder of flag files.
+
+use std::path::Path;
+
+use super::*;
+
+const NOW: i64 = 1_700_000_000;
+
+fn act(at: i64) -> Act {
+    Act {
+        by: "acme/ada".into(),
+        reason: "drill".into(),
+        at,
+    }
+}
+
+fn flag(scope: &str, at: i64) -> Flag {
+    Flag::new(scope.parse().unwrap(), &act(at), format!("{scope}-{at}"))
+}
+
+fn call(tenant: &'static str) -> Subject<'static> {
+    Subject {
+        tenant,
+        connection: "crm/main",
+        action: "refund",
+        agent: "triage",
+        run: "r-1",
+        customer: Customer::NotYet,
+    }
+}
+
+fn store(folder: &Path) -> HaltStore {
+    HaltStore::Files(Files::new(folder.to_owned()))
+}
+
+/// When a file made now was made, in Unix seconds.
+fn made(path: &Path) -> i64 {
+    let time = std::fs::metadata(path).unwrap().modified().unwrap();
+    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_secs()).unwrap()
+}
+
+#[tokio::test]
+async fn a_touched_file_halts_and_removing_it_resumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    assert_eq!(store.read(NOW).unwrap(), HaltState::default());
+    let path = folder.path().join("tenant:acme");
+    std::fs::write(&path, "").unwrap();
+    let state = store.read(NOW).unwrap();
+    let covering = state.covering(&call("acme")).unwrap();
+    assert_eq!(covering.scope.to_string(), "tenant:acme");
+    assert_eq!((covering.since, covering.until), (made(&path), 0));
+    assert_eq!(state.covering(&call("globex")), None);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(store.read(NOW).unwrap().covering(&call("acme")), None);
+}
+
+#[tokio::test]
+async fn every_scope_round_trips_through_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    for scope in [
+        "tenant:a",
+        "connection:crm/main",
+        "action:x",
+        "agent:a/b c",
+        "customer:Ä%",
+        "tenant:acme/run:r-1",
+    ] {
+        let flag = flag(scope, NOW);
+        assert_eq!(
+            store.set(&flag).await.unwrap().flags,
+            [flag.clone()],
+            "{scope}"
+        );
+        let (state, cleared) = store.clear(&flag.scope, &act(NOW)).await.unwrap();
+        assert_eq!((state.flags.len(), cleared), (0, Some(flag)), "{scope}");
+    }
+    assert_eq!(store.cleared().await.unwrap().len(), 6);
+    let none = store.clear(&Scope::global(), &act(NOW)).await.unwrap().1;
+    assert_eq!(none, None, "what is not set cannot be cleared");
+}
+
+#[tokio::test]
+async fn a_global_halt_raises_the_epoch_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    assert_eq!(store.set(&flag("global", NOW)).await.unwrap().epoch, 1);
+    let cleared = store.clear(&Scope::global(), &act(NOW)).await.unwrap();
+    assert_eq!(cleared.0.epoch, 1);
+    assert_eq!(store.set(&flag("global", NOW + 1)).await.unwrap().epoch, 2);
+    assert_eq!(store.set(&flag("agent:x", NOW + 1)).await.unwrap().epoch, 2);
+}
+
+#[tokio::test]
+async fn a_halt_kills_the_writs_of_its_scope_that_were_issued_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    store
+        .set(&flag("tenant:acme/agent:triage", NOW))
+        .await
+        .unwrap();
+    let scope = "tenant:acme/agent:triage".parse().unwrap();
+    let (state, _) = store.clear(&scope, &act(NOW + 5)).await.unwrap();
+    let at = NOW * 1_000 + 999;
+    assert_eq!(state.revoking(&call("acme"), at), Some(&scope));
+    assert_eq!(state.revoking(&call("acme"), at + 1), None);
+    assert_eq!(state.revoking(&call("globex"), at), None);
+}
+
+#[tokio::test]
+async fn a_flag_made_by_hand_kills_the_writs_before_it_too_and_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (store(folder.path()), store(folder.path()));
+    let path = folder.path().join("global");
+    std::fs::write(&path, "").unwrap();
+    let since = made(&path);
+    one.tend(since).await.unwrap();
+    other.tend(since).await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let state = one.read(since).unwrap();
+    assert_eq!(state.epoch, 1);
+    assert!(state.revoking(&call("acme"), since * 1_000).is_some());
+}
+
+#[tokio::test]
+async fn an_expired_halt_ends_by_itself_and_is_put_on_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let until = made(folder.path()) + 100;
+    let short = Flag {
+        until,
+        ..flag("tenant:acme", until - 60)
+    };
+    store.set(&short).await.unwrap();
+    store.tend(until - 1).await.unwrap();
+    assert_eq!(store.read(until - 1).unwrap().flags, [short.clone()]);
+    assert!(store.read(until).unwrap().flags.is_empty());
+    assert!(store.cleared().await.unwrap().is_empty());
+    store.tend(until).await.unwrap();
+    let told = store.cleared().await.unwrap();
+    assert_eq!((&told[0].flag, told[0].act.at), (&short, until));
+    assert!(!folder.path().join("tenant:acme").exists());
+}
+
+#[tokio::test]
+async fn a_flag_that_was_touched_after_its_end_was_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    // It was to end long before its file was written: as if it had been touched since.
+    let old = Flag {
+        until: NOW,
+        ..flag("tenant:acme", NOW - 60)
+    };
+    store.set(&old).await.unwrap();
+    store.tend(NOW + 60).await.unwrap();
+    let state = store.read(NOW + 60).unwrap();
+    assert!(state.covering(&call("acme")).is_some());
+    assert_eq!(state.flags[0].until, 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_not_known() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(store(&folder.path().join("absent")).read(NOW).is_err());
+    let store = store(folder.path());
+    for wrong in [
+        "nonsense",
+        "",
+        "1 2 3",
+        "-1",
+        "1 2\nnonsense",
+        "1\n5 planet:earth",
+    ] {
+        std::fs::write(folder.path().join("epoch"), wrong).unwrap();
+        assert!(store.read(NOW).is_err(), "{wrong:?}");
+    }
+    std::fs::remove_file(folder.path().join("epoch")).unwrap();
+    std::fs::write(folder.path().join("misspelt"), "").unwrap();
+    assert!(store.read(NOW).unwrap().flags[0].scope.is_global());
+    // Who ends the halt of everything ends it too.
+    store.clear(&Scope::global(), &act(NOW)).await.unwrap();
+    assert!(store.read(NOW).unwrap().flags.is_empty());
+}
+
+#[tokio::test]
+async fn an_epoch_that_goes_back_is_not_known_until_somebody_arms() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    store.set(&flag("global", NOW)).await.unwrap();
+    store.clear(&Scope::global(), &act(NOW)).await.unwrap();
+    std::fs::remove_file(folder.path().join("epoch")).unwrap();
+    assert!(store.read(NOW).is_err());
+    let armed = store.arm(&act(NOW)).await.unwrap();
+    assert!(armed.epoch > 1 && store.read(NOW).is_ok());
+}
+
+#[tokio::test]
+async fn too_many_recent_halts_raise_the_epoch_instead_of_being_forgotten() {
+    let mut mark = Mark::default();
+    for number in 0..=RECENT_MAX {
+        let scope = format!("run:{number}").parse().unwrap();
+        mark.count(&scope, NOW * 1_000, NOW);
+        mark.count(&scope, NOW * 1_000, NOW);
+    }
+    assert_eq!((mark.epoch, mark.recent.len()), (1, RECENT_MAX / 2 + 1));
+    mark.count(
+        &"run:late".parse().unwrap(),
+        NOW - WRIT_SECONDS_MAX - 1,
+        NOW,
+    );
+    assert!(
+        !mark.knows(&"run:late".parse().unwrap(), 0),
+        "no writ is that old"
+    );
+}
+
+fn member(instance: &str, seen_ms: i64) -> Member {
+    Member {
+        instance: instance.into(),
+        host: "elsewhere".into(),
+        seen_ms,
+        ..Member::default()
+    }
+}
+
+#[tokio::test]
+async fn a_roster_leaves_out_who_is_gone_and_keeps_who_is_silent() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let now = NOW * 1_000;
+    let here = Member {
+        host: host(),
+        pid: u32::MAX,
+        ..member("died-here", now - roster::SILENT_MS - 1)
+    };
+    for member in [
+        member("b", now - 30_000),
+        member("a/../x", now),
+        member("gone", now - GONE_MS - 1),
+        here,
+    ] {
+        store.enroll(&member).await.unwrap();
+    }
+    let names = |members: Vec<Member>| -> Vec<String> {
+        members.into_iter().map(|member| member.instance).collect()
+    };
+    assert_eq!(names(store.roster(now).await.unwrap()), ["a/../x", "b"]);
+    store.leave("b").await.unwrap();
+    assert_eq!(names(store.roster(now).await.unwrap()), ["a/../x"]);
+    assert!(
+        store.read(NOW).unwrap().flags.is_empty(),
+        "entries are no flags"
+    );
+}
+
+const fn clock() -> i64 {
+    NOW * 1_000
+}
+
+#[tokio::test]
+async fn a_drill_is_complete_only_if_everybody_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let none = store.drill("7f3a", clock, Duration::ZERO).await.unwrap();
+    assert!(!none.complete(), "nobody is not everybody");
+    store.enroll(&member("a", clock())).await.unwrap();
+    let silent = store.drill("7f3b", clock, Duration::ZERO).await.unwrap();
+    assert_eq!((silent.answered(), silent.members.len()), (0, 1));
+    let answering = async {
+        loop {
+            let asked = store.asked().await.unwrap().unwrap();
+            if asked.nonce == "7f3c" {
+                let answer = Member {
+                    nonce: asked.nonce,
+                    asked_ms: asked.at_ms,
+                    ..member("a", clock())
+                };
+                return store.enroll(&answer).await.unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (drill, ()) = tokio::join!(
+        store.drill("7f3c", clock, Duration::from_secs(20)),
+        answering
+    );
+    assert!(drill.unwrap().complete());
+}

@@ -1,0 +1,193 @@
+//! What a form came to, carried through the redirect after it under a seal: nobody can send a link
+//! to our own page that says "halted" when nothing is.
+
+use crate::access::seal::SealKey;
+use crate::halt::Drill;
+
+/// How long a notice is shown, in milliseconds.
+const SHOWN_MS: i64 = 10 * 60 * 1_000;
+const PURPOSE: &str = "notice";
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// A halt was set.
+    Halted,
+    /// A halt was ended.
+    Resumed,
+    /// A device was set up.
+    Device,
+}
+
+/// What a form came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// What was done.
+    pub done: Done,
+    /// How many connectords acknowledged it.
+    pub answered: usize,
+    /// Of how many.
+    pub members: usize,
+    /// In how many milliseconds.
+    pub took_ms: u128,
+    /// Unix milliseconds.
+    pub at_ms: i64,
+    /// Whether nobody here knows the name that was typed. It may be one of another connectord.
+    pub strange: bool,
+}
+
+/// A sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Whether all is as it should be.
+    pub good: bool,
+    /// The sentence.
+    pub text: String,
+}
+
+impl Notice {
+    /// What was done, and what the connectords said to it; none if they could not be asked.
+    #[must_use]
+    pub fn of(done: Done, drill: Option<&Drill>, at_ms: i64) -> Self {
+        Self {
+            done,
+            answered: drill.map_or(0, Drill::answered),
+            members: drill.map_or(0, |drill| drill.members.len()),
+            took_ms: drill.map_or(0, |drill| drill.took.as_millis()),
+            at_ms,
+            strange: false,
+        }
+    }
+
+    fn text(self) -> String {
+        let done = match self.done {
+            Done::Halted => "h",
+            Done::Resumed => "r",
+            Done::Device => "d",
+        };
+        let Self {
+            answered,
+            members,
+            took_ms,
+            at_ms,
+            strange,
+            ..
+        } = self;
+        let strange = u8::from(strange);
+        format!("{done}.{answered}.{members}.{took_ms}.{at_ms}.{strange}")
+    }
+
+    /// As it stands in a link.
+    #[must_use]
+    pub fn sealed(self, key: &SealKey) -> String {
+        let text = self.text();
+        let seal = key.seal(PURPOSE, &[&text]);
+        format!("{text}.{seal}")
+    }
+
+    /// Reads one of ours that is young enough.
+    #[must_use]
+    pub fn open(link: &str, key: &SealKey, now_ms: i64) -> Option<Self> {
+        let (text, seal) = link.rsplit_once('.')?;
+        if !key.fits(seal, PURPOSE, &[text]) {
+            return None;
+        }
+        let mut parts = text.split('.');
+        let done = match parts.next()? {
+            "h" => Done::Halted,
+            "r" => Done::Resumed,
+            "d" => Done::Device,
+            _ => return None,
+        };
+        let notice = Self {
+            done,
+            answered: parts.next()?.parse().ok()?,
+            members: parts.next()?.parse().ok()?,
+            took_ms: parts.next()?.parse().ok()?,
+            at_ms: parts.next()?.parse().ok()?,
+            strange: parts.next()? == "1",
+        };
+        (now_ms.saturating_sub(notice.at_ms) < SHOWN_MS).then_some(notice)
+    }
+
+    /// The sentence.
+    #[must_use]
+    pub fn told(self) -> Told {
+        let Self {
+            answered,
+            members,
+            took_ms,
+            ..
+        } = self;
+        let at = chrono::DateTime::from_timestamp_millis(self.at_ms).unwrap_or_default();
+        let at = at.format("%H:%M:%S UTC");
+        let what = match self.done {
+            Done::Device => {
+                let text = "This device is set up. Keep this page as a bookmark.".to_owned();
+                return Told { good: true, text };
+            }
+            Done::Halted => "Halted",
+            Done::Resumed => "Resumed",
+        };
+        let mut text = if members == 0 {
+            let held = "No connector is running to acknowledge it; it holds when one starts.";
+            format!("{what} {at}. {held}")
+        } else if answered == members {
+            format!("{what} {at}. Acknowledged {answered} of {members} in {took_ms} ms.")
+        } else {
+            let answers = format!("{answered} of {members} after {took_ms} ms");
+            format!("{what} {at}. Acknowledged {answers}; look after the others.")
+        };
+        if self.strange {
+            text.push_str(" Nobody here knows that name: look whether it is spelt right.");
+        }
+        let good = !self.strange && (members == 0 || answered == members);
+        Told { good, text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_our_own_notices_are_shown_and_not_for_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = crate::access::Access::in_folder(folder.path())
+            .seal_key()
+            .await
+            .unwrap();
+        let notice = Notice {
+            done: Done::Halted,
+            answered: 3,
+            members: 3,
+            took_ms: 41,
+            at_ms: 33_247_000,
+            strange: false,
+        };
+        let link = notice.sealed(&key);
+        assert_eq!(Notice::open(&link, &key, 33_248_000), Some(notice));
+        assert_eq!(
+            notice.told().text,
+            "Halted 09:14:07 UTC. Acknowledged 3 of 3 in 41 ms."
+        );
+        assert_eq!(Notice::open(&link, &key, 33_247_000 + SHOWN_MS), None);
+        let forged = link.replacen("h.3.3", "h.9.9", 1);
+        assert_eq!(Notice::open(&forged, &key, 33_248_000), None);
+        for wrong in ["", ".", "h.3.3.41.0", "h.3.3.41.33247000.0.00"] {
+            assert_eq!(Notice::open(wrong, &key, 33_248_000), None, "{wrong}");
+        }
+        let partly = Notice {
+            answered: 2,
+            ..notice
+        }
+        .told();
+        assert!(!partly.good && partly.text.contains("2 of 3"), "{partly:?}");
+        let strange = Notice {
+            strange: true,
+            ..notice
+        };
+        let told = Notice::open(&strange.sealed(&key), &key, 33_248_000);
+        assert!(told.unwrap().told().text.contains("spelt right"));
+    }
+}

@@ -1,0 +1,127 @@
+//! The HTTP port of a whole connectord: the halt page over its own halts, with the names of its
+//! cards to choose from, ready while its journal answers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use writ_proto::Reason;
+
+use super::{Names, Rules, Site, bind, router};
+use crate::access::Access;
+use crate::app::{AppError, SharedApp};
+use crate::config::Config;
+use crate::config::page::{HttpConfig, page_tls};
+
+const PING_PERIOD: Duration = Duration::from_millis(500);
+
+/// A port that is bound and not served yet.
+#[derive(Debug)]
+pub struct Port {
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    config: HttpConfig,
+}
+
+/// A port that is served until it is ended.
+#[derive(Debug)]
+pub struct Serving {
+    ending: watch::Sender<bool>,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+impl Port {
+    /// Binds the port of a configuration; none if it names none.
+    ///
+    /// # Errors
+    /// When the address is taken, or the certificate cannot be used.
+    pub async fn bind(config: &Config) -> Result<Option<Self>, AppError> {
+        let Some(http) = config.http()? else {
+            return Ok(None);
+        };
+        let tls = if http.plaintext {
+            None
+        } else {
+            Some(page_tls(&config.tls.cert, &config.tls.key_file)?)
+        };
+        Ok(Some(Self {
+            listener: bind(http.addr).await?,
+            tls,
+            config: http,
+        }))
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn addr(&self) -> Result<SocketAddr, AppError> {
+        let addr = self.listener.local_addr();
+        addr.map_err(|error| AppError::new(Reason::Internal, error.to_string()))
+    }
+
+    /// Serves the page over the halts of a connectord.
+    #[must_use]
+    pub fn serve(self, app: &SharedApp, access: Access) -> Serving {
+        let rules = Rules {
+            plaintext: self.config.plaintext,
+            hosts: self.config.hosts,
+        };
+        let answers = Arc::new(AtomicBool::new(false));
+        tokio::spawn(ping(SharedApp::clone(app), Arc::clone(&answers)));
+        let site = Site {
+            names: names(app),
+            ready: Arc::new(move || answers.load(Ordering::Acquire)),
+            ..Site::new(app.halts.clone(), access, rules)
+        };
+        let (ending, mut ended) = watch::channel(false);
+        let stop = async move {
+            // A sender that is gone means the same.
+            drop(ended.wait_for(|ended| *ended).await);
+        };
+        let router = router(Arc::new(site));
+        let served = writ_host::http::serve(self.listener, self.tls, router, stop);
+        Serving {
+            ending,
+            served: tokio::spawn(served),
+        }
+    }
+}
+
+impl Serving {
+    /// Ends it, after the requests in flight.
+    ///
+    /// # Errors
+    /// When it had ended by itself.
+    pub async fn end(self) -> Result<(), AppError> {
+        let _gone = self.ending.send(true);
+        let wrong =
+            |error: &dyn core::fmt::Display| AppError::new(Reason::Internal, error.to_string());
+        let served = self.served.await.map_err(|error| wrong(&error))?;
+        served.map_err(|error| wrong(&error))
+    }
+}
+
+/// Looks whether the journal answers, until the process ends.
+async fn ping(app: SharedApp, answers: Arc<AtomicBool>) {
+    let mut ticks = tokio::time::interval(PING_PERIOD);
+    loop {
+        ticks.tick().await;
+        answers.store(app.journal.ping().await.is_ok(), Ordering::Release);
+    }
+}
+
+fn names(app: &SharedApp) -> Names {
+    let actions: Vec<(String, String)> = app.cards.keys().cloned().collect();
+    let mut tenants: Vec<String> = actions.iter().map(|(tenant, _)| tenant.clone()).collect();
+    tenants.dedup();
+    Names {
+        tenants,
+        actions,
+        connections: app.systems.keys().cloned().collect(),
+    }
+}

@@ -1,0 +1,81 @@
+//! This connectord's entry in the roster of its halt store, and its answers to drills.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::app::SharedApp;
+use crate::clock;
+use crate::halt::{HaltError, HaltState, Member, Probe};
+
+const PERIOD: Duration = Duration::from_millis(50);
+/// An entry that nothing changed is written this often.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Answers until the process ends.
+pub async fn answer(app: SharedApp) {
+    let mut member = Member {
+        instance: app.instance.clone(),
+        host: crate::halt::host(),
+        pid: std::process::id(),
+        ..Member::default()
+    };
+    let mut written: Option<(Instant, Member)> = None;
+    let mut failing = false;
+    let mut ticks = tokio::time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let told = round(&app, &mut member, &mut written).await;
+        if let Err(error) = &told
+            && !failing
+        {
+            tracing::warn!(%error, "this connectord cannot answer drills");
+        }
+        failing = told.is_err();
+    }
+}
+
+async fn round(
+    app: &SharedApp,
+    member: &mut Member,
+    written: &mut Option<(Instant, Member)>,
+) -> Result<(), HaltError> {
+    // The question first: an answer says that the state was read after it.
+    let probe = app.halts.asked().await?;
+    let state = app.halts.read(clock::now().timestamp());
+    describe(app, member, state.ok().as_ref(), probe);
+    let same = written
+        .as_ref()
+        .is_some_and(|(at, before)| before == member && at.elapsed() < FRESH);
+    if same {
+        return Ok(());
+    }
+    let entry = Member {
+        seen_ms: clock::now().timestamp_millis(),
+        ..member.clone()
+    };
+    app.halts.enroll(&entry).await?;
+    *written = Some((Instant::now(), member.clone()));
+    Ok(())
+}
+
+fn describe(app: &SharedApp, member: &mut Member, state: Option<&HaltState>, probe: Option<Probe>) {
+    let before = (member.known, member.generation, member.flags);
+    member.known = state.is_some();
+    if let Some(state) = state {
+        (member.epoch, member.generation) = (state.epoch, state.generation);
+        member.flags = state.flags.len();
+    }
+    if before != (member.known, member.generation, member.flags) {
+        app.work.mark();
+    }
+    if let Some(probe) = probe.filter(|probe| probe.nonce != member.nonce) {
+        (member.nonce, member.asked_ms) = (probe.nonce, probe.at_ms);
+        member.answered_ms = clock::now().timestamp_millis();
+    }
+    if let Some(last) = app.work.last() {
+        (member.last_write_ms, member.last_action) = (last.at_ms, last.action);
+    }
+    (member.open, member.finished) = app.work.flight();
+}

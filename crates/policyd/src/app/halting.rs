@@ -1,0 +1,153 @@
+//! Halts that policyd itself asks for: a run over its budget, an agent that keeps probing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+use writ_proto::Reason;
+use writ_proto::ids::TenantId;
+use writ_proto::limits::REASON_BYTES_MAX;
+use writ_proto::scope::{Part, Scope};
+
+use super::AppError;
+
+/// Most halts that wait for connectord.
+const WAITING_MAX: usize = 256;
+
+/// What a halt is for; it is shown as who set it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A cap or budget was reached.
+    Budget,
+    /// An agent was denied too often.
+    Incident,
+}
+
+impl Cause {
+    /// The name on the wire and in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Budget => "budget",
+            Self::Incident => "incident",
+        }
+    }
+}
+
+/// A halt to be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// A run or an agent of one tenant.
+    pub scope: Scope,
+    /// Why.
+    pub reason: String,
+    /// For what.
+    pub by: Cause,
+}
+
+/// Asks for halts; clones ask the same connectord.
+#[derive(Debug, Clone)]
+pub struct HaltClient {
+    queue: mpsc::Sender<Wanted>,
+    waiting: Arc<Mutex<Vec<Scope>>>,
+}
+
+/// The other end, which delivers.
+#[derive(Debug)]
+pub struct HaltQueue {
+    wanted: mpsc::Receiver<Wanted>,
+    waiting: Arc<Mutex<Vec<Scope>>>,
+}
+
+/// A client and the queue it fills.
+#[must_use]
+pub fn channel() -> (HaltClient, HaltQueue) {
+    let (queue, wanted) = mpsc::channel(WAITING_MAX);
+    let waiting = Arc::new(Mutex::new(Vec::new()));
+    let client = HaltClient {
+        queue,
+        waiting: Arc::clone(&waiting),
+    };
+    (client, HaltQueue { wanted, waiting })
+}
+
+impl HaltClient {
+    /// Halts a run or an agent of a tenant. policyd refuses it from now on; connectord as soon as
+    /// it is reached, which is tried until it succeeds.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED` when too many wait already, `REQUEST_MALFORMED` for another part.
+    pub fn set(
+        &self,
+        tenant: &TenantId,
+        part: Part,
+        reason: &str,
+        by: Cause,
+    ) -> Result<(), AppError> {
+        if !matches!(part, Part::Run(_) | Part::Agent(_)) {
+            let message = "policyd halts runs and agents only";
+            return Err(AppError::new(Reason::RequestMalformed, message));
+        }
+        let scope = Scope::new(Some(tenant.clone()), part);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        // Asked for already, and not yet delivered.
+        if waiting.contains(&scope) {
+            return Ok(());
+        }
+        let full = |_| AppError::of(Reason::RateLimited);
+        let cut = reason.chars().take(REASON_BYTES_MAX / 4).collect();
+        let wanted = Wanted {
+            scope: scope.clone(),
+            reason: cut,
+            by,
+        };
+        self.queue.try_send(wanted).map_err(full)?;
+        waiting.push(scope);
+        Ok(())
+    }
+
+    /// What was asked for and is not set yet: policyd takes it as halted.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<Scope> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.clone()
+    }
+}
+
+impl HaltQueue {
+    /// The next halt to set; none when nobody can ask any more.
+    pub async fn next(&mut self) -> Option<Wanted> {
+        self.wanted.recv().await
+    }
+
+    /// It is set, or never will be.
+    pub fn done(&self, scope: &Scope) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|waiting| waiting != scope);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_halt_waits_until_it_is_set_and_the_queue_is_bounded() {
+        let (client, mut queue) = channel();
+        let tenant = TenantId::parse("acme").unwrap();
+        let set = |part| client.set(&tenant, part, "over", Cause::Budget);
+        assert!(set(Part::All).is_err() && set(Part::Customer("x".into())).is_err());
+        for _ in 0..2 {
+            set(Part::Run("r-0".into())).unwrap();
+        }
+        assert_eq!(client.waiting().len(), 1);
+        for number in 1..WAITING_MAX {
+            set(Part::Run(format!("r-{number}"))).unwrap();
+        }
+        let full = set(Part::Run("one more".into())).unwrap_err();
+        assert_eq!(full.reason, Reason::RateLimited);
+        let first = queue.next().await.unwrap();
+        assert_eq!(first.scope.to_string(), "tenant:acme/run:r-0");
+        queue.done(&first.scope);
+        assert!(!client.waiting().contains(&first.scope));
+    }
+}

@@ -1,0 +1,122 @@
+//! What people are told of decisions and reports, and reading what they were told.
+
+use writ_proto::Reason;
+use writ_proto::ids::TenantId;
+
+use super::decided::Decided;
+use super::outcome::Reported;
+use super::{App, AppError};
+use crate::domain::decide::{Outcome, Verdict};
+use crate::domain::notice::{Notice, NoticeKind};
+use crate::domain::policy_set::PolicyErrors;
+use crate::domain::record::Kind;
+use crate::domain::request::Request;
+use crate::store::notice::NoticeRow;
+use crate::{clock, ids};
+
+fn field(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+/// A decision that waits for a person. Requests of one agent for one action are told together, so
+/// that an agent cannot flood whoever approves.
+pub(super) fn waiting(request: &Request, outcome: &Outcome, decided: &Decided) -> Option<Notice> {
+    let need = outcome.approval.as_ref();
+    let need = need.filter(|_| outcome.verdict == Verdict::RequireApproval)?;
+    let (agent, action) = (request.agent.as_str(), request.action.as_str());
+    Some(Notice {
+        id: ids::new_id(),
+        tenant: request.caller_tenant.clone(),
+        kind: NoticeKind::ApprovalWaiting,
+        title: format!("a decision about {action} waits for role {}", need.role),
+        fields: vec![
+            field("agent", agent),
+            field("action", action),
+            field("role", &need.role),
+            field("rules", &decided.rules.join(", ")),
+        ],
+        link: format!("policyd decisions get {}", decided.id),
+        dedup_key: format!("approval_waiting|{agent}|{action}"),
+        time_ms: decided.created_ms,
+    })
+}
+
+/// A halt that was set or cleared, as connectord reports it.
+pub(super) fn halted(reported: &Reported) -> Option<Notice> {
+    let (kind, what) = match reported.kind {
+        Kind::HaltSet => (NoticeKind::HaltSet, "a halt was set"),
+        Kind::HaltCleared => (NoticeKind::HaltCleared, "a halt was cleared"),
+        _ => return None,
+    };
+    let id = ids::new_id();
+    Some(Notice {
+        id,
+        tenant: reported.tenant.clone(),
+        kind,
+        title: what.to_owned(),
+        fields: vec![
+            field("by", &reported.by),
+            field("scope", &scope_of(reported)),
+        ],
+        link: "connectord halt status".to_owned(),
+        dedup_key: format!("{}|{}", kind.name(), reported.outcome_id),
+        time_ms: clock::now().timestamp_millis(),
+    })
+}
+
+/// A scope without the name of a customer.
+fn scope_of(reported: &Reported) -> String {
+    match reported.scope.split_once("customer:") {
+        Some((before, _)) => format!("{before}customer"),
+        None => reported.scope.clone(),
+    }
+}
+
+impl App {
+    /// The newest notices of a tenant.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn notices(
+        &self,
+        tenant: &TenantId,
+        most: usize,
+    ) -> Result<Vec<NoticeRow>, AppError> {
+        Ok(self.ledger.notice_list(tenant, most).await?)
+    }
+
+    /// Tells the tenants whose changed policies were not accepted.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn tell_reload_failed(&self, errors: &PolicyErrors) -> Result<(), AppError> {
+        let table = self.policies.load();
+        for tenant in table.keys() {
+            let folder = format!("{tenant}/");
+            let own =
+                |file: &str| file.starts_with(&folder) || file.contains(&format!("/{folder}"));
+            let found: Vec<&str> = errors
+                .0
+                .iter()
+                .filter(|finding| own(&finding.file))
+                .map(|finding| finding.reason.code())
+                .collect();
+            let Some(first) = found.first() else { continue };
+            let notice = Notice {
+                id: ids::new_id(),
+                tenant: tenant.clone(),
+                kind: NoticeKind::PolicyReloadFailed,
+                title: Reason::PolicyReloadFailed.sentence().to_owned(),
+                fields: vec![
+                    field("findings", &found.len().to_string()),
+                    field("first", first),
+                ],
+                link: "policyd check policies".to_owned(),
+                dedup_key: "policy_reload_failed".to_owned(),
+                time_ms: clock::now().timestamp_millis(),
+            };
+            self.ledger.notice_add(&notice).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! A budget without room: the denial, its full figures in the record, what people are told, and
+//! the halt that the limit orders. All of it is one transaction.
+
+use writ_proto::value::Value;
+
+use super::authorize::disclosure;
+use super::decided::Decided;
+use super::{App, AppError};
+use crate::domain::budget::{Budget, Fired, Key, Over, Scope};
+use crate::domain::decide::{Outcome, over_budget};
+use crate::domain::facts::Facts;
+use crate::domain::notice::{Notice, NoticeKind};
+use crate::domain::record::BudgetStamp;
+use crate::domain::request::Request;
+use crate::ids;
+use crate::store::{Append, Trip};
+
+/// Which limit fired.
+#[derive(Debug)]
+pub(super) struct Spent {
+    /// The counter.
+    pub(super) key: Key,
+    /// How it stands.
+    pub(super) over: Over,
+}
+
+impl App {
+    /// The denial of what a rule allowed and a budget has no room for.
+    pub(super) fn over_budget(
+        &self,
+        request: &Request,
+        facts: &Facts,
+        (outcome, spent): (Outcome, Spent),
+    ) -> Result<(Decided, Append), AppError> {
+        let Spent { key, over } = &spent;
+        let budget = facts.policies.budget(key.budget());
+        let outcome = over_budget(outcome, budget, over, facts);
+        let (decided, mut append) = self.prepare(request, &outcome, facts, (Vec::new(), None))?;
+        append.draft.budget = Some(BudgetStamp {
+            change: "exceeded",
+            budget: key.budget().to_owned(),
+            used: Some(over.used),
+            cap: Some(over.limit),
+        });
+        let whole = Value::Text(key.as_str().to_owned());
+        let disclosed = disclosure("budget", whole)?;
+        append.draft.disclosures.push(disclosed);
+        append.trip = budget.and_then(|budget| trip(budget, request, &spent, facts));
+        append
+            .notices
+            .push(notice(budget, request, &spent, (&decided, facts)));
+        Ok((decided, append))
+    }
+}
+
+/// `used of limit`, in the unit of the budget.
+fn figures(budget: Option<&Budget>, over: &Over) -> String {
+    match budget {
+        Some(budget) => {
+            let (used, limit) = (budget.unit.shown(over.used), budget.unit.shown(over.limit));
+            format!("{used} of {limit} {}", budget.unit.name())
+                .trim_end()
+                .to_owned()
+        }
+        None => format!("{} of {}", over.used, over.limit),
+    }
+}
+
+fn trip(budget: &Budget, request: &Request, spent: &Spent, facts: &Facts) -> Option<Trip> {
+    let scope = match (budget.scope, &request.run) {
+        (Scope::Agent, _) => format!("agent:{}", request.agent.as_str()),
+        (Scope::Run, Some(run)) => format!("run:{}", run.as_str()),
+        (Scope::Run, None) | (Scope::Tenant | Scope::Customer, _) => return None,
+    };
+    let used = figures(Some(budget), &spent.over);
+    let (id, kind) = (&budget.id, spent.over.fired.name());
+    // A reporter that is late is no reason to stop everything.
+    let halts = budget.halts && spent.over.fired != Fired::Unreported;
+    halts.then(|| Trip {
+        key: spent.key.clone(),
+        limit: spent.over.limit,
+        scope,
+        reason: format!(
+            "budget {id} ({kind}): {used}; last call {} by {}",
+            request.action,
+            request.agent.as_str()
+        ),
+        at_ms: facts.now.timestamp_millis(),
+    })
+}
+
+fn notice(
+    budget: Option<&Budget>,
+    request: &Request,
+    Spent { key, over }: &Spent,
+    (decided, facts): (&Decided, &Facts),
+) -> Notice {
+    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let limit = budget.map_or_else(
+        || over.fired.name().to_owned(),
+        |budget| {
+            let (measure, scope) = (budget.measure.name(), budget.scope.name());
+            let window = budget.window.name();
+            format!("{} ({measure}, {scope}, {window})", over.fired.name())
+        },
+    );
+    let mut fields = vec![
+        field("budget", key.budget()),
+        field("limit", &limit),
+        field("used", &figures(budget, over)),
+        field("agent", request.agent.as_str()),
+        field("last call", request.action.as_str()),
+        field("decision", &decided.id),
+    ];
+    if let Some(run) = &request.run {
+        fields.push(field("run", run.as_str()));
+    }
+    if budget.is_some_and(|budget| budget.halts) {
+        fields.push(field("halts", "yes"));
+    }
+    Notice {
+        id: ids::new_id(),
+        tenant: request.caller_tenant.clone(),
+        kind: NoticeKind::LimitFired,
+        title: format!(
+            "Limit fired: {} is spent, last call {} by {}",
+            key.budget(),
+            request.action,
+            request.agent.as_str()
+        ),
+        fields,
+        link: String::new(),
+        dedup_key: format!("budget:{}:{}", key.as_str(), over.fired.name()),
+        time_ms: facts.now.timestamp_millis(),
+    }
+}

@@ -1,0 +1,140 @@
+//! `policyd mcp`: the bridge for agents that speak MCP, what to paste into their clients, and a
+//! look at whether it would work.
+
+mod doctor;
+mod print;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use writ_proto::Reason;
+
+use super::output::Output;
+use super::remote::key_beside;
+use crate::app::AppError;
+use crate::grpc::client::ClientFiles;
+use crate::mcp::peers::{Addresses, Peers};
+use crate::mcp::{Bridge, ToolSet, http, log_filter};
+
+/// Serves one agent: on standard input and output, or on loopback.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct McpArgs {
+    #[command(subcommand)]
+    command: Option<McpCommand>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum McpCommand {
+    /// Print what to paste into the configuration of a client.
+    Print(print::PrintArgs),
+    /// Look at the certificate, both daemons, the tools and the halts.
+    Doctor(BridgeArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    bridge: BridgeArgs,
+    /// Serve streamable HTTP on this loopback address instead of standard input and output.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Secret that HTTP clients show, mode 0600; made if absent.
+    #[arg(long, value_name = "FILE", default_value = "keys/mcp-http.secret")]
+    http_secret_file: PathBuf,
+    /// Written with the address when requests are served.
+    #[arg(long, hide = true)]
+    ready_file: Option<PathBuf>,
+}
+
+/// Whose bridge, over which daemons.
+#[derive(Debug, Clone, Args)]
+pub(super) struct BridgeArgs {
+    /// `https://host:port` of policyd.
+    #[arg(long, default_value = "https://127.0.0.1:7350", env = "POLICYD_ADDR")]
+    addr: String,
+    /// `https://host:port` of connectord.
+    #[arg(
+        long,
+        default_value = "https://127.0.0.1:7360",
+        env = "CONNECTORD_ADDR"
+    )]
+    connectord: String,
+    /// Certificate authority, PEM.
+    #[arg(long, default_value = "certs/ca.pem")]
+    cacert: PathBuf,
+    /// The agent's certificate, PEM: it says who asks.
+    #[arg(long)]
+    cert: Option<PathBuf>,
+    /// The agent's key, PEM; `keys/NAME-tls.pem` beside `certs/NAME.pem` if absent.
+    #[arg(long)]
+    key: Option<PathBuf>,
+    /// Which tools.
+    #[arg(long, value_enum, default_value_t = ToolSet::Generic)]
+    tools: ToolSet,
+}
+
+impl BridgeArgs {
+    /// The certificate and its key.
+    ///
+    /// # Errors
+    /// When no certificate is named: a bridge is somebody's.
+    fn identity(&self) -> Result<(PathBuf, PathBuf), AppError> {
+        let missing = || {
+            let message = "name the certificate of the agent: --cert";
+            AppError::new(Reason::ConfigInvalid, message)
+        };
+        let cert = self.cert.clone().ok_or_else(missing)?;
+        let key = self.key.clone().unwrap_or_else(|| key_beside(&cert));
+        Ok((cert, key))
+    }
+
+    fn peers(&self) -> Result<Peers, AppError> {
+        let (cert, key) = self.identity()?;
+        Peers::new(&Addresses {
+            policyd: &self.addr,
+            connectord: &self.connectord,
+            files: ClientFiles {
+                ca: &self.cacert,
+                cert: &cert,
+                key: &key,
+            },
+        })
+    }
+}
+
+/// The log filter of a command: a bridge never prints what its libraries would tell of messages.
+pub(super) fn filter(asked: &str) -> String {
+    log_filter(asked)
+}
+
+pub(super) async fn run(args: &McpArgs, output: Output) -> Result<u8, AppError> {
+    match &args.command {
+        Some(McpCommand::Print(args)) => print::run(args),
+        Some(McpCommand::Doctor(args)) => Ok(doctor::run(args, output).await),
+        None => serve(&args.serve).await,
+    }
+}
+
+async fn serve(args: &ServeArgs) -> Result<u8, AppError> {
+    let bridge = Bridge::new(args.bridge.peers()?, args.bridge.tools);
+    let Some(addr) = args.http else {
+        bridge.serve_stdio().await?;
+        return Ok(0);
+    };
+    let secret = http::secret(&args.http_secret_file)?;
+    let ready = args.ready_file.clone();
+    let told = move |addr: SocketAddr| {
+        tracing::info!(%addr, path = http::PATH, "ready");
+        if let Some(path) = ready
+            && let Err(error) = std::fs::write(&path, addr.to_string())
+        {
+            tracing::warn!(%error, "the ready file was not written");
+        }
+    };
+    http::serve(bridge, addr, secret, super::server::stop(), told).await?;
+    Ok(0)
+}

@@ -1,0 +1,154 @@
+//! Asking for decisions, reading them again, and keeping their writs from the model.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
+use writ_proto::{Reason, pb};
+use zeroize::Zeroizing;
+
+use super::calls::{CALL_MAX, Tools};
+use super::handles::Handle;
+use super::peers::ANSWER_MAX;
+use super::sheets::WAIT_MS_MAX;
+use super::takes::{Ask, Look, Mode};
+use super::told::{self, Told};
+use crate::app::AppError;
+use crate::{clock, ids};
+
+/// How often a decision that waits is looked at.
+const POLL_EVERY: Duration = Duration::from_millis(500);
+
+pub(super) fn by_id(decision: &pb::Decision) -> Result<Uuid, AppError> {
+    let id = decision.name.rsplit('/').next().unwrap_or_default();
+    Uuid::parse_str(id).map_err(|_| AppError::new(Reason::Internal, "a decision without an id"))
+}
+
+impl Tools {
+    /// Asks; the decision comes along where there is one. The id of the request is always told, so
+    /// that the same request can be repeated.
+    pub(super) async fn ask(&self, ask: Ask) -> (Option<pb::Decision>, Told) {
+        let request_id = ask.request_id.unwrap_or_else(ids::new_id).to_string();
+        let asked = self.decide(ask, &request_id).await;
+        let (decision, told) = match asked {
+            Ok(decision) => {
+                let told = told::decision(&decision);
+                (Some(decision), told)
+            }
+            Err(error) => (None, self.refused(&error)),
+        };
+        let id = Map::from_iter([("request_id".to_owned(), Json::from(request_id))]);
+        (decision, told.and(id))
+    }
+
+    pub(super) async fn decide(
+        &self,
+        ask: Ask,
+        request_id: &str,
+    ) -> Result<pb::Decision, AppError> {
+        let card = self.card(&ask.action).await?;
+        let mode = match ask.mode {
+            Mode::DryRun => pb::Mode::DryRun,
+            Mode::Execute => pb::Mode::Execute,
+        };
+        let args_json = Json::Object(ask.arguments).to_string();
+        let call = pb::ActionCall {
+            connection: card.connection,
+            action: card.name,
+            target: Some(pb::Target {
+                r#type: card.target_type,
+                id: ask.target_id,
+            }),
+            mode: mode.into(),
+            precondition: ask.precondition,
+            arguments: Some(pb::action_call::Arguments::ArgsJson(args_json)),
+        };
+        let request = pb::AuthorizeRequest {
+            parent: self.peers.parent(),
+            request_id: request_id.to_owned(),
+            validate_only: false,
+            call: Some(call.clone()),
+            reason: ask.reason,
+            evidence: Vec::new(),
+            traceparent: String::new(),
+            run_id: self.run_id.clone(),
+        };
+        let decision = self.peers.authorize(request).await?;
+        self.keep(&decision, call)?;
+        Ok(decision)
+    }
+
+    /// Keeps the writ of an ALLOW with the call it is for, as policyd made it canonical.
+    fn keep(&self, decision: &pb::Decision, call: pb::ActionCall) -> Result<(), AppError> {
+        let allowed = decision.verdict == i32::from(pb::Verdict::Allow);
+        if !allowed || decision.token.is_empty() {
+            return Ok(());
+        }
+        let arguments = pb::action_call::Arguments::ArgsCbor(decision.args_cbor.clone());
+        let handle = Handle {
+            call: pb::ActionCall {
+                arguments: Some(arguments),
+                ..call
+            },
+            token: Zeroizing::new(decision.token.clone()),
+            expires: decision.expire_time.as_ref().map_or(0, |at| at.seconds),
+        };
+        let now = clock::now().timestamp();
+        self.handles.put(by_id(decision)?, handle, now);
+        Ok(())
+    }
+
+    /// A decision as policyd has it now; its writ is kept.
+    pub(super) async fn fetch(&self, id: Uuid) -> Result<pb::Decision, AppError> {
+        let mut decision = self.peers.decision(id).await?;
+        if let Some(call) = decision.call.take() {
+            self.keep(&decision, call)?;
+        }
+        Ok(decision)
+    }
+
+    pub(super) async fn look(&self, look: &Look) -> Result<Told, AppError> {
+        let started = Instant::now();
+        let wait = Duration::from_millis(look.wait_ms.min(WAIT_MS_MAX));
+        // Room for the last answer, so that the whole call stays within its time.
+        let wait = wait.min(CALL_MAX.saturating_sub(POLL_EVERY));
+        let mut decision = self.fetch(look.decision_id).await?;
+        let pending = i32::from(pb::DecisionState::Pending);
+        while decision.state == pending {
+            let left = wait.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            sleep(POLL_EVERY.min(left)).await;
+            let left = wait.saturating_sub(started.elapsed()).min(ANSWER_MAX);
+            // If this look fails, what was read before still holds: it waits.
+            if let Ok(Ok(newer)) = timeout(left, self.fetch(look.decision_id)).await {
+                decision = newer;
+            }
+        }
+        Ok(told::decision(&decision))
+    }
+
+    /// The writ of a decision: from the table, or from policyd while it lives.
+    pub(super) async fn handle(&self, id: Uuid) -> Result<Handle, AppError> {
+        let kept = || self.handles.get(id, clock::now().timestamp());
+        if let Some(handle) = kept() {
+            return Ok(handle);
+        }
+        let decision = self.fetch(id).await?;
+        if let Some(handle) = kept() {
+            return Ok(handle);
+        }
+        let told = told::decision(&decision);
+        let reason = match pb::Verdict::try_from(decision.verdict) {
+            Ok(pb::Verdict::Allow) => Reason::TokenExpired,
+            Ok(pb::Verdict::RequireApproval) => Reason::ApprovalRequired,
+            Ok(pb::Verdict::Deny | pb::Verdict::Unspecified) | Err(_) => {
+                Reason::from_code(&decision.reason_code).unwrap_or(Reason::NotPermitted)
+            }
+        };
+        let message = told.json.get("message").and_then(Json::as_str);
+        Err(AppError::new(reason, message.unwrap_or_default()))
+    }
+}

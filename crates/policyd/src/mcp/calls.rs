@@ -1,0 +1,186 @@
+//! The tools at work: what they take is read strictly, what they need is asked of the daemons.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::model::JsonObject;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json, json};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::{Instant, timeout};
+use writ_proto::{Reason, pb};
+
+use super::catalog::{self, ToolSet};
+use super::handles::Handles;
+use super::peers::Peers;
+use super::schema::of_arguments;
+use super::takes::{Handled, Nothing};
+use super::told::{self, Told};
+use crate::app::AppError;
+use crate::ids;
+
+/// No call takes longer, whatever happens. The deadlines of all its parts together are shorter.
+pub(super) const CALL_MAX: Duration = Duration::from_secs(20);
+/// Most calls at once.
+const CALLS_MAX: usize = 32;
+/// So old may cards be when a request is put together; the daemons look at their own.
+const CARDS_FRESH: Duration = Duration::from_secs(10);
+
+/// Why there is no result: the request is not one of this server.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotOurs(pub(super) String);
+
+type Cards = Arc<Vec<pb::Action>>;
+
+/// The tools of one agent.
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) peers: Peers,
+    pub(super) set: ToolSet,
+    pub(super) run_id: String,
+    pub(super) handles: Handles,
+    cards: Mutex<Option<(Instant, Cards)>>,
+    calls: Semaphore,
+}
+
+pub(super) fn take<T: DeserializeOwned>(arguments: JsonObject) -> Result<T, NotOurs> {
+    serde_json::from_value(Json::Object(arguments)).map_err(|error| NotOurs(error.to_string()))
+}
+
+impl Tools {
+    pub(super) fn new(peers: Peers, set: ToolSet) -> Self {
+        Self {
+            peers,
+            set,
+            run_id: format!("mcp-{}", ids::new_id().simple()),
+            handles: Handles::default(),
+            cards: Mutex::new(None),
+            calls: Semaphore::new(CALLS_MAX),
+        }
+    }
+
+    /// Calls a tool, within [`CALL_MAX`].
+    ///
+    /// # Errors
+    /// When there is no such tool, or it does not take these arguments.
+    pub(super) async fn call(&self, name: &str, arguments: JsonObject) -> Result<Told, NotOurs> {
+        let Ok(_place) = self.calls.try_acquire() else {
+            let message = format!("{CALLS_MAX} calls are under way");
+            return Ok(told::refused(&AppError::new(Reason::RateLimited, message)));
+        };
+        let called = timeout(CALL_MAX, self.dispatch(name, arguments)).await;
+        called.unwrap_or_else(|_| {
+            let message = "no answer in time; call again with the same id to learn how it ended";
+            let error = AppError::new(Reason::OutcomeUnknown, message);
+            Ok(told::refused(&error))
+        })
+    }
+
+    async fn dispatch(&self, name: &str, arguments: JsonObject) -> Result<Told, NotOurs> {
+        if !catalog::has_basic(self.set, name) {
+            return self.card_tool(name, arguments).await;
+        }
+        let result = match name {
+            "list_actions" => {
+                take::<Nothing>(arguments)?;
+                self.list().await
+            }
+            "request_authorization" => {
+                let (_, told) = self.ask(take(arguments)?).await;
+                return Ok(told);
+            }
+            "get_decision" => self.look(&take(arguments)?).await,
+            "cancel_request" => {
+                let Handled { decision_id } = take(arguments)?;
+                let cancelled = self.peers.cancel(decision_id).await;
+                cancelled.map(|decision| told::decision(&decision))
+            }
+            "preview_action" => self.preview(take(arguments)?).await,
+            "execute_action" => {
+                let Handled { decision_id } = take(arguments)?;
+                self.execute(decision_id).await
+            }
+            "undo_action" => self.undo(take(arguments)?).await,
+            _ => return Err(NotOurs(format!("there is no tool `{name}`"))),
+        };
+        Ok(result.unwrap_or_else(|error| self.refused(&error)))
+    }
+
+    pub(super) fn refused(&self, error: &AppError) -> Told {
+        if !error.detail.is_empty() {
+            tracing::warn!(reason = error.reason.code(), detail = %error.detail, "a call failed");
+        }
+        told::refused(error)
+    }
+
+    /// The cards, not older than asked.
+    pub(super) async fn cards(&self, oldest: Duration) -> Result<Cards, AppError> {
+        let mut kept = self.cards.lock().await;
+        match &*kept {
+            Some((at, cards)) if at.elapsed() < oldest => Ok(Arc::clone(cards)),
+            _ => {
+                let cards = Arc::new(self.peers.actions().await?);
+                *kept = Some((Instant::now(), Arc::clone(&cards)));
+                Ok(cards)
+            }
+        }
+    }
+
+    pub(super) async fn card(&self, name: &str) -> Result<pb::Action, AppError> {
+        for oldest in [CARDS_FRESH, Duration::ZERO] {
+            let cards = self.cards(oldest).await?;
+            if let Some(card) = cards.iter().find(|card| card.name == name) {
+                return Ok(card.clone());
+            }
+        }
+        let message = format!("there is no action `{name}`; call list_actions");
+        Err(AppError::new(Reason::UnknownAction, message))
+    }
+
+    async fn list(&self) -> Result<Told, AppError> {
+        let cards = self.cards(Duration::ZERO).await?;
+        let one = |card: &pb::Action| {
+            let conditions: Map<String, Json> = card
+                .conditions
+                .iter()
+                .map(|condition| (condition.field.clone(), json!(condition.values)))
+                .collect();
+            json!({"name": card.name, "sentence": card.sentence, "target_type": card.target_type,
+                "connection": card.connection, "tier": card.tier, "risk": card.risk,
+                "rollout": catalog::rollout(card.rollout), "arguments_schema": of_arguments(card),
+                "conditions": conditions, "version_required": card.version_required,
+                "records_per_day": card.records_per_day, "undo": card.undo})
+        };
+        let actions: Vec<Json> = cards.iter().map(one).collect();
+        let identity = &self.peers.identity;
+        let message = format!(
+            "{} actions of {}; policy decides each request",
+            actions.len(),
+            identity.tenant
+        );
+        let lines: Vec<String> = cards.iter().map(line).collect();
+        let text = format!("{message}\n{}", lines.join("\n"));
+        let json = json!({"tenant": identity.tenant, "agent": identity.agent,
+            "actions": actions, "message": message});
+        Ok(Told::new(json, &text, false))
+    }
+}
+
+fn line(card: &pb::Action) -> String {
+    let arguments: Vec<String> = card
+        .arguments
+        .iter()
+        .map(|argument| {
+            let allowed = argument.r#type.as_ref().map(|kind| kind.allowed.as_str());
+            format!("{} ({})", argument.name, allowed.unwrap_or_default())
+        })
+        .collect();
+    format!(
+        "{} on {}: {} Arguments: {}. Rollout: {}.",
+        card.name,
+        card.target_type,
+        card.sentence,
+        arguments.join("; "),
+        catalog::rollout(card.rollout)
+    )
+}

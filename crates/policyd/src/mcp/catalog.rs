@@ -1,0 +1,173 @@
+//! The tools by name, with what they take and give. Their order is fixed.
+
+use std::sync::Arc;
+
+use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use serde_json::{Value as Json, json};
+use writ_proto::pb;
+
+use super::schema::of_arguments;
+use super::sheets::{
+    DECIDED, EXECUTED, UNTRUSTED, asking, doing, gives, mode, precondition, reason, request_id,
+    takes,
+};
+
+/// Which tools are offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ToolSet {
+    /// Ask, poll, preview, execute, undo: the same seven for every tenant.
+    Generic,
+    /// One tool per action card, which asks and executes in one call, and what goes with it.
+    PerCard,
+}
+
+const BASIC: [&str; 7] = [
+    "list_actions",
+    "request_authorization",
+    "get_decision",
+    "cancel_request",
+    "preview_action",
+    "execute_action",
+    "undo_action",
+];
+/// What the tool of a card does in one call.
+const IN_ONE_CALL: [&str; 2] = ["request_authorization", "preview_action"];
+
+fn object(value: Json) -> Arc<JsonObject> {
+    Arc::new(match value {
+        Json::Object(map) => map,
+        _ => JsonObject::new(),
+    })
+}
+
+fn tool(name: String, about: String, hints: (bool, bool, bool), input: Json, output: Json) -> Tool {
+    let (read_only, destructive, idempotent) = hints;
+    let annotations = ToolAnnotations::new()
+        .read_only(read_only)
+        .destructive(destructive)
+        .idempotent(idempotent)
+        .open_world(false);
+    Tool::new(name, about, object(input))
+        .with_raw_output_schema(object(output))
+        .with_annotations(annotations)
+}
+
+/// Whether the tools of a set include a basic one of this name.
+pub(super) fn has_basic(set: ToolSet, name: &str) -> bool {
+    let skipped = set == ToolSet::PerCard && IN_ONE_CALL.contains(&name);
+    BASIC.contains(&name) && !skipped
+}
+
+/// Whether a card has a tool of its own. One that is named like a basic tool has none.
+pub(super) fn has_card(set: ToolSet, action: &pb::Action) -> bool {
+    let shaped = !action.name.is_empty()
+        && action.name.len() <= 64
+        && action
+            .name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    set == ToolSet::PerCard && shaped && !BASIC.contains(&action.name.as_str())
+}
+
+/// All tools of a set, the basic ones first, then the cards by name.
+pub(super) fn tools(set: ToolSet, actions: &[pb::Action]) -> Vec<Tool> {
+    let basic = BASIC.into_iter().filter(|name| has_basic(set, name));
+    let basic = basic
+        .filter_map(|name| asking(name).or_else(|| doing(name)))
+        .map(|(name, about, hints, input, output)| {
+            tool(name.to_owned(), about, hints, input, output)
+        });
+    let cards = actions.iter().filter(|action| has_card(set, action));
+    basic.chain(cards.map(of_card)).collect()
+}
+
+fn of_card(action: &pb::Action) -> Tool {
+    let about = format!(
+        "{} Acts on one {} of {}. Rolled out: {}. Undo: {}. It is authorized and carried out in \
+         one call; the answer is a verdict or an outcome.{UNTRUSTED}",
+        action.sentence,
+        action.target_type,
+        action.connection,
+        rollout(action.rollout),
+        action.undo
+    );
+    let target = format!("Id of the {}.", action.target_type);
+    let mut required = vec!["target_id", "arguments"];
+    if action.version_required {
+        required.push("precondition");
+    }
+    let input = takes(
+        &json!({
+            "target_id": {"type": "string", "minLength": 1, "maxLength": 128, "description": target},
+            "arguments": of_arguments(action),
+            "mode": mode(), "reason": reason(), "precondition": precondition(),
+            "request_id": request_id()}),
+        &json!(required),
+    );
+    let output = gives(&[&DECIDED[..], &EXECUTED[..]].concat());
+    tool(
+        action.name.clone(),
+        about,
+        (false, true, false),
+        input,
+        output,
+    )
+}
+
+/// The rollout of an action by name; what is not known writes nothing.
+pub(super) fn rollout(rollout: i32) -> &'static str {
+    match pb::Rollout::try_from(rollout) {
+        Ok(pb::Rollout::Live) => "live",
+        Ok(pb::Rollout::DryRun) => "dry_run",
+        Ok(pb::Rollout::Suggest | pb::Rollout::Unspecified) | Err(_) => "suggest",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(name: &str) -> pb::Action {
+        pb::Action {
+            name: name.into(),
+            ..pb::Action::default()
+        }
+    }
+
+    fn names(set: ToolSet, cards: &[pb::Action]) -> Vec<String> {
+        let tools = tools(set, cards);
+        tools.iter().map(|tool| tool.name.to_string()).collect()
+    }
+
+    #[test]
+    fn each_set_has_its_tools_in_one_order() {
+        let cards = [card("add_note"), card("undo_action"), card("set-stage")];
+        assert_eq!(names(ToolSet::Generic, &cards), BASIC);
+        let expected = [
+            "list_actions",
+            "get_decision",
+            "cancel_request",
+            "execute_action",
+            "undo_action",
+            "add_note",
+        ];
+        assert_eq!(names(ToolSet::PerCard, &cards), expected);
+    }
+
+    #[test]
+    fn every_tool_says_what_it_takes_and_gives_and_how_it_acts() {
+        for tool in tools(ToolSet::PerCard, &[card("add_note")])
+            .iter()
+            .chain(&tools(ToolSet::Generic, &[]))
+        {
+            let input = &tool.input_schema;
+            assert_eq!(input["additionalProperties"], json!(false), "{}", tool.name);
+            let output = tool.output_schema.as_ref().unwrap();
+            assert_eq!(output["required"], json!(["message"]), "{}", tool.name);
+            let hints = tool.annotations.as_ref().unwrap();
+            let reads = ["list_actions", "get_decision", "preview_action"];
+            let read_only = reads.contains(&tool.name.as_ref());
+            assert_eq!(hints.read_only_hint, Some(read_only), "{}", tool.name);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Who is let in over HTTP: whoever shows the secret of this bridge and names this very address.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use subtle::ConstantTimeEq as _;
+use writ_proto::Reason;
+use zeroize::Zeroizing;
+
+use crate::app::AppError;
+use crate::{ids, keys};
+
+/// Most requests at once; what comes beyond is refused.
+const REQUESTS_MAX: usize = 64;
+
+/// Whom a request may name and what it must show.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) hosts: [String; 3],
+    secret: Zeroizing<String>,
+    pub(super) places: tokio::sync::Semaphore,
+}
+
+fn unusable(path: &Path, why: impl core::fmt::Display) -> AppError {
+    AppError::new(Reason::KeyInvalid, format!("{}: {why}", path.display()))
+}
+
+/// The secret in a file of mode 0600, made if there is none.
+///
+/// # Errors
+/// When the file cannot be made or read, others can read it, or it holds something else.
+pub fn secret(path: &Path) -> Result<Zeroizing<String>, AppError> {
+    let mut options = std::fs::OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => {
+            let random = ids::salt().ok_or_else(|| AppError::of(Reason::Internal))?;
+            let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(random));
+            std::io::Write::write_all(&mut file, text.as_bytes())
+                .map_err(|error| unusable(path, error))?;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(unusable(path, error)),
+    }
+    let text =
+        keys::read_private(path).map_err(|error| AppError::new(error.reason, error.detail))?;
+    let text = Zeroizing::new(text.trim().to_owned());
+    match URL_SAFE_NO_PAD.decode(text.as_bytes()) {
+        Ok(bytes) if bytes.len() == 32 => Ok(text),
+        _ => Err(unusable(path, "it does not hold the secret of a bridge")),
+    }
+}
+
+impl Door {
+    pub(super) fn of(addr: SocketAddr, secret: Zeroizing<String>) -> Self {
+        let port = addr.port();
+        Self {
+            hosts: [
+                format!("localhost:{port}"),
+                format!("127.0.0.1:{port}"),
+                format!("[::1]:{port}"),
+            ],
+            secret,
+            places: tokio::sync::Semaphore::new(REQUESTS_MAX),
+        }
+    }
+
+    /// Why a request stays outside, or nothing.
+    pub(super) fn refuses(&self, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+        let one = |name| {
+            let mut all = headers.get_all(name).iter();
+            let first = all.next();
+            (
+                first.and_then(|value| value.to_str().ok()),
+                all.next().is_some(),
+            )
+        };
+        let is_ours = |host: &str| self.hosts.iter().any(|own| own == host);
+        match one(header::HOST) {
+            (Some(host), false) if is_ours(host) => {}
+            _ => return Some((StatusCode::FORBIDDEN, "this Host is not served here")),
+        }
+        if headers.contains_key(header::ORIGIN) {
+            let origin = one(header::ORIGIN);
+            let host = origin.0.and_then(|origin| origin.strip_prefix("http://"));
+            if origin.1 || !host.is_some_and(is_ours) {
+                return Some((StatusCode::FORBIDDEN, "this Origin is not served here"));
+            }
+        }
+        let shown = match one(header::AUTHORIZATION) {
+            (Some(text), false) => text.strip_prefix("Bearer ").unwrap_or_default(),
+            _ => "",
+        };
+        if bool::from(shown.as_bytes().ct_eq(self.secret.as_bytes())) {
+            None
+        } else {
+            Some((StatusCode::UNAUTHORIZED, "show the secret of this bridge"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(pairs: &[(&str, &str)]) -> Option<u16> {
+        let addr = "127.0.0.1:7370".parse().unwrap();
+        let door = Door::of(addr, Zeroizing::new("the-secret".to_owned()));
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            let name: header::HeaderName = name.parse().unwrap();
+            headers.append(name, value.parse().unwrap());
+        }
+        door.refuses(&headers).map(|(status, _)| status.as_u16())
+    }
+
+    #[test]
+    fn host_origin_and_secret_must_all_be_ours() {
+        let (host, key) = (
+            ("host", "127.0.0.1:7370"),
+            ("authorization", "Bearer the-secret"),
+        );
+        assert_eq!(refused(&[host, key]), None);
+        assert_eq!(
+            refused(&[host, key, ("origin", "http://localhost:7370")]),
+            None
+        );
+        for other in [
+            "evil.example:7370",
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "localhost:7370.evil.example",
+            "",
+        ] {
+            assert_eq!(refused(&[("host", other), key]), Some(403), "{other}");
+        }
+        assert_eq!(refused(&[key]), Some(403), "no Host");
+        assert_eq!(refused(&[host, ("host", "evil.example"), key]), Some(403));
+        for origin in [
+            "null",
+            "https://127.0.0.1:7370",
+            "http://evil.example",
+            "http://127.0.0.1:7371",
+        ] {
+            assert_eq!(
+                refused(&[host, key, ("origin", origin)]),
+                Some(403),
+                "{origin}"
+            );
+        }
+        for wrong in [
+            "Bearer other",
+            "bearer the-secret",
+            "the-secret",
+            "Bearer the-secret2",
+            "Bearer ",
+        ] {
+            assert_eq!(
+                refused(&[host, ("authorization", wrong)]),
+                Some(401),
+                "{wrong}"
+            );
+        }
+        assert_eq!(refused(&[host, key, key]), Some(401), "two of them");
+        assert_eq!(refused(&[host]), Some(401));
+    }
+
+    #[test]
+    fn the_secret_is_made_once_and_must_be_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let first = secret(&path).unwrap();
+        assert_eq!(*first, *secret(&path).unwrap());
+        use std::os::unix::fs::PermissionsExt as _;
+        let open = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(&path, open).unwrap();
+        assert_eq!(secret(&path).unwrap_err().reason, Reason::KeyFileMode);
+        let path = folder.path().join("other");
+        std::fs::write(&path, "password").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(secret(&path).unwrap_err().reason, Reason::KeyInvalid);
+    }
+}

@@ -1,0 +1,127 @@
+//! Doing what was allowed: preview, execution, undo, each after a look at the halts.
+
+use rmcp::model::JsonObject;
+use serde_json::Value as Json;
+use uuid::Uuid;
+use writ_proto::{Reason, pb};
+
+use super::asks::by_id;
+use super::calls::{NotOurs, Tools, take};
+use super::catalog::{self, ToolSet};
+use super::takes::{Ask, AskCard, Handled, Undo};
+use super::told::{self, Told};
+use crate::app::AppError;
+
+impl Tools {
+    /// Asks the hands whether anything halts a call, before anything is sent. They look again.
+    async fn check_halts(&self, call: &pb::ActionCall) -> Result<(), AppError> {
+        let ask = pb::GetHaltStateRequest {
+            connection: call.connection.clone(),
+            action: call.action.clone(),
+            run_id: self.run_id.clone(),
+            customer: String::new(),
+        };
+        let state = self.peers.halts(ask).await?;
+        if !state.known {
+            return Err(AppError::of(Reason::HaltUnknown));
+        }
+        if state.halted {
+            let by = state.by.unwrap_or_default();
+            return Err(AppError::new(Reason::Halted, by.scope));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn preview(&self, handled: Handled) -> Result<Told, AppError> {
+        let handle = self.handle(handled.decision_id).await?;
+        self.check_halts(&handle.call).await?;
+        let request = pb::PreviewRequest {
+            parent: self.peers.parent(),
+            token: handle.token.to_vec(),
+            call: Some(handle.call),
+        };
+        let id = handled.decision_id.to_string();
+        match self.peers.preview(request).await {
+            Ok(preview) => Ok(told::preview(&id, &preview)),
+            Err(error) => Ok(self.refused(&error).untrusted()),
+        }
+    }
+
+    pub(super) async fn execute(&self, id: Uuid) -> Result<Told, AppError> {
+        let handle = self.handle(id).await?;
+        self.check_halts(&handle.call).await?;
+        let request = pb::ExecuteRequest {
+            parent: self.peers.parent(),
+            // One decision is one execution: repeated, it gives the stored outcome.
+            request_id: id.to_string(),
+            token: handle.token.to_vec(),
+            call: Some(handle.call),
+            run_id: self.run_id.clone(),
+        };
+        match self.peers.execute(request).await {
+            Ok(answer) => {
+                let execution = answer.execution.unwrap_or_default();
+                Ok(told::execution(&execution, answer.replayed))
+            }
+            Err(error) => Ok(self.refused(&error).untrusted()),
+        }
+    }
+
+    pub(super) async fn undo(&self, undo: Undo) -> Result<Told, AppError> {
+        // Of what action it was only connectord knows; it looks at that scope itself.
+        self.check_halts(&pb::ActionCall::default()).await?;
+        let request = pb::UndoRequest {
+            name: format!("{}/executions/{}", self.peers.parent(), undo.execution_id),
+            reason: undo.reason,
+            dry_run: undo.dry_run,
+        };
+        match self.peers.undo(request).await {
+            Ok(item) => Ok(told::undone(&item, undo.dry_run)),
+            Err(error) => Ok(self.refused(&error).untrusted()),
+        }
+    }
+
+    /// The tool of a card: asks and executes in one call.
+    pub(super) async fn card_tool(
+        &self,
+        name: &str,
+        arguments: JsonObject,
+    ) -> Result<Told, NotOurs> {
+        let unknown = || NotOurs(format!("there is no tool `{name}`"));
+        if self.set != ToolSet::PerCard {
+            return Err(unknown());
+        }
+        let card = match self.card(name).await {
+            Ok(card) => card,
+            Err(error) if error.reason == Reason::UnknownAction => return Err(unknown()),
+            Err(error) => return Ok(self.refused(&error)),
+        };
+        if !catalog::has_card(self.set, &card) {
+            return Err(unknown());
+        }
+        let asked: AskCard = take(arguments)?;
+        let (decision, told) = self
+            .ask(Ask {
+                action: card.name,
+                target_id: asked.target_id,
+                arguments: asked.arguments,
+                mode: asked.mode,
+                reason: asked.reason,
+                precondition: asked.precondition,
+                request_id: asked.request_id,
+            })
+            .await;
+        let executable = told.json.get("executable") == Some(&Json::Bool(true));
+        let id = decision.filter(|_| executable).and_then(|d| by_id(&d).ok());
+        let Some(id) = id else {
+            return Ok(told);
+        };
+        let done = self.execute(id).await;
+        let done = done.unwrap_or_else(|error| self.refused(&error));
+        // The verdict stands beside the outcome; where both say something, it is the outcome's.
+        let verdict = told.json.into_iter().filter(|(name, _)| {
+            ["verdict", "decision_id", "request_id", "action"].contains(&name.as_str())
+        });
+        Ok(done.and(verdict.collect()))
+    }
+}

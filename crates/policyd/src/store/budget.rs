@@ -1,0 +1,126 @@
+//! What the ledger keeps of budgets: counters, holds, raises, and the halts that limits ordered.
+
+use uuid::Uuid;
+use writ_proto::ids::TenantId;
+
+use super::{Ledger, StoreError};
+use crate::domain::budget::{Counter, HoldState, Key, Raise};
+
+/// A reservation as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldRow {
+    /// The decision that made it.
+    pub decision: Uuid,
+    /// Tenant of the budget.
+    pub tenant: TenantId,
+    /// Which counter.
+    pub key: Key,
+    /// How much, in the unit of the budget.
+    pub amount: i64,
+    /// The currency of the amount; empty for a count.
+    pub currency: String,
+    /// When it is given back if nothing was executed, Unix milliseconds.
+    pub expires_ms: i64,
+    /// How it stands.
+    pub state: HoldState,
+}
+
+/// A raise, and the room there is for all raises of its budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raising {
+    /// The raise.
+    pub raise: Raise,
+    /// Most that all open raises of the budget may be together; none where the set says none.
+    pub room: Option<i64>,
+    /// The moment, Unix milliseconds.
+    pub at_ms: i64,
+}
+
+/// A limit that fired and halts somebody, once for a counter and a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trip {
+    /// Which counter.
+    pub key: Key,
+    /// The limit that fired.
+    pub limit: i64,
+    /// Which scope is halted.
+    pub scope: String,
+    /// Why, for people.
+    pub reason: String,
+    /// When, Unix milliseconds.
+    pub at_ms: i64,
+}
+
+/// Which counters are asked for: their keys begin and end so.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Budget and, as far as it matters, whose.
+    pub begin: &'a str,
+    /// Window.
+    pub end: &'a str,
+}
+
+/// Calls the same method of whichever driver it is.
+macro_rules! either {
+    ($self:ident, $ledger:ident => $call:expr) => {
+        match $self {
+            Self::Sqlite($ledger) => $call,
+            Self::Postgres($ledger) => $call,
+        }
+    };
+}
+
+impl Ledger {
+    /// Counters of a tenant in the order of their keys.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn counter_list(
+        &self,
+        tenant: &TenantId,
+        wanted: Wanted<'_>,
+        most: usize,
+    ) -> Result<Vec<(Key, Counter)>, StoreError> {
+        either!(self, ledger => ledger.counter_list(tenant, wanted, most).await)
+    }
+
+    /// Raises of a tenant that have not ended.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn raise_list(
+        &self,
+        tenant: &TenantId,
+        now_ms: i64,
+    ) -> Result<Vec<Raise>, StoreError> {
+        either!(self, ledger => ledger.raise_list(tenant, now_ms).await)
+    }
+
+    /// Halts that limits ordered and that nobody has set yet, the oldest first.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn trip_list(&self, most: usize) -> Result<Vec<(TenantId, Trip)>, StoreError> {
+        either!(self, ledger => ledger.trip_list(most).await)
+    }
+
+    /// Says that a halt is set.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn trip_done(&self, tenant: &TenantId, trip: &Trip) -> Result<(), StoreError> {
+        either!(self, ledger => ledger.trip_done(tenant, trip).await)
+    }
+
+    /// Decisions whose holds are open though nothing can be executed under them any more.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn expired_holds(
+        &self,
+        now_ms: i64,
+        most: usize,
+    ) -> Result<Vec<(TenantId, Uuid)>, StoreError> {
+        either!(self, ledger => ledger.expired_holds(now_ms, most).await)
+    }
+}

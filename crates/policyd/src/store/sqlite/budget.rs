@@ -1,0 +1,269 @@
+//! Counters, holds, raises and trips in SQLite.
+
+use std::collections::BTreeSet;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use uuid::Uuid;
+use writ_proto::ids::TenantId;
+
+use super::super::batch::{Known, Planned};
+use super::super::budget::{HoldRow, Trip, Wanted};
+use super::super::{Append, StoreError, corrupt, limit};
+use super::{SqliteLedger, tenant_at, uuid_at};
+use crate::domain::budget::{Counter, HoldState, Key, Raise};
+
+fn counter_at(row: &SqliteRow, at: usize) -> Result<Counter, StoreError> {
+    let column = |offset: usize| at.saturating_add(offset);
+    Ok(Counter {
+        used: row.try_get(column(0))?,
+        held: row.try_get(column(1))?,
+        since_ms: row.try_get(column(2))?,
+        unreported_ms: row.try_get(column(3))?,
+    })
+}
+
+fn hold_at(row: &SqliteRow) -> Result<HoldRow, StoreError> {
+    let state = HoldState::from_number(row.try_get(6)?);
+    Ok(HoldRow {
+        decision: uuid_at(row, 0)?,
+        tenant: tenant_at(row, 1)?,
+        key: Key::stored(row.try_get(2)?),
+        amount: row.try_get(3)?,
+        currency: row.try_get(4)?,
+        expires_ms: row.try_get(5)?,
+        state: state.ok_or_else(|| corrupt("the state of a hold"))?,
+    })
+}
+
+fn raise_at(row: &SqliteRow) -> Result<Raise, StoreError> {
+    Ok(Raise {
+        id: uuid_at(row, 0)?,
+        budget: row.try_get(1)?,
+        subject: row.try_get(2)?,
+        amount: row.try_get(3)?,
+        until_ms: row.try_get(4)?,
+    })
+}
+
+fn trip_at(row: &SqliteRow) -> Result<(TenantId, Trip), StoreError> {
+    let trip = Trip {
+        key: Key::stored(row.try_get(1)?),
+        limit: row.try_get(2)?,
+        scope: row.try_get(3)?,
+        reason: row.try_get(4)?,
+        at_ms: row.try_get(5)?,
+    };
+    Ok((tenant_at(row, 0)?, trip))
+}
+
+impl SqliteLedger {
+    pub(in crate::store) async fn counter_list(
+        &self,
+        tenant: &TenantId,
+        Wanted { begin, end }: Wanted<'_>,
+        most: usize,
+    ) -> Result<Vec<(Key, Counter)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT key, used, held, since_ms, unreported_ms FROM budget WHERE tenant = ? \
+             AND substr(key, 1, length(?)) = ? AND substr(key, -length(?)) = ? ORDER BY key LIMIT ?",
+        )
+        .bind(tenant.as_str())
+        .bind(begin)
+        .bind(begin)
+        .bind(end)
+        .bind(end)
+        .bind(limit(most))
+        .fetch_all(&self.pool)
+        .await?;
+        let read = |row: &SqliteRow| Ok((Key::stored(row.try_get(0)?), counter_at(row, 1)?));
+        rows.iter().map(read).collect()
+    }
+
+    pub(in crate::store) async fn raise_list(
+        &self,
+        tenant: &TenantId,
+        now_ms: i64,
+    ) -> Result<Vec<Raise>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, budget, subject, amount, until_ms FROM budget_raise \
+             WHERE tenant = ? AND until_ms > ? ORDER BY id",
+        )
+        .bind(tenant.as_str())
+        .bind(now_ms)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(raise_at).collect()
+    }
+
+    pub(in crate::store) async fn trip_list(
+        &self,
+        most: usize,
+    ) -> Result<Vec<(TenantId, Trip)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT tenant, key, cap, scope, reason, at_ms FROM budget_trip WHERE done = 0 \
+             ORDER BY at_ms LIMIT ?",
+        )
+        .bind(limit(most))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(trip_at).collect()
+    }
+
+    pub(in crate::store) async fn trip_done(
+        &self,
+        tenant: &TenantId,
+        trip: &Trip,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE budget_trip SET done = 1 WHERE tenant = ? AND key = ? AND cap = ?")
+            .bind(tenant.as_str())
+            .bind(trip.key.as_str())
+            .bind(trip.limit)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    pub(in crate::store) async fn expired_holds(
+        &self,
+        now_ms: i64,
+        most: usize,
+    ) -> Result<Vec<(TenantId, Uuid)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT tenant, decision FROM hold WHERE state = 0 AND expires_ms < ? LIMIT ?",
+        )
+        .bind(now_ms)
+        .bind(limit(most))
+        .fetch_all(&self.pool)
+        .await?;
+        let read = |row: &SqliteRow| Ok((tenant_at(row, 0)?, uuid_at(row, 1)?));
+        rows.iter().map(read).collect()
+    }
+}
+
+/// Reads the holds that a batch settles, every counter it touches, and the raises of its tenants:
+/// one question each, because every hop to the thread of the database costs.
+pub(super) async fn read(
+    connection: &mut SqliteConnection,
+    batch: &[Append],
+    known: &mut Known,
+) -> Result<(), StoreError> {
+    let settled: BTreeSet<Uuid> = batch
+        .iter()
+        .filter_map(|item| Some(item.settles.as_ref()?.decision))
+        .collect();
+    let mut keys: BTreeSet<(TenantId, Key)> = BTreeSet::new();
+    if !settled.is_empty() {
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT decision, tenant, key, amount, currency, expires_ms, state FROM hold \
+             WHERE decision IN (",
+        );
+        let mut ids = sql.separated(", ");
+        for decision in settled {
+            ids.push_bind(decision.as_bytes().to_vec());
+        }
+        sql.push(")");
+        for row in &sql.build().fetch_all(&mut *connection).await? {
+            let hold = hold_at(row)?;
+            keys.insert((hold.tenant.clone(), hold.key.clone()));
+            known.holds.entry(hold.decision).or_default().push(hold);
+        }
+    }
+    for item in batch {
+        keys.extend(item.keys().map(|key| (item.tenant.clone(), key.clone())));
+    }
+    if !keys.is_empty() {
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT tenant, key, used, held, since_ms, unreported_ms FROM budget \
+             WHERE (tenant, key) IN (",
+        );
+        sql.push_values(keys, |mut values, (tenant, key)| {
+            values
+                .push_bind(tenant.as_str().to_owned())
+                .push_bind(key.as_str().to_owned());
+        });
+        sql.push(")");
+        for row in &sql.build().fetch_all(&mut *connection).await? {
+            let place = (tenant_at(row, 0)?, Key::stored(row.try_get(1)?));
+            known.budgets.insert(place, counter_at(row, 2)?);
+        }
+    }
+    let since = batch.iter().filter_map(Append::raises_from).min();
+    let Some(since) = since else { return Ok(()) };
+    let rows = sqlx::query(
+        "SELECT id, budget, subject, amount, until_ms, tenant FROM budget_raise WHERE until_ms > ?",
+    )
+    .bind(since)
+    .fetch_all(connection)
+    .await?;
+    for row in &rows {
+        let all = known.raises.entry(tenant_at(row, 5)?).or_default();
+        all.push(raise_at(row)?);
+    }
+    Ok(())
+}
+
+/// The counters, holds, raises and trips of a batch.
+pub(super) fn statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
+    if !planned.budgets.is_empty() {
+        sql.push("; INSERT INTO budget (tenant, key, used, held, since_ms, unreported_ms) ");
+        sql.push_values(&planned.budgets, |mut values, ((tenant, key), counter)| {
+            values
+                .push_bind(tenant.as_str().to_owned())
+                .push_bind(key.as_str().to_owned())
+                .push_bind(counter.used)
+                .push_bind(counter.held)
+                .push_bind(counter.since_ms)
+                .push_bind(counter.unreported_ms);
+        });
+        sql.push(
+            " ON CONFLICT (tenant, key) DO UPDATE SET used = excluded.used, held = excluded.held, \
+             since_ms = excluded.since_ms, unreported_ms = excluded.unreported_ms",
+        );
+    }
+    if !planned.holds.is_empty() {
+        sql.push(
+            "; INSERT INTO hold (decision, key, tenant, amount, currency, expires_ms, state) ",
+        );
+        sql.push_values(planned.holds.values(), |mut values, hold| {
+            values
+                .push_bind(hold.decision.as_bytes().to_vec())
+                .push_bind(hold.key.as_str().to_owned())
+                .push_bind(hold.tenant.as_str().to_owned())
+                .push_bind(hold.amount)
+                .push_bind(hold.currency.clone())
+                .push_bind(hold.expires_ms)
+                .push_bind(i64::from(hold.state.number()));
+        });
+        sql.push(
+            " ON CONFLICT (decision, key) DO UPDATE SET state = excluded.state, \
+             amount = excluded.amount",
+        );
+    }
+    if !planned.raises.is_empty() {
+        sql.push("; INSERT INTO budget_raise (tenant, id, budget, subject, amount, until_ms) ");
+        sql.push_values(&planned.raises, |mut values, (tenant, raise)| {
+            values
+                .push_bind(tenant.as_str().to_owned())
+                .push_bind(raise.id.as_bytes().to_vec())
+                .push_bind(raise.budget.clone())
+                .push_bind(raise.subject.clone())
+                .push_bind(raise.amount)
+                .push_bind(raise.until_ms);
+        });
+    }
+    if !planned.trips.is_empty() {
+        sql.push("; INSERT INTO budget_trip (tenant, key, cap, scope, reason, at_ms, done) ");
+        sql.push_values(&planned.trips, |mut values, (tenant, trip)| {
+            values
+                .push_bind(tenant.as_str().to_owned())
+                .push_bind(trip.key.as_str().to_owned())
+                .push_bind(trip.limit)
+                .push_bind(trip.scope.clone())
+                .push_bind(trip.reason.clone())
+                .push_bind(trip.at_ms)
+                .push_bind(0_i64);
+        });
+        sql.push(" ON CONFLICT (tenant, key, cap) DO NOTHING");
+    }
+}

@@ -1,0 +1,150 @@
+//! Delivers notices: at least once to every sink that is configured, each sink by itself, with
+//! growing waits, until it is given up. What is given up is kept and shown by `notices ls`.
+
+mod http;
+mod sink;
+mod slack;
+mod webhook;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use writ_proto::Reason;
+
+use crate::app::{AppError, SharedApp};
+use crate::config::NotifyConfig;
+use crate::domain::notice::{Delivery, backoff_ms};
+use crate::store::notice::{NoticeRow, Settled};
+use crate::{clock, ids};
+use http::Http;
+use sink::Sink;
+
+const PERIOD: Duration = Duration::from_millis(500);
+/// Notices that one process sends at the same time.
+const TAKE_MAX: usize = 8;
+/// Longer than the messages of one notice to all sinks take.
+const LEASE_MS: i64 = 60_000;
+const BACKOFF_MS_MAX: i64 = 30 * 60 * 1_000;
+const RETRY_AFTER_SECONDS_MAX: i64 = 3_600;
+/// What was delivered is removed after this time; what was given up is not.
+const KEPT_MS: i64 = 90 * 24 * 3_600 * 1_000;
+const PRUNE_PERIOD: Duration = Duration::from_secs(3_600);
+
+/// Where notices go, checked.
+#[derive(Debug, Clone)]
+pub struct Notifier {
+    http: Http,
+    sinks: Vec<Sink>,
+    /// Until when each sink asked to be left alone, Unix milliseconds.
+    paused: Arc<Vec<AtomicI64>>,
+    tries_max: u32,
+    first_ms: i64,
+}
+
+impl Notifier {
+    /// Checks every sink of the configuration.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` for a URL or a secret that cannot be used; it says which, not what.
+    pub fn open(config: &NotifyConfig) -> Result<Self, AppError> {
+        let sinks = Sink::all(config)?;
+        let invalid = |why| AppError::new(Reason::ConfigInvalid, why);
+        sinks.iter().try_for_each(Sink::check).map_err(invalid)?;
+        Ok(Self {
+            http: Http::new().map_err(|why| AppError::new(Reason::TlsInvalid, why))?,
+            paused: Arc::new(sinks.iter().map(|_| AtomicI64::new(0)).collect()),
+            sinks,
+            tries_max: config.tries,
+            first_ms: i64::from(config.backoff_seconds).saturating_mul(1_000),
+        })
+    }
+
+    /// One try: each sink that has not taken the notice gets it.
+    async fn attempt(&self, row: &NoticeRow) -> Settled {
+        let (mut taken, mut errors, mut wait_ms) = (row.taken.clone(), Vec::new(), 0);
+        for (sink, paused) in self.sinks.iter().zip(self.paused.iter()) {
+            if row.taken.iter().any(|name| name == sink.name()) {
+                continue;
+            }
+            let now = clock::now().timestamp_millis();
+            let left = paused.load(Ordering::Relaxed).saturating_sub(now);
+            if left > 0 {
+                errors.push(format!("{}: asked to wait", sink.name()));
+                wait_ms = left.max(wait_ms);
+                continue;
+            }
+            match sink.send(&self.http, row).await {
+                Ok(()) => taken.push(sink.name().to_owned()),
+                Err(failed) => {
+                    errors.push(format!("{}: {}", sink.name(), failed.why));
+                    let asked = failed.retry_after.unwrap_or(0).min(RETRY_AFTER_SECONDS_MAX);
+                    let asked = asked.max(0).saturating_mul(1_000);
+                    paused.store(now.saturating_add(asked), Ordering::Relaxed);
+                    wait_ms = asked.max(wait_ms);
+                }
+            }
+        }
+        let state = match errors.is_empty() {
+            true => Delivery::Delivered,
+            false if row.tries < self.tries_max => Delivery::Waiting,
+            false => Delivery::Dead,
+        };
+        let salt = ids::salt().unwrap_or_default();
+        let random = u16::from_be_bytes([salt[0], salt[1]]);
+        let backoff = backoff_ms(row.tries, self.first_ms, BACKOFF_MS_MAX, random);
+        let now = clock::now().timestamp_millis();
+        Settled {
+            state,
+            due_ms: now.saturating_add(backoff.max(wait_ms)),
+            taken,
+            error: errors.join("; "),
+        }
+    }
+
+    async fn deliver(self, app: SharedApp, row: NoticeRow) {
+        let settled = self.attempt(&row).await;
+        say(&row, &settled);
+        if let Err(error) = app.ledger.notice_settle(&row, &settled).await {
+            tracing::warn!(id = %row.notice.id, %error, "a notice may be sent again");
+        }
+    }
+}
+
+fn say(row: &NoticeRow, settled: &Settled) {
+    let (id, kind, tries) = (row.notice.id, row.notice.kind.name(), row.tries);
+    let error = settled.error.as_str();
+    match settled.state {
+        Delivery::Delivered => tracing::info!(%id, kind, tries, "a notice was delivered"),
+        Delivery::Waiting => tracing::warn!(%id, kind, tries, error, "a notice was not taken"),
+        Delivery::Dead => tracing::error!(%id, kind, tries, error, "a notice was given up"),
+    }
+}
+
+/// Delivers until the process ends.
+pub async fn deliver(app: SharedApp, notifier: Notifier) {
+    let mut ticks = tokio::time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pruned: Option<Instant> = None;
+    loop {
+        ticks.tick().await;
+        let now = clock::now().timestamp_millis();
+        match app.ledger.notice_take(now, LEASE_MS, TAKE_MAX).await {
+            Ok(rows) => {
+                let mut running = JoinSet::new();
+                for row in rows {
+                    running.spawn(notifier.clone().deliver(SharedApp::clone(&app), row));
+                }
+                while running.join_next().await.is_some() {}
+            }
+            Err(error) => tracing::warn!(%error, "notices cannot be read"),
+        }
+        if pruned.is_none_or(|last| last.elapsed() > PRUNE_PERIOD) {
+            pruned = Some(Instant::now());
+            if let Err(error) = app.ledger.notice_prune(now.saturating_sub(KEPT_MS)).await {
+                tracing::warn!(%error, "old notices cannot be removed");
+            }
+        }
+    }
+}

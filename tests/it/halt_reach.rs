@@ -1,0 +1,234 @@
+//! Who answers a drill, who is told of a halt, and what the command line does.
+
+use std::time::Instant;
+
+use e2e::{PATIENCE, World, code, free_port};
+use serde_json::Value as Json;
+use writ_proto::pb;
+
+use super::halt::{set, up};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_names_everyone_and_fails_unless_all_answer() {
+    let world = World::start();
+    let journal = format!("sqlite://{}", world.path("other.db").display());
+    let other = World::replica_with(&world, free_port(), &[format!("store.url={journal}")]);
+    let drill = || {
+        let output = world.run("connectord", &["halt", "drill", "-o", "json"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let first: Json = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        (
+            output.status.success(),
+            first["answered"].clone(),
+            first["connectors"].clone(),
+        )
+    };
+    assert_eq!(drill(), (true, 2.into(), 2.into()));
+    let pid = other.id().to_string();
+    let signal = |name: &str| {
+        let status = std::process::Command::new("kill")
+            .args([name, &pid])
+            .status();
+        assert!(status.unwrap().success());
+    };
+    signal("-STOP");
+    assert_eq!(drill(), (false, 1.into(), 2.into()));
+    signal("-CONT");
+    assert_eq!(drill(), (true, 2.into(), 2.into()));
+    // By a connectord, as an operator sees it.
+    let mut operator = world.operator().await;
+    let probe = pb::ProbeHaltRequest {
+        nonce: "7f3a".into(),
+        patience: None,
+    };
+    let answer = operator.halt.probe_halt(probe).await.unwrap().into_inner();
+    assert_eq!(
+        answer
+            .members
+            .iter()
+            .filter(|member| member.answered)
+            .count(),
+        2
+    );
+    // Who ended is not waited for.
+    other.kill();
+    let started = Instant::now();
+    while drill() != (true, 1.into(), 1.into()) {
+        assert!(started.elapsed() < PATIENCE, "the dead one stays");
+    }
+    let nobody = tempfile::tempdir().unwrap();
+    let store = format!("file://{}", nobody.path().display());
+    let alone = world.run("connectord", &["halt", "drill", "--store", &store]);
+    assert!(!alone.status.success(), "nobody is not everybody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_is_told_at_once_of_what_concerns_it() {
+    let mut world = World::prepare(&[]);
+    world.overrides = vec!["halt.global_operators=[]".into()];
+    let world = up(world);
+    let mut agent = world.agent().await;
+    let mut stream = agent
+        .halt
+        .watch_halts(pb::WatchHaltsRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    let first = stream.message().await.unwrap().unwrap();
+    assert!(first.known && first.halts.is_empty() && !first.heartbeat);
+    let mut theirs = world.actor("operator-globex-ops").await;
+    set(&mut theirs, "tenant:globex").await.unwrap();
+    let mut ours = world.operator().await;
+    set(&mut ours, "tenant:acme").await.unwrap();
+    let next = loop {
+        let message = stream.message().await.unwrap().unwrap();
+        if !message.heartbeat {
+            break message;
+        }
+    };
+    let scopes: Vec<&str> = next.halts.iter().map(|halt| halt.scope.as_str()).collect();
+    assert_eq!(
+        scopes,
+        ["tenant:acme"],
+        "another tenant's halt is no news here"
+    );
+    // Streams are bounded, and give their place back.
+    let mut streams = Vec::new();
+    let refused = loop {
+        match ours.halt.watch_halts(pb::WatchHaltsRequest {}).await {
+            Ok(stream) => streams.push(stream),
+            Err(status) => break code(&status),
+        }
+        assert!(streams.len() < 100, "no bound");
+    };
+    assert_eq!(refused, "RATE_LIMITED");
+    drop(streams);
+    let started = Instant::now();
+    while ours
+        .halt
+        .watch_halts(pb::WatchHaltsRequest {})
+        .await
+        .is_err()
+    {
+        assert!(started.elapsed() < PATIENCE, "no place was given back");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_refuses_what_is_no_scope_and_resumes_only_with_a_reason() {
+    let world = World::start();
+    let run = |args: &[&str]| {
+        let output = world.run("connectord", args);
+        (
+            output.status.success(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    for (scope, reason) in [
+        ("planet:earth", "REQUEST_MALFORMED"),
+        ("tenant:nosuch", "UNKNOWN_TENANT"),
+        ("tenant:nosuch/agent:x", "UNKNOWN_TENANT"),
+    ] {
+        let (done, told) = run(&["halt", "on", "--scope", scope]);
+        assert!(!done && told.contains(reason), "{scope}: {told}");
+    }
+    let two = [
+        "--scope",
+        "tenant:acme/agent:triage",
+        "--scope",
+        "tenant:globex",
+    ];
+    assert!(run(&[&["halt", "on"], &two[..]].concat()).0);
+    let (done, told) = run(&[&["halt", "off"], &two[..]].concat());
+    assert!(!done && told.contains("--reason"), "{told}");
+    assert!(run(&[&["halt", "off", "--reason", "mended"], &two[..]].concat()).0);
+    // As an operator of one tenant, by a connectord.
+    let cert = [
+        "--addr",
+        &format!("https://localhost:{}", world.connectord_port),
+        "--cert",
+        "certs/operator-globex-ops.pem",
+        "--key",
+        "keys/operator-globex-ops-tls.pem",
+    ];
+    let (done, told) = run(&[&["halt", "on"], &cert[..]].concat());
+    assert!(!done && told.contains("GLOBAL_OPERATOR_REQUIRED"), "{told}");
+    let own = ["halt", "on", "--scope", "agent:triage"];
+    assert!(run(&[&own[..], &cert[..]].concat()).0);
+    assert!(
+        world
+            .path("state/halt/tenant:globex%2Fagent:triage")
+            .exists()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policyd_halts_runs_and_agents_of_one_tenant_and_resumes_nothing() {
+    let world = World::start();
+    let mut policyd = world.actor("policyd").await;
+    let mut attempts = Vec::new();
+    for (scope, cause) in [
+        ("tenant:acme/run:r-1", "budget"),
+        ("tenant:acme/agent:triage", "incident"),
+        ("tenant:acme/agent:triage", "whim"),
+        ("tenant:acme/agent:triage", ""),
+        ("tenant:acme/customer:C-1", "budget"),
+        ("tenant:acme", "budget"),
+        ("agent:triage", "budget"),
+        ("global", "budget"),
+        ("tenant:nosuch/run:r-1", "budget"),
+    ] {
+        let request = pb::SetHaltRequest {
+            scope: scope.into(),
+            cause: cause.into(),
+            reason: "over".into(),
+            ..pb::SetHaltRequest::default()
+        };
+        let answer = policyd.halt.set_halt(request).await;
+        attempts.push(answer.map_or_else(|status| code(&status), |_| "OK".to_owned()));
+    }
+    let malformed = "REQUEST_MALFORMED";
+    let operator = "OPERATOR_REQUIRED";
+    assert_eq!(
+        attempts,
+        [
+            "OK",
+            "OK",
+            malformed,
+            malformed,
+            operator,
+            operator,
+            operator,
+            operator,
+            "UNKNOWN_TENANT"
+        ]
+    );
+    let request = pb::ClearHaltRequest {
+        scope: "tenant:acme/run:r-1".into(),
+        reason: "x".into(),
+    };
+    let status = policyd.halt.clear_halt(request).await.unwrap_err();
+    assert_eq!(code(&status), "OPERATOR_REQUIRED");
+    let mut ours = world.operator().await;
+    let seen = ours.halt.list_halts(pb::ListHaltsRequest {}).await.unwrap();
+    let by: Vec<String> = seen
+        .into_inner()
+        .halts
+        .into_iter()
+        .map(|halt| halt.by)
+        .collect();
+    assert_eq!(by, ["incident", "budget"]);
+    // Nobody else speaks for policyd.
+    let request = pb::SetHaltRequest {
+        scope: "agent:triage".into(),
+        cause: "budget".into(),
+        ..pb::SetHaltRequest::default()
+    };
+    let status = ours.halt.set_halt(request).await.unwrap_err();
+    assert_eq!(code(&status), malformed);
+    let mut connectord = world.actor("connectord").await;
+    let status = set(&mut connectord, "tenant:acme/agent:triage")
+        .await
+        .unwrap_err();
+    assert_eq!(status, operator);
+}

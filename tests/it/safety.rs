@@ -1,0 +1,211 @@
+//! Write safety at the hands: each rule of a card refuses with its own code, names what was found,
+//! and nothing is written.
+
+use e2e::{Actor, Asked, Wish, World, stage};
+use writ_proto::pb;
+
+/// A wish for one of the cards that come with the sample policies.
+fn wish(action: &str, target: (&str, &str), args: &str) -> Wish {
+    Wish {
+        action: action.into(),
+        target: (target.0.into(), target.1.into()),
+        args: args.into(),
+        ..stage("", "")
+    }
+}
+
+fn hold(order: &str, number: &str, email: &str) -> Wish {
+    let args =
+        format!(r#"{{"order_number":"{number}","email":"{email}","hold":"asked by buyer"}}"#);
+    wish("hold_order", ("order", order), &args)
+}
+
+async fn run(agent: &mut Actor, asked: &Asked, run: &str) -> Result<pb::Execution, String> {
+    let mut request = Actor::execute_request(asked);
+    run.clone_into(&mut request.run_id);
+    agent
+        .send(request)
+        .await
+        .map(|answer| answer.execution.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_record_does_not_allow_is_refused_with_its_own_code() {
+    let world = World::start();
+    world
+        .promote(&[
+            "fill_phone",
+            "tidy_contact",
+            "hold_order",
+            "set_stage",
+            "log_deal",
+        ])
+        .await;
+    let mut agent = world.agent().await;
+    let phone = r#"{"phone":"+31 6 1234"}"#;
+    let table = [
+        (
+            wish("fill_phone", ("contact", "C-3"), phone),
+            "FIELD_NOT_EMPTY",
+            "holds \"+31 6 0000\"",
+        ),
+        (
+            wish(
+                "tidy_contact",
+                ("contact", "C-1"),
+                r#"{"street":"21 Main Street"}"#,
+            ),
+            "NOT_MECHANICAL",
+            "holds \"12 Main st\"",
+        ),
+        // Both orders carry the number and the address.
+        (
+            hold("O-11", "2026-0011", "ada@example.com"),
+            "TARGET_AMBIGUOUS",
+            "together 2, must be exactly 1",
+        ),
+        (
+            hold("O-7", "2026-0007", "nobody@example.com"),
+            "TARGET_AMBIGUOUS",
+            "together 0",
+        ),
+        (
+            hold("O-9", "2026-0007", "ada@example.com"),
+            "TARGET_MISMATCH",
+            "not the target",
+        ),
+        (hold("O-10", "", "ben@example.com"), "", ""),
+        (
+            stage("D-88", "new"),
+            "STATE_NOT_ALLOWED",
+            "is \"won\", must be one of",
+        ),
+    ];
+    for (wish, code, found) in table {
+        let asked = agent.ask(&wish).await;
+        if code.is_empty() {
+            assert_eq!(
+                asked.decision.reason_code, "INVALID_ARGUMENTS",
+                "a blank signal says nothing"
+            );
+            continue;
+        }
+        let failed = agent.present(&asked).await.unwrap();
+        assert_eq!(
+            failed.reason_code, code,
+            "{}: {}",
+            wish.action, failed.message
+        );
+        assert!(failed.message.contains(found), "{code}: {}", failed.message);
+        assert!(!failed.wrote && failed.state == i32::from(pb::ExecutionState::Failed));
+    }
+    assert!(world.effects().await.is_empty(), "nothing was written");
+
+    // What they allow is written, and only that.
+    for (wish, field, after) in [
+        (
+            wish("fill_phone", ("contact", "C-2"), phone),
+            "phone",
+            "\"+31 6 1234\"",
+        ),
+        (
+            wish(
+                "tidy_contact",
+                ("contact", "C-1"),
+                r#"{"street":"12 Main Street"}"#,
+            ),
+            "street",
+            "\"12 Main Street\"",
+        ),
+        (
+            hold("O-7", "2026-0007", "ada@example.com"),
+            "hold",
+            "\"asked by buyer\"",
+        ),
+        (
+            wish("log_deal", ("deal", "D-104"), r#"{"log":"one"}"#),
+            "log",
+            "\"one\"",
+        ),
+        (
+            wish("log_deal", ("deal", "D-104"), r#"{"log":"two"}"#),
+            "log",
+            "\"one\\ntwo\"",
+        ),
+    ] {
+        let asked = agent.ask(&wish).await;
+        let done = agent.present(&asked).await.unwrap();
+        assert!(
+            done.wrote,
+            "{}: {} {}",
+            wish.action, done.reason_code, done.message
+        );
+        assert_eq!(done.changes.len(), 1, "signals are not written");
+        assert_eq!(done.changes[0].field, field);
+        assert_eq!(done.changes[0].after_json.as_deref(), Some(after));
+    }
+    world.check_everything().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ceilings_hold_by_run_and_customer_and_a_run_must_be_named() {
+    let world = World::start();
+    world.promote(&["fill_phone", "hold_order"]).await;
+    let mut agent = world.agent().await;
+    let asked = agent
+        .ask(&wish("fill_phone", ("contact", "C-1"), r#"{"phone":"1"}"#))
+        .await;
+    assert_eq!(
+        run(&mut agent, &asked, "").await.unwrap_err(),
+        "RUN_REQUIRED"
+    );
+    // The refusal did not spend the writ.
+    assert!(run(&mut agent, &asked, "r-1").await.unwrap().wrote);
+    // The card allows 20 records a run; the field is full by now, which counts all the same.
+    for count in 2..=21 {
+        let asked = agent
+            .ask(&wish("fill_phone", ("contact", "C-1"), r#"{"phone":"1"}"#))
+            .await;
+        let answer = run(&mut agent, &asked, "r-1").await;
+        match answer {
+            Ok(failed) => assert_eq!(
+                (failed.reason_code.as_str(), count < 21),
+                ("FIELD_NOT_EMPTY", true)
+            ),
+            Err(code) => assert_eq!((code.as_str(), count), ("BUDGET_EXCEEDED", 21)),
+        }
+    }
+    let asked = agent
+        .ask(&wish("fill_phone", ("contact", "C-2"), r#"{"phone":"2"}"#))
+        .await;
+    assert!(
+        run(&mut agent, &asked, "r-2").await.unwrap().wrote,
+        "another run goes on"
+    );
+
+    // Five a day for one customer: O-8 and O-9 are of C-2, O-7 is of C-1.
+    for count in 1..=6 {
+        let asked = agent
+            .ask(&hold("O-8", "2026-0007", "ben@example.com"))
+            .await;
+        let done = agent.present(&asked).await.unwrap();
+        assert_eq!(
+            done.wrote,
+            count <= 5,
+            "{count}: {} {}",
+            done.reason_code,
+            done.message
+        );
+        if count > 5 {
+            assert_eq!(done.reason_code, "BUDGET_EXCEEDED");
+        }
+    }
+    let asked = agent
+        .ask(&hold("O-7", "2026-0007", "ada@example.com"))
+        .await;
+    assert!(
+        agent.present(&asked).await.unwrap().wrote,
+        "another customer goes on"
+    );
+    world.check_everything().await;
+}

@@ -1,0 +1,123 @@
+//! The undo of many writes, and what it means for the action.
+
+use e2e::{Wish, World, stage};
+use writ_proto::pb;
+
+use super::rollout::present;
+
+/// The arguments of a command of an operator of acme.
+fn operator(world: &World, args: &[&str]) -> Vec<String> {
+    let mut all: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+    let addr = format!("https://localhost:{}", world.connectord_port);
+    for (flag, value) in [
+        ("--addr", addr.as_str()),
+        ("--cert", "certs/operator-acme-ops.pem"),
+        ("--key", "keys/operator-acme-ops-tls.pem"),
+    ] {
+        all.extend([flag.to_owned(), value.to_owned()]);
+    }
+    all
+}
+
+pub(super) fn run(world: &World, args: &[&str]) -> (Option<i32>, String) {
+    let all = operator(world, args);
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let output = world.run("connectord", &all);
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_that_is_undone_too_often_goes_back_to_dry_run() {
+    let world = World::start();
+    world.promote(&["log_deal"]).await;
+    let (mut agent, mut operator) = (world.agent().await, world.operator().await);
+    let log = |line: usize| Wish {
+        action: "log_deal".into(),
+        args: format!("{{\"log\":\"line {line}\"}}"),
+        ..stage("D-104", "")
+    };
+    let mut done = Vec::new();
+    for line in 0..20 {
+        done.push(present(&mut agent, &log(line)).await.unwrap());
+    }
+    // The card allows 20 % of the last 20: the fifth undo is one too many.
+    for count in 1..=5 {
+        assert!(operator.undo(&done.pop().unwrap()).await.undone);
+        let request = pb::GetActionRequest {
+            name: "tenants/acme/actions/log_deal".into(),
+        };
+        let action = operator
+            .execute
+            .get_action(request)
+            .await
+            .unwrap()
+            .into_inner();
+        let live = action.action.unwrap().rollout == i32::from(pb::Rollout::Live);
+        assert_eq!(live, count < 5, "{count} of 20 undone");
+    }
+    assert_eq!(
+        present(&mut agent, &log(99)).await.unwrap_err(),
+        "DRY_RUN_ONLY"
+    );
+    let (_, records) = world.settle().await;
+    let last = records
+        .iter()
+        .rfind(|record| record["kind"] == "rollout_changed");
+    let last = last.unwrap().to_string();
+    assert!(last.contains("connectord"), "it was nobody's order: {last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_wrong_writes_are_undone_by_one_command_and_a_drifted_record_is_left() {
+    let world = World::start();
+    let seeded = world.run("connectord", &["sandbox", "seed", "--deals", "50"]);
+    assert!(seeded.status.success());
+    world.promote(&["set_stage"]).await;
+    let mut agent = world.agent().await;
+    for deal in 1..=50 {
+        let asked = agent.ask(&stage(&format!("L-{deal}"), "lost")).await;
+        assert!(agent.present(&asked).await.unwrap().wrote);
+    }
+    world.person_edits("deals/L-7", "stage=proposal");
+    let undo = [
+        "undo",
+        "--since",
+        "1h",
+        "--agent",
+        "triage",
+        "--reason",
+        "wrong mails",
+    ];
+    let (code, planned) = run(&world, &[&undo[..], &["--dry-run"]].concat());
+    assert!(planned.contains("would undo 49 of 50"), "{planned}");
+    assert_eq!(code, Some(1), "one of them cannot be undone");
+    let (_, undone) = run(&world, &undo);
+    assert!(undone.contains("undid 49 of 50"), "{undone}");
+    assert_eq!(
+        undone
+            .matches("REFUSED PRECONDITION_FAILED stage: we wrote \"lost\"")
+            .count(),
+        1
+    );
+    // As after an interruption: nothing is done twice, what was done before counts.
+    let (_, again) = run(&world, &[&undo[..], &["--resume"]].concat());
+    assert!(
+        again.contains("undid 0 of 1 (49 more were undone before)"),
+        "{again}"
+    );
+    let (_, nobody) = run(&world, &["undo", "--since", "1h", "--agent", "seller"]);
+    assert!(nobody.contains("undid 0 of 0"), "{nobody}");
+
+    let effects = world.effects().await;
+    assert_eq!(effects.len(), 50 + 1 + 49);
+    let left = effects
+        .iter()
+        .rfind(|effect| effect["id"] == "L-7")
+        .unwrap();
+    assert_eq!(left["by"], "person", "nothing was overwritten");
+    world.check_everything().await;
+}

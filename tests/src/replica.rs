@@ -1,0 +1,54 @@
+//! Connectords of a world: the first one and those beside it.
+
+use std::path::Path;
+
+use crate::{Process, World, program, store_flag};
+
+impl World {
+    /// One more connectord beside the first, over the same database.
+    pub fn replica(&self, port: u16) -> Process {
+        self.replica_with(port, &[])
+    }
+
+    /// The same with other values of its configuration.
+    pub fn replica_with(&self, port: u16, overrides: &[String]) -> Process {
+        let flags = overrides.iter().map(String::as_str);
+        self.connectord_on(("replica", port), &program("connectord"), &[], flags)
+    }
+
+    pub(crate) fn connectord_on<'a>(
+        &self,
+        (name, port): (&str, u16),
+        program: &Path,
+        env: &[(&'static str, &str)],
+        overrides: impl Iterator<Item = &'a str>,
+    ) -> Process {
+        let own = format!("server.grpc_addr=127.0.0.1:{port}");
+        let peer = format!("policyd.addr=https://localhost:{}", self.policyd_port);
+        let crm = format!("http://127.0.0.1:{}", self.sandbox_port);
+        let mut all = vec![("crm/main", "sandbox", crm)];
+        all.extend_from_slice(&self.connections);
+        let all = all.iter().map(|(name, system, base)| {
+            format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\"}}")
+        });
+        let connection = format!("connection=[{}]", all.collect::<Vec<_>>().join(", "));
+        let mut args = vec![
+            "server",
+            "--set",
+            &own,
+            "--set",
+            "server.http_addr=127.0.0.1:0",
+            "--set",
+            &peer,
+            "--set",
+            &connection,
+        ];
+        let store = self.stores.as_ref().map(|(_, url)| store_flag(url));
+        args.extend(store.iter().flat_map(|flag| ["--set", flag]));
+        args.extend(self.overrides.iter().flat_map(|flag| ["--set", flag]));
+        args.extend(overrides.flat_map(|flag| ["--set", flag]));
+        let mut all: Vec<(&str, &str)> = self.env.clone();
+        all.extend_from_slice(env);
+        Process::start(self.folder.path(), name, program, &args, &all)
+    }
+}
