@@ -185,7 +185,7 @@ async fn a_target_without_a_known_customer_is_denied() {
 fn raise(id: &str, amount: &str, until: i64, reason: &str) -> pb::RaiseBudgetRequest {
     pb::RaiseBudgetRequest {
         name: format!("tenants/acme/budgets/{id}"),
-        request_id: uuid::Uuid::now_v7().to_string(),
+        request_id: e2e::request_id(),
         subject: String::new(),
         amount: amount.into(),
         until: Some(prost_types::Timestamp {
@@ -206,7 +206,7 @@ async fn an_operator_raises_a_budget_for_a_time_once_and_within_its_max() {
     assert_eq!(verdict(&agent.ask(&note("D-104")).await), ALLOW);
     assert_eq!(verdict(&agent.ask(&note("D-104")).await), SPENT);
     let mut operator = world.operator().await;
-    let hour = chrono::Utc::now().timestamp() + 3_600;
+    let hour = e2e::now_seconds() + 3_600;
     let one = raise("notes", "1", hour, "a campaign");
     let refusals = [
         (raise("notes", "3", hour, "too much"), "RAISE_REFUSED"),

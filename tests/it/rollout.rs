@@ -111,10 +111,7 @@ async fn promotion_shows_the_log_needs_a_reason_and_asks_twice_after_a_surprise(
 async fn a_time_boxed_live_ends_by_itself_and_the_end_is_a_record() {
     let world = World::start();
     let (mut agent, mut operator) = (world.agent().await, world.operator().await);
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    let now = i64::try_from(now.as_secs()).unwrap();
+    let now = e2e::now_seconds();
     let until = |seconds: i64| Some(prost_types::Timestamp { seconds, nanos: 0 });
     for wrong in [now - 60, now + 31 * 86_400] {
         let refused = shift(&mut operator, |request| request.until = until(wrong)).await;

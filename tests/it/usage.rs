@@ -30,7 +30,7 @@ fn world(reporters: &str) -> World {
 fn report(agent: &str, run: &str, tokens: u64, usd_micros: u64) -> pb::ReportUsageRequest {
     pb::ReportUsageRequest {
         parent: "tenants/acme".into(),
-        request_id: uuid::Uuid::now_v7().to_string(),
+        request_id: e2e::request_id(),
         agent: agent.into(),
         run_id: run.into(),
         tokens,

@@ -33,6 +33,16 @@ pub use wish::{Asked, Wish, note, refund, stage};
 /// Longest wait for anything that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A fresh request id.
+pub fn request_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+/// Seconds since 1970.
+pub fn now_seconds() -> i64 {
+    chrono::Utc::now().timestamp()
+}
+
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")

@@ -177,15 +177,10 @@ impl App {
             }
             Applied::Unknown(why) => {
                 own.message = why;
-                Reason::OutcomeUnknown
-                    .code()
-                    .clone_into(&mut own.reason_code);
+                let refusal = Refusal::of(Reason::OutcomeUnknown);
+                refusal.reason.code().clone_into(&mut own.reason_code);
                 self.end(own, State::InDoubt, Kind::Undo).await?;
-                Ok(answer(
-                    Some(Refusal::of(Reason::OutcomeUnknown)),
-                    false,
-                    planned,
-                ))
+                Ok(answer(Some(refusal), false, planned))
             }
             Applied::Conflict(why) | Applied::Refused(why) | Applied::RateLimited(why) => {
                 let refusal = Refusal::new(Reason::PreconditionFailed, why);

@@ -306,7 +306,7 @@ async fn what_is_open_is_found_when_nobody_touched_it_and_doubts_always() {
 }
 
 #[tokio::test]
-async fn lists_rollouts_and_the_outbox_are_kept() {
+async fn lists_are_narrowed_and_paged() {
     let (_folder, stores) = stores().await;
     for (name, url) in stores {
         let journal = Journal::open(&url).await.unwrap();
@@ -361,6 +361,19 @@ async fn lists_rollouts_and_the_outbox_are_kept() {
             ..all.clone()
         };
         assert_eq!(ids(&surprises).await, [4], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn rollouts_and_the_outbox_are_kept() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let journal = Journal::open(&url).await.unwrap();
+        for id in 1..=4 {
+            let mut own = execution(id);
+            let saved = journal.save(&mut [&mut own], vec![report(id)]).await;
+            saved.unwrap();
+        }
         journal.report(report(1)).await.unwrap();
         assert_eq!(
             journal.outbox(2).await.unwrap(),

@@ -211,7 +211,7 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         }
         Command::Canonicalize { file } => token::canonicalize(file, output),
         Command::Explain { code } => Ok(output.explain(code)),
-        Command::Mcp(args) => mcp::run(args, output).await,
+        Command::Mcp(args) => Box::pin(mcp::run(args, output)).await,
         Command::Demo(args) => demo::run(args, output).await,
         // Told to stop, it still ends its servers and removes its folder.
         Command::Bench(args) => tokio::select! {

@@ -272,6 +272,6 @@ mod tests {
             assert_eq!(backoff_ms(tries, 1_000, 60_000, u16::MAX), whole);
             assert_eq!(backoff_ms(tries, 1_000, 60_000, 0), whole / 2);
         }
-        assert_eq!(backoff_ms(u32::MAX, i64::MAX, i64::MAX, u16::MAX) > 0, true);
+        assert!(backoff_ms(u32::MAX, i64::MAX, i64::MAX, u16::MAX) > 0);
     }
 }

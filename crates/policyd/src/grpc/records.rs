@@ -216,6 +216,10 @@ fn malformed(what: &str) -> AppError {
     AppError::new(Reason::RequestMalformed, what)
 }
 
+fn fits(text: &str) -> bool {
+    text.len() <= TEXT_BYTES_MAX && !text.contains('\0')
+}
+
 fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
     let pb::Outcome {
         outcome_id,
@@ -247,19 +251,13 @@ fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
         }
         Uuid::try_parse(text).map(Some).map_err(|_| malformed(what))
     };
-    for text in [
-        &agent,
-        &connection,
-        &action,
-        &status,
-        &reason_code,
-        &by,
-        &note,
-        &scope,
-    ] {
-        if text.len() > TEXT_BYTES_MAX || text.contains('\0') {
-            return Err(malformed("a text is too long or holds U+0000"));
-        }
+    let texts = [&agent, &connection, &action, &status, &reason_code];
+    if !texts
+        .into_iter()
+        .chain([&by, &note, &scope])
+        .all(|text| fits(text))
+    {
+        return Err(malformed("a text is too long or holds U+0000"));
     }
     Ok(Reported {
         outcome_id: id(&outcome_id, "outcome_id")?.ok_or_else(|| malformed("outcome_id"))?,

@@ -281,44 +281,9 @@ fn an_agent_is_told_which_limit_and_when_it_resets_but_no_figure() {
     }
 }
 
-#[test]
-fn a_budget_with_a_flaw_refuses_the_set_and_says_what_and_where() {
-    let customer = |action: &str| PER_CUSTOMER.replace("refund\"]", &format!("{action}\"]"));
+fn flaws_of_windows() -> Vec<(String, &'static str)> {
     let plus = |budget: &str, line: &str| format!("{budget}{line}\n");
-    let table = [
-        (
-            REFUNDS.replace("refund\"]", "refnud\"]"),
-            "no card named `refnud`",
-        ),
-        (
-            REFUNDS.replace("refund\"]", "add_note\"]"),
-            "`add_note` has no amount in an argument",
-        ),
-        (
-            plus(REFUNDS, "argument = \"total\""),
-            "`refund` has no amount in an argument `total`",
-        ),
-        (
-            plus(REFUNDS, "argument = \"total\"").replace("actions = [\"refund\"]\n", ""),
-            "it has amount",
-        ),
-        (
-            REFUNDS.replace("100.00", "100.001"),
-            "budget `refunds`: amount: `100.001`",
-        ),
-        (
-            REFUNDS.replace("100.00", "-1"),
-            "budget `refunds`: amount: `-1`",
-        ),
-        (REFUNDS.replace("EUR", "XXZ"), "not an ISO 4217"),
-        (REFUNDS.replace("currency", "curency"), "curency"),
-        (CALLS.replace("calls = 7", ""), "give exactly one of"),
-        (plus(CALLS, "tokens = 1"), "give exactly one of"),
-        (plus(CALLS, "currency = \"EUR\""), "go with `amount`"),
-        (CALLS.replace("= 7", "= -7"), "`-7`"),
-        (CALLS.replace("\"calls\"", "\"a b\""), "an id is letters"),
-        (format!("{CALLS}{CALLS}"), "two budgets are named `calls`"),
-        (CALLS.repeat(BUDGETS_MAX + 1), "at most 16 budgets"),
+    vec![
         (
             CHAIN.replace("\"run\"\nfollow", "\"day\"\nfollow"),
             "has the window `run`",
@@ -353,13 +318,60 @@ fn a_budget_with_a_flaw_refuses_the_set_and_says_what_and_where() {
             plus(CALLS, "report_within = \"1m\""),
             "`report_within` does not go",
         ),
+    ]
+}
+
+/// A budget with a flaw, and what is said of it.
+fn flaws() -> Vec<(String, &'static str)> {
+    let customer = |action: &str| PER_CUSTOMER.replace("refund\"]", &format!("{action}\"]"));
+    let plus = |budget: &str, line: &str| format!("{budget}{line}\n");
+    let mut flaws = flaws_of_windows();
+    flaws.extend([
+        (
+            REFUNDS.replace("refund\"]", "refnud\"]"),
+            "no card named `refnud`",
+        ),
+        (
+            REFUNDS.replace("refund\"]", "add_note\"]"),
+            "`add_note` has no amount in an argument",
+        ),
+        (
+            plus(REFUNDS, "argument = \"total\""),
+            "`refund` has no amount in an argument `total`",
+        ),
+        (
+            plus(REFUNDS, "argument = \"total\"").replace("actions = [\"refund\"]\n", ""),
+            "it has amount",
+        ),
+        (
+            REFUNDS.replace("100.00", "100.001"),
+            "budget `refunds`: amount: `100.001`",
+        ),
+        (
+            REFUNDS.replace("100.00", "-1"),
+            "budget `refunds`: amount: `-1`",
+        ),
+        (REFUNDS.replace("EUR", "XXZ"), "not an ISO 4217"),
+        (REFUNDS.replace("currency", "curency"), "curency"),
+        (CALLS.replace("calls = 7", ""), "give exactly one of"),
+        (plus(CALLS, "tokens = 1"), "give exactly one of"),
+        (plus(CALLS, "currency = \"EUR\""), "go with `amount`"),
+        (CALLS.replace("= 7", "= -7"), "`-7`"),
+        (CALLS.replace("\"calls\"", "\"a b\""), "an id is letters"),
+        (format!("{CALLS}{CALLS}"), "two budgets are named `calls`"),
+        (CALLS.repeat(BUDGETS_MAX + 1), "at most 16 budgets"),
         (customer("append_issue_note"), "declares no customer"),
         (
             PER_CUSTOMER.replace("actions = [\"refund\"]\n", ""),
             "declares no customer",
         ),
-    ];
-    for (text, wanted) in table {
+    ]);
+    flaws
+}
+
+#[test]
+fn a_budget_with_a_flaw_refuses_the_set_and_says_what_and_where() {
+    for (text, wanted) in flaws() {
         let error = with(&text).unwrap_err().to_string();
         assert!(error.contains(wanted), "{wanted}: {error}");
         assert!(error.starts_with("set.toml: POLICY_INVALID"), "{error}");

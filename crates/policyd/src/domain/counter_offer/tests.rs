@@ -21,7 +21,7 @@ fn facts(rules: &str, extra_args: &str) -> Facts {
     // A table must not come before the keys of the top of the file.
     sources.set_toml.push_str(OFFERS);
     if rules.is_empty() {
-        return with(sources);
+        return with(&sources);
     }
     sources.policies.retain(|(name, _)| name != "refunds.cedar");
     sources.policies.push(("own.cedar".into(), rules.into()));
@@ -31,13 +31,13 @@ fn facts(rules: &str, extra_args: &str) -> Facts {
         .find(|(name, _)| name == "refund.toml");
     let (_, text) = card.unwrap();
     *text = text.replace("[precondition]", &format!("{extra_args}\n[precondition]"));
-    with(sources)
+    with(&sources)
 }
 
-fn with(sources: crate::domain::policy_set::Sources) -> Facts {
+fn with(sources: &crate::domain::policy_set::Sources) -> Facts {
     Facts {
         now: now(),
-        policies: Arc::new(TenantPolicies::build(&sources).unwrap()),
+        policies: Arc::new(TenantPolicies::build(sources).unwrap()),
         halts: HaltView::default(),
     }
 }
@@ -229,7 +229,7 @@ fn nothing_is_offered_after_a_forbid_an_error_a_halt_or_without_the_switch() {
     sources
         .set_toml
         .push_str(&OFFERS.replace("refund", "add_note"));
-    assert_eq!(offered(&large("300.00"), &with(sources)), None);
+    assert_eq!(offered(&large("300.00"), &with(&sources)), None);
     let over = over(&facts(&small, ""));
     assert_eq!(over, None);
 }

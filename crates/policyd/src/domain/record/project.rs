@@ -238,17 +238,6 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
         [Value::Text(currency), amount] => format!("{} {currency}", amount.to_json()),
         _ => String::new(),
     };
-    let verdict = match fields.number(15) {
-        Some(0) => "DENY",
-        Some(1) => "ALLOW",
-        Some(2) => "REQUIRE_APPROVAL",
-        _ => "",
-    };
-    let mode = match fields.number(18) {
-        Some(0) => "dry_run",
-        Some(1) => "execute",
-        _ => "",
-    };
     let committed = fields.get(27).and_then(Value::as_map);
     Ok(Projection {
         seq: seq.ok_or_else(|| missing("the sequence number"))?,
@@ -266,7 +255,7 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
         connection: fields.text(12),
         action: fields.text(13),
         target_type: fields.text(14),
-        verdict: verdict.to_owned(),
+        verdict: verdict(fields.number(15)).to_owned(),
         reasons: strings(fields.get(16)),
         rules: strings(policy.get(2)),
         errors: strings(policy.get(3)),
@@ -276,7 +265,7 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
             .unwrap_or_default()
             .to_owned(),
         policy_digest: hex_text(policy.first()),
-        mode: mode.to_owned(),
+        mode: mode(fields.number(18)).to_owned(),
         money,
         token_id: uuid_text(token.first()),
         status: execution
@@ -292,6 +281,23 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
         incident: incident_line(fields.list(30)),
         halt: halt_line(&strings(fields.get(29))),
     })
+}
+
+fn verdict(number: Option<i64>) -> &'static str {
+    match number {
+        Some(0) => "DENY",
+        Some(1) => "ALLOW",
+        Some(2) => "REQUIRE_APPROVAL",
+        _ => "",
+    }
+}
+
+fn mode(number: Option<i64>) -> &'static str {
+    match number {
+        Some(0) => "dry_run",
+        Some(1) => "execute",
+        _ => "",
+    }
 }
 
 /// What made an incident, in one line.

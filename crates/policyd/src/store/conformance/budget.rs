@@ -170,25 +170,29 @@ async fn holds_are_captured_given_back_or_expire_and_move_the_use_once() {
     }
 }
 
+/// A raise until 500 where there is room for 8.
+fn raise(id: u128, subject: &str, amount: i64) -> Append {
+    Append {
+        raise: Some(Raising {
+            raise: Raise {
+                id: Uuid::from_u128(id),
+                budget: "day".into(),
+                subject: subject.into(),
+                amount,
+                until_ms: 500,
+            },
+            room: Some(8),
+            at_ms: 1,
+        }),
+        ..outcome(id)
+    }
+}
+
 #[tokio::test]
 async fn a_raise_lifts_its_budget_until_it_ends_and_within_the_room_there_is() {
     let (_folder, stores) = stores().await;
     for (name, url) in stores {
         let ledger = Ledger::open(&url).await.unwrap();
-        let raise = |id: u128, subject: &str, amount| Append {
-            raise: Some(Raising {
-                raise: Raise {
-                    id: Uuid::from_u128(id),
-                    budget: "day".into(),
-                    subject: subject.into(),
-                    amount,
-                    until_ms: 500,
-                },
-                room: Some(8),
-                at_ms: 1,
-            }),
-            ..outcome(id)
-        };
         let batch = [
             held(1, "day", 10, 10),
             raise(21, "", 5),
