@@ -233,7 +233,14 @@ async fn another_tenant_finds_nothing_and_an_agent_operates_nothing() {
         reason: String::new(),
         dry_run: false,
     };
-    let status = agent.execute.undo(undo).await.unwrap_err();
+    let status = stranger.execute.undo(undo).await.unwrap_err();
+    assert_eq!(code(&status), "NOT_FOUND");
+    let batch = pb::BatchUndoRequest {
+        parent: "tenants/acme".into(),
+        run_id: "test".into(),
+        ..Default::default()
+    };
+    let status = agent.execute.batch_undo(batch).await.unwrap_err();
     assert_eq!(code(&status), "OPERATOR_REQUIRED");
     let export = pb::ExportRecordsRequest {
         parent: "tenants/acme".into(),

@@ -92,7 +92,7 @@ fn every_command_and_flag_in_the_documents_exists() {
                 if subcommands.contains(*word) {
                     path.push((*word).to_owned());
                 } else {
-                    let placeholder = word.starts_with(['-', '[']) || word.contains("...");
+                    let placeholder = word.starts_with(['-', '[', '<']) || word.contains("...");
                     let wanted = !subcommands.is_empty() && !placeholder;
                     let choice = word.contains('|');
                     assert!(!wanted || choice, "{name}: `{command}`: no `{word}`");

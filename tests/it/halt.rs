@@ -102,8 +102,7 @@ async fn one_customer_is_halted_while_others_go_on() {
     clear(&mut operator, "customer:C-1", "found it")
         .await
         .unwrap();
-    let again = writ(&mut agent, &theirs).await;
-    assert!(agent.present(&again).await.unwrap().wrote);
+    assert!(agent.carry(&theirs).await.wrote);
     world.check_everything().await;
 }
 
@@ -329,8 +328,7 @@ async fn halting_and_undoing_work_while_policyd_is_dead() {
     let mut world = World::start();
     world.promote(&["set_stage"]).await;
     let (mut agent, mut operator) = (world.agent().await, world.operator().await);
-    let done = writ(&mut agent, &stage("D-104", "qualified")).await;
-    let done = agent.present(&done).await.unwrap();
+    let done = agent.carry(&stage("D-104", "qualified")).await;
     let open = writ(&mut agent, &stage("D-104", "proposal")).await;
     world.policyd.take().unwrap().kill();
     set(&mut operator, "tenant:acme").await.unwrap();
@@ -372,8 +370,7 @@ async fn a_halt_with_an_end_ends_and_is_on_record() {
         .get_halt_state(pb::GetHaltStateRequest::default())
         .await;
     assert!(before.unwrap().into_inner().halted);
-    let asked = writ(&mut agent, &stage("D-104", "qualified")).await;
-    assert!(agent.present(&asked).await.unwrap().wrote);
+    assert!(agent.carry(&stage("D-104", "qualified")).await.wrote);
     let started = Instant::now();
     while world.path("state/halt/tenant:acme").exists() {
         assert!(started.elapsed() < PATIENCE, "nobody removed it");

@@ -135,8 +135,10 @@ async fn an_incident_is_shown_and_closed_by_a_record_and_only_once() {
     assert!(again.contains("ALREADY_CLOSED"), "{again}");
     let shown = run(&world, &["incidents", "show", &id]);
     assert!(shown.contains("5 denials in 600 s by probing"), "{shown}");
-    let notices = run(&world, &["notices", "ls"]);
-    assert!(notices.contains("no sink is configured"), "{notices}");
+    let started = Instant::now();
+    while !run(&world, &["notices", "ls"]).contains("no sink is configured") {
+        assert!(started.elapsed() < PATIENCE, "the notice waits");
+    }
     let records = world.records().await;
     let kinds: Vec<_> = records
         .iter()

@@ -20,7 +20,7 @@ fn world(reporters: &str) -> World {
     let config = std::fs::read_to_string(&path).unwrap();
     std::fs::write(
         &path,
-        format!("{config}\n[usage]\nreporters = [{reporters}]\n"),
+        config.replace("reporters = []", &format!("reporters = [{reporters}]")),
     )
     .unwrap();
     world.start_policyd();

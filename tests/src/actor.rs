@@ -1,5 +1,7 @@
 //! The clients of one identity, and what they ask for.
 
+use std::time::Instant;
+
 use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
 use writ_proto::pb;
@@ -10,6 +12,7 @@ use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::pb::record_service_client::RecordServiceClient;
 use writ_proto::value::args_from_json;
 
+use crate::PATIENCE;
 use crate::wish::{Asked, Wish};
 
 /// The clients of one identity.
@@ -84,6 +87,24 @@ impl Actor {
         self.send(Self::execute_request(asked))
             .await
             .map(|response| response.execution.unwrap())
+    }
+
+    /// Asks and executes until it goes through: that a halt is over is heard a moment later.
+    pub async fn carry(&mut self, wish: &Wish) -> pb::Execution {
+        let started = Instant::now();
+        loop {
+            let asked = self.ask(wish).await;
+            let refused = if asked.decision.token.is_empty() {
+                asked.decision.reason_code
+            } else {
+                match self.present(&asked).await {
+                    Ok(execution) => return execution,
+                    Err(refused) => refused,
+                }
+            };
+            let late = ["HALTED", "TOKEN_REVOKED"].contains(&refused.as_str());
+            assert!(late && started.elapsed() < PATIENCE, "{refused}");
+        }
     }
 
     pub async fn send(
