@@ -2,7 +2,7 @@
 
 use writ_proto::pb;
 
-use super::{Caller, ID, Line, THERE, Try, call, foreign, told};
+use super::{Caller, ID, Line, THERE, Try, call, told};
 
 pub(super) fn execution_lines() -> Vec<Line> {
     vec![
