@@ -134,7 +134,7 @@ async fn customers_and_runs_are_counted_apart_and_what_is_unknown_is_denied() {
         let asked = ask(&mut agent, &note("D-104"), run).await;
         assert_eq!(verdict(&asked), wanted, "{run}");
     }
-    let without = agent.ask(&note("D-104")).await;
+    let without = ask(&mut agent, &note("D-104"), "").await;
     assert_eq!(verdict(&without), (pb::Verdict::Deny, "RUN_REQUIRED"));
     let bad = pb::AuthorizeRequest {
         run_id: "a b".into(),

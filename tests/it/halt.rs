@@ -135,14 +135,23 @@ async fn one_run_and_one_agent_are_halted_while_others_go_on() {
     world.promote(&["refund"]).await;
     let (mut agent, mut operator) = (world.agent().await, world.operator().await);
     let wish = refund("O-7", "1.00");
-    set(&mut operator, "run:test").await.unwrap();
     let asked = writ(&mut agent, &wish).await;
+    set(&mut operator, "run:test").await.unwrap();
     assert_eq!(agent.present(&asked).await.unwrap_err(), "HALTED");
-    let request = pb::ExecuteRequest {
+    // A writ does not leave the run that it was asked for in, and another run goes on.
+    let in_other = |asked: &Asked| pb::ExecuteRequest {
         run_id: "other".into(),
-        ..Actor::execute_request(&asked)
+        ..Actor::execute_request(asked)
     };
-    assert!(agent.send(request).await.unwrap().execution.unwrap().wrote);
+    let refused = agent.send(in_other(&asked)).await.unwrap_err();
+    assert_eq!(refused, "TOKEN_SCOPE_MISMATCH");
+    let request = pb::AuthorizeRequest {
+        run_id: "other".into(),
+        ..Actor::request(&wish)
+    };
+    let asked = agent.ask_for(request).await;
+    let done = agent.send(in_other(&asked)).await.unwrap();
+    assert!(done.execution.unwrap().wrote);
     // Another agent's halt stops nothing here, and the own one everything.
     set(&mut operator, "agent:seller").await.unwrap();
     let ask = pb::GetHaltStateRequest {
@@ -159,7 +168,12 @@ async fn one_run_and_one_agent_are_halted_while_others_go_on() {
     set(&mut operator, "agent:triage").await.unwrap();
     let state = agent.halt.get_halt_state(ask).await.unwrap().into_inner();
     assert_eq!((state.halted, state.reason_code.as_str()), (true, "HALTED"));
-    assert_eq!(state.by.unwrap().reason, "wrong refunds");
+    // Who halted it and why is for people.
+    let by = state.by.unwrap();
+    assert_eq!(
+        (by.scope.as_str(), by.reason.as_str(), by.by.as_str()),
+        ("tenant:acme/agent:triage", "", "")
+    );
     // Before the token is looked at: garbage is told HALTED.
     let garbage = pb::ExecuteRequest {
         token: vec![1; 64],

@@ -1,7 +1,7 @@
 //! Write safety at the hands: each rule of a card refuses with its own code, names what was found,
 //! and nothing is written.
 
-use e2e::{Actor, Asked, Wish, World, stage};
+use e2e::{Actor, Wish, World, stage};
 use writ_proto::pb;
 
 /// A wish for one of the cards that come with the sample policies.
@@ -20,13 +20,17 @@ fn hold(order: &str, number: &str, email: &str) -> Wish {
     wish("hold_order", ("order", order), &args)
 }
 
-async fn run(agent: &mut Actor, asked: &Asked, run: &str) -> Result<pb::Execution, String> {
-    let mut request = Actor::execute_request(asked);
+/// Asks and executes in a run.
+async fn run(agent: &mut Actor, wish: &Wish, run: &str) -> Result<pb::Execution, String> {
+    let request = pb::AuthorizeRequest {
+        run_id: run.into(),
+        ..Actor::request(wish)
+    };
+    let asked = agent.ask_for(request).await;
+    let mut request = Actor::execute_request(&asked);
     run.clone_into(&mut request.run_id);
-    agent
-        .send(request)
-        .await
-        .map(|answer| answer.execution.unwrap())
+    let answer = agent.send(request).await;
+    answer.map(|answer| answer.execution.unwrap())
 }
 
 const PHONE: &str = r#"{"phone":"+31 6 1234"}"#;
@@ -157,22 +161,26 @@ async fn ceilings_hold_by_run_and_customer_and_a_run_must_be_named() {
     let world = World::start();
     world.promote(&["fill_phone", "hold_order"]).await;
     let mut agent = world.agent().await;
+    let fill = wish("fill_phone", ("contact", "C-1"), r#"{"phone":"1"}"#);
+    let nameless = run(&mut agent, &fill, "").await.unwrap_err();
+    assert_eq!(nameless, "RUN_REQUIRED");
+    assert!(run(&mut agent, &fill, "r-1").await.unwrap().wrote);
+    // A writ of this run cannot be taken into another one.
     let asked = agent
-        .ask(&wish("fill_phone", ("contact", "C-1"), r#"{"phone":"1"}"#))
+        .ask_for(pb::AuthorizeRequest {
+            run_id: "r-1".into(),
+            ..Actor::request(&fill)
+        })
         .await;
-    assert_eq!(
-        run(&mut agent, &asked, "").await.unwrap_err(),
-        "RUN_REQUIRED"
-    );
-    // The refusal did not spend the writ.
-    assert!(run(&mut agent, &asked, "r-1").await.unwrap().wrote);
+    for other in ["", "r-2"] {
+        let mut request = Actor::execute_request(&asked);
+        other.clone_into(&mut request.run_id);
+        let refused = agent.send(request).await.unwrap_err();
+        assert_eq!(refused, "TOKEN_SCOPE_MISMATCH", "{other}");
+    }
     // The card allows 20 records a run; the field is full by now, which counts all the same.
     for count in 2..=21 {
-        let asked = agent
-            .ask(&wish("fill_phone", ("contact", "C-1"), r#"{"phone":"1"}"#))
-            .await;
-        let answer = run(&mut agent, &asked, "r-1").await;
-        match answer {
+        match run(&mut agent, &fill, "r-1").await {
             Ok(failed) => assert_eq!(
                 (failed.reason_code.as_str(), count < 21),
                 ("FIELD_NOT_EMPTY", true)
@@ -180,12 +188,20 @@ async fn ceilings_hold_by_run_and_customer_and_a_run_must_be_named() {
             Err(code) => assert_eq!((code.as_str(), count), ("BUDGET_EXCEEDED", 21)),
         }
     }
-    let asked = agent
-        .ask(&wish("fill_phone", ("contact", "C-2"), r#"{"phone":"2"}"#))
-        .await;
+    let fill = wish("fill_phone", ("contact", "C-2"), r#"{"phone":"2"}"#);
+    let done = run(&mut agent, &fill, "r-2").await.unwrap();
+    assert!(done.wrote, "another run goes on");
+    // The ceiling halted the run, whatever it wants to do next.
+    let mut operator = world.operator().await;
+    let halts = operator.halt.list_halts(pb::ListHaltsRequest {}).await;
+    let halt = halts.unwrap().into_inner().halts.remove(0);
+    assert_eq!(
+        (halt.scope.as_str(), halt.by.as_str()),
+        ("tenant:acme/run:r-1", "caps")
+    );
     assert!(
-        run(&mut agent, &asked, "r-2").await.unwrap().wrote,
-        "another run goes on"
+        halt.reason.contains("last call: fill_phone on contact C-1"),
+        "{halt:?}"
     );
 
     // Five a day for one customer: O-8 and O-9 are of C-2, O-7 is of C-1.

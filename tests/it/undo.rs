@@ -1,6 +1,7 @@
 //! The undo of many writes, and what it means for the action.
 
 use e2e::{Wish, World, stage};
+use serde_json::Value as Json;
 use writ_proto::pb;
 
 use super::rollout::present;
@@ -82,6 +83,30 @@ async fn fifty_wrong_writes_are_undone_by_one_command_and_a_drifted_record_is_le
         assert!(agent.present(&asked).await.unwrap().wrote);
     }
     world.person_edits("deals/L-7", "stage=proposal");
+    // Found by one command, and halted by one.
+    let find = [
+        "executions",
+        "ls",
+        "--agent",
+        "triage",
+        "--since",
+        "1h",
+        "-o",
+        "jsonl",
+    ];
+    let (_, found) = run(&world, &[&find[..], &["--limit", "100"]].concat());
+    assert_eq!(found.matches("\"set_stage\"").count(), 50, "{found}");
+    let halt = [
+        "halt",
+        "on",
+        "--scope",
+        "agent:triage",
+        "--reason",
+        "wrong mails",
+    ];
+    assert_eq!(run(&world, &halt).0, Some(0));
+    let more = agent.ask(&stage("L-1", "new")).await;
+    assert!(agent.present(&more).await.is_err());
     let undo = [
         "undo",
         "--since",
@@ -118,5 +143,37 @@ async fn fifty_wrong_writes_are_undone_by_one_command_and_a_drifted_record_is_le
         .rfind(|effect| effect["id"] == "L-7")
         .unwrap();
     assert_eq!(left["by"], "person", "nothing was overwritten");
+    told(&world).await;
     world.check_everything().await;
+}
+
+/// The records say who asked, by which rule, for what and when, and that and by whom it was undone.
+async fn told(world: &World) {
+    let (executions, records) = world.settle().await;
+    let written: Vec<_> = executions
+        .iter()
+        .filter(|one| one.agent == "triage")
+        .collect();
+    assert!(written.len() >= 50);
+    for execution in written.iter().filter(|one| one.wrote) {
+        let of_it = |record: &&Json| record["record_id"] == execution.decision_id.as_str();
+        let mut own = records.iter().filter(of_it);
+        let decided = own.next().unwrap();
+        assert_eq!(decided["agent"], "triage");
+        assert_eq!(decided["rules"], serde_json::json!(["set-stage"]));
+        assert!(decided["time"].is_string() && decided["policy"].is_string());
+        let target = &execution.target.as_ref().unwrap().id;
+        if target == "L-7" {
+            continue;
+        }
+        let undo = executions.iter().find(|one| {
+            one.name == execution.undone_by || one.name.ends_with(&execution.undone_by)
+        });
+        assert_eq!(undo.unwrap().agent, "ops", "undone by whom");
+        let undone = own.find(|record| record["kind"] == "undo").unwrap();
+        let committed = undone["committed"].to_string();
+        for name in ["by", "before", "after", "target_id", "note"] {
+            assert!(committed.contains(name), "{name}: {undone}");
+        }
+    }
 }

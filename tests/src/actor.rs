@@ -53,7 +53,7 @@ impl Actor {
             reason: wish.reason.clone(),
             evidence: vec![],
             traceparent: String::new(),
-            run_id: String::new(),
+            run_id: "test".into(),
         }
     }
 

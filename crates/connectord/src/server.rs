@@ -31,9 +31,9 @@ use crate::halt::HaltStore;
 use crate::http::port::Port;
 use crate::private_file::read_private;
 use crate::store::Journal;
-use crate::system::HttpJson;
 use crate::system::file::SystemFile;
 use crate::system::http::{HttpClient, base_url};
+use crate::system::{Document, HttpJson, System};
 use crate::task;
 use crate::trust::Trust;
 
@@ -56,7 +56,11 @@ fn fail(reason: Reason, why: impl core::fmt::Display) -> AppError {
     AppError::new(reason, why.to_string())
 }
 
-fn connect_system(config: &Config, connection: &ConnectionConfig) -> Result<HttpJson, AppError> {
+fn connect_system(config: &Config, connection: &ConnectionConfig) -> Result<System, AppError> {
+    if let Some(folder) = &connection.folder {
+        let opened = Document::open(folder).map_err(|error| fail(Reason::ConfigInvalid, error))?;
+        return Ok(System::Document(opened));
+    }
     let path = config
         .systems
         .dir
@@ -76,7 +80,7 @@ fn connect_system(config: &Config, connection: &ConnectionConfig) -> Result<Http
     );
     let credential = sealed.open(&connection.name)?;
     let client = HttpClient::new(base, &file, credential).map_err(|why| wrong(&why))?;
-    Ok(HttpJson::new(file, client))
+    Ok(System::HttpJson(Box::new(HttpJson::new(file, client))))
 }
 
 /// The halt store of a configuration.

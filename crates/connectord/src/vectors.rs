@@ -168,10 +168,10 @@ pub fn token_case(vectors: &Json, case: &Json) -> Result<String, String> {
         now: chrono::DateTime::from_timestamp(number("now")?, 0).ok_or("`now`")?,
         card_digest: &digest,
         rollout: Rollout::Live,
-        standing: Standing {
+        standing: Some(Standing {
             epoch: u64::try_from(number("current_epoch")?).map_err(|error| error.to_string())?,
             ..Standing::default()
-        },
+        }),
     };
     let spent = list(&context, "seen_cti_hex")?;
     let token = bytes(case, "token_hex")?;

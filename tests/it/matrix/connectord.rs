@@ -30,9 +30,23 @@ pub(super) fn execution_lines() -> Vec<Line> {
             c.actor.execute.preview(pb::PreviewRequest {
                 parent: THERE.into(),
                 token: vec![1; 64],
-                call: call()
+                call: call(),
+                run_id: String::new()
             }),
             "TOKEN_MALFORMED",
+            "AGENT_REQUIRED"
+        ),
+        line!(
+            "ConnectorService/Read",
+            c,
+            c.actor.execute.read(pb::ReadRequest {
+                parent: THERE.into(),
+                request_id: ID.into(),
+                token: vec![0; 8],
+                call: call(),
+                run_id: String::new()
+            }),
+            "DRY_RUN_ONLY",
             "AGENT_REQUIRED"
         ),
         line!(

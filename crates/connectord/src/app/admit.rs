@@ -11,7 +11,7 @@ use super::{App, AppError};
 use crate::clock;
 use crate::domain::gate::{Call, Permit, Refusal, Seen, Standing, admit, check_scope};
 use crate::halt::Customer;
-use crate::system::HttpJson;
+use crate::system::System;
 
 /// A call that may be claimed, with what it takes to do it.
 #[derive(Debug)]
@@ -21,7 +21,16 @@ pub struct Admitted {
     /// connectord's own card.
     pub card: Arc<Card>,
     /// The driver of its connection.
-    pub system: Arc<HttpJson>,
+    pub system: Arc<System>,
+}
+
+/// What a token is presented for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To change something, or to see what would change.
+    Write,
+    /// To see what is there. Halts do not stop it.
+    Read,
 }
 
 impl App {
@@ -57,8 +66,13 @@ impl App {
         token: &[u8],
         call: &Call,
         certificate: [u8; 32],
+        purpose: Purpose,
     ) -> Result<Result<Admitted, Refusal>, AppError> {
-        if let Err(refusal) = self.check_before_token(call) {
+        let before = match purpose {
+            Purpose::Write => self.check_before_token(call),
+            Purpose::Read => Ok(()),
+        };
+        if let Err(refusal) = before {
             return Ok(Err(refusal));
         }
         let verified = match self.verify(token, certificate) {
@@ -73,9 +87,13 @@ impl App {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let rollout = self.rollout_of(&call.tenant, &card).await?;
-        let state = match self.halt_state() {
-            Ok(state) => state,
-            Err(refusal) => return Ok(Err(refusal)),
+        if card.verb.reads() != (purpose == Purpose::Read) {
+            return Ok(Err(Refusal::of(Reason::VerbMismatch)));
+        }
+        let state = match (purpose, self.halt_state()) {
+            (Purpose::Read, _) => None,
+            (Purpose::Write, Ok(state)) => Some(state),
+            (Purpose::Write, Err(refusal)) => return Ok(Err(refusal)),
         };
         let subject = subject(call, Customer::NotYet);
         let issued = issued_ms(verified.claims());
@@ -83,11 +101,11 @@ impl App {
         let seen = Seen {
             card_digest: &digest,
             rollout,
-            standing: Standing {
+            standing: state.as_ref().map(|state| Standing {
                 epoch: state.epoch,
                 halted: state.covering(&subject).map(|flag| &flag.scope),
                 revoked: state.revoking(&subject, issued),
-            },
+            }),
             now: clock::now(),
         };
         let permit = match admit(&verified, call, &seen, Some(&card)) {

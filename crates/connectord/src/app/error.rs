@@ -47,7 +47,7 @@ impl From<JournalError> for AppError {
             JournalError::Unavailable(_) => Reason::StoreUnavailable,
             JournalError::Full => Reason::RateLimited,
             JournalError::Conflict => Reason::OutcomeUnknown,
-            JournalError::OverCap(what) => return Self::new(Reason::BudgetExceeded, what),
+            JournalError::OverCap(over) => return Self::new(Reason::BudgetExceeded, over.what),
             JournalError::Corrupt(_) => Reason::StoreCorrupt,
             JournalError::SchemaVersion { .. } => Reason::SchemaVersion,
         };

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use writ_proto::Reason;
 use writ_proto::token::Mode;
 
-use super::admit::Admitted;
+use super::admit::{Admitted, Purpose};
 use super::outcome::{Kind, Outcome};
 use super::{App, AppError};
 use crate::domain::caps::{self, Count};
 use crate::domain::execution::{Change, Execution, State};
 use crate::domain::gate::{Call, Refusal};
-use crate::domain::identity::{Signal, confirm};
+use crate::domain::identity::{Signal, absent, confirm};
 use crate::domain::image::Image;
 use crate::domain::plan::{FieldPlan, Plan, plan};
 use crate::store::{Claim, Claimed, Journal, JournalError, Report};
@@ -69,7 +69,10 @@ impl App {
         // token is being spent.
         let token = token.to_vec();
         let task = tokio::spawn(async move {
-            let (admitted, execution) = match self.spend(&token, &call, certificate).await? {
+            let (admitted, execution) = match self
+                .spend(&token, &call, certificate, Purpose::Write)
+                .await?
+            {
                 Spent::Fresh(spent) => *spent,
                 Spent::Earlier(execution) => return self.earlier(*execution).await,
             };
@@ -94,8 +97,9 @@ impl App {
         token: &[u8],
         call: &Call,
         certificate: [u8; 32],
+        purpose: Purpose,
     ) -> Result<Spent, AppError> {
-        let admitted = match self.admit(token, call, certificate).await? {
+        let admitted = match self.admit(token, call, certificate, purpose).await? {
             Ok(admitted) => admitted,
             Err(refusal) => return Err(self.refuse(call, &refusal).await),
         };
@@ -111,7 +115,7 @@ impl App {
             }
             Claimed::Repeated(earlier) => return Ok(Spent::Earlier(earlier)),
             Claimed::Replayed => Refusal::of(Reason::TokenReplayed),
-            Claimed::OverCap(what) => Refusal::new(Reason::BudgetExceeded, what),
+            Claimed::OverCap(over) => self.over(call, over).await,
         };
         Err(self.refuse(call, &refusal).await)
     }
@@ -126,7 +130,8 @@ impl App {
         call: &Call,
         certificate: [u8; 32],
     ) -> Result<Plan, AppError> {
-        let admitted = match self.admit(token, call, certificate).await? {
+        let purpose = Purpose::Write;
+        let admitted = match self.admit(token, call, certificate, purpose).await? {
             Ok(admitted) => admitted,
             Err(refusal) => return Err(self.refuse(call, &refusal).await),
         };
@@ -137,7 +142,7 @@ impl App {
     }
 
     /// Records a refusal. If that fails the caller is still refused, and told of the store.
-    async fn refuse(&self, call: &Call, refusal: &Refusal) -> AppError {
+    pub(super) async fn refuse(&self, call: &Call, refusal: &Refusal) -> AppError {
         let report = Outcome::of_refusal(call, refusal).report();
         match self.journal.report(report).await {
             Ok(()) => AppError::from(refusal.clone()),
@@ -233,11 +238,12 @@ impl App {
             .collect();
         names.extend(admitted.card.when.keys().cloned());
         names.extend(admitted.card.customer.clone());
-        let before = admitted
-            .system
-            .read(&object, &id, &names)
-            .await
-            .map_err(unreadable)?;
+        let before = if admitted.card.verb.has_record() {
+            let read = admitted.system.read(&object, &id, &names).await;
+            read.map_err(unreadable)?
+        } else {
+            Image::default()
+        };
         // Before anything else is said of the record: whose it is may be what halts the call.
         self.check_before_write((&admitted.card, admitted.permit.claims()), call, &before)?;
         self.identify(admitted, (&object, &id)).await?;
@@ -262,7 +268,11 @@ impl App {
                 ids: found.map_err(unreadable)?,
             });
         }
-        confirm(id, &signals)
+        if admitted.card.verb.has_record() {
+            confirm(id, &signals)
+        } else {
+            absent(&signals)
+        }
     }
 
     async fn carry_out(
@@ -297,8 +307,8 @@ impl App {
         let sending = self.journal.save_counted(own, vec![], counts).await;
         match sending {
             Ok(()) => {}
-            Err(JournalError::OverCap(what)) => {
-                let refusal = Refusal::new(Reason::BudgetExceeded, what);
+            Err(JournalError::OverCap(over)) => {
+                let refusal = self.over(&call, over).await;
                 return self.fail(claimed, &refusal).await;
             }
             Err(error) => return Err(error.into()),
@@ -366,6 +376,9 @@ impl App {
         admitted: &Admitted,
         (before, plan): (&Image, &Plan),
     ) {
+        if !admitted.card.verb.has_record() {
+            return;
+        }
         let names: Vec<String> = before
             .fields
             .iter()
@@ -391,7 +404,7 @@ impl App {
     }
 
     /// Ends an execution that did not happen.
-    async fn fail(
+    pub(super) async fn fail(
         &self,
         mut execution: Execution,
         refusal: &Refusal,

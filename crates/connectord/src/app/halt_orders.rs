@@ -6,11 +6,15 @@ use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::limits::REASON_BYTES_MAX;
 
 use super::{App, AppError};
-use crate::halt::{Act, FLAGS_MAX, Flag, HaltError, HaltState, Part, Scope};
+use crate::domain::caps::Over;
+use crate::domain::gate::{Call, Refusal};
+use crate::halt::{Act, FLAGS_MAX, FLAGS_OF_TENANT_MAX, Flag, HaltError, HaltState, Part, Scope};
 use crate::{clock, ids};
 
 /// Longest halt that ends by itself, in seconds.
 pub const HALT_SECONDS_MAX: i64 = 30 * 24 * 3_600;
+/// How long a run stays halted that passed a ceiling: a day, and then it is over.
+const RUN_HALT_SECONDS: i64 = 24 * 3_600;
 /// What policyd halts for.
 const CAUSES: [&str; 2] = ["budget", "incident"];
 
@@ -74,17 +78,74 @@ impl App {
         if order.seconds > 0 {
             flag.until = act.at.saturating_add(order.seconds);
         }
-        if matches!(order.asker, Asker::Policyd(_)) {
-            // What a machine sets must not fill the store: too many flags halt everybody.
-            let state = self.halt_state()?;
-            if state.flags.len() >= FLAGS_MAX / 2 {
-                return Err(AppError::of(Reason::RateLimited));
-            }
-        }
+        self.check_room(order, &flag)?;
         let state = self.halts.set(&flag).await;
         let state = state.map_err(|error| unknown(&error))?;
         tracing::warn!(scope = %flag.scope, by = flag.by, reason = flag.reason, "halted");
         Ok((flag, state))
+    }
+
+    /// What a reached ceiling comes to. One of a run halts the run, as the switch would: what is
+    /// over its limits has to be looked at before it goes on.
+    pub(super) async fn over(&self, call: &Call, over: Over) -> Refusal {
+        let refusal = Refusal::new(Reason::BudgetExceeded, over.what);
+        let tenant = TenantId::parse(&call.tenant).ok();
+        if let Some(tenant) = tenant.filter(|_| over.of_run && !call.run_id.is_empty()) {
+            let scope = Scope::new(Some(tenant), Part::Run(call.run_id.clone()));
+            let (kind, id) = call.target.clone().unwrap_or_default();
+            let last = format!(
+                "last call: {} on {kind} {id} by {}",
+                call.action, call.agent
+            );
+            let act = Act {
+                by: "caps".to_owned(),
+                reason: format!("{}; {last}", refusal.detail),
+                at: clock::now().timestamp(),
+            };
+            let mut flag = Flag::new(scope, &act, ids::new_id().to_string());
+            flag.at_ms = clock::now().timestamp_millis();
+            flag.until = act.at.saturating_add(RUN_HALT_SECONDS);
+            let room = self.room(&flag, FLAGS_OF_TENANT_MAX / 2);
+            let set = if room {
+                self.halts.set(&flag).await.map(drop)
+            } else {
+                Ok(())
+            };
+            match set {
+                Ok(()) => {
+                    tracing::warn!(scope = %flag.scope, reason = flag.reason, room, "over a ceiling");
+                }
+                // The call is refused all the same; the next one over the ceiling tries again.
+                Err(error) => tracing::error!(%error, scope = %flag.scope, "could not halt"),
+            }
+        }
+        refusal
+    }
+
+    /// Too many flags would halt everybody, so no tenant and no machine may fill the store. What
+    /// stands can be set again, and a whole tenant can always be halted.
+    fn check_room(&self, order: &HaltOrder, flag: &Flag) -> Result<(), AppError> {
+        let most = match order.asker {
+            Asker::Operator(..) => FLAGS_OF_TENANT_MAX,
+            // Leaves room for people.
+            Asker::Policyd(_) => FLAGS_OF_TENANT_MAX / 2,
+        };
+        if self.room(flag, most) {
+            return Ok(());
+        }
+        let message = "the tenant has too many halts of its parts; halt all of it";
+        Err(AppError::new(Reason::RateLimited, message))
+    }
+
+    fn room(&self, flag: &Flag, most: usize) -> bool {
+        let (Some(tenant), Ok(state)) = (flag.scope.tenant(), self.halt_state()) else {
+            return true;
+        };
+        let known = state.flags.iter().any(|one| one.scope == flag.scope);
+        let theirs = |one: &&Flag| one.scope.tenant() == Some(tenant);
+        known
+            || matches!(flag.scope.part(), Part::All)
+            || state.flags.iter().filter(theirs).count() < most && state.flags.len() < FLAGS_MAX / 2
     }
 
     /// Ends a halt; says whether there was one.

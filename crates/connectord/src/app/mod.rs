@@ -7,6 +7,7 @@ pub mod execute;
 pub mod halt_orders;
 pub mod halts;
 pub mod outcome;
+pub mod read;
 pub mod reconcile;
 pub mod rollout;
 pub mod undo;
@@ -20,7 +21,7 @@ pub use error::AppError;
 use crate::cards::CardTable;
 use crate::halt::{HaltState, HaltStore};
 use crate::store::Journal;
-use crate::system::HttpJson;
+use crate::system::System;
 use crate::trust::Trust;
 
 /// Everything the use cases share.
@@ -29,7 +30,7 @@ pub struct App {
     /// connectord's own cards.
     pub cards: CardTable,
     /// Drivers by connection.
-    pub systems: BTreeMap<String, Arc<HttpJson>>,
+    pub systems: BTreeMap<String, Arc<System>>,
     /// Spent tokens, executions, outbox.
     pub journal: Journal,
     /// Halts.

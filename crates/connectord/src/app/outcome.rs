@@ -69,16 +69,6 @@ pub struct Outcome {
     pub scope: String,
 }
 
-/// An agent as the log of a tenant names it. One of another tenant must not be taken for one of the
-/// same name there, so it gets a name that no agent has.
-fn named(call: &Call) -> String {
-    if call.caller_tenant == call.tenant {
-        call.agent.clone()
-    } else {
-        format!("{} of {}", call.agent, call.caller_tenant)
-    }
-}
-
 impl Outcome {
     /// An outcome with nothing in it but its tenant and status.
     #[must_use]
@@ -127,18 +117,23 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a refused call.
+    /// The outcome of a refused call, for the log of the caller's own tenant: what an agent says
+    /// of another tenant must not write there.
     #[must_use]
     pub fn of_refusal(call: &Call, refusal: &Refusal) -> Self {
         Self {
-            agent: named(call),
+            agent: call.agent.clone(),
             connection: call.connection.clone(),
             action: call.action.clone(),
             target: call.target.clone(),
             execute: Some(call.mode == writ_proto::token::Mode::Execute),
             reason_code: refusal.reason.code().to_owned(),
-            note: refusal.detail.clone(),
-            ..Self::new(Kind::Refused, &call.tenant, "REFUSED")
+            note: if call.tenant == call.caller_tenant {
+                refusal.detail.clone()
+            } else {
+                format!("{} (asked of tenant {})", refusal.detail, call.tenant)
+            },
+            ..Self::new(Kind::Refused, &call.caller_tenant, "REFUSED")
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Order {
 pub struct Undone {
     /// The execution that was to be undone.
     pub execution: String,
+    /// Action of that execution.
+    pub action: String,
     /// Whether the record carries its earlier values again.
     pub undone: bool,
     /// Why not, or nothing.
@@ -126,8 +128,10 @@ impl App {
 
     async fn undo_one(&self, order: &Order, execution: Execution) -> Result<Undone, AppError> {
         let id = execution.id.clone();
+        let action = execution.action.clone();
         let answer = |refusal: Option<Refusal>, undone: bool, changes: Vec<Change>| Undone {
             execution: id.clone(),
+            action: action.clone(),
             undone,
             refusal,
             changes,
@@ -197,7 +201,7 @@ impl App {
         execution: &Execution,
     ) -> Result<
         (
-            std::sync::Arc<crate::system::HttpJson>,
+            std::sync::Arc<crate::system::System>,
             crate::domain::plan::Plan,
         ),
         Refusal,

@@ -93,7 +93,7 @@ fn full(mint_of: &Mint, config: &Config, card: &Card, args_bytes: usize) -> Resu
         now: clock::now(),
         card_digest: &digest,
         rollout: Rollout::Live,
-        standing: Standing::default(),
+        standing: Some(Standing::default()),
     };
     time(|| {
         UnverifiedToken::new(black_box(&token))

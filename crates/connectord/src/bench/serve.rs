@@ -12,6 +12,7 @@ use writ_proto::pb;
 use writ_proto::pb::connector_service_server::{ConnectorService, ConnectorServiceServer};
 
 use super::stage::fail;
+use crate::app::admit::Purpose;
 use crate::app::{AppError, SharedApp, execute::Spent};
 use crate::config::Config;
 use crate::grpc::authn::Authn;
@@ -63,7 +64,7 @@ impl ConnectorService for Measured {
         let (own, agent, certificate) = authn.agent(&request).map_err(|error| status(&error))?;
         let (token, call) =
             convert::call(request.into_inner(), (&own, &agent)).map_err(|error| status(&error))?;
-        let spent = app.spend(&token, &call, certificate).await;
+        let spent = app.spend(&token, &call, certificate, Purpose::Write).await;
         match spent.map_err(|error| status(&error))? {
             Spent::Fresh(_) => Ok(Response::new(self.answer.clone())),
             Spent::Earlier(_) => Err(Status::already_exists("each call brings a fresh token")),
@@ -88,6 +89,13 @@ impl ConnectorService for Measured {
         &self,
         _: Request<pb::PreviewRequest>,
     ) -> Result<Response<pb::PreviewResponse>, Status> {
+        Err(absent())
+    }
+
+    async fn read(
+        &self,
+        _: Request<pb::ReadRequest>,
+    ) -> Result<Response<pb::ReadResponse>, Status> {
         Err(absent())
     }
 

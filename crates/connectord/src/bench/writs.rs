@@ -122,6 +122,7 @@ impl Mint {
             limits: None,
             trace_id: None,
             card_digest: self.card_digest,
+            run: None,
         })
     }
 

@@ -36,18 +36,18 @@ pub(super) struct CallArgs {
     /// Version the agent relied on.
     #[arg(long)]
     precondition: Option<String>,
-    /// Ask for a dry run.
+    /// Ask for a dry run; a reading is always one.
     #[arg(long)]
     dry_run: bool,
     /// Own id of this call, to repeat it.
     #[arg(long)]
     request_id: Option<String>,
-    /// Groups executions.
+    /// Groups executions; the run that the writ was asked for in, if it names one.
     #[arg(long, default_value = "")]
     run: String,
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, AppError> {
+fn bytes_of(path: &Path) -> Result<Vec<u8>, AppError> {
     std::fs::read(path).map_err(|error| {
         AppError::new(
             Reason::RequestMalformed,
@@ -59,7 +59,7 @@ fn read(path: &Path) -> Result<Vec<u8>, AppError> {
 impl CallArgs {
     fn token(&self) -> Result<Vec<u8>, AppError> {
         use base64::Engine as _;
-        let bytes = read(&self.token)?;
+        let bytes = bytes_of(&self.token)?;
         let text = core::str::from_utf8(&bytes).ok().map(str::trim);
         let decoded = text.and_then(|text| {
             base64::engine::general_purpose::URL_SAFE_NO_PAD
@@ -75,7 +75,7 @@ impl CallArgs {
             .target
             .split_once('/')
             .ok_or_else(|| malformed("--target TYPE/ID"))?;
-        let bytes = read(&self.args)?;
+        let bytes = bytes_of(&self.args)?;
         let args = match core::str::from_utf8(&bytes) {
             Ok(text) if text.trim_start().starts_with('{') => args_from_json(text)
                 .map_err(|error| AppError::new(error.reason, error.to_string()))?
@@ -106,6 +106,7 @@ pub(super) async fn preview(args: &CallArgs, output: &Output) -> Result<u8, AppE
         parent: args.remote.parent(),
         token: args.token()?,
         call: Some(args.call()?),
+        run_id: args.run.clone(),
     };
     let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
     let answer = client.preview(request).await.map_err(failed)?.into_inner();
@@ -132,4 +133,50 @@ pub(super) async fn execute(args: &CallArgs, output: &Output) -> Result<u8, AppE
     let execution = answer.execution.unwrap_or_default();
     output.line(&describe(&execution), &shown(&execution));
     Ok(Reason::from_code(&execution.reason_code).map_or(0, exit_code))
+}
+
+/// What a card lets the agent see, a line for each record.
+pub(super) async fn read(args: &CallArgs, output: &Output) -> Result<u8, AppError> {
+    let mut call = args.call()?;
+    call.mode = pb::Mode::DryRun.into();
+    let request = pb::ReadRequest {
+        parent: args.remote.parent(),
+        request_id: args
+            .request_id
+            .clone()
+            .unwrap_or_else(|| ids::new_id().to_string()),
+        token: args.token()?,
+        call: Some(call),
+        run_id: args.run.clone(),
+    };
+    let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
+    let answer = client.read(request).await.map_err(failed)?.into_inner();
+    for record in &answer.records {
+        let target = record.target.clone().unwrap_or_default();
+        let fields: Vec<String> = record
+            .fields
+            .iter()
+            .map(|field| format!("{}={}", field.name, field.value_json))
+            .collect();
+        let json: serde_json::Map<String, serde_json::Value> = record
+            .fields
+            .iter()
+            .map(|field| {
+                let value: serde_json::Value =
+                    serde_json::from_str(&field.value_json).unwrap_or_default();
+                let shown = json!({"value": value, "masked": field.masked,
+                    "untrusted": field.untrusted});
+                (field.name.clone(), shown)
+            })
+            .collect();
+        output.line(
+            &format!("{} {}  {}", target.r#type, target.id, fields.join("  ")),
+            &json!({"type": target.r#type, "id": target.id, "version": record.version,
+                "fields": json}),
+        );
+    }
+    if answer.records.is_empty() {
+        output.line("no record matches", &json!({"records": 0}));
+    }
+    Ok(0)
 }

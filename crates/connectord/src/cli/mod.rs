@@ -68,6 +68,8 @@ enum Command {
     Doctor,
     /// Show the plan of a call; nothing is claimed or written.
     Preview(call::CallArgs),
+    /// Shows what a card lets an agent see of records; takes a writ of an action that reads.
+    Read(call::CallArgs),
     /// Execute a call with its writ.
     Execute(call::CallArgs),
     /// Undo one execution, a run, or a time window.
@@ -160,6 +162,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         Command::Health(remote) => remote::health(remote, output).await,
         Command::Doctor => server::doctor(common, output).await,
         Command::Preview(args) => call::preview(args, output).await,
+        Command::Read(args) => call::read(args, output).await,
         Command::Execute(args) => call::execute(args, output).await,
         Command::Undo(args) => undo::run(args, output).await,
         Command::Executions(command) => executions::run(command, output).await,

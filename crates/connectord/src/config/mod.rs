@@ -193,10 +193,28 @@ pub struct PeerConfig {
 pub struct ConnectionConfig {
     /// Name on cards, such as `crm/main`.
     pub name: String,
-    /// Name of the system file.
+    /// Name of the system file, or `document`, which needs none.
     pub system: String,
-    /// https, or http on loopback.
+    /// https, or http on loopback; of `document` the folder: `file://FOLDER`.
     pub base_url: String,
+    /// The folder of `document`, absolute.
+    #[serde(skip)]
+    pub folder: Option<PathBuf>,
+}
+
+/// The system that is a folder of templates.
+const DOCUMENT: &str = "document";
+
+impl ConnectionConfig {
+    fn rebase(&mut self, base: &Path) -> Result<(), ConfigError> {
+        let folder = self.base_url.strip_prefix("file://");
+        if folder.is_some() != (self.system == DOCUMENT) {
+            let detail = "a connection of the system `document` has base_url = file://FOLDER";
+            return Err(ConfigError::invalid(detail));
+        }
+        self.folder = folder.map(|folder| base.join(folder));
+        Ok(())
+    }
 }
 
 const fn leeway() -> u32 {
@@ -252,6 +270,9 @@ impl Config {
             *path = base.join(&*path);
         }
         config.halt.rebase(&base)?;
+        for connection in &mut config.connection {
+            connection.rebase(&base)?;
+        }
         config.http()?;
         let file = config.store.url.strip_prefix("sqlite://");
         if file.map_or(!is_postgres(&config.store.url), |name| name.contains('?')) {

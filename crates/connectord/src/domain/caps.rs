@@ -34,6 +34,39 @@ pub struct Count {
     pub what: String,
 }
 
+/// A ceiling that is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Over {
+    /// The ceiling, for people; no figure of it.
+    pub what: String,
+    /// Whether it is one of a run, which halts the run.
+    pub of_run: bool,
+}
+
+impl Over {
+    /// The ceiling of a count.
+    #[must_use]
+    pub fn of(count: &Count) -> Self {
+        Self {
+            what: count.what.clone(),
+            of_run: count.bucket.starts_with(RUN),
+        }
+    }
+}
+
+impl core::fmt::Display for Over {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+/// How the buckets of runs begin.
+const RUN: &str = "run/";
+
+fn bucket_of_run(call: &Call) -> String {
+    format!("{RUN}{}/{}", call.agent, call.run_id)
+}
+
 /// The bucket of a UTC day.
 #[must_use]
 pub fn day(now: DateTime<Utc>) -> String {
@@ -66,7 +99,7 @@ pub fn with_spike(
     for count in counts.iter_mut().filter(|count| count.bucket == day) {
         if cap < count.cap {
             count.cap = cap;
-            count.what = format!("at most {cap} records today: {factor} times the usual day");
+            count.what = "far more records today than on a usual day".to_owned();
         }
     }
     counts
@@ -80,7 +113,11 @@ struct Counts<'a> {
 impl Counts<'_> {
     fn add(&mut self, bucket: String, cap: Option<u32>, what: &str) {
         if let Some(cap) = cap {
-            self.add_many((bucket, 1), i64::from(cap), format!("at most {cap} {what}"));
+            self.add_many(
+                (bucket, 1),
+                i64::from(cap),
+                format!("the ceiling of {what} is reached"),
+            );
         }
     }
 
@@ -94,13 +131,26 @@ impl Counts<'_> {
         });
     }
 
+    /// One more call of a run, of whatever action.
+    fn follow_up(&mut self, run: &str) {
+        if let Some(most) = self.card.caps.follow_ups_per_run {
+            self.list.push(Count {
+                action: ANY_ACTION.to_owned(),
+                bucket: format!("{run}/calls"),
+                add: 1,
+                cap: i64::from(most).saturating_add(1),
+                what: "the ceiling of calls after the first of a run is reached".to_owned(),
+            });
+        }
+    }
+
     /// An amount against a ceiling in the same currency.
     fn amount(&mut self, bucket: &str, money: &Money, cap: Option<&Value>, per: &str) {
         let Some(cap) = cap else { return };
         let code = money.currency();
         let most = minor_digits(code).and_then(|digits| minor_units(cap, digits));
         // A ceiling that says nothing in this currency allows nothing.
-        let what = format!("at most {} {code} {per}", cap.to_json());
+        let what = format!("the ceiling of {code} {per} is reached");
         let bucket = format!("{bucket}/{code}");
         self.add_many((bucket, money.minor()), most.unwrap_or_default(), what);
     }
@@ -109,7 +159,7 @@ impl Counts<'_> {
 /// What an execution counts when its token is spent.
 ///
 /// # Errors
-/// `RUN_REQUIRED` when the card counts runs and the call names none.
+/// `RUN_REQUIRED` when the card counts runs and the writ names none.
 pub fn at_claim(
     permit: &Permit,
     call: &Call,
@@ -117,7 +167,7 @@ pub fn at_claim(
     day: &str,
 ) -> Result<Vec<Count>, Refusal> {
     let caps = &card.caps;
-    if caps.count_runs() && call.run_id.is_empty() {
+    if caps.count_runs() && permit.claims().run.is_none() {
         return Err(Refusal::of(Reason::RunRequired));
     }
     // A dry run changes nothing in the system of record: it is spent but not counted.
@@ -128,7 +178,7 @@ pub fn at_claim(
         card,
         list: Vec::new(),
     };
-    let run = format!("run/{}/{}", call.agent, call.run_id);
+    let run = bucket_of_run(call);
     counts.add(day.to_owned(), Some(caps.records_per_day), "records a day");
     counts.add(
         format!("{day}/agent/{}", call.agent),
@@ -141,15 +191,7 @@ pub fn at_claim(
         counts.amount(day, &money, caps.amount_per_day.as_ref(), "a day");
         counts.amount(&run, &money, caps.amount_per_run.as_ref(), "a run");
     }
-    if let Some(most) = caps.follow_ups_per_run {
-        counts.list.push(Count {
-            action: ANY_ACTION.to_owned(),
-            bucket: format!("{run}/calls"),
-            add: 1,
-            cap: i64::from(most).saturating_add(1),
-            what: format!("at most {most} calls after the first of a run"),
-        });
-    }
+    counts.follow_up(&run);
     Ok(counts.list)
 }
 
@@ -184,13 +226,38 @@ pub fn at_look(
         );
     }
     if let Some(most) = card.caps.fields_per_run {
-        let bucket = format!("run/{}/{}/fields", call.agent, call.run_id);
+        let bucket = format!("{}/fields", bucket_of_run(call));
         // A verb that adds a record of its own writes one thing.
         let add = i64::try_from(plan.fields.len()).unwrap_or(i64::MAX).max(1);
-        let what = format!("at most {most} fields a run");
+        let what = "the ceiling of fields a run is reached".to_owned();
         counts.add_many((bucket, add), i64::from(most), what);
     }
     Ok(counts.list)
+}
+
+/// What a reading counts: every record that it shows, and itself as a call of its run.
+#[must_use]
+pub fn at_read(card: &Card, call: &Call, records: usize, now: DateTime<Utc>) -> Vec<Count> {
+    let (caps, day) = (&card.caps, day(now));
+    let add = i64::try_from(records).unwrap_or(i64::MAX);
+    let run = bucket_of_run(call);
+    let agent = format!("{day}/agent/{}", call.agent);
+    let mut counts = Counts {
+        card,
+        list: Vec::new(),
+    };
+    for (bucket, cap, per) in [
+        (day, Some(caps.records_per_day), "a day"),
+        (agent, caps.records_per_agent_per_day, "a day and agent"),
+        (run.clone(), caps.records_per_run, "a run"),
+    ] {
+        if let Some(cap) = cap {
+            let what = format!("the ceiling of records {per} is reached");
+            counts.add_many((bucket, add), i64::from(cap), what);
+        }
+    }
+    counts.follow_up(&run);
+    counts.list
 }
 
 #[cfg(test)]

@@ -77,8 +77,8 @@ pub struct Seen<'a> {
     pub card_digest: &'a [u8; 32],
     /// How far the action goes for this tenant.
     pub rollout: Rollout,
-    /// What halts say about this call.
-    pub standing: Standing<'a>,
+    /// What halts say about this call; none for a reading, which they do not stop.
+    pub standing: Option<Standing<'a>>,
     /// Now.
     pub now: DateTime<Utc>,
 }
@@ -138,7 +138,7 @@ impl Permit {
     }
 }
 
-/// Check 15: the token is for this tenant, agent, connection, action and target.
+/// Check 15: the token is for this tenant, agent, connection, action, target and run.
 ///
 /// # Errors
 /// `TOKEN_SCOPE_MISMATCH`, which names the first that differs.
@@ -159,6 +159,10 @@ pub fn check_scope(claims: &Claims, call: &Call) -> Result<(), Refusal> {
     }
     if claims.target != call.target {
         return Err(Refusal::new(Reason::TokenScopeMismatch, "another target"));
+    }
+    // Halts and ceilings of a run would mean nothing if the agent could rename it afterwards.
+    if claims.run.as_ref().is_some_and(|run| *run != call.run_id) {
+        return Err(Refusal::new(Reason::TokenScopeMismatch, "another run"));
     }
     Ok(())
 }
@@ -212,16 +216,12 @@ fn check_args(
 
 /// The last part of check 17: connectord's own card, whatever policyd said.
 fn check_card(card: &Card, call: &Call, args: &Map, now: DateTime<Utc>) -> Result<(), Refusal> {
-    let other_target = call
-        .target
-        .as_ref()
-        .is_none_or(|(kind, _)| *kind != card.target);
-    if card.connection.as_str() != call.connection || other_target {
-        return Err(Refusal::new(
-            Reason::ArgsSchema,
-            "the card acts on something else",
-        ));
+    if card.connection.as_str() != call.connection {
+        let detail = "the card acts on another connection";
+        return Err(Refusal::new(Reason::ArgsSchema, detail));
     }
+    card.check_target(call.target.as_ref())
+        .map_err(|detail| Refusal::new(Reason::ArgsSchema, detail))?;
     card.check(args, now.date_naive())
         .map_err(|error| Refusal::new(Reason::ArgsSchema, error.to_string()))?;
     if card.version_required && call.precondition.is_none() {
@@ -278,7 +278,11 @@ pub fn admit(
     if let Some(card) = card {
         check_card(card, call, &args, seen.now)?;
     }
-    check_standing(claims, &seen.standing)?;
+    match &seen.standing {
+        Some(standing) => check_standing(claims, standing)?,
+        None if card.is_some_and(|card| card.verb.reads()) => {}
+        None => return Err(Refusal::of(Reason::HaltUnknown)),
+    }
     Ok(Permit {
         claims: claims.clone(),
         args,

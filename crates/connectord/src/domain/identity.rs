@@ -22,13 +22,10 @@ pub struct Signal {
 /// # Errors
 /// `TARGET_AMBIGUOUS` where none or several match, `TARGET_MISMATCH` where another one does.
 pub fn confirm(target: &str, signals: &[Signal]) -> Result<(), Refusal> {
-    let Some((first, rest)) = signals.split_first() else {
+    if signals.is_empty() {
         return Ok(());
-    };
-    let in_all = |id: &&String| rest.iter().all(|signal| signal.ids.contains(*id));
-    let mut matches: Vec<&String> = first.ids.iter().filter(in_all).collect();
-    matches.sort_unstable();
-    matches.dedup();
+    }
+    let matches = matches(signals);
     let counts: Vec<String> = signals
         .iter()
         .map(|signal| format!("{} matches {}", signal.name, signal.ids.len()))
@@ -49,63 +46,32 @@ pub fn confirm(target: &str, signals: &[Signal]) -> Result<(), Refusal> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn signals(sets: &[&[&str]]) -> Vec<Signal> {
-        let signal = |(index, ids): (usize, &&[&str])| Signal {
-            name: format!("s{index}"),
-            ids: ids.iter().map(|id| (*id).to_owned()).collect(),
-        };
-        sets.iter().enumerate().map(signal).collect()
-    }
-
-    #[test]
-    fn exactly_one_record_carries_all_signals_and_is_the_target() {
-        type Case<'a> = (&'a [&'a [&'a str]], Option<Reason>);
-        let table: [Case<'_>; 9] = [
-            (&[], None),
-            (&[&["O-7"], &["O-7"]], None),
-            (&[&["O-7", "O-8"], &["O-7", "O-9"]], None),
-            (&[&["O-7", "O-7"], &["O-7"]], None),
-            (
-                &[&["O-7", "O-8"], &["O-7", "O-8"]],
-                Some(Reason::TargetAmbiguous),
-            ),
-            (&[&["O-7"], &[]], Some(Reason::TargetAmbiguous)),
-            (&[&[], &[]], Some(Reason::TargetAmbiguous)),
-            (&[&["O-7"], &["O-8"]], Some(Reason::TargetAmbiguous)),
-            (&[&["O-8"], &["O-8"]], Some(Reason::TargetMismatch)),
-        ];
-        for (sets, expected) in table {
-            let refusal = confirm("O-7", &signals(sets)).err();
-            assert_eq!(refusal.map(|r| r.reason), expected, "{sets:?}");
-        }
-    }
-
-    #[test]
-    fn a_search_that_finds_too_much_says_nothing() {
-        let many: Vec<String> = (0..=MATCHES_MAX).map(|n| format!("O-{n}")).collect();
-        let sets = [
-            Signal {
-                name: "number".into(),
-                ids: many,
-            },
-            Signal {
-                name: "email".into(),
-                ids: vec!["O-7".into()],
-            },
-        ];
-        assert_eq!(
-            confirm("O-7", &sets).unwrap_err().reason,
-            Reason::TargetAmbiguous
-        );
-    }
-
-    #[test]
-    fn the_refusal_names_no_record() {
-        let refusal = confirm("O-7", &signals(&[&["O-8"], &["O-8"]])).unwrap_err();
-        assert!(!refusal.detail.contains("O-8"), "{}", refusal.detail);
+/// Proves that no record carries all signals, before another one is made.
+///
+/// # Errors
+/// `ALREADY_EXISTS`; how many there are is told, which ones is not.
+pub fn absent(signals: &[Signal]) -> Result<(), Refusal> {
+    match matches(signals).len() {
+        0 => Ok(()),
+        all => Err(Refusal::new(
+            Reason::AlreadyExists,
+            format!("{all} carry all signals, must be none"),
+        )),
     }
 }
+
+/// Ids of the records that carry all signals, sorted.
+#[must_use]
+pub fn matches(signals: &[Signal]) -> Vec<&String> {
+    let Some((first, rest)) = signals.split_first() else {
+        return Vec::new();
+    };
+    let in_all = |id: &&String| rest.iter().all(|signal| signal.ids.contains(*id));
+    let mut matches: Vec<&String> = first.ids.iter().filter(in_all).collect();
+    matches.sort_unstable();
+    matches.dedup();
+    matches
+}
+
+#[cfg(test)]
+mod tests;

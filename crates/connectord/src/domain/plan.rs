@@ -42,8 +42,10 @@ pub struct Plan {
     pub sentence: String,
 }
 
-fn shown(value: Option<&Value>) -> String {
-    value.map_or_else(|| "empty".to_owned(), Value::to_json)
+/// A value of the record as the agent may see it, for it hears of refusals and plans.
+fn shown(card: &Card, field: &str, value: Option<&Value>) -> String {
+    let shown = |value: &Value| card.shown(field, value).to_json();
+    value.map_or_else(|| "empty".to_owned(), shown)
 }
 
 /// Makes the plan of one call.
@@ -60,13 +62,16 @@ pub fn plan(permit: &Permit, call: &Call, card: &Card, before: &Image) -> Result
         .clone()
         .ok_or_else(|| Refusal::of(Reason::ArgsSchema))?;
     let mut fields = Vec::new();
-    if card.verb.sets_fields() {
+    if card.verb.names_fields() {
         for (name, value) in permit.args().iter() {
             let Some(arg) = card.args.get(name) else {
                 return Err(Refusal::of(Reason::ArgsSchema));
             };
-            if !card.identify.iter().any(|signal| signal == name) {
-                fields.push(field_plan(arg, value, before)?);
+            // The signals of a record that is there are its own; a new one gets them.
+            let only_identifies =
+                card.verb.has_record() && card.identify.iter().any(|signal| signal == name);
+            if !only_identifies {
+                fields.push(field_plan(card, arg, (value, before))?);
             }
         }
     }
@@ -84,11 +89,15 @@ pub fn plan(permit: &Permit, call: &Call, card: &Card, before: &Image) -> Result
 }
 
 /// What one argument does to its field, by the write mode of the card.
-fn field_plan(arg: &Arg, value: &Value, before: &Image) -> Result<FieldPlan, Refusal> {
+fn field_plan(
+    card: &Card,
+    arg: &Arg,
+    (value, before): (&Value, &Image),
+) -> Result<FieldPlan, Refusal> {
     let field = &arg.field;
     let old = before.value(field);
     let refuse = |reason: Reason, allowed: &str| {
-        let found = shown(old);
+        let found = shown(card, field, old);
         Err(Refusal::new(
             reason,
             format!("{field}: holds {found}, allowed {allowed}"),
@@ -139,7 +148,7 @@ fn check_when(card: &Card, before: &Image) -> Result<(), Refusal> {
         if !text.is_some_and(|text| allowed.iter().any(|value| value == text)) {
             let detail = format!(
                 "{field}: is {}, must be one of {}",
-                shown(found),
+                shown(card, field, found),
                 allowed.join(", ")
             );
             return Err(Refusal::new(Reason::StateNotAllowed, detail));
@@ -158,12 +167,16 @@ fn sentence(card: &Card, (object, id): (&str, &str), fields: &[FieldPlan], args:
             format!(
                 "{} {} -> {}",
                 field.field,
-                shown(field.old.as_ref()),
-                field.new.to_json()
+                shown(card, &field.field, field.old.as_ref()),
+                shown(card, &field.field, Some(&field.new))
             )
         })
         .collect();
-    format!("change {object} {id}: {}", changes.join(", "))
+    if card.verb.has_record() {
+        format!("change {object} {id}: {}", changes.join(", "))
+    } else {
+        format!("draft a {object}: {}", changes.join(", "))
+    }
 }
 
 impl Plan {

@@ -1,6 +1,7 @@
 //! The inverse of an execution: only where the record still shows what we wrote.
 
 use writ_proto::Reason;
+use writ_proto::card::Verb;
 use writ_proto::value::{Map, Value};
 
 use super::execution::{Execution, State};
@@ -71,7 +72,8 @@ pub fn check_standing(execution: &Execution, now_ms: i64) -> Result<(), Refusal>
             "an undo is not undone",
         ));
     }
-    if execution.changes.is_empty() {
+    let sets_fields = Verb::from_name(&execution.verb).is_some_and(Verb::sets_fields);
+    if execution.changes.is_empty() || !sets_fields {
         return Err(Refusal::new(
             Reason::UndoImpossible,
             "this verb adds a record of its own",

@@ -8,12 +8,12 @@ use writ_proto::pb::connector_service_server::ConnectorService;
 use writ_proto::{Caller, Reason, pb};
 
 use super::authn::{Authn, own_tenant};
-use super::convert;
 use super::outcome::changes;
 use super::status::status;
+use super::{convert, sheet, veil};
 use crate::app::undo::Order;
 use crate::app::{AppError, SharedApp};
-use crate::domain::execution::Change;
+use crate::domain::execution::{Change, Execution};
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -81,6 +81,25 @@ impl Connector {
         Ok((tenant, order))
     }
 
+    /// Who looks: an agent, or none for everybody who may see a whole tenant.
+    fn onlooker<T>(&self, request: &Request<T>) -> Result<(TenantId, Option<String>), AppError> {
+        let own = self.authn.tenant(request)?;
+        let agent = match self.authn.peer(request)?.caller {
+            Caller::Agent { agent, .. } => Some(agent.to_string()),
+            Caller::Operator { .. } | Caller::Service { .. } => None,
+        };
+        Ok((own, agent))
+    }
+
+    /// An execution as somebody may see it.
+    fn seen_by(&self, agent: Option<&String>, execution: Execution) -> Execution {
+        if agent.is_none() {
+            return execution;
+        }
+        let card = self.app.card(&execution.tenant, &execution.action).ok();
+        veil::execution(card.as_deref(), execution)
+    }
+
     async fn action(&self, tenant: &TenantId, name: &str) -> Result<pb::Action, AppError> {
         let card = self.app.card(tenant.as_str(), name)?;
         self.shown(tenant, &card).await
@@ -94,11 +113,7 @@ impl Connector {
             .rollout(tenant.as_str(), card.name.as_str());
         let until = set.await?.map_or(0, |set| set.until_ms);
         let lasts = until > crate::clock::now().timestamp_millis();
-        Ok(convert::action(
-            card,
-            rollout,
-            if lasts { until } else { 0 },
-        ))
+        Ok(sheet::action(card, rollout, if lasts { until } else { 0 }))
     }
 }
 
@@ -165,6 +180,8 @@ impl ConnectorService for Connector {
                 after_json: Some(field.new.to_json()),
             })
             .collect();
+        let card = self.app.card(&call.tenant, &call.action).ok();
+        let fields = veil::changes(card.as_deref(), fields);
         let would_have = format!("would {}", plan.sentence);
         Ok(Response::new(pb::PreviewResponse {
             would_have,
@@ -183,11 +200,25 @@ impl ConnectorService for Connector {
         let app = SharedApp::clone(&self.app);
         let executed = app.execute(&token, call, certificate).await;
         let executed = executed.map_err(|error| status(&error))?;
-        let execution = Some(convert::execution(executed.execution));
+        let seen = self.seen_by(Some(&agent.to_string()), executed.execution);
+        let execution = Some(convert::execution(seen));
         Ok(Response::new(pb::ExecuteResponse {
             execution,
             replayed: executed.replayed,
         }))
+    }
+
+    async fn read(
+        &self,
+        request: Request<pb::ReadRequest>,
+    ) -> Result<Response<pb::ReadResponse>, Status> {
+        let (own, agent, certificate) =
+            self.authn.agent(&request).map_err(|error| status(&error))?;
+        let (token, call) = convert::reading(request.into_inner(), (&own, &agent))
+            .map_err(|error| status(&error))?;
+        let reading = self.app.read_records(&token, &call, certificate).await;
+        let reading = reading.map_err(|error| status(&error))?;
+        Ok(Response::new(convert::read(reading)))
     }
 
     async fn undo(
@@ -203,12 +234,17 @@ impl ConnectorService for Connector {
             dry_run: _,
         } = request.into_inner();
         let id = name_in(&name, "executions", &own).map_err(|error| status(&error))?;
-        let app = SharedApp::clone(&self.app);
+        let (app, agent) = (SharedApp::clone(&self.app), order.agent.clone());
         let task = tokio::spawn(async move { app.undo(&order, &id).await });
         let item = task
             .await
             .map_err(|_| status(&AppError::of(Reason::OutcomeUnknown)))?;
-        let item = convert::undone(own.as_str(), item.map_err(|error| status(&error))?);
+        let mut item = item.map_err(|error| status(&error))?;
+        if agent.is_some() {
+            let card = self.app.card(own.as_str(), &item.action).ok();
+            item = veil::undone(card.as_deref(), item);
+        }
+        let item = convert::undone(own.as_str(), item);
         Ok(Response::new(pb::UndoResponse { item: Some(item) }))
     }
 
@@ -239,16 +275,15 @@ impl ConnectorService for Connector {
         &self,
         request: Request<pb::GetExecutionRequest>,
     ) -> Result<Response<pb::GetExecutionResponse>, Status> {
-        let own = self
-            .authn
-            .tenant(&request)
-            .map_err(|error| status(&error))?;
+        let (own, agent) = self.onlooker(&request).map_err(|error| status(&error))?;
         let pb::GetExecutionRequest { name } = request.into_inner();
         let id = name_in(&name, "executions", &own).map_err(|error| status(&error))?;
         let found = self.app.journal.execution(own.as_str(), &id).await;
         let found = found.map_err(|error| status(&AppError::from(error)))?;
+        let mine = |found: &Execution| agent.as_ref().is_none_or(|agent| *agent == found.agent);
+        let found = found.filter(mine);
         let found = found.ok_or_else(|| status(&AppError::of(Reason::NotFound)))?;
-        let execution = Some(convert::execution(found));
+        let execution = Some(convert::execution(self.seen_by(agent.as_ref(), found)));
         Ok(Response::new(pb::GetExecutionResponse { execution }))
     }
 
@@ -256,18 +291,20 @@ impl ConnectorService for Connector {
         &self,
         request: Request<pb::ListExecutionsRequest>,
     ) -> Result<Response<pb::ListExecutionsResponse>, Status> {
-        let own = self
-            .authn
-            .tenant(&request)
-            .map_err(|error| status(&error))?;
+        let (own, agent) = self.onlooker(&request).map_err(|error| status(&error))?;
         let message = request.into_inner();
         own_tenant(&message.parent, &own).map_err(|error| status(&error))?;
-        let filter = convert::filter(message).map_err(|error| status(&error))?;
+        let mut filter = convert::filter(message).map_err(|error| status(&error))?;
+        if agent.is_some() {
+            // An agent sees what it did itself.
+            filter.agent.clone_from(&agent);
+        }
         let found = self.app.journal.list(own.as_str(), &filter).await;
         let found = found.map_err(|error| status(&AppError::from(error)))?;
         let full = u32::try_from(found.len()).is_ok_and(|count| count == filter.limit);
         let last = found.last().filter(|_| full).map(|own| own.id.clone());
-        let executions = found.into_iter().map(convert::execution).collect();
+        let seen = |execution| convert::execution(self.seen_by(agent.as_ref(), execution));
+        let executions = found.into_iter().map(seen).collect();
         let next_page_token = last.unwrap_or_default();
         Ok(Response::new(pb::ListExecutionsResponse {
             executions,

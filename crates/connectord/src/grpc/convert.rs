@@ -1,7 +1,7 @@
 //! Wire types to ours and back. Every field of a request is named here, so that one that is added
 //! to the proto breaks the build instead of being ignored.
 
-use writ_proto::card::{Arg, ArgKind, Card, Rollout, WriteMode};
+use writ_proto::card::{Rollout, Verb};
 use writ_proto::ids::{AgentId, RequestId, RunId, TenantId};
 use writ_proto::limits::{
     ARGS_BYTES_MAX, IDENT_BYTES_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PRECONDITION_BYTES_MAX,
@@ -11,6 +11,7 @@ use writ_proto::{Reason, pb};
 
 use super::outcome::{changes, timestamp};
 use crate::app::AppError;
+use crate::app::read::{Reading, SeenRecord};
 use crate::app::rollout::Move;
 use crate::app::undo::{Batch, Undone};
 use crate::domain::execution::{Execution, State};
@@ -41,13 +42,70 @@ pub fn call(
         run_id,
     } = message;
     let request = RequestId::parse(&request_id).map_err(|error| malformed(error.to_string()))?;
-    if !run_id.is_empty() {
-        RunId::parse(&run_id).map_err(|error| malformed(error.to_string()))?;
-    }
     let mut call = exact_call(&parent, call, caller)?;
     call.request_id = request.uuid();
-    call.run_id = run_id;
+    call.run_id = checked_run(run_id)?;
     Ok((token, call))
+}
+
+fn checked_run(run: String) -> Result<String, AppError> {
+    if !run.is_empty() {
+        RunId::parse(&run).map_err(|error| malformed(error.to_string()))?;
+    }
+    Ok(run)
+}
+
+/// The call of a reading, with the token to check it against.
+///
+/// # Errors
+/// The first field that is missing, malformed or too large.
+pub fn reading(
+    message: pb::ReadRequest,
+    caller: (&TenantId, &AgentId),
+) -> Result<(Vec<u8>, Call), AppError> {
+    let pb::ReadRequest {
+        parent,
+        request_id,
+        token,
+        call,
+        run_id,
+    } = message;
+    let same = pb::ExecuteRequest {
+        parent,
+        request_id,
+        token,
+        call,
+        run_id,
+    };
+    self::call(same, caller)
+}
+
+/// What a reading showed, for the wire.
+#[must_use]
+pub fn read(reading: Reading) -> pb::ReadResponse {
+    let Reading { execution, records } = reading;
+    let object = &execution.object;
+    let record = |record: SeenRecord| pb::SeenRecord {
+        target: Some(pb::Target {
+            r#type: object.clone(),
+            id: record.id,
+        }),
+        version: record.version.unwrap_or_default(),
+        fields: record
+            .fields
+            .into_iter()
+            .map(|field| pb::SeenField {
+                value_json: field.value.to_json(),
+                untrusted: field.untrusted(),
+                name: field.name,
+                masked: field.masked,
+            })
+            .collect(),
+    };
+    pb::ReadResponse {
+        records: records.into_iter().map(record).collect(),
+        execution: format!("tenants/{}/executions/{}", execution.tenant, execution.id),
+    }
 }
 
 /// The call of a preview.
@@ -62,8 +120,11 @@ pub fn preview(
         parent,
         token,
         call,
+        run_id,
     } = message;
-    Ok((token, exact_call(&parent, call, caller)?))
+    let mut call = exact_call(&parent, call, caller)?;
+    call.run_id = checked_run(run_id)?;
+    Ok((token, call))
 }
 
 fn exact_call(
@@ -170,7 +231,8 @@ pub fn execution(execution: Execution) -> pb::Execution {
     } else {
         pb::Mode::DryRun
     };
-    let undoable = execution.wrote && !execution.changes.is_empty();
+    let sets_fields = Verb::from_name(&execution.verb).is_some_and(Verb::sets_fields);
+    let undoable = execution.wrote && sets_fields && !execution.changes.is_empty();
     pb::Execution {
         name: format!("tenants/{}/executions/{}", execution.tenant, execution.id),
         state: state(execution.state).into(),
@@ -333,131 +395,5 @@ pub fn undone(tenant: &str, item: Undone) -> pb::UndoItem {
         reason_code,
         message,
         changes: changes(&item.changes),
-    }
-}
-
-/// An action for the wire.
-#[must_use]
-pub fn action(card: &Card, rollout: Rollout, until_ms: i64) -> pb::Action {
-    pb::Action {
-        name: card.name.to_string(),
-        sentence: card.sentence.clone(),
-        connection: card.connection.to_string(),
-        verb: card.verb.name().to_owned(),
-        target_type: card.target.clone(),
-        tier: card.tier.name().to_owned(),
-        risk: card.risk.name().to_owned(),
-        owner: card.owner.clone(),
-        rollout: match rollout {
-            Rollout::Suggest => pb::Rollout::Suggest,
-            Rollout::DryRun => pb::Rollout::DryRun,
-            Rollout::Live => pb::Rollout::Live,
-        }
-        .into(),
-        fields: card.args.values().map(|arg| arg.field.clone()).collect(),
-        card_digest: card.digest().to_vec(),
-        undo: card.undo.clone(),
-        rollout_until: (until_ms > 0).then(|| timestamp(until_ms)),
-        arguments: card.args.iter().map(argument).collect(),
-        conditions: card
-            .when
-            .iter()
-            .map(|(field, values)| pb::ActionCondition {
-                field: field.clone(),
-                values: values.clone(),
-            })
-            .collect(),
-        version_required: card.version_required,
-        records_per_day: card.caps.records_per_day,
-        rollback_window_seconds: card.rollback_window_seconds,
-    }
-}
-
-fn argument((name, arg): (&String, &Arg)) -> pb::ActionArgument {
-    let Arg {
-        kind,
-        field,
-        optional,
-        write,
-        effects,
-        abbreviations: _,
-    } = arg;
-    pb::ActionArgument {
-        name: name.clone(),
-        field: field.clone(),
-        optional: *optional,
-        write: match write {
-            WriteMode::Set => "set",
-            WriteMode::Append => "append",
-            WriteMode::FillOnlyEmpty => "fill_only_empty",
-            WriteMode::Mechanical => "mechanical",
-        }
-        .to_owned(),
-        effects: effects.clone(),
-        r#type: Some(argument_type(kind)),
-    }
-}
-
-fn argument_type(kind: &ArgKind) -> pb::ActionArgumentType {
-    let mut told = pb::ActionArgumentType {
-        name: kind.name().to_owned(),
-        allowed: kind.describe(),
-        ..pb::ActionArgumentType::default()
-    };
-    match kind {
-        ArgKind::Choice { values } => told.values.clone_from(values),
-        ArgKind::Text { max_chars } => told.max_chars = *max_chars,
-        ArgKind::Integer { min, max } => {
-            (told.min, told.max) = (min.to_string(), max.to_string());
-        }
-        ArgKind::Decimal { decimals, min, max } => {
-            told.decimals = *decimals;
-            (told.min, told.max) = (decimal(*min, *decimals), decimal(*max, *decimals));
-        }
-        ArgKind::Money {
-            currencies,
-            min,
-            max,
-        } => {
-            told.currencies.clone_from(currencies);
-            (told.min, told.max) = (min.to_json(), max.to_json());
-        }
-        ArgKind::Date { min, max } | ArgKind::Timestamp { min, max } => {
-            (told.min, told.max) = (min.to_string(), max.to_string());
-        }
-        ArgKind::Boolean => {}
-        ArgKind::Reference { pattern } => pattern.as_str().clone_into(&mut told.pattern),
-        ArgKind::List { of, max_items } => {
-            told.max_items = *max_items;
-            told.items = Some(Box::new(argument_type(of)));
-        }
-    }
-    told
-}
-
-/// Units of the last decimal as exact text, such as `-0.05`.
-fn decimal(units: i64, decimals: u32) -> String {
-    let sign = if units < 0 { "-" } else { "" };
-    let digits = usize::try_from(decimals).unwrap_or_default();
-    let text = format!("{:0>1$}", units.unsigned_abs(), digits.saturating_add(1));
-    let (whole, part) = text
-        .split_at_checked(text.len().saturating_sub(digits))
-        .unwrap_or((&text, ""));
-    if part.is_empty() {
-        format!("{sign}{whole}")
-    } else {
-        format!("{sign}{whole}.{part}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bounds_are_told_exactly() {
-        for (units, decimals, text) in [(-5, 2, "-0.05"), (1_230, 2, "12.30"), (7, 0, "7")] {
-            assert_eq!(decimal(units, decimals), text);
-        }
     }
 }

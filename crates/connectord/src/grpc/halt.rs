@@ -19,7 +19,7 @@ use super::status::status;
 use crate::app::halt_orders::{Asker, HALT_SECONDS_MAX, HaltOrder};
 use crate::app::{AppError, SharedApp};
 use crate::clock;
-use crate::halt::{Customer, Drill, Flag, HaltState, Member, Subject};
+use crate::halt::{Customer, Drill, Flag, HaltState, Member, Part, Scope, Subject};
 
 /// Most streams of halts at once.
 const WATCHERS_MAX: usize = 64;
@@ -41,19 +41,47 @@ pub struct Halts {
 
 /// What a caller may see: what covers his tenant; a daemon sees everything.
 #[derive(Debug, Clone)]
-struct Eyes(Option<String>);
+struct Eyes {
+    tenant: Option<String>,
+    agent: Option<String>,
+}
 
 impl Eyes {
     fn of(caller: &Caller) -> Self {
-        Self(caller.tenant().map(|tenant| tenant.as_str().to_owned()))
+        Self {
+            tenant: caller.tenant().map(|tenant| tenant.as_str().to_owned()),
+            agent: match caller {
+                Caller::Agent { agent, .. } => Some(agent.to_string()),
+                Caller::Operator { .. } | Caller::Service { .. } => None,
+            },
+        }
     }
 
     fn see(&self, state: &HaltState) -> Vec<pb::Halt> {
         let sees = |flag: &&Flag| {
-            let tenant = self.0.as_deref();
-            tenant.is_none_or(|tenant| flag.scope.concerns(tenant))
+            let tenant = self.tenant.as_deref();
+            tenant.is_none_or(|tenant| flag.scope.concerns(tenant)) && self.concern(&flag.scope)
         };
-        state.flags.iter().filter(sees).map(halt).collect()
+        let seen = state.flags.iter().filter(sees);
+        seen.map(|flag| self.told(flag)).collect()
+    }
+
+    /// Whom else an operator halted is not for an agent to learn.
+    fn concern(&self, scope: &Scope) -> bool {
+        match (&self.agent, scope.part()) {
+            (Some(own), Part::Agent(agent)) => agent == own,
+            (Some(_), Part::Customer(_)) => false,
+            _ => true,
+        }
+    }
+
+    /// A halt as it is told; who set it and why is for people.
+    fn told(&self, flag: &Flag) -> pb::Halt {
+        let mut halt = halt(flag);
+        if self.agent.is_some() {
+            (halt.by, halt.reason) = (String::new(), String::new());
+        }
+        halt
     }
 }
 
@@ -212,7 +240,8 @@ impl Halts {
                 Customer::Is(&customer)
             },
         };
-        let by = state.covering(&subject).map(halt);
+        let eyes = Eyes::of(&caller);
+        let by = state.covering(&subject).map(|flag| eyes.told(flag));
         let reason_code = if by.is_some() {
             Reason::Halted.code()
         } else {
@@ -220,7 +249,7 @@ impl Halts {
         };
         Ok(pb::GetHaltStateResponse {
             epoch: state.epoch,
-            halts: Eyes::of(&caller).see(&state),
+            halts: eyes.see(&state),
             known: true,
             halted: by.is_some(),
             by,

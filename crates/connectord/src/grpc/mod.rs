@@ -6,4 +6,6 @@ pub mod connector;
 pub mod convert;
 pub mod halt;
 pub mod outcome;
+pub mod sheet;
 pub mod status;
+pub mod veil;

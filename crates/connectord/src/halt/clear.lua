@@ -8,8 +8,10 @@ local flag = redis.call('HGET', state, 'flag:' .. scope)
 if not flag or (expected ~= '' and flag ~= expected) then
   return false
 end
+-- Nobody counted it when it was made, so every writ from before dies.
 if flag == '' then
   flag = hand
+  redis.call('HINCRBY', state, 'epoch', 1)
 end
 redis.call('LPUSH', cleared, '{"flag":' .. flag .. ',"act":' .. act .. '}')
 redis.call('LTRIM', cleared, 0, tonumber(most) - 1)

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 
 use super::roster::{GONE_MS, SILENT_MS};
+use super::roster::{exists, host};
 use super::text::{file_name, mark_text, parse_mark, scope_of};
 use super::{
     Act, CLEARED_MAX, Cleared, FLAGS_MAX, Flag, HaltError, HaltState, ID_BYTES_MAX, MEMBERS_MAX,
@@ -133,17 +134,6 @@ fn expired(flag: &Flag, path: &Path, now: i64) -> bool {
     flag.until > 0 && flag.until <= now && modified(path).0 <= flag.until
 }
 
-fn exists(pid: u32) -> bool {
-    Path::new("/proc").join(pid.to_string()).exists()
-}
-
-/// The name of this machine, as the kernel has it.
-#[must_use]
-pub fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
-}
-
 impl Files {
     /// The store in a folder; it must exist, or everything is halted.
     #[must_use]
@@ -251,6 +241,10 @@ impl Files {
         let text = serde_json::to_string(flag).map_err(|error| HaltError(error.to_string()))?;
         self.write(&self.folder, &name, &text, true)?;
         let _lock = self.lock()?;
+        // The end of an earlier halt that was under way may have taken this one with it.
+        if !self.folder.join(&name).exists() {
+            self.write(&self.folder, &name, &text, true)?;
+        }
         let mut mark = self.mark()?;
         mark.count(&flag.scope, flag.moment_ms(), flag.since);
         mark.change();
@@ -477,7 +471,12 @@ impl Files {
                 file.write_all(text.as_bytes())?;
                 if durable { file.sync_all() } else { Ok(()) }
             })
-            .and_then(|()| std::fs::rename(&fresh, &path));
+            .and_then(|()| std::fs::rename(&fresh, &path))
+            .and_then(|()| match durable {
+                // Without this the name may be gone after a power cut.
+                true => File::open(folder)?.sync_all(),
+                false => Ok(()),
+            });
         written.map_err(|error| failed(&path, error))
     }
 }

@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 pub use writ_proto::scope::{Customer, Part, SCOPES, Scope, Subject};
 
-pub use files::{Files, host};
+pub use files::Files;
 pub use redis::{Redis, RedisPlace};
-pub use roster::{Drill, GONE_MS, Member, Probe};
+pub use roster::{Drill, GONE_MS, Member, Probe, host};
 
 /// Most flags at once; beyond that the state is not known.
 pub const FLAGS_MAX: usize = 10_000;
@@ -33,6 +33,10 @@ pub const STALENESS: Duration = Duration::from_secs(2);
 const TIME_OVER: &str = "its time was over";
 /// Most scopes remembered for that; beyond it the epoch is raised, which kills every writ.
 const RECENT_MAX: usize = 256;
+/// Of one tenant.
+const RECENT_OF_TENANT_MAX: usize = 64;
+/// Most flags of parts of one tenant; halting all of it is always possible.
+pub const FLAGS_OF_TENANT_MAX: usize = 1_000;
 const ID_BYTES_MAX: usize = 64;
 
 /// One halt.
@@ -239,13 +243,24 @@ impl HaltStore {
     /// # Errors
     /// When it could not be made durable; it may halt all the same.
     pub async fn set(&self, flag: &Flag) -> Result<HaltState, HaltError> {
+        let flag = self.never_shorter(flag);
         match self {
-            Self::Files(files) => {
-                let flag = flag.clone();
-                blocking(files, move |files| files.set(&flag)).await
-            }
-            Self::Redis(redis) => redis.set(flag).await,
+            Self::Files(files) => blocking(files, move |files| files.set(&flag)).await,
+            Self::Redis(redis) => redis.set(&flag).await,
         }
+    }
+
+    /// A halt that stands is not ended by another one that ends earlier: resuming takes a reason.
+    fn never_shorter(&self, flag: &Flag) -> Flag {
+        let mut flag = flag.clone();
+        let standing = self.read(flag.since).unwrap_or_default();
+        let same = standing.flags.iter().find(|one| one.scope == flag.scope);
+        match same {
+            Some(same) if same.until == 0 => flag.until = 0,
+            Some(same) if flag.until > 0 => flag.until = flag.until.max(same.until),
+            _ => {}
+        }
+        flag
     }
 
     /// Ends a halt; gives the state after it, and the halt if it was set. The epoch stays.
@@ -420,6 +435,7 @@ impl Mark {
             scope: scope.clone(),
             at_ms,
         });
+        self.gather(scope, at_ms);
         let many = self.recent.len() > RECENT_MAX;
         if many {
             self.recent.drain(..RECENT_MAX / 2);
@@ -428,6 +444,21 @@ impl Mark {
         if scope.is_global() || many {
             self.epoch = self.epoch.saturating_add(1);
         }
+    }
+
+    /// Many halts of one tenant are remembered as one of the whole tenant, so that what one does
+    /// costs the others no writ.
+    fn gather(&mut self, scope: &Scope, at_ms: i64) {
+        let Some(tenant) = scope.tenant() else {
+            return;
+        };
+        let theirs = |recent: &Recent| recent.scope.tenant() == Some(tenant);
+        if self.recent.iter().filter(|one| theirs(one)).count() <= RECENT_OF_TENANT_MAX {
+            return;
+        }
+        let scope = Scope::new(Some(tenant.clone()), Part::All);
+        self.recent.retain(|recent| !theirs(recent));
+        self.recent.push(Recent { scope, at_ms });
     }
 
     fn change(&mut self) {

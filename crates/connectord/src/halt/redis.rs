@@ -174,6 +174,7 @@ impl Redis {
             oldest.to_string(),
             u8::from(flag.scope.is_global()).to_string(),
             super::RECENT_MAX.to_string(),
+            super::RECENT_OF_TENANT_MAX.to_string(),
         ];
         let _: i64 = self.script(SET, &args).await?;
         self.fresh(flag.since).await

@@ -1,6 +1,7 @@
 //! Which connectords obey a halt store, and whether they answer.
 
 use core::time::Duration;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -128,4 +129,16 @@ pub(super) async fn drill(
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Whether a process of this machine is there.
+pub(super) fn exists(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
+
+/// The name of this machine, as the kernel has it.
+#[must_use]
+pub fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }

@@ -1,6 +1,6 @@
 -- Sets a flag first, so that nothing that fails after it undoes the halt.
 local state = KEYS[1]
-local scope, flag, since, oldest, global, most = unpack(ARGV)
+local scope, flag, since, oldest, global, most, most_of_tenant = unpack(ARGV)
 redis.call('HSET', state, 'flag:' .. scope, flag)
 local kept = {}
 for line in string.gmatch(redis.call('HGET', state, 'recent') or '', '[^\n]+') do
@@ -10,6 +10,21 @@ for line in string.gmatch(redis.call('HGET', state, 'recent') or '', '[^\n]+') d
   end
 end
 kept[#kept + 1] = since .. ' ' .. scope
+-- Many halts of one tenant are remembered as one of the whole tenant.
+local tenant = string.match(scope, '^tenant:[^/]+')
+if tenant then
+  local others = {}
+  for _, line in ipairs(kept) do
+    local of = string.match(line, '^%-?%d+ (.+)$')
+    if of ~= tenant and string.sub(of, 1, #tenant + 1) ~= tenant .. '/' then
+      others[#others + 1] = line
+    end
+  end
+  if #kept - #others > tonumber(most_of_tenant) then
+    others[#others + 1] = since .. ' ' .. tenant
+    kept = others
+  end
+end
 -- What is no longer remembered by scope dies with every other writ.
 local many = #kept > tonumber(most)
 while #kept > tonumber(most) / 2 and many do

@@ -83,6 +83,45 @@ async fn every_scope_round_trips_through_its_file() {
 }
 
 #[tokio::test]
+async fn a_halt_is_never_ended_by_a_shorter_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let until = |seconds: i64| Flag {
+        until: NOW + seconds,
+        ..flag("tenant:acme", NOW)
+    };
+    let ends = async |flag: &Flag| store.set(flag).await.unwrap().flags[0].until;
+    assert_eq!(ends(&until(60)).await, NOW + 60);
+    assert_eq!(ends(&until(9)).await, NOW + 60);
+    assert_eq!(ends(&until(90)).await, NOW + 90);
+    assert_eq!(ends(&flag("tenant:acme", NOW)).await, 0, "until looked at");
+    assert_eq!(ends(&until(9)).await, 0);
+}
+
+#[tokio::test]
+async fn a_halt_that_is_set_while_an_earlier_one_ends_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..50 {
+        let store = store(folder.path());
+        store.set(&flag("tenant:acme", NOW)).await.unwrap();
+        let (scope, ending) = (flag("tenant:acme", NOW).scope, act(NOW));
+        let end = store.clear(&scope, &ending);
+        let again = Flag {
+            id: format!("again-{round}"),
+            ..flag("tenant:acme", NOW + 1)
+        };
+        let (_, set) = tokio::join!(end, store.set(&again));
+        set.unwrap();
+        let state = store.read(NOW + 1).unwrap();
+        let stands = state.flags.iter().any(|flag| flag.scope == scope);
+        // It may have ended after it was set, which is on record then; never without a trace.
+        let cleared = store.cleared().await.unwrap();
+        let traced = cleared.iter().any(|one| one.flag.id == again.id);
+        assert!(stands || traced, "round {round}: gone without a trace");
+    }
+}
+
+#[tokio::test]
 async fn a_global_halt_raises_the_epoch_for_good() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
@@ -208,6 +247,17 @@ async fn too_many_recent_halts_raise_the_epoch_instead_of_being_forgotten() {
         mark.count(&scope, NOW * 1_000, NOW);
     }
     assert_eq!((mark.epoch, mark.recent.len()), (1, RECENT_MAX / 2 + 1));
+    let mut mark = Mark::default();
+    for number in 0..10 * RECENT_MAX {
+        let scope = format!("tenant:acme/customer:{number}").parse().unwrap();
+        mark.count(&scope, NOW * 1_000, NOW);
+    }
+    assert_eq!(mark.epoch, 0, "one tenant costs the others nothing");
+    assert!(mark.knows(&"tenant:acme".parse().unwrap(), NOW * 1_000));
+    let mut mark = Mark::default();
+    for number in 0..=RECENT_MAX {
+        mark.count(&format!("run:{number}").parse().unwrap(), NOW * 1_000, NOW);
+    }
     mark.count(
         &"run:late".parse().unwrap(),
         NOW - WRIT_SECONDS_MAX - 1,

@@ -13,7 +13,7 @@ use super::seed;
 pub(super) const KINDS: [&str; 7] = [
     "contacts", "deals", "orders", "tickets", "notes", "tasks", "refunds",
 ];
-const CREATED: [&str; 3] = ["notes", "tasks", "refunds"];
+const CREATED: [&str; 4] = ["notes", "tasks", "refunds", "drafts"];
 const LIST_MAX: i64 = 10_000;
 
 const SCHEMA: &str = "
@@ -202,7 +202,7 @@ impl Store {
         Ok(Changed::Done(record))
     }
 
-    /// Creates a note, task or refund, once for each idempotency key.
+    /// Creates a note, task, refund or draft, once for each idempotency key.
     pub(super) async fn create(
         &self,
         kind: &str,

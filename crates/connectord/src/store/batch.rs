@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::claim::counter;
 use super::{Claim, Claimed, Counter, Promoted, Report, Work, Written};
-use crate::domain::caps::Count;
+use crate::domain::caps::{Count, Over};
 use crate::domain::execution::Execution;
 
 /// Issuer and id of a token.
@@ -74,7 +74,7 @@ impl<'a> Planned<'a> {
     }
 
     /// All counts or none; the error names the ceiling that is reached.
-    fn count(&mut self, tenant: &str, counts: &[Count], known: &mut Known) -> Result<(), String> {
+    fn count(&mut self, tenant: &str, counts: &[Count], known: &mut Known) -> Result<(), Over> {
         let mut then = Vec::with_capacity(counts.len());
         for count in counts {
             let counter = counter(tenant, count);
@@ -83,7 +83,7 @@ impl<'a> Planned<'a> {
                 .checked_add(count.add)
                 .filter(|after| *after <= count.cap);
             let after = after.filter(|_| count.add >= 0);
-            then.push((counter, after.ok_or_else(|| count.what.clone())?));
+            then.push((counter, after.ok_or_else(|| Over::of(count))?));
         }
         known.used.extend(then.iter().cloned());
         self.used.extend(then);

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::domain::caps::Count;
+use crate::domain::caps::{Count, Over};
 use crate::domain::execution::Execution;
 
 /// What spends a token.
@@ -52,5 +52,5 @@ pub enum Claimed {
     /// Another call spent it.
     Replayed,
     /// This ceiling of the card is reached; the token is not spent.
-    OverCap(String),
+    OverCap(Over),
 }

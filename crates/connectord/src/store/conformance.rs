@@ -159,7 +159,7 @@ async fn the_cap_of_a_day_is_exact_and_a_refused_claim_spends_nothing() {
             match claimed {
                 Claimed::Fresh(_) => {}
                 Claimed::OverCap(what) => {
-                    assert_eq!(what, "at most 20 in 2026-11-21");
+                    assert_eq!(what.to_string(), "at most 20 in 2026-11-21");
                     refused.push(call);
                 }
                 other => panic!("{name}: {other:?}"),
@@ -388,13 +388,13 @@ async fn rollouts_and_the_outbox_are_kept() {
             "{name}"
         );
         assert_eq!(journal.rollout("acme", "refund").await.unwrap(), None);
-        for (rollout, until_ms) in [(Rollout::Live, 9), (Rollout::DryRun, 0)] {
+        for (rollout, until_ms, set_ms) in [(Rollout::Live, 9, 3), (Rollout::DryRun, 0, 4)] {
             let set = Promoted {
                 tenant: "acme".into(),
                 action: "refund".into(),
                 rollout,
                 until_ms,
-                set_ms: 3,
+                set_ms,
             };
             journal.set_rollout(set.clone(), report(7)).await.unwrap();
             let found = journal.rollout("acme", "refund").await.unwrap();

@@ -20,7 +20,7 @@ use writ_host::postgres::is_postgres;
 use writ_host::schema::SchemaError;
 use writ_proto::card::Rollout;
 
-use crate::domain::caps::Count;
+use crate::domain::caps::{Count, Over};
 use crate::domain::execution::Execution;
 use claim::Counter;
 pub use claim::{Claim, Claimed};
@@ -46,7 +46,7 @@ pub enum JournalError {
     Full,
     /// This ceiling of a card is reached; nothing was stored.
     #[error("{0}")]
-    OverCap(String),
+    OverCap(Over),
     /// The execution stands elsewhere than the caller knew; nothing was stored.
     #[error("the execution was settled by somebody else")]
     Conflict,
@@ -169,7 +169,7 @@ enum Written {
     Claimed(Claimed),
     Saved,
     Conflict,
-    OverCap(String),
+    OverCap(Over),
 }
 
 /// How far an action goes for a tenant, and until when.

@@ -424,7 +424,7 @@ fn small_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
         });
         sql.push(
             " ON CONFLICT (tenant, action) DO UPDATE SET rollout = excluded.rollout, \
-             until_ms = excluded.until_ms",
+             until_ms = excluded.until_ms, set_ms = excluded.set_ms",
         );
     }
     if !planned.delivered.is_empty() {

@@ -225,6 +225,10 @@ impl ObjectFile {
     fn check(&self) -> Result<(), FileError> {
         self.id_pattern()?;
         request_line(&self.read.request, &METHODS_READ)?;
+        for (name, find) in &self.find {
+            let wrong = |error: FileError| FileError(format!("find.{name}: {}", error.0));
+            request_line(&find.request, &METHODS_READ).map_err(wrong)?;
+        }
         for (name, verb) in &self.verb {
             let wrong = |error: FileError| FileError(format!("verb.{name}: {}", error.0));
             if verb.step.is_empty() || verb.step.len() > STEPS_MAX {

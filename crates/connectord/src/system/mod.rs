@@ -4,13 +4,19 @@
 //! Contract: `write` makes at most one call that can change anything and never repeats it. It
 //! answers `Refused`, `Conflict` or `RateLimited` only when nothing was changed for certain.
 
+pub mod document;
 pub mod file;
 pub mod http;
 pub mod http_json;
 mod template;
 
-use crate::domain::gate::Permit;
+use writ_proto::value::Map;
 
+use crate::domain::gate::Permit;
+use crate::domain::image::Image;
+use crate::domain::plan::Plan;
+
+pub use document::Document;
 pub use http_json::HttpJson;
 
 /// Leave to write: a permit, or the undo of an execution that an operator asked for.
@@ -66,4 +72,64 @@ pub enum Happened {
     No,
     /// It cannot be told from here.
     CannotTell(String),
+}
+
+/// A connection to one system of record, by its driver.
+#[derive(Debug)]
+pub enum System {
+    /// JSON over HTTP.
+    HttpJson(Box<HttpJson>),
+    /// Locked templates and what is made from them.
+    Document(Document),
+}
+
+impl System {
+    /// Reads the named and the watched fields of a record, and its version.
+    ///
+    /// # Errors
+    /// When there is no such record or it cannot be read.
+    pub async fn read(
+        &self,
+        object: &str,
+        id: &str,
+        fields: &[String],
+    ) -> Result<Image, SystemError> {
+        match self {
+            Self::HttpJson(system) => system.read(object, id, fields).await,
+            Self::Document(system) => system.read(object, id, fields).await,
+        }
+    }
+
+    /// Ids of the records that carry a signal, at most one more than may match.
+    ///
+    /// # Errors
+    /// When the system knows no such search, or it gives no list.
+    pub async fn find(
+        &self,
+        object: &str,
+        signal: &str,
+        args: &Map,
+    ) -> Result<Vec<String>, SystemError> {
+        match self {
+            Self::HttpJson(system) => system.find(object, signal, args).await,
+            Self::Document(system) => system.find(object, signal, args).await,
+        }
+    }
+
+    /// Makes the one write of a plan. The leave is not looked into: it is the proof that somebody
+    /// with the right to let this happen did.
+    pub async fn write(&self, leave: Leave<'_>, plan: &Plan) -> Applied {
+        match self {
+            Self::HttpJson(system) => system.write(leave, plan).await,
+            Self::Document(system) => system.write(plan).await,
+        }
+    }
+
+    /// Looks whether a write of unknown outcome has happened.
+    pub async fn reconcile(&self, plan: &Plan) -> Happened {
+        match self {
+            Self::HttpJson(system) => system.reconcile(plan).await,
+            Self::Document(system) => system.reconcile(plan).await,
+        }
+    }
 }

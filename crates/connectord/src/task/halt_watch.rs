@@ -11,7 +11,7 @@ use writ_proto::digest::sha256;
 use crate::app::SharedApp;
 use crate::app::outcome::{Kind, Outcome};
 use crate::clock;
-use crate::halt::{Act, Cleared, Flag, HaltState};
+use crate::halt::{Act, Cleared, Flag, HaltState, Scope};
 
 const PERIOD: Duration = Duration::from_millis(100);
 
@@ -88,9 +88,12 @@ impl Teller {
             state.flags.iter().any(|flag| flag.id == id)
                 || cleared.iter().any(|one| one.flag.id == id)
         };
-        let gone = self.standing.iter().filter(|(id, _)| !traced(id));
+        // One that was replaced still halts: nothing was resumed.
+        let halts = |scope: &Scope| state.flags.iter().any(|flag| flag.scope == *scope);
+        let gone = self.standing.iter();
+        let gone = gone.filter(|(id, flag)| !traced(id) && !halts(&flag.scope));
         let act = Act {
-            reason: "removed or replaced by hand".to_owned(),
+            reason: "removed by hand".to_owned(),
             at: clock::now().timestamp(),
             ..Act::default()
         };
@@ -169,7 +172,6 @@ fn tenants(app: &SharedApp, flag: &Flag) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::halt::Scope;
 
     #[test]
     fn an_act_has_one_name_for_everybody_and_another_act_another() {

@@ -1,6 +1,7 @@
 //! Delivers reports to policyd. They are durable here until they are durable there.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use tonic::transport::{Channel, Endpoint};
@@ -13,6 +14,9 @@ use crate::store::Report;
 
 /// Below what policyd reads, with room for the frame.
 const REPORT_BYTES_MAX: usize = 200 * 1_024;
+/// A report that policyd refuses for now is offered again after this long.
+const PARKED_FOR: Duration = Duration::from_secs(60);
+const PARKED_MAX: usize = 10_000;
 const IDLE: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
@@ -20,8 +24,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 pub async fn deliver(app: SharedApp, endpoint: Endpoint) {
     let mut client = RecordServiceClient::new(endpoint.connect_lazy());
     let mut wait = IDLE;
+    let mut parked = Parked::default();
     loop {
-        wait = match round(&app, &mut client).await {
+        wait = match round(&app, &mut client, &mut parked).await {
             Ok(true) => Duration::ZERO,
             Ok(false) => IDLE,
             Err(why) => {
@@ -35,14 +40,41 @@ pub async fn deliver(app: SharedApp, endpoint: Endpoint) {
     }
 }
 
-/// One batch; true if there was one.
-async fn round(app: &SharedApp, client: &mut RecordServiceClient<Channel>) -> Result<bool, String> {
-    let limit = u32::try_from(OUTCOMES_MAX).unwrap_or(1);
+/// Reports that policyd refused, and when they are offered again: they must not hold up the others.
+#[derive(Debug, Default)]
+struct Parked(BTreeMap<uuid::Uuid, Instant>);
+
+impl Parked {
+    /// What is due, of the oldest reports.
+    fn due(&mut self, mut reports: Vec<Report>, now: Instant) -> Vec<Report> {
+        self.0.retain(|_, until| *until > now);
+        reports.retain(|report| !self.0.contains_key(&report.id));
+        reports.truncate(OUTCOMES_MAX);
+        reports
+    }
+
+    /// A full table forgets: then the refused ones are offered again, which is only slower.
+    fn park(&mut self, id: uuid::Uuid, now: Instant) {
+        if self.0.len() >= PARKED_MAX {
+            self.0.clear();
+        }
+        self.0.insert(id, now + PARKED_FOR);
+    }
+}
+
+/// One batch; true if any of it was accepted.
+async fn round(
+    app: &SharedApp,
+    client: &mut RecordServiceClient<Channel>,
+    parked: &mut Parked,
+) -> Result<bool, String> {
+    let limit = OUTCOMES_MAX.saturating_add(parked.0.len());
     let reports = app
         .journal
-        .outbox(limit)
+        .outbox(u32::try_from(limit).unwrap_or(u32::MAX))
         .await
         .map_err(|error| error.to_string())?;
+    let reports = parked.due(reports, Instant::now());
     if reports.is_empty() {
         return Ok(false);
     }
@@ -59,6 +91,9 @@ async fn round(app: &SharedApp, client: &mut RecordServiceClient<Channel>) -> Re
     for rejection in &rejections {
         let (id, reason) = (&rejection.outcome_id, &rejection.reason_code);
         tracing::error!(id, reason, "policyd refuses this report");
+        if let Ok(id) = uuid::Uuid::try_parse(id) {
+            parked.park(id, Instant::now());
+        }
     }
     // Only what can never be read is given up; for everything else policyd may be mended.
     let malformed = rejections
@@ -70,11 +105,12 @@ async fn round(app: &SharedApp, client: &mut RecordServiceClient<Channel>) -> Re
     let ids: Vec<uuid::Uuid> = ended
         .filter_map(|id| uuid::Uuid::try_parse(id).ok())
         .collect();
+    let any = !ids.is_empty();
     app.journal
         .outbox_done(ids)
         .await
         .map_err(|error| error.to_string())?;
-    Ok(true)
+    Ok(any)
 }
 
 /// The first reports that fit into one message. Values that alone are too long for one are left
@@ -102,33 +138,4 @@ fn fitting(reports: &[Report]) -> Vec<pb::Outcome> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn report(id: u128, bytes: usize) -> Report {
-        let outcome = pb::Outcome {
-            outcome_id: uuid::Uuid::from_u128(id).to_string(),
-            changes: vec![pb::FieldChange {
-                field: "x".repeat(bytes),
-                ..pb::FieldChange::default()
-            }],
-            ..pb::Outcome::default()
-        };
-        Report {
-            id: uuid::Uuid::from_u128(id),
-            body: outcome.encode_to_vec(),
-        }
-    }
-
-    #[test]
-    fn a_message_of_reports_stays_below_its_limit_and_is_never_empty() {
-        let long = fitting(&[report(1, 100_000), report(2, 90_000), report(3, 50_000)]);
-        assert_eq!(long.len(), 2);
-        let alone = fitting(&[report(1, 300_000), report(2, 10)]);
-        assert_eq!(alone.len(), 2);
-        assert!(alone[0].changes.is_empty() && alone[0].note.contains("too long"));
-        let mut broken = report(1, 10);
-        broken.body = vec![0xff];
-        assert_eq!(fitting(&[broken, report(2, 10)]).len(), 1);
-    }
-}
+mod tests;

@@ -319,6 +319,7 @@ impl App {
             limits: None,
             trace_id: request.trace_id,
             card_digest: card.digest(),
+            run: request.run.as_ref().map(|run| run.as_str().to_owned()),
         })
     }
 

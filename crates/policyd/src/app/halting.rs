@@ -54,6 +54,7 @@ pub struct HaltClient {
 /// The other end, which delivers.
 #[derive(Debug)]
 pub struct HaltQueue {
+    queue: mpsc::WeakSender<Wanted>,
     wanted: mpsc::Receiver<Wanted>,
     waiting: Arc<Mutex<Vec<Scope>>>,
 }
@@ -63,11 +64,17 @@ pub struct HaltQueue {
 pub fn channel() -> (HaltClient, HaltQueue) {
     let (queue, wanted) = mpsc::channel(WAITING_MAX);
     let waiting = Arc::new(Mutex::new(Vec::new()));
+    let weak = queue.downgrade();
     let client = HaltClient {
         queue,
         waiting: Arc::clone(&waiting),
     };
-    (client, HaltQueue { wanted, waiting })
+    let queue = HaltQueue {
+        queue: weak,
+        wanted,
+        waiting,
+    };
+    (client, queue)
 }
 
 impl HaltClient {
@@ -117,6 +124,13 @@ impl HaltQueue {
     /// The next halt to set; none when nobody can ask any more.
     pub async fn next(&mut self) -> Option<Wanted> {
         self.wanted.recv().await
+    }
+
+    /// Puts an order behind the others; false if there is no room.
+    #[must_use]
+    pub fn put_back(&self, wanted: &Wanted) -> bool {
+        let queue = self.queue.upgrade();
+        queue.is_some_and(|queue| queue.try_send(wanted.clone()).is_ok())
     }
 
     /// It is set, or never will be.

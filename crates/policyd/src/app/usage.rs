@@ -13,6 +13,11 @@ use crate::domain::budget::{Usage, usage_keys};
 use crate::domain::record::{BudgetStamp, Kind};
 use crate::store::{Append, Appended};
 
+/// Most tokens of one report: a counter must not be filled for good by one word of an agent.
+const TOKENS_MAX: u64 = 100_000_000;
+/// Most millionths of a US dollar of one report.
+const MICRO_USD_MAX: u64 = 10_000_000_000;
+
 /// What was used.
 #[derive(Debug, Clone)]
 pub struct Used {
@@ -40,7 +45,11 @@ impl App {
     /// When it could not be recorded.
     pub async fn report_usage(&self, tenant: &TenantId, used: &Used) -> Result<bool, AppError> {
         let set = self.set_of(tenant)?;
-        let large = |_| AppError::new(Reason::RequestMalformed, "more than 63 bits");
+        if used.tokens > TOKENS_MAX || used.micro_usd > MICRO_USD_MAX {
+            let message = "one report is at most 100 million tokens and 10,000 US dollars";
+            return Err(AppError::new(Reason::RequestMalformed, message));
+        }
+        let large = |_| AppError::of(Reason::RequestMalformed);
         let tokens = i64::try_from(used.tokens).map_err(large)?;
         let micro_usd = i64::try_from(used.micro_usd).map_err(large)?;
         let now = clock::now();

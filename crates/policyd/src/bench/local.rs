@@ -102,6 +102,7 @@ fn claims(args_cbor: &[u8], now: u32) -> Claims {
         limits: None,
         trace_id: None,
         card_digest: [5; 32],
+        run: None,
     }
 }
 

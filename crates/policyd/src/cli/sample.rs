@@ -3,6 +3,18 @@
 /// Path below the new folder, and text.
 pub(super) const FILES: &[(&str, &str)] = &[
     (
+        "policies/acme/actions/draft_contact.toml",
+        include_str!("../../../../policies/acme/actions/draft_contact.toml"),
+    ),
+    (
+        "policies/acme/actions/find_contact.toml",
+        include_str!("../../../../policies/acme/actions/find_contact.toml"),
+    ),
+    (
+        "policies/acme/actions/see_contact.toml",
+        include_str!("../../../../policies/acme/actions/see_contact.toml"),
+    ),
+    (
         "policies/acme/actions/fill_phone.toml",
         include_str!("../../../../policies/acme/actions/fill_phone.toml"),
     ),

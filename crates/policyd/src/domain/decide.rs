@@ -73,10 +73,13 @@ impl Outcome {
 /// Decides one request.
 #[must_use]
 pub fn decide(request: &Request, facts: &Facts) -> Outcome {
-    if let Some(scope) = facts.halted(request) {
+    let card = facts.policies.card(&request.action);
+    // A halt stops what writes; connectord has the last word on both.
+    let writes = card.is_none_or(|card| !card.verb.reads());
+    if let Some(scope) = facts.halted(request).filter(|_| writes) {
         return Outcome::deny(Reason::Halted, format!("halted: {scope}"));
     }
-    let Some(card) = facts.policies.card(&request.action) else {
+    let Some(card) = card else {
         let message = format!("no action card named `{}`", request.action);
         return Outcome::deny(Reason::UnknownAction, message);
     };
@@ -84,12 +87,7 @@ pub fn decide(request: &Request, facts: &Facts) -> Outcome {
         let message = format!("`{}` acts on another connection", request.action);
         return Outcome::deny(Reason::UnknownConnection, message);
     }
-    if request
-        .target
-        .as_ref()
-        .is_none_or(|(kind, _)| *kind != card.target)
-    {
-        let message = format!("target: `{}` acts on a {}", request.action, card.target);
+    if let Err(message) = card.check_target(request.target.as_ref()) {
         return Outcome::deny(Reason::InvalidArguments, message);
     }
     if card.version_required && request.precondition.is_none() {

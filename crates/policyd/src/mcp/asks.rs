@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
+use writ_proto::token::UnverifiedToken;
 use writ_proto::{Reason, pb};
 use zeroize::Zeroizing;
 
@@ -86,7 +87,10 @@ impl Tools {
             return Ok(());
         }
         let arguments = pb::action_call::Arguments::ArgsCbor(decision.args_cbor.clone());
+        let claims = UnverifiedToken::new(&decision.token).inspect_unverified();
+        let run = claims.ok().and_then(|(claims, _)| claims.run);
         let handle = Handle {
+            run: run.unwrap_or_else(|| self.run_id.clone()),
             call: pb::ActionCall {
                 arguments: Some(arguments),
                 ..call

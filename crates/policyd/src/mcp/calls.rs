@@ -145,7 +145,8 @@ impl Tools {
                 .iter()
                 .map(|condition| (condition.field.clone(), json!(condition.values)))
                 .collect();
-            json!({"name": card.name, "sentence": card.sentence, "target_type": card.target_type,
+            json!({"name": card.name, "sentence": card.sentence, "verb": card.verb,
+                "target_type": card.target_type, "readable_fields": card.readable_fields,
                 "connection": card.connection, "tier": card.tier, "risk": card.risk,
                 "rollout": catalog::rollout(card.rollout), "arguments_schema": of_arguments(card),
                 "conditions": conditions, "version_required": card.version_required,

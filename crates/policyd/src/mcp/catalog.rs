@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value as Json, json};
+use writ_proto::card::Verb;
 use writ_proto::pb;
 
 use super::schema::of_arguments;
@@ -81,6 +82,15 @@ pub(super) fn tools(set: ToolSet, actions: &[pb::Action]) -> Vec<Tool> {
     basic.chain(cards.map(of_card)).collect()
 }
 
+fn verb(action: &pb::Action) -> Option<Verb> {
+    Verb::from_name(&action.verb)
+}
+
+/// Whether an action only looks.
+pub(super) fn reads(action: &pb::Action) -> bool {
+    verb(action).is_some_and(Verb::reads)
+}
+
 fn of_card(action: &pb::Action) -> Tool {
     let about = format!(
         "{} Acts on one {} of {}. Rolled out: {}. Undo: {}. It is authorized and carried out in \
@@ -92,23 +102,33 @@ fn of_card(action: &pb::Action) -> Tool {
         action.undo
     );
     let target = format!("Id of the {}.", action.target_type);
-    let mut required = vec!["target_id", "arguments"];
+    let mut required = Vec::new();
+    let mut members = JsonObject::new();
+    let mut member = |name: &str, schema: Json| members.insert(name.to_owned(), schema);
+    member("reason", reason());
+    member("request_id", request_id());
+    if verb(action).is_none_or(Verb::has_record) {
+        let id = json!({"type": "string", "minLength": 1, "maxLength": 128, "description": target});
+        member("target_id", id);
+        required.push("target_id");
+    }
+    if !action.arguments.is_empty() {
+        member("arguments", of_arguments(action));
+        required.push("arguments");
+    }
+    if !reads(action) {
+        member("mode", mode());
+        member("precondition", precondition());
+    }
     if action.version_required {
         required.push("precondition");
     }
-    let input = takes(
-        &json!({
-            "target_id": {"type": "string", "minLength": 1, "maxLength": 128, "description": target},
-            "arguments": of_arguments(action),
-            "mode": mode(), "reason": reason(), "precondition": precondition(),
-            "request_id": request_id()}),
-        &json!(required),
-    );
+    let input = takes(&Json::Object(members), &json!(required));
     let output = gives(&[&DECIDED[..], &EXECUTED[..]].concat());
     tool(
         action.name.clone(),
         about,
-        (false, true, false),
+        (reads(action), !reads(action), false),
         input,
         output,
     )

@@ -8,17 +8,18 @@ use writ_proto::{Reason, pb};
 use super::asks::by_id;
 use super::calls::{NotOurs, Tools, take};
 use super::catalog::{self, ToolSet};
+use super::handles::Handle;
 use super::takes::{Ask, AskCard, Handled, Undo};
 use super::told::{self, Told};
 use crate::app::AppError;
 
 impl Tools {
     /// Asks the hands whether anything halts a call, before anything is sent. They look again.
-    async fn check_halts(&self, call: &pb::ActionCall) -> Result<(), AppError> {
+    async fn check_halts(&self, call: &pb::ActionCall, run: &str) -> Result<(), AppError> {
         let ask = pb::GetHaltStateRequest {
             connection: call.connection.clone(),
             action: call.action.clone(),
-            run_id: self.run_id.clone(),
+            run_id: run.to_owned(),
             customer: String::new(),
         };
         let state = self.peers.halts(ask).await?;
@@ -34,11 +35,12 @@ impl Tools {
 
     pub(super) async fn preview(&self, handled: Handled) -> Result<Told, AppError> {
         let handle = self.handle(handled.decision_id).await?;
-        self.check_halts(&handle.call).await?;
+        self.check_halts(&handle.call, &handle.run).await?;
         let request = pb::PreviewRequest {
             parent: self.peers.parent(),
             token: handle.token.to_vec(),
             call: Some(handle.call),
+            run_id: handle.run,
         };
         let id = handled.decision_id.to_string();
         match self.peers.preview(request).await {
@@ -49,14 +51,18 @@ impl Tools {
 
     pub(super) async fn execute(&self, id: Uuid) -> Result<Told, AppError> {
         let handle = self.handle(id).await?;
-        self.check_halts(&handle.call).await?;
+        let card = self.card(&handle.call.action).await?;
+        if catalog::reads(&card) {
+            return self.read(id, handle).await;
+        }
+        self.check_halts(&handle.call, &handle.run).await?;
         let request = pb::ExecuteRequest {
             parent: self.peers.parent(),
             // One decision is one execution: repeated, it gives the stored outcome.
             request_id: id.to_string(),
             token: handle.token.to_vec(),
             call: Some(handle.call),
-            run_id: self.run_id.clone(),
+            run_id: handle.run,
         };
         match self.peers.execute(request).await {
             Ok(answer) => {
@@ -67,9 +73,25 @@ impl Tools {
         }
     }
 
+    /// A reading: halts do not stop it, and it is spent even if the answer is lost.
+    async fn read(&self, id: Uuid, handle: Handle) -> Result<Told, AppError> {
+        let request = pb::ReadRequest {
+            parent: self.peers.parent(),
+            request_id: id.to_string(),
+            token: handle.token.to_vec(),
+            call: Some(handle.call),
+            run_id: handle.run,
+        };
+        match self.peers.read(request).await {
+            Ok(reading) => Ok(told::reading(&id.to_string(), &reading)),
+            Err(error) => Ok(self.refused(&error).untrusted()),
+        }
+    }
+
     pub(super) async fn undo(&self, undo: Undo) -> Result<Told, AppError> {
         // Of what action it was only connectord knows; it looks at that scope itself.
-        self.check_halts(&pb::ActionCall::default()).await?;
+        self.check_halts(&pb::ActionCall::default(), &self.run_id)
+            .await?;
         let request = pb::UndoRequest {
             name: format!("{}/executions/{}", self.peers.parent(), undo.execution_id),
             reason: undo.reason,

@@ -16,6 +16,8 @@ pub(super) const HANDLES_MAX: usize = 1_024;
 pub(super) struct Handle {
     /// The call, with the arguments that policyd made canonical.
     pub(super) call: pb::ActionCall,
+    /// The run that the writ names: that of an earlier bridge if the request was asked there.
+    pub(super) run: String,
     /// The writ. It goes to connectord and nowhere else.
     pub(super) token: Zeroizing<Vec<u8>>,
     /// Unix seconds.
@@ -65,6 +67,7 @@ mod tests {
 
     fn handle(expires: i64) -> Handle {
         Handle {
+            run: "r-1".into(),
             call: pb::ActionCall::default(),
             token: Zeroizing::new(b"canary-of-a-token".to_vec()),
             expires,

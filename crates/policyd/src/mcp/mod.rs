@@ -88,7 +88,7 @@ impl Bridge {
         let failed = |error: &dyn core::fmt::Display| {
             AppError::new(Reason::Internal, format!("the MCP session ended: {error}"))
         };
-        let service = match self.serve(lines).await {
+        let service = match Box::pin(self.serve(lines)).await {
             Ok(service) => service,
             // A client that goes away before it asks anything has simply ended.
             Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),

@@ -182,6 +182,14 @@ impl Peers {
         within("connectord", WRITE_MAX, client.preview(request)).await
     }
 
+    pub(super) async fn read(
+        &self,
+        request: pb::ReadRequest,
+    ) -> Result<pb::ReadResponse, AppError> {
+        let mut client = self.connectord.clone();
+        within("connectord", WRITE_MAX, client.read(request)).await
+    }
+
     pub(super) async fn execute(
         &self,
         request: pb::ExecuteRequest,

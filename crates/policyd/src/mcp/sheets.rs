@@ -47,7 +47,7 @@ pub(super) fn gives(members: &[&str]) -> Json {
             "executable" | "wrote" | "replayed" | "undone" | "untrusted" => flag(),
             "poll_after_ms" => json!({"type": "integer"}),
             "verdict" => json!({"type": "string", "enum": ["ALLOW", "DENY", "REQUIRE_APPROVAL"]}),
-            "actions" => json!({"type": "array", "items": {"type": "object"}}),
+            "actions" | "records" => json!({"type": "array", "items": {"type": "object"}}),
             "changes" | "collateral" => json!({"type": "array", "items": {"type": "object",
                 "properties": {"field": {"type": "string"}, "before": {}, "after": {}}}}),
             _ => text(),
@@ -68,7 +68,8 @@ pub(super) const DECIDED: [&str; 8] = [
     "action",
     "request_id",
 ];
-pub(super) const EXECUTED: [&str; 12] = [
+pub(super) const EXECUTED: [&str; 13] = [
+    "records",
     "execution_id",
     "decision_id",
     "state",
@@ -112,7 +113,8 @@ pub(super) fn asking(name: &'static str) -> Option<Sheet> {
                     "action": {"type": "string", "pattern": "^[a-z0-9_]{1,64}$",
                         "description": "A name from list_actions."},
                     "target_id": {"type": "string", "minLength": 1, "maxLength": 128,
-                        "description": "Id of the record; its type is that of the action."},
+                        "description": "Id of the record; its type is that of the action. `-` for one that \
+                            finds or drafts records."},
                     "arguments": {"type": "object",
                         "description": "As the arguments_schema of the action says."},
                     "mode": mode(), "reason": reason(), "precondition": precondition(),
@@ -164,7 +166,8 @@ pub(super) fn doing(name: &'static str) -> Option<Sheet> {
         "execute_action" => (
             format!(
                 "Carry out an allowed action, once: called again it returns the same outcome. \
-                 `wrote` says whether the record changed.{UNTRUSTED}"
+                 `wrote` says whether the record changed. An action that reads returns `records`, \
+                 with the fields its card shows; it is authorized anew for each look.{UNTRUSTED}"
             ),
             (false, true, true),
             by_decision(),

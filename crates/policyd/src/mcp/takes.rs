@@ -2,6 +2,7 @@
 
 use rmcp::model::JsonObject;
 use serde::Deserialize;
+use writ_proto::card::NO_RECORD;
 
 /// Whether the system of record may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -28,11 +29,17 @@ pub(super) struct Ask {
     pub(super) request_id: Option<uuid::Uuid>,
 }
 
+fn no_record() -> String {
+    NO_RECORD.to_owned()
+}
+
 /// What the tool of a card takes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AskCard {
+    #[serde(default = "no_record")]
     pub(super) target_id: String,
+    #[serde(default)]
     pub(super) arguments: JsonObject,
     #[serde(default)]
     pub(super) mode: Mode,

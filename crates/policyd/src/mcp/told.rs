@@ -6,7 +6,7 @@ mod outcome;
 use serde_json::{Map, Value as Json, json};
 use writ_proto::{Reason, pb};
 
-pub(super) use outcome::{execution, preview, undone};
+pub(super) use outcome::{execution, preview, reading, undone};
 
 use crate::app::AppError;
 

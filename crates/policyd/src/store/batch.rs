@@ -95,6 +95,13 @@ impl<'a> Planned<'a> {
             .collect()
     }
 
+    /// Who is let go after an incident is counted anew.
+    fn rest(&mut self, known: &mut Known, tenant: &'a TenantId, incident: &Incident) {
+        let key = (tenant.clone(), incident.key());
+        known.tallies.insert(key.clone(), Tally::default());
+        self.tallies.insert(key, Tally::default());
+    }
+
     /// Gives a record its place.
     fn place(
         &mut self,
@@ -346,6 +353,9 @@ fn one<'a>(append: &'a Append, known: &mut Known, planned: &mut Planned<'a>) -> 
     }
     for denial in &append.incidents.denials {
         planned.count(known, &append.tenant, denial);
+    }
+    if let Some(incident) = &append.incidents.closes {
+        planned.rest(known, &append.tenant, incident);
     }
     Appended::Stored { seq }
 }

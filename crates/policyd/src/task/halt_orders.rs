@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt as _;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::scope::Part;
 use writ_proto::{Reason, pb};
 
-use crate::app::halting::HaltQueue;
+use crate::app::halting::{HaltQueue, Wanted};
+
+type Client = HaltServiceClient<Channel>;
 
 /// A day.
 const RUN_HALT: prost_types::Duration = prost_types::Duration {
@@ -18,37 +20,59 @@ const RUN_HALT: prost_types::Duration = prost_types::Duration {
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// How an order ended.
+enum Ended {
+    /// It is set, or never will be.
+    Done,
+    /// Its tenant has no room, and it waits behind the others.
+    PutBack,
+}
+
 /// Delivers until the process ends.
 pub async fn deliver(mut queue: HaltQueue, endpoint: Endpoint) {
     let mut client = HaltServiceClient::new(endpoint.connect_lazy());
     while let Some(wanted) = queue.next().await {
-        let request = pb::SetHaltRequest {
-            scope: wanted.scope.to_string(),
-            reason: wanted.reason.clone(),
-            duration: match wanted.scope.part() {
-                // A run is over one day; an agent stays halted until somebody looked.
-                Part::Run(_) => Some(RUN_HALT),
-                _ => None,
-            },
-            cause: wanted.by.name().to_owned(),
-        };
-        let mut pause = PAUSE;
-        loop {
-            match client.set_halt(request.clone()).await {
-                Ok(_) => break,
-                Err(status) if is_final(&status) => {
-                    tracing::error!(scope = request.scope, %status, "connectord refuses a halt");
-                    break;
-                }
-                Err(status) => {
-                    tracing::warn!(scope = request.scope, %status, "a halt is not set yet");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
-            }
+        match set(&mut client, &queue, &wanted).await {
+            Ended::Done => queue.done(&wanted.scope),
+            Ended::PutBack => tokio::time::sleep(PAUSE).await,
         }
-        queue.done(&wanted.scope);
     }
+}
+
+/// Asks until there is an answer.
+async fn set(client: &mut Client, queue: &HaltQueue, wanted: &Wanted) -> Ended {
+    let request = pb::SetHaltRequest {
+        scope: wanted.scope.to_string(),
+        reason: wanted.reason.clone(),
+        duration: match wanted.scope.part() {
+            // A run is over one day; an agent stays halted until somebody looked.
+            Part::Run(_) => Some(RUN_HALT),
+            _ => None,
+        },
+        cause: wanted.by.name().to_owned(),
+    };
+    let mut pause = PAUSE;
+    loop {
+        let Err(status) = client.set_halt(request.clone()).await else {
+            return Ended::Done;
+        };
+        if is_final(&status) {
+            tracing::error!(scope = request.scope, %status, "connectord refuses a halt");
+            return Ended::Done;
+        }
+        tracing::warn!(scope = request.scope, %status, "a halt is not set yet");
+        if is_full(&status) && queue.put_back(wanted) {
+            return Ended::PutBack;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Whether only this tenant has no room: halts of the others must not wait for it.
+fn is_full(status: &tonic::Status) -> bool {
+    let info = status.get_details_error_info();
+    info.is_some_and(|info| info.reason == Reason::RateLimited.code())
 }
 
 /// Whether asking again would be refused again.

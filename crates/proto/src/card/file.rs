@@ -6,7 +6,9 @@ use serde::Deserialize;
 
 use super::kind::{ArgText, args};
 use super::rules::{Caps, CapsText, DemotionText, HoursText, IdentifyText};
-use super::{Arg, ArgKind, Card, CardError, Risk, Rollout, Tier, Verb};
+use super::sight::SightText;
+use super::verb::{self, VERBS};
+use super::{Arg, ArgKind, Card, CardError, Risk, Rollout, Tier};
 use crate::ids::{ActionName, ConnectionId};
 use crate::limits::CARD_BYTES_MAX;
 use crate::reason::Reason;
@@ -34,11 +36,13 @@ struct CardText {
     rollout_max: Option<String>,
     rollback_window: String,
     caps: CapsText,
+    #[serde(default)]
     args: BTreeMap<String, ArgText>,
     #[serde(default)]
     precondition: PreconditionText,
     hours: Option<HoursText>,
     identify: Option<IdentifyText>,
+    read: Option<SightText>,
     customer: Option<String>,
     demote: Option<DemotionText>,
 }
@@ -74,7 +78,7 @@ pub(super) fn parse(text: &str) -> Result<Card, CardError> {
 
 /// Names a key of the design that is not enforced yet for what it is.
 fn later(message: &str) -> String {
-    let planned = ["evidence", "read"];
+    let planned = ["evidence"];
     let named = planned
         .iter()
         .find(|key| message.contains(&format!("unknown field `{key}`")));
@@ -124,13 +128,6 @@ pub(super) fn pick<T: Copy>(what: &str, found: &str, table: &[(&str, T)]) -> Res
     })
 }
 
-const VERBS: &[(&str, Verb)] = &[
-    ("update_fields", Verb::UpdateFields),
-    ("append_note", Verb::AppendNote),
-    ("set_status", Verb::SetStatus),
-    ("create_task", Verb::CreateTask),
-    ("refund", Verb::Refund),
-];
 const ROLLOUTS: &[(&str, Rollout)] = &[
     ("suggest", Rollout::Suggest),
     ("dry_run", Rollout::DryRun),
@@ -180,7 +177,7 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
     let identify = identify(card.identify, &args)?;
     let caps = card.caps.check()?;
     check_caps(&caps, &args, card.customer.is_some())?;
-    Ok(Card {
+    let card = Card {
         name: ActionName::parse(&card.name).map_err(|error| invalid(error.to_string()))?,
         sentence: card.sentence,
         connection: ConnectionId::parse(&card.connection)
@@ -204,8 +201,11 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
         args,
         when: card.precondition.when,
         version_required,
+        sight: card.read.map(SightText::check).transpose()?,
         digest,
-    })
+    };
+    verb::check(&card)?;
+    Ok(card)
 }
 
 /// A ceiling that would count nothing is refused.

@@ -52,9 +52,9 @@ pub(super) enum Bound {
 }
 
 pub(super) fn args(texts: BTreeMap<String, ArgText>) -> Result<BTreeMap<String, Arg>, CardError> {
-    if texts.is_empty() || texts.len() > CARD_ARGS_MAX {
+    if texts.len() > CARD_ARGS_MAX {
         return Err(invalid(format!(
-            "a card names 1 to {CARD_ARGS_MAX} arguments"
+            "a card names at most {CARD_ARGS_MAX} arguments"
         )));
     }
     let mut args = BTreeMap::new();

@@ -9,6 +9,8 @@ mod file;
 mod kind;
 mod mechanical;
 mod rules;
+mod sight;
+mod verb;
 
 use std::collections::BTreeMap;
 
@@ -23,42 +25,8 @@ use crate::value::{Map, Value, write_array, write_text};
 pub use arg::{Arg, ArgKind, DayBound, WriteMode};
 pub use mechanical::same_words;
 pub use rules::{Caps, Demotion, Hours};
-
-/// The closed list of things that can be done; there is no other way to write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verb {
-    /// Change named fields of one record.
-    UpdateFields,
-    /// Add a note to one record; existing text is never touched.
-    AppendNote,
-    /// Change the status of one record.
-    SetStatus,
-    /// Create a task for a person, linked to the target.
-    CreateTask,
-    /// Give money back on one record.
-    Refund,
-}
-
-impl Verb {
-    /// The name in cards, policies and system files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::UpdateFields => "update_fields",
-            Self::AppendNote => "append_note",
-            Self::SetStatus => "set_status",
-            Self::CreateTask => "create_task",
-            Self::Refund => "refund",
-        }
-    }
-
-    /// Whether the verb changes fields of the target itself, so that the old values can be put
-    /// back; the others add a record of their own.
-    #[must_use]
-    pub const fn sets_fields(self) -> bool {
-        matches!(self, Self::UpdateFields | Self::SetStatus)
-    }
-}
+pub use sight::{Mask, Sight};
+pub use verb::{NO_RECORD, Verb};
 
 /// What undoing takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,6 +134,8 @@ pub struct Card {
     pub hours: Option<Hours>,
     /// Arguments that only identify the record: all must match one and the same record.
     pub identify: Vec<String>,
+    /// What an agent may see of the record; without it the fields of the arguments.
+    pub sight: Option<Sight>,
     /// Field of the record that names the customer, for halts and caps by customer.
     pub customer: Option<String>,
     /// When a live action goes back to dry run by itself.
@@ -269,6 +239,13 @@ impl Card {
             }),
             None => Ok(()),
         }
+    }
+
+    /// A value of the record as an agent may see it.
+    #[must_use]
+    pub fn shown(&self, field: &str, value: &Value) -> Value {
+        let sight = self.sight.as_ref();
+        sight.map_or_else(|| value.clone(), |sight| sight.show(field, value))
     }
 
     fn content_digest(content: &Value) -> [u8; 32] {

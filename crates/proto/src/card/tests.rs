@@ -260,14 +260,24 @@ fn hours_hold_in_their_zone_and_across_the_change_of_clocks() {
 }
 
 /// What may and may not be added at the end of the card, after two arguments.
-const ENDINGS: [(&str, bool); 9] = [
+const ENDINGS: [(&str, bool); 13] = [
     ("[identify]\nby = [\"number\", \"email\"]", true),
     ("[identify]\nby = [\"number\"]", false),
     ("[identify]\nby = [\"number\", \"number\"]", false),
     // Optional, and not there at all.
     ("[identify]\nby = [\"number\", \"note\"]", false),
     ("[identify]\nby = [\"number\", \"phone\"]", false),
-    ("[read]\nfields = [\"name\"]", false),
+    ("[read]\nfields = [\"name\"]", true),
+    (
+        "[read]\nfields = [\"name\"]\nmask = { phone = \"last2\" }",
+        true,
+    ),
+    ("[read]\nmask = { phone = \"last3\" }", false),
+    (
+        "[read]\nfields = [\"name\"]\nmask = { name = \"last2\" }",
+        false,
+    ),
+    ("[read]", false),
     ("[demote]\nundone = \"5%\"\nof_last = 20", true),
     ("[demote]\nof_last = 20", false),
     ("[demote]\nundone = \"5\"\nof_last = 20", false),
@@ -322,4 +332,97 @@ fn rules_that_cannot_be_enforced_are_refused() {
         let card = changed(line, &format!("{line}\n{with}"));
         assert_eq!(card.is_ok(), ok, "{with}: {:?}", card.err());
     }
+}
+
+/// A card without arguments, and lines that make it another.
+fn of_verb(verb: &str, lines: &str, rest: &str) -> Result<Card, CardError> {
+    let head = STAGE.split("[caps]").next().unwrap();
+    let head = head.replace("\"update_fields\"", &format!("\"{verb}\""));
+    let head = head.replace("rollout_max = \"live\"", lines);
+    Card::parse(&format!("{head}[caps]\nrecords_per_day = 9\n{rest}"))
+}
+
+const EMAIL: &str = "[args.email]\ntype = \"text\"\nmax_chars = 9\n";
+const RUN: &str = "records_per_run = 3\n";
+const SEEN: &str = "[read]\nfields = [\"name\"]\n";
+
+#[test]
+fn a_card_that_reads_says_what_may_be_seen_and_how_much_and_writes_nothing() {
+    for (verb, lines, rest, ok) in [
+        ("read", "", format!("{RUN}{SEEN}"), true),
+        ("read", "", RUN.to_owned(), false),
+        ("read", "", SEEN.to_owned(), false),
+        (
+            "read",
+            "rollout_max = \"live\"",
+            format!("{RUN}{SEEN}"),
+            false,
+        ),
+        (
+            "read",
+            "customer = \"customer\"",
+            format!("{RUN}{SEEN}"),
+            false,
+        ),
+        ("read", "", format!("{RUN}{SEEN}{EMAIL}"), false),
+        ("find", "", format!("{RUN}{SEEN}{EMAIL}"), true),
+        ("find", "", format!("{RUN}{SEEN}"), false),
+        (
+            "find",
+            "",
+            format!("{RUN}{SEEN}{EMAIL}optional = true\n"),
+            false,
+        ),
+        ("update_fields", "", RUN.to_owned(), false),
+    ] {
+        let card = of_verb(verb, lines, &rest);
+        assert_eq!(card.is_ok(), ok, "{verb} {lines} {rest}: {:?}", card.err());
+    }
+}
+
+#[test]
+fn a_card_that_makes_a_record_knows_no_old_one() {
+    for (verb, lines, rest, ok) in [
+        ("create_draft", "", EMAIL.to_owned(), true),
+        (
+            "create_draft",
+            "",
+            format!("{EMAIL}write = \"append\"\n"),
+            false,
+        ),
+        (
+            "create_draft",
+            "",
+            format!("[precondition]\nversion = \"required\"\n{EMAIL}"),
+            false,
+        ),
+        (
+            "fill_template",
+            "",
+            format!("[precondition]\nversion = \"required\"\n{EMAIL}"),
+            true,
+        ),
+        (
+            "fill_template",
+            "",
+            format!("{EMAIL}write = \"fill_only_empty\"\n"),
+            false,
+        ),
+    ] {
+        let card = of_verb(verb, lines, &rest);
+        assert_eq!(card.is_ok(), ok, "{verb} {rest}: {:?}", card.err());
+    }
+    let target = |id: &str| Some(("deal".to_owned(), id.to_owned()));
+    let draft = of_verb("create_draft", "", EMAIL).unwrap();
+    assert!(draft.check_target(target("-").as_ref()).is_ok());
+    assert!(draft.check_target(target("D-1").as_ref()).is_err());
+    let stage = Card::parse(STAGE).unwrap();
+    assert!(stage.check_target(target("D-1").as_ref()).is_ok());
+    assert!(stage.check_target(target("-").as_ref()).is_err());
+    assert!(stage.check_target(None).is_err());
+    assert!(
+        stage
+            .check_target(Some(&("order".into(), "O-1".into())))
+            .is_err()
+    );
 }

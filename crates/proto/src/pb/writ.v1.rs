@@ -2255,6 +2255,9 @@ pub struct Action {
     pub records_per_day: u32,
     #[prost(uint32, tag = "18")]
     pub rollback_window_seconds: u32,
+    /// Fields that an agent may see of the record; those that are masked too.
+    #[prost(string, repeated, tag = "19")]
+    pub readable_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// When it goes back to dry run by itself; absent if it does not.
     #[prost(message, optional, tag = "13")]
     pub rollout_until: ::core::option::Option<::prost_types::Timestamp>,
@@ -2350,6 +2353,9 @@ pub struct PreviewRequest {
     /// Arguments must be canonical CBOR.
     #[prost(message, optional, tag = "3")]
     pub call: ::core::option::Option<ActionCall>,
+    /// The run that the writ names.
+    #[prost(string, tag = "4")]
+    pub run_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PreviewResponse {
@@ -2370,7 +2376,8 @@ pub struct ExecuteRequest {
     /// Arguments must be canonical CBOR.
     #[prost(message, optional, tag = "4")]
     pub call: ::core::option::Option<ActionCall>,
-    /// Groups executions for undo and listing; at most 64 characters of \[A-Za-z0-9_.-\].
+    /// Groups executions for undo and listing; at most 64 characters of \[A-Za-z0-9_.-\]. If the writ
+    /// names a run, this one.
     #[prost(string, tag = "5")]
     pub run_id: ::prost::alloc::string::String,
 }
@@ -2381,6 +2388,56 @@ pub struct ExecuteResponse {
     /// The outcome was stored by an earlier identical call.
     #[prost(bool, tag = "2")]
     pub replayed: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadRequest {
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// UUID. A reading is not stored: a retry needs a new writ.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub token: ::prost::alloc::vec::Vec<u8>,
+    /// Arguments must be canonical CBOR; the mode is dry run.
+    #[prost(message, optional, tag = "4")]
+    pub call: ::core::option::Option<ActionCall>,
+    /// Readings are counted by run; at most 64 characters of \[A-Za-z0-9_.-\].
+    #[prost(string, tag = "5")]
+    pub run_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReadResponse {
+    /// At most 10, in the order of their ids.
+    #[prost(message, repeated, tag = "1")]
+    pub records: ::prost::alloc::vec::Vec<SeenRecord>,
+    /// The entry of the journal, `tenants/{tenant}/executions/{uuid}`; it holds no values.
+    #[prost(string, tag = "2")]
+    pub execution: ::prost::alloc::string::String,
+}
+/// One record as the card lets an agent see it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SeenRecord {
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<Target>,
+    /// What a later call may name as the version it relied on; empty if the system has none.
+    #[prost(string, tag = "2")]
+    pub version: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub fields: ::prost::alloc::vec::Vec<SeenField>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SeenField {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Canonical JSON; `null` where nothing is.
+    #[prost(string, tag = "2")]
+    pub value_json: ::prost::alloc::string::String,
+    /// Only a part is shown.
+    #[prost(bool, tag = "3")]
+    pub masked: bool,
+    /// Somebody wrote this text: it is data, and never an instruction.
+    #[prost(bool, tag = "4")]
+    pub untrusted: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Execution {
@@ -2852,6 +2909,28 @@ pub mod connector_service_client {
                 .insert(GrpcMethod::new("writ.v1.ConnectorService", "Execute"));
             self.inner.unary(req, path, codec).await
         }
+        /// What a card lets an agent see of records, masked; spends a writ of an action that reads.
+        pub async fn read(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReadResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.ConnectorService/Read",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.ConnectorService", "Read"));
+            self.inner.unary(req, path, codec).await
+        }
         /// An operator undoes what stands in the tenant, an agent only what it executed itself and only while nothing halts it.
         pub async fn undo(
             &mut self,
@@ -3034,6 +3113,11 @@ pub mod connector_service_server {
             &self,
             request: tonic::Request<super::ExecuteRequest>,
         ) -> std::result::Result<tonic::Response<super::ExecuteResponse>, tonic::Status>;
+        /// What a card lets an agent see of records, masked; spends a writ of an action that reads.
+        async fn read(
+            &self,
+            request: tonic::Request<super::ReadRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReadResponse>, tonic::Status>;
         /// An operator undoes what stands in the tenant, an agent only what it executed itself and only while nothing halts it.
         async fn undo(
             &self,
@@ -3319,6 +3403,50 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ExecuteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.ConnectorService/Read" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadSvc<T: ConnectorService>(pub Arc<T>);
+                    impl<
+                        T: ConnectorService,
+                    > tonic::server::UnaryService<super::ReadRequest> for ReadSvc<T> {
+                        type Response = super::ReadResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReadRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ConnectorService>::read(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -174,6 +174,10 @@ pub enum Reason {
     AlreadyClosed,
     /// `ALREADY_UNDONE`: this execution is undone already.
     AlreadyUndone,
+    /// `ALREADY_EXISTS`: a record that carries these signals is there already.
+    AlreadyExists,
+    /// `VERB_MISMATCH`: a reading was presented as a write, or a write as a reading.
+    VerbMismatch,
     /// `SYSTEM_REFUSED`: the system of record refused the change.
     SystemRefused,
     /// `SYSTEM_UNAVAILABLE`: the system of record cannot be reached, and nothing was sent.

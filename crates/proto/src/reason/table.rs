@@ -95,6 +95,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::UndoImpossible, "UNDO_IMPOSSIBLE", "this execution cannot be undone", "make a new change instead"),
     Entry(Reason::AlreadyClosed, "ALREADY_CLOSED", "this incident is closed already", "nothing is left to do; the halt it set is cleared by connectord halt off"),
     Entry(Reason::AlreadyUndone, "ALREADY_UNDONE", "this execution is undone already", "nothing is left to do"),
+    Entry(Reason::AlreadyExists, "ALREADY_EXISTS", "a record that carries these signals is there already", "change that record instead of making another"),
+    Entry(Reason::VerbMismatch, "VERB_MISMATCH", "a reading was presented as a write, or a write as a reading", "present actions with the verbs read and find to Read, all others to Execute"),
     Entry(Reason::SystemRefused, "SYSTEM_REFUSED", "the system of record refused the change", "read the message of the system of record"),
     Entry(Reason::SystemUnavailable, "SYSTEM_UNAVAILABLE", "the system of record cannot be reached, and nothing was sent", "retry later"),
     Entry(Reason::SystemRateLimited, "SYSTEM_RATE_LIMITED", "the system of record asks to slow down, and nothing was changed", "retry later"),

@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::TokenError;
-use crate::ids::{DecisionId, TokenId};
+use crate::ids::{DecisionId, RunId, TokenId};
 use crate::limits::{IDENT_BYTES_MAX, NAME_BYTES_MAX, TOKEN_DEPTH_MAX};
 use crate::reason::Reason;
 use crate::value::{Decimal, Flaw, Head, Reader, Value};
@@ -100,6 +100,8 @@ pub struct Claims {
     pub trace_id: Option<[u8; 16]>,
     /// Digest of the action card.
     pub card_digest: [u8; 32],
+    /// Run that the decision was asked for in; none if the request named none.
+    pub run: Option<String>,
 }
 
 impl Claims {
@@ -258,7 +260,7 @@ fn confirmation(reader: &mut Reader<'_>) -> Result<[u8; 32], Flaw> {
 }
 
 fn decision(reader: &mut Reader<'_>) -> Result<Claims, Flaw> {
-    let Ok(Head::Map(count @ 13..=16)) = reader.head() else {
+    let Ok(Head::Map(count @ 13..=17)) = reader.head() else {
         return Err("decision");
     };
     label(reader, 1, "version")?;
@@ -294,8 +296,13 @@ fn decision(reader: &mut Reader<'_>) -> Result<Claims, Flaw> {
     let policy_digest = bytes(reader, "policy digest")?;
     label(reader, 12, "epoch")?;
     let epoch = uint(reader, "epoch")?;
-    let (approval, limits, trace_id) = optional(reader, count)?;
+    let (approval, limits, trace_id, left) = optional(reader, count)?;
     let card_digest = bytes(reader, "card digest")?;
+    let run = match left {
+        0 => None,
+        1 => Some(run(reader)?),
+        _ => return Err("an unknown member of the decision"),
+    };
     let (iss, sub, aud) = (String::new(), String::new(), String::new());
     let cti = TokenId::new(Uuid::nil());
     Ok(Claims {
@@ -321,7 +328,15 @@ fn decision(reader: &mut Reader<'_>) -> Result<Claims, Flaw> {
         limits,
         trace_id,
         card_digest,
+        run,
     })
+}
+
+/// Member 17, the last.
+fn run(reader: &mut Reader<'_>) -> Result<String, Flaw> {
+    label(reader, 17, "an unknown member of the decision")?;
+    let run = text(reader, IDENT_BYTES_MAX, "run")?;
+    RunId::parse(&run).map(|_| run).map_err(|_| "run")
 }
 
 fn target(reader: &mut Reader<'_>) -> Result<Option<(String, String)>, Flaw> {
@@ -335,18 +350,23 @@ fn target(reader: &mut Reader<'_>) -> Result<Option<(String, String)>, Flaw> {
     }
 }
 
-type Optional = (Option<ApprovalClaim>, Option<LimitsClaim>, Option<[u8; 16]>);
+type Optional = (
+    Option<ApprovalClaim>,
+    Option<LimitsClaim>,
+    Option<[u8; 16]>,
+    u64,
+);
 
-/// Members 13 to 15 up to and including the label of 16.
+/// Members 13 to 15 up to and including the label of 16, and how many come after it.
 fn optional(reader: &mut Reader<'_>, count: u64) -> Result<Optional, Flaw> {
     let (mut approval, mut limits, mut trace) = (None, None, None);
-    for _ in 13..=count {
+    for read in 13..=count {
         match reader.int() {
             Ok(13) => approval = Some(approval_claim(reader)?),
             Ok(14) => limits = Some(limits_claim(reader)?),
             Ok(15) => trace = Some(bytes(reader, "trace id")?),
-            // Keys are sorted, so 16 is the last; one more could only be unknown.
-            Ok(16) => return Ok((approval, limits, trace)),
+            // Keys are sorted, so only 17 can come after 16.
+            Ok(16) => return Ok((approval, limits, trace, count.saturating_sub(read))),
             _ => return Err("an unknown member of the decision"),
         }
     }

@@ -37,6 +37,7 @@ impl Claims {
             self.approval.is_some(),
             self.limits.is_some(),
             self.trace_id.is_some(),
+            self.run.is_some(),
         ];
         let present = optional.into_iter().filter(|there| *there).count();
         write_map_head(out, present.saturating_add(13));
@@ -76,6 +77,10 @@ impl Claims {
         self.encode_optional(out);
         write_int(out, 16);
         write_bytes(out, &self.card_digest);
+        if let Some(run) = &self.run {
+            write_int(out, 17);
+            write_text(out, run);
+        }
     }
 
     fn encode_optional(&self, out: &mut Vec<u8>) {

@@ -126,6 +126,7 @@ fn claims() -> Claims {
         limits: None,
         trace_id: None,
         card_digest: [6; 32],
+        run: None,
     }
 }
 

@@ -75,6 +75,7 @@ fn token(call: &Call) -> VerifiedToken {
         limits: None,
         trace_id: None,
         card_digest: [5; 32],
+        run: None,
     };
     let entry = KeyEntry::new(key.verifying_key(), "p", KeyUse::Decision);
     let keys = KeySet::new(1, vec![entry]).unwrap();
@@ -102,11 +103,14 @@ const SEEN: Seen<'_> = Seen {
     now: DateTime::UNIX_EPOCH,
     card_digest: &[5; 32],
     rollout: Rollout::Live,
-    standing: FREE,
+    standing: Some(FREE),
 };
 
 const fn standing(standing: Standing<'_>) -> Seen<'_> {
-    Seen { standing, ..SEEN }
+    Seen {
+        standing: Some(standing),
+        ..SEEN
+    }
 }
 
 fn reason(changed: &Call, seen: &Seen<'_>) -> Option<Reason> {

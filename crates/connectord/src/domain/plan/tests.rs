@@ -48,7 +48,7 @@ fn write(arg: &str, old: Option<Value>, new: &str) -> Result<Value, Reason> {
     if let Some(old) = old {
         before.fields.set(arg, old);
     }
-    let plan = field_plan(&card.args[arg], &text(new), &before);
+    let plan = field_plan(&card, &card.args[arg], (&text(new), &before));
     plan.map(|field| field.new)
         .map_err(|refusal| refusal.reason)
 }
@@ -125,7 +125,7 @@ fn a_refusal_names_field_found_and_allowed() {
     let card = Card::parse(CARD).unwrap();
     let mut before = Image::default();
     before.fields.set("fill", text("+31"));
-    let refusal = field_plan(&card.args["fill"], &text("+32"), &before).unwrap_err();
+    let refusal = field_plan(&card, &card.args["fill"], (&text("+32"), &before)).unwrap_err();
     assert_eq!(
         refusal.detail,
         "fill: holds \"+31\", allowed only where it is empty"

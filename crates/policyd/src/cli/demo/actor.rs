@@ -123,7 +123,7 @@ impl Actor {
             reason: "the customer asked for it".to_owned(),
             evidence: Vec::new(),
             traceparent: String::new(),
-            run_id: String::new(),
+            run_id: self.run.to_owned(),
         };
         let start = Instant::now();
         let answer = self

@@ -98,6 +98,14 @@ pub struct Incident {
     pub closed: Option<Closing>,
 }
 
+impl Incident {
+    /// The tally that made it.
+    #[must_use]
+    pub fn key(&self) -> String {
+        rule::tally_key((&self.rule, &self.agent, &self.action))
+    }
+}
+
 /// A denial that a rule counts, with all that is stored if it makes an incident.
 #[derive(Debug, Clone)]
 pub struct Denial {

@@ -142,6 +142,11 @@ impl IncidentRule {
     #[must_use]
     pub fn key(&self, agent: &AgentId, action: Option<&ActionName>) -> String {
         let action = action.map_or(UNKNOWN_ACTION, ActionName::as_str);
-        format!("{}|{agent}|{action}", self.id)
+        tally_key((&self.id, agent.as_str(), action))
     }
+}
+
+/// Rule, agent and action of a tally.
+pub(super) fn tally_key((rule, agent, action): (&str, &str, &str)) -> String {
+    format!("{rule}|{agent}|{action}")
 }

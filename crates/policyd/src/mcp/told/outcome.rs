@@ -102,6 +102,35 @@ pub(in crate::mcp) fn execution(execution: &pb::Execution, replayed: bool) -> To
     Told::new(json, &text, !done).untrusted()
 }
 
+/// What a card lets the model see of records.
+pub(in crate::mcp) fn reading(decision_id: &str, reading: &pb::ReadResponse) -> Told {
+    let one = |record: &pb::SeenRecord| {
+        let fields: Map<String, Json> = record
+            .fields
+            .iter()
+            .map(|field| {
+                let value = value(Some(&field.value_json)).unwrap_or(Json::Null);
+                (field.name.clone(), value)
+            })
+            .collect();
+        let masked = record.fields.iter().filter(|field| field.masked);
+        let masked: Vec<&str> = masked.map(|field| field.name.as_str()).collect();
+        let target = record.target.clone().unwrap_or_default();
+        json!({"type": target.r#type, "id": target.id, "version": some(&record.version),
+            "fields": fields, "masked": masked})
+    };
+    let records: Vec<Json> = reading.records.iter().map(one).collect();
+    let message = match records.len() {
+        0 => "no record matches".to_owned(),
+        count => format!("{count} record{}", if count == 1 { "" } else { "s" }),
+    };
+    let lines: Vec<String> = records.iter().map(Json::to_string).collect();
+    let text = format!("READ {message}\n{}", lines.join("\n"));
+    let json = json!({"decision_id": decision_id, "execution_id": id(&reading.execution),
+        "wrote": false, "records": records, "message": message});
+    Told::new(json, &text, false).untrusted()
+}
+
 /// How an undo went.
 pub(in crate::mcp) fn undone(item: &pb::UndoItem, dry_run: bool) -> Told {
     let refused = !item.reason_code.is_empty() || !(item.undone || dry_run);
