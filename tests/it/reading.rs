@@ -143,11 +143,13 @@ async fn a_reading_and_a_write_are_not_taken_for_each_other_and_each_is_spent_on
         mode: pb::Mode::Execute,
         ..see("C-1")
     };
-    let writing = agent.ask(&writing).await;
-    assert_eq!(
-        read(&mut agent, &writing, "test").await.unwrap_err(),
-        "DRY_RUN_ONLY"
-    );
+    let denied = agent.ask(&writing).await.decision;
+    assert_eq!(denied.reason_code, "INVALID_ARGUMENTS");
+    assert!(denied.message.contains("dry run"), "{}", denied.message);
+    let mut executing = request(&asked, "test");
+    executing.call.as_mut().unwrap().mode = pb::Mode::Execute.into();
+    let refused = agent.execute.read(executing).await.unwrap_err();
+    assert_eq!(code(&refused), "DRY_RUN_ONLY");
     // The writ names C-1; the call names another record.
     let mut other = asked.clone();
     other.call.target.as_mut().unwrap().id = "C-2".into();
@@ -212,6 +214,32 @@ async fn a_run_reads_only_so_much_and_says_which_run_it_is() {
         }
         assert!(shown <= 5, "{shown} records were shown");
     }
+    // Neither what is there nor what is not is told any more, and the ids that were found are not.
+    for wish in [&find, &nobody] {
+        let asked = ask(&mut agent, wish, "r-1").await;
+        let refused = read(&mut agent, &asked, "r-1").await;
+        assert_eq!(refused.unwrap_err(), "BUDGET_EXCEEDED");
+    }
+    let list = pb::ListExecutionsRequest {
+        parent: "tenants/acme".into(),
+        run_id: "r-1".into(),
+        state: pb::ExecutionState::Failed.into(),
+        ..Default::default()
+    };
+    let failed = agent.execute.list_executions(list).await.unwrap();
+    assert!(!format!("{failed:?}").contains("C-1"), "{failed:?}");
+    // The run is halted, and what an operator says of it is not written over.
+    let mut operator = world.operator().await;
+    super::halt::set(&mut operator, "run:r-1").await.unwrap();
+    let asked = ask(&mut agent, &find, "r-1").await;
+    assert!(read(&mut agent, &asked, "r-1").await.is_err());
+    let halts = operator.halt.list_halts(pb::ListHaltsRequest {}).await;
+    let halts = halts.unwrap().into_inner().halts;
+    assert_eq!(
+        (halts.len(), halts[0].by.as_str()),
+        (1, "acme/ops"),
+        "{halts:?}"
+    );
     let asked = ask(&mut agent, &find, "r-2").await;
     assert!(read(&mut agent, &asked, "r-2").await.is_ok(), "another run");
     let record = agent.ask(&wish("find_contact", "C-1", &find.args)).await;

@@ -230,3 +230,30 @@ async fn ceilings_hold_by_run_and_customer_and_a_run_must_be_named() {
     );
     world.check_everything().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_hours_and_on_a_record_that_is_not_there_nothing_is_done() {
+    let world = World::prepare(&[]);
+    let path = world.path("policies/acme/actions/log_deal.toml");
+    let card = std::fs::read_to_string(&path).unwrap();
+    // A day of the week that is neither today nor tomorrow, in any zone.
+    let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    let today = (e2e::now_seconds() / 86_400 + 3).rem_euclid(7);
+    let closed = days[usize::try_from((today + 3) % 7).unwrap()];
+    let hours = format!(
+        "hours = {{ days = \"{closed}\", from = \"08:00\", to = \"18:00\", zone = \"UTC\" }}\n[caps]"
+    );
+    std::fs::write(&path, card.replace("[caps]", &hours)).unwrap();
+    let world = super::halt::up(world);
+    world.promote(&["set_stage"]).await;
+    let mut agent = world.agent().await;
+    let log = wish("log_deal", ("deal", "D-104"), r#"{"log":"one"}"#);
+    let asked = agent.ask(&log).await;
+    assert_eq!(asked.decision.reason_code, "OUTSIDE_HOURS");
+    for (deal, code) in [("D-999", "TARGET_NOT_FOUND"), ("D-105", "SYSTEM_REFUSED")] {
+        let asked = agent.ask(&stage(deal, "proposal")).await;
+        let failed = agent.present(&asked).await.unwrap();
+        assert_eq!(failed.reason_code, code, "{deal}: {}", failed.message);
+    }
+    assert!(world.effects().await.is_empty());
+}

@@ -78,6 +78,12 @@ impl App {
         if order.seconds > 0 {
             flag.until = act.at.saturating_add(order.seconds);
         }
+        if matches!(order.asker, Asker::Policyd(_))
+            && let Ok(state) = self.halt_state()
+            && let Some(same) = state.flags.iter().find(|one| one.scope == flag.scope)
+        {
+            return Ok((same.clone(), state));
+        }
         self.check_room(order, &flag)?;
         let state = self.halts.set(&flag).await;
         let state = state.map_err(|error| unknown(&error))?;
@@ -92,6 +98,9 @@ impl App {
         let tenant = TenantId::parse(&call.tenant).ok();
         if let Some(tenant) = tenant.filter(|_| over.of_run && !call.run_id.is_empty()) {
             let scope = Scope::new(Some(tenant), Part::Run(call.run_id.clone()));
+            if self.stands(&scope) {
+                return refusal;
+            }
             let (kind, id) = call.target.clone().unwrap_or_default();
             let last = format!(
                 "last call: {} on {kind} {id} by {}",
@@ -120,6 +129,12 @@ impl App {
             }
         }
         refusal
+    }
+
+    /// Whether exactly this scope is halted: whoever did it keeps his name and reason there.
+    fn stands(&self, scope: &Scope) -> bool {
+        let state = self.halt_state();
+        state.is_ok_and(|state| state.flags.iter().any(|flag| flag.scope == *scope))
     }
 
     /// Too many flags would halt everybody, so no tenant and no machine may fill the store. What

@@ -9,7 +9,7 @@ use writ_proto::value::Value;
 use super::App;
 use crate::clock;
 use crate::domain::execution::Execution;
-use crate::domain::gate::{Call, Refusal, Standing, check_standing};
+use crate::domain::gate::{Call, Refusal, Standing, check_standing, told};
 use crate::domain::image::Image;
 use crate::halt::{Customer, HaltState, Part, Subject};
 
@@ -77,7 +77,7 @@ impl App {
             ..subject(call, Customer::NotYet)
         };
         match state.covering(&subject) {
-            Some(flag) => Err(Refusal::new(Reason::Halted, flag.scope.to_string())),
+            Some(flag) => Err(Refusal::new(Reason::Halted, told(&flag.scope))),
             None => Ok(()),
         }
     }
@@ -97,7 +97,7 @@ impl App {
             customer: Customer::Unknown,
         };
         match self.halt_state()?.covering(&subject) {
-            Some(flag) => Err(Refusal::new(Reason::Halted, flag.scope.to_string())),
+            Some(flag) => Err(Refusal::new(Reason::Halted, told(&flag.scope))),
             None => Ok(()),
         }
     }

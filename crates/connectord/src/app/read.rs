@@ -106,10 +106,9 @@ impl App {
                 return Err(refusal.into());
             }
         };
-        let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
-        let object = &admitted.card.target;
-        execution.sentence = format!("read {object} {}", ids.join(", "));
-        let counts = caps::at_read(&admitted.card, call, records.len(), clock::now());
+        // The first record was counted when the writ was spent.
+        let more = records.len().saturating_sub(1);
+        let counts = caps::at_read(&admitted.card, call, more, clock::now());
         let counted = &mut [&mut execution];
         match self.journal.save_counted(counted, vec![], counts).await {
             Ok(()) => {}
@@ -120,6 +119,13 @@ impl App {
             }
             Err(error) => return Err(error.into()),
         }
+        // Only now: what is over a ceiling is not told by its ids either.
+        let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
+        let object = &admitted.card.target;
+        execution.sentence = match ids.as_slice() {
+            [] => format!("found no {object}"),
+            ids => format!("read {object} {}", ids.join(", ")),
+        };
         let execution = self.end(execution, State::Done, Kind::Result).await?;
         Ok(Reading { execution, records })
     }
@@ -136,7 +142,7 @@ impl App {
                     ids: found.map_err(unreadable)?,
                 });
             }
-            let ids = matches(&signals);
+            let ids = matches(&signals)?;
             if ids.len() > FOUND_MAX {
                 let why = format!("more than {FOUND_MAX} match; name more of what you look for");
                 return Err(Refusal::new(Reason::TargetAmbiguous, why));

@@ -155,7 +155,7 @@ impl Mint {
                 request_id: ids::new_id().to_string(),
                 token: mint(&self.claims(&args_cbor, mode)?, &self.key),
                 call: Some(call),
-                run_id: "bench".to_owned(),
+                run_id: String::new(),
             })
         };
         (0..calls).map(one).collect()

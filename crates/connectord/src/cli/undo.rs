@@ -184,6 +184,8 @@ async fn batch(
 pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError> {
     let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
     let count = if let Some(id) = &args.execution {
+        // What a list or an undo prints, whole or the end of it.
+        let id = id.rsplit('/').next().unwrap_or_default();
         let request = pb::UndoRequest {
             name: format!("{}/executions/{id}", args.remote.parent()),
             reason: args.reason.clone(),

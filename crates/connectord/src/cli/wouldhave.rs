@@ -56,7 +56,7 @@ fn row_of(row: &pb::Execution, output: &Output) {
     let what = if row.sentence.is_empty() {
         format!("would {} {}", row.action, row.message)
     } else {
-        format!("would {}", row.sentence)
+        row.sentence.clone()
     };
     let mark = if row.surprise.is_empty() {
         "[ ]".to_owned()

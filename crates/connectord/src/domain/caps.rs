@@ -164,11 +164,23 @@ pub fn at_claim(
     permit: &Permit,
     call: &Call,
     card: &Card,
-    day: &str,
+    now: DateTime<Utc>,
 ) -> Result<Vec<Count>, Refusal> {
+    let day = &day(now);
     let caps = &card.caps;
     if caps.count_runs() && permit.claims().run.is_none() {
         return Err(Refusal::of(Reason::RunRequired));
+    }
+    // Also a search that finds nothing tells something.
+    if card.verb.reads() {
+        let mut counts = at_read(card, call, 1, now);
+        let mut call_of_run = Counts {
+            card,
+            list: Vec::new(),
+        };
+        call_of_run.follow_up(&bucket_of_run(call));
+        counts.extend(call_of_run.list);
+        return Ok(counts);
     }
     // A dry run changes nothing in the system of record: it is spent but not counted.
     if call.mode != Mode::Execute {
@@ -179,7 +191,7 @@ pub fn at_claim(
         list: Vec::new(),
     };
     let run = bucket_of_run(call);
-    counts.add(day.to_owned(), Some(caps.records_per_day), "records a day");
+    counts.add(day.clone(), Some(caps.records_per_day), "records a day");
     counts.add(
         format!("{day}/agent/{}", call.agent),
         caps.records_per_agent_per_day,
@@ -235,7 +247,7 @@ pub fn at_look(
     Ok(counts.list)
 }
 
-/// What a reading counts: every record that it shows, and itself as a call of its run.
+/// What records that are shown count.
 #[must_use]
 pub fn at_read(card: &Card, call: &Call, records: usize, now: DateTime<Utc>) -> Vec<Count> {
     let (caps, day) = (&card.caps, day(now));
@@ -256,7 +268,6 @@ pub fn at_read(card: &Card, call: &Call, records: usize, now: DateTime<Utc>) -> 
             counts.add_many((bucket, add), i64::from(cap), what);
         }
     }
-    counts.follow_up(&run);
     counts.list
 }
 

@@ -161,7 +161,7 @@ pub fn check_scope(claims: &Claims, call: &Call) -> Result<(), Refusal> {
         return Err(Refusal::new(Reason::TokenScopeMismatch, "another target"));
     }
     // Halts and ceilings of a run would mean nothing if the agent could rename it afterwards.
-    if claims.run.as_ref().is_some_and(|run| *run != call.run_id) {
+    if claims.run.as_deref().unwrap_or_default() != call.run_id {
         return Err(Refusal::new(Reason::TokenScopeMismatch, "another run"));
     }
     Ok(())
@@ -238,16 +238,26 @@ fn check_card(card: &Card, call: &Call, args: &Map, now: DateTime<Utc>) -> Resul
     }
 }
 
+/// A scope as an agent hears of it: which customer is halted is not for it to learn.
+#[must_use]
+pub fn told(scope: &Scope) -> String {
+    let text = scope.to_string();
+    match text.split_once("customer:") {
+        Some((before, _)) => format!("{before}customer:*"),
+        None => text,
+    }
+}
+
 /// Check 18: halts, and the epoch the token was issued in.
 ///
 /// # Errors
 /// `HALTED` with the scope, or `TOKEN_REVOKED`.
 pub fn check_standing(claims: &Claims, standing: &Standing<'_>) -> Result<(), Refusal> {
     if let Some(scope) = standing.halted {
-        return Err(Refusal::new(Reason::Halted, scope.to_string()));
+        return Err(Refusal::new(Reason::Halted, told(scope)));
     }
     if let Some(scope) = standing.revoked {
-        let detail = format!("issued before the halt of {scope}");
+        let detail = format!("issued before the halt of {}", told(scope));
         return Err(Refusal::new(Reason::TokenRevoked, detail));
     }
     if claims.epoch != standing.epoch {

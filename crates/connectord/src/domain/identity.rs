@@ -25,17 +25,16 @@ pub fn confirm(target: &str, signals: &[Signal]) -> Result<(), Refusal> {
     if signals.is_empty() {
         return Ok(());
     }
-    let matches = matches(signals);
+    let matches = matches(signals)?;
     let counts: Vec<String> = signals
         .iter()
         .map(|signal| format!("{} matches {}", signal.name, signal.ids.len()))
         .collect();
     let all = matches.len();
     let found = format!("{}; together {all}", counts.join(", "));
-    let overfull = signals.iter().any(|signal| signal.ids.len() > MATCHES_MAX);
     match matches.as_slice() {
-        [only] if !overfull && *only == target => Ok(()),
-        [_] if !overfull => Err(Refusal::new(
+        [only] if *only == target => Ok(()),
+        [_] => Err(Refusal::new(
             Reason::TargetMismatch,
             format!("{found}, which is not the target"),
         )),
@@ -49,9 +48,9 @@ pub fn confirm(target: &str, signals: &[Signal]) -> Result<(), Refusal> {
 /// Proves that no record carries all signals, before another one is made.
 ///
 /// # Errors
-/// `ALREADY_EXISTS`; how many there are is told, which ones is not.
+/// `ALREADY_EXISTS`; how many there are is told, which ones is not. `TARGET_AMBIGUOUS` as below.
 pub fn absent(signals: &[Signal]) -> Result<(), Refusal> {
-    match matches(signals).len() {
+    match matches(signals)?.len() {
         0 => Ok(()),
         all => Err(Refusal::new(
             Reason::AlreadyExists,
@@ -61,16 +60,22 @@ pub fn absent(signals: &[Signal]) -> Result<(), Refusal> {
 }
 
 /// Ids of the records that carry all signals, sorted.
-#[must_use]
-pub fn matches(signals: &[Signal]) -> Vec<&String> {
+///
+/// # Errors
+/// `TARGET_AMBIGUOUS` where a search found so much that its list was cut: nothing is known then.
+pub fn matches(signals: &[Signal]) -> Result<Vec<&String>, Refusal> {
+    if let Some(full) = signals.iter().find(|signal| signal.ids.len() > MATCHES_MAX) {
+        let why = format!("{} matches more than {MATCHES_MAX} records", full.name);
+        return Err(Refusal::new(Reason::TargetAmbiguous, why));
+    }
     let Some((first, rest)) = signals.split_first() else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
     let in_all = |id: &&String| rest.iter().all(|signal| signal.ids.contains(*id));
     let mut matches: Vec<&String> = first.ids.iter().filter(in_all).collect();
     matches.sort_unstable();
     matches.dedup();
-    matches
+    Ok(matches)
 }
 
 #[cfg(test)]

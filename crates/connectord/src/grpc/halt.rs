@@ -70,7 +70,7 @@ impl Eyes {
     fn concern(&self, scope: &Scope) -> bool {
         match (&self.agent, scope.part()) {
             (Some(own), Part::Agent(agent)) => agent == own,
-            (Some(_), Part::Customer(_)) => false,
+            (Some(_), Part::Customer(_) | Part::Run(_)) => false,
             _ => true,
         }
     }

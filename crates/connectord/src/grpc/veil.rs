@@ -50,7 +50,38 @@ pub fn changes(card: Option<&Card>, list: Vec<Change>) -> Vec<Change> {
 pub fn execution(card: Option<&Card>, mut execution: Execution) -> Execution {
     execution.changes = changes(card, execution.changes);
     execution.collateral = changes(card, execution.collateral);
+    if card.is_some_and(|card| card.sight.is_none()) {
+        return execution;
+    }
+    // A sentence was made by the card of its day, a message may be the system's own words.
+    let reads = card.is_some_and(|card| card.verb.reads());
+    if !reads && !execution.sentence.is_empty() {
+        let fields: Vec<&str> = execution
+            .changes
+            .iter()
+            .map(|one| one.field.as_str())
+            .collect();
+        let (object, target) = (&execution.object, &execution.target);
+        execution.sentence = format!(
+            "{} on {object} {target}: {}",
+            execution.action,
+            fields.join(", ")
+        );
+    }
+    let ours = writ_proto::Reason::from_code(&execution.reason_code);
+    if !ours.is_some_and(masked_already) {
+        execution.message = ours.map_or_else(String::new, |reason| reason.sentence().to_owned());
+    }
     execution
+}
+
+/// Refusals whose detail the plan made with the card's masks.
+const fn masked_already(reason: writ_proto::Reason) -> bool {
+    use writ_proto::Reason as R;
+    matches!(
+        reason,
+        R::StateNotAllowed | R::FieldNotEmpty | R::AppendImpossible | R::NotMechanical
+    )
 }
 
 /// An undo as its agent sees it: a conflict names values, so only its kind is told where the card
@@ -88,7 +119,10 @@ mod tests {
             after_json: Some("\"NL91ABNA0417164300\"".into()),
         }];
         assert_eq!(execution(Some(&open), own.clone()), own);
+        own.sentence = "would change contact C-1: phone \"+31 6 0000\"".into();
+        own.message = "+31 6 1234 is used by C-9".into();
         let seen = execution(Some(&veiled), own.clone());
+        assert!(!format!("{seen:?}").contains("+31"), "{seen:?}");
         assert_eq!(seen.changes[0].before_json.as_deref(), Some("\"***00\""));
         assert_eq!(seen.changes[0].after_json.as_deref(), Some("\"***34\""));
         assert_eq!(seen.collateral[0].before_json, None);

@@ -1,6 +1,15 @@
 -- Sets a flag first, so that nothing that fails after it undoes the halt.
 local state = KEYS[1]
 local scope, flag, since, oldest, global, most, most_of_tenant = unpack(ARGV)
+-- A halt that stands is not ended by one that ends earlier.
+local standing = redis.call('HGET', state, 'flag:' .. scope)
+if standing then
+  local read, old = pcall(cjson.decode, standing)
+  local ends, own = read and tonumber(old['until']) or 0, cjson.decode(flag)
+  if own['until'] > 0 and (ends == 0 or ends > own['until']) then
+    flag = string.gsub(flag, '"until":%d+', '"until":' .. string.format('%.0f', ends))
+  end
+end
 redis.call('HSET', state, 'flag:' .. scope, flag)
 local kept = {}
 for line in string.gmatch(redis.call('HGET', state, 'recent') or '', '[^\n]+') do

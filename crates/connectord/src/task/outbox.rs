@@ -16,7 +16,7 @@ use crate::store::Report;
 const REPORT_BYTES_MAX: usize = 200 * 1_024;
 /// A report that policyd refuses for now is offered again after this long.
 const PARKED_FOR: Duration = Duration::from_secs(60);
-const PARKED_MAX: usize = 10_000;
+const PARKED_MAX: usize = 500;
 const IDLE: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 

@@ -90,6 +90,10 @@ pub fn decide(request: &Request, facts: &Facts) -> Outcome {
     if let Err(message) = card.check_target(request.target.as_ref()) {
         return Outcome::deny(Reason::InvalidArguments, message);
     }
+    if card.verb.reads() && request.mode == Mode::Execute {
+        let message = format!("mode: `{}` only reads; ask for a dry run", request.action);
+        return Outcome::deny(Reason::InvalidArguments, message);
+    }
     if card.version_required && request.precondition.is_none() {
         let message = "precondition: the card requires the version the agent relied on";
         return Outcome::deny(Reason::InvalidArguments, message);

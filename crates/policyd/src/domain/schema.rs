@@ -21,11 +21,17 @@ pub fn entity_type(target: &str) -> String {
     name
 }
 
+/// Group of all actions that change something.
+const WRITE: &str = "write";
+/// Group of all actions that only look.
+const READ: &str = "read";
+
 /// Action groups of a card; a policy may name a group instead of an action.
 #[must_use]
 pub fn groups(card: &Card) -> [String; 4] {
+    let kind = if card.verb.reads() { READ } else { WRITE };
     [
-        "write".to_owned(),
+        kind.to_owned(),
         format!("verb:{}", card.verb.name()),
         format!("tier:{}", card.tier.name()),
         format!("risk:{}", card.risk.name()),
@@ -72,7 +78,9 @@ pub fn schema_text<'a>(cards: impl Iterator<Item = &'a Card> + Clone, facts: &Fa
         }
         out.push_str(" };\n");
     }
-    let all: BTreeSet<String> = cards.clone().flat_map(groups).collect();
+    let mut all: BTreeSet<String> = cards.clone().flat_map(groups).collect();
+    // A guardrail may name both, whatever cards there are.
+    all.extend([READ.to_owned(), WRITE.to_owned()]);
     for group in all {
         let _ = writeln!(out, "action \"{group}\";");
     }

@@ -364,6 +364,12 @@ fn a_card_that_reads_says_what_may_be_seen_and_how_much_and_writes_nothing() {
             format!("{RUN}{SEEN}"),
             false,
         ),
+        (
+            "read",
+            "",
+            format!("{RUN}fields_per_run = 1\n{SEEN}"),
+            false,
+        ),
         ("read", "", format!("{RUN}{SEEN}{EMAIL}"), false),
         ("find", "", format!("{RUN}{SEEN}{EMAIL}"), true),
         ("find", "", format!("{RUN}{SEEN}"), false),

@@ -152,6 +152,10 @@ fn check_reading(
     if card.caps.records_per_run.is_none() {
         return refuse("caps.records_per_run says how much a run may read");
     }
+    let caps = &card.caps;
+    if caps.spike.is_some() || caps.fields_per_run.is_some() {
+        return refuse("caps.spike and caps.fields_per_run are for writes");
+    }
     let idle = !card.when.is_empty()
         || card.version_required
         || !card.identify.is_empty()

@@ -44,7 +44,7 @@ pub enum Reason {
     TokenExpired,
     /// `TOKEN_POP_FAILED`: the token is bound to another client certificate.
     TokenPopFailed,
-    /// `TOKEN_SCOPE_MISMATCH`: the token is for another tenant, agent, connection, action or target.
+    /// `TOKEN_SCOPE_MISMATCH`: the token is for another tenant, agent, connection, action, target or run.
     TokenScopeMismatch,
     /// `TOKEN_MODE_MISMATCH`: the token is for the other of dry run and execute.
     TokenModeMismatch,
@@ -84,7 +84,7 @@ pub enum Reason {
     OutcomeUnknown,
     /// `OUTSIDE_HOURS`: the action is asked for outside the hours of its card.
     OutsideHours,
-    /// `RUN_REQUIRED`: a card or a budget counts by run and the call names no run.
+    /// `RUN_REQUIRED`: a card or a budget counts by run and the request named no run.
     RunRequired,
     /// `TARGET_AMBIGUOUS`: the signals do not single out exactly one record.
     TargetAmbiguous,

@@ -245,3 +245,31 @@ proptest! {
         prop_assert!(UnverifiedToken::new(&bytes).inspect_unverified().is_err());
     }
 }
+
+#[test]
+fn the_run_is_the_last_member_and_one_that_is_a_run() {
+    let with = |run: &str| Claims {
+        run: Some(run.to_owned()),
+        trace_id: Some([1; 16]),
+        ..claims()
+    };
+    let sound = with("run-7_a.b");
+    assert_eq!(Claims::decode(&sound.encode()), Ok(sound.clone()));
+    assert_eq!(check(&sound, 1_000, Some([3; 32])), Ok(()));
+    let long = "r".repeat(65);
+    for bad in ["", "a b", "a/b", long.as_str()] {
+        let refused = Claims::decode(&with(bad).encode()).map_err(|error| error.reason);
+        assert_eq!(refused, Err(Reason::TokenBadClaims), "{bad}");
+    }
+    // Another label in its place, and one member more than there are.
+    let bytes = sound.encode();
+    let label = bytes.len() - "run-7_a.b".len() - 2;
+    assert_eq!(bytes[label], 17);
+    for (at, byte) in [(label, 18), (label, 16)] {
+        let mut other = bytes.clone();
+        other[at] = byte;
+        assert!(Claims::decode(&other).is_err(), "{byte}");
+    }
+    let twice = [&bytes[..], &bytes[label..]].concat();
+    assert!(Claims::decode(&twice).is_err());
+}

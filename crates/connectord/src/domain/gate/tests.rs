@@ -139,7 +139,12 @@ fn a_change_of_any_field_of_the_call_is_refused() {
         request_id: _,
         run_id: _,
     } = call();
-    let table: [(&str, Change, Reason); 12] = [
+    let table: [(&str, Change, Reason); 13] = [
+        (
+            "run",
+            |c| c.run_id = "another".into(),
+            Reason::TokenScopeMismatch,
+        ),
         (
             "tenant",
             |c| c.tenant = "globex".into(),
@@ -244,6 +249,13 @@ fn what_connectord_sees_can_only_refuse() {
                 ..SEEN
             },
             Reason::DryRunOnly,
+        ),
+        (
+            Seen {
+                standing: None,
+                ..SEEN
+            },
+            Reason::HaltUnknown,
         ),
         (
             standing(Standing { epoch: 5, ..FREE }),

@@ -64,10 +64,9 @@ fn a_search_that_finds_too_much_says_nothing() {
             ids: vec!["O-7".into()],
         },
     ];
-    assert_eq!(
-        confirm("O-7", &sets).unwrap_err().reason,
-        Reason::TargetAmbiguous
-    );
+    for told in [confirm("O-7", &sets), absent(&sets)] {
+        assert_eq!(told.unwrap_err().reason, Reason::TargetAmbiguous);
+    }
 }
 
 #[test]

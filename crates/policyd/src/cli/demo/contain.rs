@@ -179,6 +179,7 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
             &happened,
             expected,
         );
-        self.stopped("log_deal again", LOG, "DRY_RUN_ONLY").await
+        self.stopped("log_deal, which its card has demoted", LOG, "DRY_RUN_ONLY")
+            .await
     }
 }
