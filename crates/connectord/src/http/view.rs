@@ -268,8 +268,8 @@ impl View {
         let whole = whole(&flags, &reach);
         let (word, tone, sign) = match (seen.state, whole) {
             (None, _) => ("UNKNOWN", "unknown", "?"),
-            (_, Some(_)) => ("HALTED", "halted", "■"),
-            _ => ("RUNNING", "running", "▶"),
+            (_, Some(_)) => ("HALTED", "halted", ""),
+            _ => ("RUNNING", "running", ""),
         };
         let mut view = Self {
             word,
@@ -311,8 +311,7 @@ impl View {
                 "some parts are"
             };
             self.tone = "partly";
-            self.headline
-                .push(format!("⚠ but {parts} halted, see below"));
+            self.headline.push(format!("but {parts} halted, see below"));
         }
         (self.answer, self.all_answer) = answers(seen);
         let members = seen.members.unwrap_or_default();
