@@ -2,6 +2,7 @@
 //! everybody else on its loopback.
 
 use std::process::Command;
+use std::time::Instant;
 
 use e2e::{McpBridge, PATIENCE, Process, World, program};
 use reqwest::StatusCode;
@@ -152,6 +153,17 @@ fn signal(process: &Process, name: &str) {
     let id = process.id().to_string();
     let sent = Command::new("kill").args([name, &id]).status().unwrap();
     assert!(sent.success());
+    let started = Instant::now();
+    while name == "-STOP" && !stands(&id) {
+        assert!(started.elapsed() < PATIENCE, "it goes on");
+    }
+}
+
+/// Whether every thread of a process is stopped: one that still runs would answer.
+fn stands(id: &str) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{id}/task")).unwrap();
+    let mut stats = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")));
+    stats.all(|stat| stat.is_ok_and(|stat| stat.rsplit(") ").next().unwrap().starts_with('T')))
 }
 
 fn asked(bridge: &mut McpBridge) -> Json {
