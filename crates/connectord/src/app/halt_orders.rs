@@ -52,6 +52,13 @@ fn unknown(error: &HaltError) -> AppError {
     }
 }
 
+/// Whether a standing halt lasts about as long as a wanted one. One that is over soon does not; one
+/// that ends a little earlier does, or every refused call would set it anew.
+fn lasts(same: &Flag, wanted: &Flag) -> bool {
+    let left = |until: i64| until.saturating_sub(wanted.since);
+    same.until == 0 || wanted.until > 0 && left(same.until) >= left(wanted.until) / 2
+}
+
 impl Asker {
     fn name(&self) -> String {
         match self {
@@ -79,10 +86,9 @@ impl App {
             flag.until = act.at.saturating_add(order.seconds);
         }
         if matches!(order.asker, Asker::Policyd(_))
-            && let Ok(state) = self.halt_state()
-            && let Some(same) = state.flags.iter().find(|one| one.scope == flag.scope)
+            && let Some(standing) = self.lasting(&flag)
         {
-            return Ok((same.clone(), state));
+            return Ok(standing);
         }
         self.check_room(order, &flag)?;
         let state = self.halts.set(&flag).await;
@@ -98,9 +104,6 @@ impl App {
         let tenant = TenantId::parse(&call.tenant).ok();
         if let Some(tenant) = tenant.filter(|_| over.of_run && !call.run_id.is_empty()) {
             let scope = Scope::new(Some(tenant), Part::Run(call.run_id.clone()));
-            if self.stands(&scope) {
-                return refusal;
-            }
             let (kind, id) = call.target.clone().unwrap_or_default();
             let last = format!(
                 "last call: {} on {kind} {id} by {}",
@@ -114,6 +117,9 @@ impl App {
             let mut flag = Flag::new(scope, &act, ids::new_id().to_string());
             flag.at_ms = clock::now().timestamp_millis();
             flag.until = act.at.saturating_add(RUN_HALT_SECONDS);
+            if self.lasting(&flag).is_some() {
+                return refusal;
+            }
             let room = self.room(&flag, FLAGS_OF_TENANT_MAX / 2);
             let set = if room {
                 self.halts.set(&flag).await.map(drop)
@@ -131,10 +137,13 @@ impl App {
         refusal
     }
 
-    /// Whether exactly this scope is halted: whoever did it keeps his name and reason there.
-    fn stands(&self, scope: &Scope) -> bool {
-        let state = self.halt_state();
-        state.is_ok_and(|state| state.flags.iter().any(|flag| flag.scope == *scope))
+    /// A halt of exactly this scope that makes the one of a machine needless: who set it keeps his
+    /// name and reason there.
+    fn lasting(&self, wanted: &Flag) -> Option<(Flag, HaltState)> {
+        let state = self.halt_state().ok()?;
+        let same = state.flags.iter().find(|one| one.scope == wanted.scope)?;
+        let same = same.clone();
+        lasts(&same, wanted).then_some((same, state))
     }
 
     /// Too many flags would halt everybody, so no tenant and no machine may fill the store. What
@@ -241,5 +250,38 @@ impl App {
         }
         let message = format!("no tenant `{}` has cards here", tenant.as_str());
         Err(AppError::new(Reason::UnknownTenant, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_halt_that_is_over_soon_does_not_stand_for_one_that_stays() {
+        let flag = |until| Flag {
+            until,
+            ..Flag::new(
+                Scope::global(),
+                &Act {
+                    at: 1_000,
+                    ..Act::default()
+                },
+                String::new(),
+            )
+        };
+        for (same, wanted, expected) in [
+            (0, 0, true),
+            (0, 2_000, true),
+            (9_000, 0, false),
+            (1_002, 2_000, false),
+            (1_990, 2_000, true),
+        ] {
+            assert_eq!(
+                lasts(&flag(same), &flag(wanted)),
+                expected,
+                "{same} {wanted}"
+            );
+        }
     }
 }
