@@ -232,6 +232,7 @@ async fn another_tenant_finds_nothing_and_an_agent_operates_nothing() {
         name: done.name.clone(),
         reason: String::new(),
         dry_run: false,
+        unsigned: false,
     };
     let status = stranger.execute.undo(undo).await.unwrap_err();
     assert_eq!(code(&status), "NOT_FOUND");

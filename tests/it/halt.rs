@@ -344,6 +344,7 @@ async fn halting_and_undoing_work_while_policyd_is_dead() {
     let (mut agent, mut operator) = (world.agent().await, world.operator().await);
     let done = agent.carry(&stage("D-104", "qualified")).await;
     let open = writ(&mut agent, &stage("D-104", "proposal")).await;
+    agent.signed(&done).await;
     world.policyd.take().unwrap().kill();
     set(&mut operator, "tenant:acme").await.unwrap();
     assert_eq!(agent.present(&open).await.unwrap_err(), "HALTED");

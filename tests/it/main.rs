@@ -31,4 +31,5 @@ mod story;
 mod templates;
 mod tidy;
 mod undo;
+mod undo_writ;
 mod usage;

@@ -1,6 +1,6 @@
 //! The clients of one identity, and what they ask for.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
@@ -117,11 +117,28 @@ impl Actor {
         }
     }
 
+    /// Waits until policyd has signed the undo of an execution.
+    pub async fn signed(&mut self, execution: &pb::Execution) {
+        let started = Instant::now();
+        loop {
+            let request = pb::GetExecutionRequest {
+                name: execution.name.clone(),
+            };
+            let found = self.execute.get_execution(request).await.unwrap();
+            if found.into_inner().execution.unwrap().undo_signed {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "nobody signed its undo");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub async fn undo(&mut self, execution: &pb::Execution) -> pb::UndoItem {
         let request = pb::UndoRequest {
             name: execution.name.clone(),
             reason: "test".into(),
             dry_run: false,
+            unsigned: false,
         };
         self.execute
             .undo(request)

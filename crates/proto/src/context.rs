@@ -21,5 +21,9 @@ pub const IMAGE: &str = "writ.image.v1";
 pub const CANCEL: &str = "writ.cancel.v1";
 /// COSE `typ` (RFC 9596) of a decision token.
 pub const TYP_DECISION: &str = "application/vnd.writ.decision+cwt";
+/// First element of the array that is hashed as the images before and after a write.
+pub const IMAGES: &str = "writ.images.v1";
+/// COSE `typ` (RFC 9596) of an undo writ.
+pub const TYP_UNDO: &str = "application/vnd.writ.undo+cwt";
 /// COSE context string of a single-signer message (RFC 9052 4.4).
 pub const COSE_SIGNATURE1: &str = "Signature1";

@@ -1,9 +1,10 @@
-//! The request hash (contract.md 2.3): what binds a token to exact arguments.
+//! The request hash (contract.md 2.3): what binds a token to exact arguments; and the digest of
+//! images, which binds an undo writ to exact values.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::context;
-use crate::value::{write_array, write_null, write_text};
+use crate::value::{Map, write_array, write_null, write_text};
 
 /// Everything the request hash covers. Agent and mode are claims of their own.
 #[derive(Debug, Clone, Copy)]
@@ -56,5 +57,17 @@ pub fn request_hash(parts: &RequestParts<'_>) -> [u8; 32] {
         Some(tag) => write_text(&mut out, tag),
         None => write_null(&mut out),
     }
+    sha256(&out)
+}
+
+/// `SHA-256(CBOR(["writ.images.v1", before, after]))`: the declared fields of a record before and
+/// after a write, as maps by field name. A field that was not there is not in its map.
+#[must_use]
+pub fn images_digest(before: &Map, after: &Map) -> [u8; 32] {
+    let mut out = Vec::with_capacity(256);
+    write_array(&mut out, 3);
+    write_text(&mut out, context::IMAGES);
+    out.extend_from_slice(&before.encode());
+    out.extend_from_slice(&after.encode());
     sha256(&out)
 }

@@ -59,3 +59,5 @@ pub const CARD_ARGS_MAX: usize = 64;
 pub const KEYSET_KEYS_MAX: usize = 256;
 /// Longest trust document in bytes.
 pub const KEYSET_BYTES_MAX: usize = 256 * 1_024;
+/// Longest time in which a write can be undone.
+pub const UNDO_SECONDS_MAX: u32 = 30 * 24 * 3_600;

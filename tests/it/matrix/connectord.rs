@@ -68,7 +68,8 @@ pub(super) fn execution_lines() -> Vec<Line> {
             c.actor.execute.undo(pb::UndoRequest {
                 name: format!("{THERE}/executions/{ID}"),
                 reason: "x".into(),
-                dry_run: false
+                dry_run: false,
+                unsigned: false
             }),
             "NOT_FOUND",
             "NOT_FOUND"

@@ -11,6 +11,7 @@ pub mod read;
 pub mod reconcile;
 pub mod rollout;
 pub mod undo;
+mod undo_writ;
 pub mod work;
 
 use std::collections::BTreeMap;

@@ -1,17 +1,24 @@
 //! Undo: one execution or many, last in, first out, each with its own outcome. Halts do not stop
 //! an operator; drift does. An agent undoes only what it executed itself, and a halt stops it, for
-//! it is a write that an agent wants. The intent is journaled before the write, like every write.
+//! it is a write that an agent wants. Each needs the undo writ that policyd signed when it heard of
+//! the write. The intent is journaled before the write, like every write.
 
+use std::sync::Arc;
+
+use tokio::time::Instant;
 use writ_proto::Reason;
 
 use super::execute::{changes, unreadable};
 use super::outcome::{Kind, Outcome};
+use super::undo_writ::PATIENCE;
 use super::{App, AppError};
 use crate::domain::execution::{Change, Execution, State};
 use crate::domain::gate::Refusal;
+use crate::domain::plan::Plan;
 use crate::domain::undo;
+use crate::domain::undo_writ::UndoPermit;
 use crate::store::Filter;
-use crate::system::{Applied, Leave};
+use crate::system::{Applied, Leave, System};
 use crate::{clock, ids};
 
 /// Most executions that are counted for a batch.
@@ -30,6 +37,8 @@ pub struct Order {
     pub reason: String,
     /// Plan only.
     pub dry_run: bool,
+    /// An operator takes it upon himself where policyd signed nothing.
+    pub unsigned: bool,
 }
 
 /// How the undo of one execution went.
@@ -60,6 +69,13 @@ pub struct Batch {
     pub earlier: usize,
 }
 
+/// An undo that may be written.
+struct Ready {
+    permit: UndoPermit,
+    system: Arc<System>,
+    plan: Plan,
+}
+
 /// Whether a write is there to be undone.
 const fn stands(execution: &Execution) -> bool {
     execution.wrote && execution.undone_by.is_empty() && execution.undo_of.is_empty()
@@ -79,7 +95,8 @@ impl App {
         // What another agent did is told apart from what is not there by nobody.
         let execution = found.filter(own);
         let execution = execution.ok_or_else(|| AppError::of(Reason::NotFound))?;
-        self.undo_one(order, execution).await
+        self.undo_one(order, execution, Instant::now() + PATIENCE)
+            .await
     }
 
     /// Halts stop an agent, not an operator.
@@ -100,11 +117,14 @@ impl App {
             ..Batch::default()
         };
         let found = self.journal.list(&order.tenant, page).await?;
+        let until = Instant::now() + PATIENCE;
         let full = u32::try_from(found.len()).is_ok_and(|count| count == page.limit);
         batch.next = found.last().filter(|_| full).map(|last| last.id.clone());
         for execution in found {
             if stands(&execution) {
-                batch.items.push(self.undo_one(order, execution).await?);
+                batch
+                    .items
+                    .push(self.undo_one(order, execution, until).await?);
             } else {
                 let earlier = execution.undo_of.is_empty() && !execution.undone_by.is_empty();
                 batch.earlier = batch.earlier.saturating_add(usize::from(earlier));
@@ -126,7 +146,12 @@ impl App {
         Ok(found.iter().filter(|own| stands(own)).count())
     }
 
-    async fn undo_one(&self, order: &Order, execution: Execution) -> Result<Undone, AppError> {
+    async fn undo_one(
+        &self,
+        order: &Order,
+        execution: Execution,
+        until: Instant,
+    ) -> Result<Undone, AppError> {
         let id = execution.id.clone();
         let action = execution.action.clone();
         let answer = |refusal: Option<Refusal>, undone: bool, changes: Vec<Change>| Undone {
@@ -137,10 +162,14 @@ impl App {
             changes,
         };
         let planned = match self.check_order(order, &execution) {
-            Ok(()) => self.undo_plan(&execution).await,
+            Ok(()) => self.undo_plan(order, &execution, until).await,
             Err(refusal) => Err(refusal),
         };
-        let (leaf, plan) = match planned {
+        let Ready {
+            permit,
+            system,
+            plan,
+        } = match planned {
             Ok(planned) => planned,
             Err(refusal) => {
                 if !order.dry_run {
@@ -164,19 +193,9 @@ impl App {
             self.end(own, State::Failed, Kind::Undo).await?;
             return Ok(answer(Some(refusal), false, planned));
         }
-        match leaf.write(Leave::Undo(&execution), &plan).await {
+        match system.write(Leave::Undo(permit), &plan).await {
             Applied::Done { .. } => {
-                own.wrote = true;
-                own.state = State::Done;
-                let mut undone = target;
-                undone.undone_by.clone_from(&own.id);
-                let mut outcome = Outcome::of_execution(Kind::Undo, &own, "UNDONE");
-                (outcome.by, outcome.note) = (order.by.clone(), order.reason.clone());
-                self.journal
-                    .save(&mut [&mut own, &mut undone], vec![outcome.report()])
-                    .await
-                    .map_err(|_| AppError::of(Reason::OutcomeUnknown))?;
-                self.after_trouble(&undone).await;
+                self.undone(order, permit, own, target).await?;
                 Ok(answer(None, true, planned))
             }
             Applied::Unknown(why) => {
@@ -196,18 +215,40 @@ impl App {
         }
     }
 
+    /// Journals and reports an undo that was written.
+    async fn undone(
+        &self,
+        order: &Order,
+        permit: UndoPermit,
+        mut own: Execution,
+        mut target: Execution,
+    ) -> Result<(), AppError> {
+        own.wrote = true;
+        own.state = State::Done;
+        target.undone_by.clone_from(&own.id);
+        let mut outcome = Outcome::of_execution(Kind::Undo, &own, "UNDONE");
+        (outcome.by, outcome.note) = (order.by.clone(), order.reason.clone());
+        if !permit.is_signed() {
+            let code = Reason::UndoNotSigned.code();
+            code.clone_into(&mut outcome.reason_code);
+        }
+        self.journal
+            .save(&mut [&mut own, &mut target], vec![outcome.report()])
+            .await
+            .map_err(|_| AppError::of(Reason::OutcomeUnknown))?;
+        self.after_trouble(&target).await;
+        Ok(())
+    }
+
     async fn undo_plan(
         &self,
+        order: &Order,
         execution: &Execution,
-    ) -> Result<
-        (
-            std::sync::Arc<crate::system::System>,
-            crate::domain::plan::Plan,
-        ),
-        Refusal,
-    > {
+        until: Instant,
+    ) -> Result<Ready, Refusal> {
         let now = clock::now().timestamp_millis();
         undo::check_standing(execution, now)?;
+        let permit = self.undo_permit(order, execution, until).await?;
         let system = self.systems.get(&execution.connection).cloned();
         let system = system.ok_or_else(|| Refusal::of(Reason::UnknownConnection))?;
         let names: Vec<String> = execution
@@ -219,15 +260,14 @@ impl App {
             .read(&execution.object, &execution.target, &names)
             .await;
         let plan = undo::plan(execution, now, &current.map_err(unreadable)?)?;
-        Ok((system, plan))
+        Ok(Ready {
+            permit,
+            system,
+            plan,
+        })
     }
 
-    fn undo_intent(
-        &self,
-        order: &Order,
-        execution: &Execution,
-        plan: &crate::domain::plan::Plan,
-    ) -> Execution {
+    fn undo_intent(&self, order: &Order, execution: &Execution, plan: &Plan) -> Execution {
         Execution {
             id: ids::new_id().to_string(),
             cti: String::new(),

@@ -111,6 +111,16 @@ pub(super) fn describe(execution: &pb::Execution) -> String {
     text
 }
 
+/// One execution as it was found later, when its undo should be signed.
+fn looked_up(execution: &pb::Execution) -> String {
+    let mut text = describe(execution);
+    let stands = execution.undo_expire_time.is_some() && execution.undone_by.is_empty();
+    if stands && !execution.undo_signed {
+        text.push_str("\n  UNDO_NOT_SIGNED: policyd has not signed its undo");
+    }
+    text
+}
+
 pub(super) fn changes(changes: &[pb::FieldChange]) -> Vec<Json> {
     let convert = |change: &pb::FieldChange| json!({"field": change.field, "before": change.before_json, "after": change.after_json});
     changes.iter().map(convert).collect()
@@ -135,6 +145,7 @@ pub(super) fn shown(execution: &pb::Execution) -> Json {
         "action": execution.action,
         "run": execution.run_id,
         "undone_by": execution.undone_by,
+        "undo_signed": execution.undo_signed,
         "created_id": execution.created_id,
     })
 }
@@ -171,7 +182,7 @@ pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<
                 .map_err(failed)?
                 .into_inner();
             for execution in &answer.executions {
-                output.line(&describe(execution), &shown(execution));
+                output.line(&looked_up(execution), &shown(execution));
             }
         }
         ExecutionsCommand::Show { remote, id } => {
@@ -184,7 +195,7 @@ pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<
                 .map_err(failed)?
                 .into_inner();
             let execution = answer.execution.unwrap_or_default();
-            output.line(&describe(&execution), &shown(&execution));
+            output.line(&looked_up(&execution), &shown(&execution));
         }
     }
     Ok(0)

@@ -52,6 +52,9 @@ pub(super) struct UndoArgs {
     /// Show what would be undone.
     #[arg(long)]
     dry_run: bool,
+    /// Undo also what policyd has not signed the undo of; needs --reason, and is recorded.
+    #[arg(long)]
+    unsigned: bool,
     /// Go on with the same selection after an interruption: what was undone by then counts too.
     #[arg(long, conflicts_with = "dry_run")]
     resume: bool,
@@ -139,6 +142,7 @@ fn selection(args: &UndoArgs) -> Result<pb::BatchUndoRequest, AppError> {
         target_id: args.target.clone(),
         reason: args.reason.clone(),
         dry_run: args.dry_run,
+        unsigned: args.unsigned,
         page_size: PAGE,
         page_token: String::new(),
     })
@@ -190,6 +194,7 @@ pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError
             name: format!("{}/executions/{id}", args.remote.parent()),
             reason: args.reason.clone(),
             dry_run: args.dry_run,
+            unsigned: args.unsigned,
         };
         let answer = client.undo(request).await.map_err(failed)?.into_inner();
         let mut count = Count::default();

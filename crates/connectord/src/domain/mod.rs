@@ -11,3 +11,4 @@ pub mod image;
 pub mod plan;
 pub mod rollout;
 pub mod undo;
+pub mod undo_writ;

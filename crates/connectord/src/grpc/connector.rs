@@ -33,6 +33,18 @@ fn name_in(name: &str, collection: &str, own: &TenantId) -> Result<String, AppEr
     Ok(id.to_owned())
 }
 
+/// An order that does without the writ of policyd: an operator's, with a reason.
+fn doing_without(order: Order, unsigned: bool) -> Result<Order, AppError> {
+    if unsigned && order.agent.is_some() {
+        return Err(AppError::of(Reason::OperatorRequired));
+    }
+    if unsigned && order.reason.trim().is_empty() {
+        let message = "say why it is undone although policyd signed nothing";
+        return Err(AppError::new(Reason::ReasonRequired, message));
+    }
+    Ok(Order { unsigned, ..order })
+}
+
 impl Connector {
     fn order<T>(
         &self,
@@ -50,6 +62,7 @@ impl Connector {
             agent: None,
             reason: reason.to_owned(),
             dry_run,
+            unsigned: false,
         })
     }
 
@@ -77,6 +90,7 @@ impl Connector {
             agent,
             reason: reason.to_owned(),
             dry_run,
+            unsigned: false,
         };
         Ok((tenant, order))
     }
@@ -201,7 +215,7 @@ impl ConnectorService for Connector {
         let executed = app.execute(&token, call, certificate).await;
         let executed = executed.map_err(|error| status(&error))?;
         let seen = self.seen_by(Some(&agent.to_string()), executed.execution);
-        let execution = Some(convert::execution(seen));
+        let execution = Some(convert::execution(seen, false));
         Ok(Response::new(pb::ExecuteResponse {
             execution,
             replayed: executed.replayed,
@@ -232,7 +246,9 @@ impl ConnectorService for Connector {
             name,
             reason: _,
             dry_run: _,
+            unsigned,
         } = request.into_inner();
+        let order = doing_without(order, unsigned).map_err(|error| status(&error))?;
         let id = name_in(&name, "executions", &own).map_err(|error| status(&error))?;
         let (app, agent) = (SharedApp::clone(&self.app), order.agent.clone());
         let task = tokio::spawn(async move { app.undo(&order, &id).await });
@@ -261,6 +277,7 @@ impl ConnectorService for Connector {
             .map_err(|error| status(&error))?;
         let message = request.into_inner();
         own_tenant(&message.parent, &own).map_err(|error| status(&error))?;
+        let order = doing_without(order, message.unsigned).map_err(|error| status(&error))?;
         let page = convert::selection(message).map_err(|error| status(&error))?;
         let app = SharedApp::clone(&self.app);
         let task = tokio::spawn(async move { app.batch_undo(&order, &page).await });
@@ -283,7 +300,12 @@ impl ConnectorService for Connector {
         let mine = |found: &Execution| agent.as_ref().is_none_or(|agent| *agent == found.agent);
         let found = found.filter(mine);
         let found = found.ok_or_else(|| status(&AppError::of(Reason::NotFound)))?;
-        let execution = Some(convert::execution(self.seen_by(agent.as_ref(), found)));
+        let asked = [found.id.as_str()];
+        let signed = self.app.journal.undo_writs(own.as_str(), &asked).await;
+        let signed = signed.map_err(|error| status(&AppError::from(error)))?;
+        let signed = signed.contains_key(&found.id);
+        let found = self.seen_by(agent.as_ref(), found);
+        let execution = Some(convert::execution(found, signed));
         Ok(Response::new(pb::GetExecutionResponse { execution }))
     }
 
@@ -303,7 +325,13 @@ impl ConnectorService for Connector {
         let found = found.map_err(|error| status(&AppError::from(error)))?;
         let full = u32::try_from(found.len()).is_ok_and(|count| count == filter.limit);
         let last = found.last().filter(|_| full).map(|own| own.id.clone());
-        let seen = |execution| convert::execution(self.seen_by(agent.as_ref(), execution));
+        let ids: Vec<&str> = found.iter().map(|own| own.id.as_str()).collect();
+        let signed = self.app.journal.undo_writs(own.as_str(), &ids).await;
+        let signed = signed.map_err(|error| status(&AppError::from(error)))?;
+        let seen = |execution: Execution| {
+            let signed = signed.contains_key(&execution.id);
+            convert::execution(self.seen_by(agent.as_ref(), execution), signed)
+        };
         let executions = found.into_iter().map(seen).collect();
         let next_page_token = last.unwrap_or_default();
         Ok(Response::new(pb::ListExecutionsResponse {
@@ -351,7 +379,8 @@ impl ConnectorService for Connector {
         let name = request.into_inner().name;
         let id = name_in(&name, "executions", &own).map_err(|error| status(&error))?;
         let marked = self.app.mark_surprise(&order, &id, &surprise).await;
-        let execution = convert::execution(marked.map_err(|error| status(&error))?);
+        // Dry runs alone are marked, and nothing undoes those.
+        let execution = convert::execution(marked.map_err(|error| status(&error))?, false);
         Ok(Response::new(pb::MarkSurpriseResponse {
             execution: Some(execution),
         }))

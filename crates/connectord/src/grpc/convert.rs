@@ -223,16 +223,17 @@ pub fn wanted_state(wanted: i32) -> Result<Option<String>, AppError> {
     Ok(found.map(|known| known.name().to_owned()))
 }
 
-/// An execution for the wire.
+/// An execution for the wire, and whether its undo is signed.
 #[must_use]
-pub fn execution(execution: Execution) -> pb::Execution {
+pub fn execution(execution: Execution, undo_signed: bool) -> pb::Execution {
     let mode = if execution.execute {
         pb::Mode::Execute
     } else {
         pb::Mode::DryRun
     };
     let sets_fields = Verb::from_name(&execution.verb).is_some_and(Verb::sets_fields);
-    let undoable = execution.wrote && sets_fields && !execution.changes.is_empty();
+    let forward = execution.undo_of.is_empty() && !execution.changes.is_empty();
+    let undoable = execution.wrote && sets_fields && forward;
     pb::Execution {
         name: format!("tenants/{}/executions/{}", execution.tenant, execution.id),
         state: state(execution.state).into(),
@@ -257,6 +258,7 @@ pub fn execution(execution: Execution) -> pb::Execution {
         undone_by: execution.undone_by,
         created_id: execution.created_id,
         surprise: execution.surprise,
+        undo_signed: undoable && undo_signed,
     }
 }
 
@@ -324,6 +326,7 @@ pub fn selection(message: pb::BatchUndoRequest) -> Result<Filter, AppError> {
         page_size,
         page_token,
         until,
+        unsigned: _,
     } = message;
     if run_id.is_empty() && since.is_none() {
         return Err(malformed("name a run_id or a time since"));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::claim::counter;
-use super::{Claim, Claimed, Counter, Promoted, Report, Work, Written};
+use super::{Claim, Claimed, Counter, Promoted, Report, UndoWrit, Work, Written};
 use crate::domain::caps::{Count, Over};
 use crate::domain::execution::Execution;
 
@@ -44,6 +44,7 @@ pub(super) struct Planned<'a> {
     pub(super) reports: Vec<&'a Report>,
     pub(super) rollouts: BTreeMap<(&'a str, &'a str), &'a Promoted>,
     pub(super) delivered: Vec<Uuid>,
+    pub(super) undo_writs: Vec<&'a UndoWrit>,
     pub(super) answers: Vec<Written>,
 }
 
@@ -125,6 +126,7 @@ impl<'a> Planned<'a> {
             && self.reports.is_empty()
             && self.rollouts.is_empty()
             && self.delivered.is_empty()
+            && self.undo_writs.is_empty()
     }
 }
 
@@ -149,8 +151,12 @@ pub(super) fn plan(batch: &[Work], mut known: Known) -> Planned<'_> {
                 }
                 written
             }
-            Work::Delivered(ids) => {
-                planned.delivered.extend(ids);
+            Work::Delivered {
+                reports,
+                undo_writs,
+            } => {
+                planned.delivered.extend(reports);
+                planned.undo_writs.extend(undo_writs);
                 Written::Saved
             }
         };
@@ -163,7 +169,7 @@ pub(super) fn plan(batch: &[Work], mut known: Known) -> Planned<'_> {
 pub(super) fn claims(batch: &[Work]) -> impl Iterator<Item = &Claim> {
     batch.iter().filter_map(|work| match work {
         Work::Claim(claim) => Some(&**claim),
-        Work::Save { .. } | Work::Delivered(_) => None,
+        Work::Save { .. } | Work::Delivered { .. } => None,
     })
 }
 
@@ -171,7 +177,7 @@ pub(super) fn claims(batch: &[Work]) -> impl Iterator<Item = &Claim> {
 pub(super) fn followed(batch: &[Work]) -> impl Iterator<Item = &Execution> {
     batch.iter().flat_map(|work| match work {
         Work::Save { executions, .. } => executions.as_slice(),
-        Work::Claim(_) | Work::Delivered(_) => &[],
+        Work::Claim(_) | Work::Delivered { .. } => &[],
     })
 }
 
@@ -186,7 +192,7 @@ pub(super) fn counters(batch: &[Work]) -> BTreeSet<Counter> {
                 executions.first().map_or("", |own| own.tenant.as_str()),
                 counts,
             ),
-            Work::Delivered(_) => ("", &[]),
+            Work::Delivered { .. } => ("", &[]),
         };
         counts.iter().map(move |count| counter(tenant, count))
     });

@@ -381,7 +381,7 @@ async fn rollouts_and_the_outbox_are_kept() {
             "{name}"
         );
         let done = vec![Uuid::from_u128(1), Uuid::from_u128(3)];
-        journal.outbox_done(done).await.unwrap();
+        journal.outbox_done(done, vec![]).await.unwrap();
         assert_eq!(
             journal.outbox(9).await.unwrap(),
             [report(2), report(4)],
@@ -402,5 +402,33 @@ async fn rollouts_and_the_outbox_are_kept() {
         }
         assert_eq!(journal.outbox(9).await.unwrap().len(), 3, "{name}");
         journal.ping().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_first_undo_writ_of_an_execution_is_kept_with_its_tenant() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let journal = Journal::open(&url).await.unwrap();
+        journal.report(report(1)).await.unwrap();
+        let writ = |execution: u128, tenant: &str, token: u8| UndoWrit {
+            tenant: tenant.into(),
+            execution: Uuid::from_u128(execution),
+            token: vec![token; 3],
+        };
+        let first = vec![writ(1, "acme", 1), writ(2, "acme", 2), writ(3, "globex", 3)];
+        let delivered = vec![Uuid::from_u128(1)];
+        journal.outbox_done(delivered, first).await.unwrap();
+        assert_eq!(journal.outbox(9).await.unwrap(), [], "{name}");
+        let again = vec![writ(1, "acme", 9), writ(3, "acme", 9)];
+        journal.outbox_done(vec![], again).await.unwrap();
+        let ids = [1, 2, 3, 4].map(|id| Uuid::from_u128(id).to_string());
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let found = journal.undo_writs("acme", &ids).await.unwrap();
+        let expected = [(ids[0], 1), (ids[1], 2)];
+        let expected = expected.map(|(id, token)| (id.to_owned(), vec![token; 3]));
+        assert_eq!(found, BTreeMap::from(expected), "{name}");
+        let none = journal.undo_writs("acme", &["not an id"]).await.unwrap();
+        assert_eq!(none, BTreeMap::new(), "{name}");
     }
 }

@@ -8,6 +8,7 @@
 mod batch;
 mod claim;
 mod postgres;
+mod rows;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::domain::execution::Execution;
 use claim::Counter;
 pub use claim::{Claim, Claimed};
 use postgres::{PostgresReader, PostgresWriter};
+pub use rows::{Filter, Promoted, Report, UndoWrit};
 use sqlite::{SqliteReader, SqliteWriter};
 
 /// Longest wait for a commit.
@@ -87,58 +89,6 @@ impl From<Undone> for JournalError {
     }
 }
 
-/// A report that waits to reach policyd, as encoded protobuf.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// Outcome id.
-    pub id: Uuid,
-    /// Encoded `writ.v1.Outcome`.
-    pub body: Vec<u8>,
-}
-
-/// Which executions to list.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Only this state.
-    pub state: Option<String>,
-    /// Only this run.
-    pub run: Option<String>,
-    /// Only this action.
-    pub action: Option<String>,
-    /// Only this agent, or operator of an undo.
-    pub agent: Option<String>,
-    /// Only records of this id.
-    pub target: Option<String>,
-    /// Only those that were to write, or only dry runs.
-    pub execute: Option<bool>,
-    /// Only those marked as a surprise.
-    pub surprises: bool,
-    /// Only those before this id, newest first: the next page.
-    pub before: Option<String>,
-    /// Only those made at or after this time, Unix milliseconds.
-    pub since_ms: Option<i64>,
-    /// Only those made before this time, Unix milliseconds.
-    pub until_ms: Option<i64>,
-    /// At most this many.
-    pub limit: u32,
-}
-
-impl Filter {
-    /// Columns that must hold a text, each with that text.
-    fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let texts = [
-            ("state", &self.state),
-            ("run", &self.run),
-            ("action", &self.action),
-            ("agent", &self.agent),
-            ("target", &self.target),
-        ];
-        texts
-            .into_iter()
-            .filter_map(|(column, wanted)| Some((column, wanted.as_deref()?)))
-    }
-}
-
 /// One write.
 #[derive(Debug, Clone)]
 enum Work {
@@ -149,18 +99,10 @@ enum Work {
         rollout: Option<Promoted>,
         counts: Vec<Count>,
     },
-    Delivered(Vec<Uuid>),
-}
-
-impl Promoted {
-    /// How far it goes at a moment: what has an end goes back to dry run.
-    #[must_use]
-    pub fn at(&self, now_ms: i64) -> Rollout {
-        if self.until_ms > 0 && now_ms >= self.until_ms {
-            return self.rollout.min(Rollout::DryRun);
-        }
-        self.rollout
-    }
+    Delivered {
+        reports: Vec<Uuid>,
+        undo_writs: Vec<UndoWrit>,
+    },
 }
 
 /// What became of a write.
@@ -170,21 +112,6 @@ enum Written {
     Saved,
     Conflict,
     OverCap(Over),
-}
-
-/// How far an action goes for a tenant, and until when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Promoted {
-    /// Tenant.
-    pub tenant: String,
-    /// Action.
-    pub action: String,
-    /// How far.
-    pub rollout: Rollout,
-    /// Unix milliseconds at which it goes back to dry run; 0 is never.
-    pub until_ms: i64,
-    /// Unix milliseconds at which it was set.
-    pub set_ms: i64,
 }
 
 /// The stored name of a rollout.
@@ -373,12 +300,40 @@ impl Journal {
         }
     }
 
-    /// Forgets reports that policyd has made durable, or will never take.
+    /// Forgets reports that policyd has made durable, or will never take, and keeps what it signed
+    /// for them. What was kept first stays.
     ///
     /// # Errors
     /// When the journal is away.
-    pub async fn outbox_done(&self, ids: Vec<Uuid>) -> Result<(), JournalError> {
-        self.save_work(Work::Delivered(ids)).await
+    pub async fn outbox_done(
+        &self,
+        reports: Vec<Uuid>,
+        undo_writs: Vec<UndoWrit>,
+    ) -> Result<(), JournalError> {
+        let work = Work::Delivered {
+            reports,
+            undo_writs,
+        };
+        self.save_work(work).await
+    }
+
+    /// The undo writs of some executions of a tenant, by execution; absent ones have none.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn undo_writs(
+        &self,
+        tenant: &str,
+        executions: &[&str],
+    ) -> Result<BTreeMap<String, Vec<u8>>, JournalError> {
+        let ids: Vec<Uuid> = executions
+            .iter()
+            .filter_map(|id| Uuid::try_parse(id).ok())
+            .collect();
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        either!(self, reader => reader.undo_writs(tenant, &ids).await)
     }
 
     /// One execution of a tenant.

@@ -14,9 +14,10 @@ use super::{
 };
 use crate::domain::execution::Execution;
 
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/postgres/0001_init.sql"),
     include_str!("migrations/postgres/0002_counts.sql"),
+    include_str!("migrations/postgres/0003_undo.sql"),
 ];
 const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
@@ -141,6 +142,22 @@ impl PostgresReader {
             .fetch_all(&self.pool)
             .await?;
         Ok(rows.into_iter().collect())
+    }
+
+    pub(super) async fn undo_writs(
+        &self,
+        tenant: &str,
+        executions: &[Uuid],
+    ) -> Result<BTreeMap<String, Vec<u8>>, JournalError> {
+        let sql = "SELECT execution, token FROM undo_writ \
+                   WHERE tenant = $1 AND execution = ANY($2)";
+        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(sql)
+            .bind(tenant)
+            .bind(executions)
+            .fetch_all(&self.pool)
+            .await?;
+        let named = |(id, token): (Uuid, Vec<u8>)| (id.to_string(), token);
+        Ok(rows.into_iter().map(named).collect())
     }
 
     pub(super) async fn outbox(&self, limit: u32) -> Result<Vec<Report>, JournalError> {
@@ -431,6 +448,18 @@ async fn write_small(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(),
         .bind(promoted.rollout.name())
         .bind(promoted.until_ms)
         .bind(promoted.set_ms)
+        .execute(&mut *tx)
+        .await?;
+    }
+    if !planned.undo_writs.is_empty() {
+        sqlx::query(
+            "INSERT INTO undo_writ (execution, tenant, token) \
+             SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::bytea[]) \
+             ON CONFLICT (execution) DO NOTHING",
+        )
+        .bind(column(&planned.undo_writs, |writ| writ.execution))
+        .bind(column(&planned.undo_writs, |writ| writ.tenant.as_str()))
+        .bind(column(&planned.undo_writs, |writ| writ.token.as_slice()))
         .execute(&mut *tx)
         .await?;
     }

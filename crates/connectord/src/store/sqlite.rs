@@ -19,9 +19,10 @@ use super::{
 };
 use crate::domain::execution::Execution;
 
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/sqlite/0001_init.sql"),
     include_str!("migrations/sqlite/0002_counts.sql"),
+    include_str!("migrations/sqlite/0003_undo.sql"),
 ];
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -171,6 +172,24 @@ impl SqliteReader {
         }
         query.push(")");
         let rows: Vec<(String, i64)> = query.build_query_as().fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().collect())
+    }
+
+    pub(super) async fn undo_writs(
+        &self,
+        tenant: &str,
+        executions: &[Uuid],
+    ) -> Result<BTreeMap<String, Vec<u8>>, JournalError> {
+        let mut query =
+            QueryBuilder::<Sqlite>::new("SELECT execution, token FROM undo_writ WHERE tenant = ");
+        query.push_bind(tenant.to_owned());
+        query.push(" AND execution IN (");
+        let mut list = query.separated(", ");
+        for execution in executions {
+            list.push_bind(execution.to_string());
+        }
+        query.push(")");
+        let rows: Vec<(String, Vec<u8>)> = query.build_query_as().fetch_all(&self.pool).await?;
         Ok(rows.into_iter().collect())
     }
 
@@ -426,6 +445,16 @@ fn small_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
             " ON CONFLICT (tenant, action) DO UPDATE SET rollout = excluded.rollout, \
              until_ms = excluded.until_ms, set_ms = excluded.set_ms",
         );
+    }
+    if !planned.undo_writs.is_empty() {
+        sql.push("; INSERT INTO undo_writ (execution, tenant, token) ");
+        sql.push_values(&planned.undo_writs, |mut values, writ| {
+            values
+                .push_bind(writ.execution.to_string())
+                .push_bind(writ.tenant.clone())
+                .push_bind(writ.token.clone());
+        });
+        sql.push(" ON CONFLICT (execution) DO NOTHING");
     }
     if !planned.delivered.is_empty() {
         sql.push("; DELETE FROM outbox WHERE id IN (");

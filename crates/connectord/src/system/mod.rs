@@ -15,17 +15,18 @@ use writ_proto::value::Map;
 use crate::domain::gate::Permit;
 use crate::domain::image::Image;
 use crate::domain::plan::Plan;
+use crate::domain::undo_writ::UndoPermit;
 
 pub use document::Document;
 pub use http_json::HttpJson;
 
-/// Leave to write: a permit, or the undo of an execution that an operator asked for.
+/// Leave to write: one of the two permits, and nothing else.
 #[derive(Debug, Clone, Copy)]
 pub enum Leave<'a> {
     /// An agent's call that passed the gate.
     Permit(&'a Permit),
     /// Putting back what we wrote ourselves.
-    Undo(&'a crate::domain::execution::Execution),
+    Undo(UndoPermit),
 }
 
 /// Why a record could not be read.

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use tonic::transport::{Channel, Endpoint};
-use writ_proto::limits::OUTCOMES_MAX;
+use writ_proto::limits::{OUTCOMES_MAX, TOKEN_BYTES_MAX};
 use writ_proto::pb::record_service_client::RecordServiceClient;
 use writ_proto::{Reason, pb};
 
 use crate::app::SharedApp;
-use crate::store::Report;
+use crate::store::{Report, UndoWrit};
 
 /// Below what policyd reads, with room for the frame.
 const REPORT_BYTES_MAX: usize = 200 * 1_024;
@@ -87,6 +87,7 @@ async fn round(
     let pb::ReportOutcomesResponse {
         accepted_outcome_ids,
         rejections,
+        undo_writs,
     } = answer.into_inner();
     for rejection in &rejections {
         let (id, reason) = (&rejection.outcome_id, &rejection.reason_code);
@@ -107,10 +108,26 @@ async fn round(
         .collect();
     let any = !ids.is_empty();
     app.journal
-        .outbox_done(ids)
+        .outbox_done(ids, undo_writs.into_iter().filter_map(undo_writ).collect())
         .await
         .map_err(|error| error.to_string())?;
     Ok(any)
+}
+
+/// An undo writ as it came; one that cannot be one is left out.
+fn undo_writ(writ: pb::UndoWrit) -> Option<UndoWrit> {
+    let pb::UndoWrit {
+        tenant,
+        execution_id,
+        token,
+    } = writ;
+    let execution = uuid::Uuid::try_parse(&execution_id).ok()?;
+    let fits = token.len() <= TOKEN_BYTES_MAX && !tenant.contains('\0');
+    fits.then_some(UndoWrit {
+        tenant,
+        execution,
+        token,
+    })
 }
 
 /// The first reports that fit into one message. Values that alone are too long for one are left

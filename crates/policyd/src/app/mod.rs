@@ -17,6 +17,7 @@ pub mod records;
 pub mod signer;
 mod spent;
 mod trips;
+pub mod undo;
 pub mod usage;
 
 pub use error::AppError;

@@ -8,12 +8,13 @@ use writ_proto::value::{Map, Value};
 use super::authorize::disclosure;
 use super::denials::Denied;
 use super::notices::halted;
+use super::undo::UndoWrit;
 use super::{App, AppError};
 use crate::domain::budget::{SettledAs, Settlement};
 use crate::domain::policy_set::TenantPolicies;
 use crate::domain::record::{ExecutionStamp, HaltStamp, Kind};
 use crate::ids;
-use crate::store::{Append, Incidents};
+use crate::store::{Append, Incidents, UndoRow};
 
 /// One field before and after, as canonical values.
 #[derive(Debug, Clone)]
@@ -73,14 +74,15 @@ pub struct Reported {
     pub scope: String,
 }
 
-fn image(changes: &[Change], side: fn(&Change) -> &Option<Value>) -> Value {
+/// The values on one side of changes, by field.
+pub(super) fn image(changes: &[Change], side: fn(&Change) -> &Option<Value>) -> Map {
     let mut map = Map::new();
     for change in changes {
         if let Some(value) = side(change) {
             map.set(&change.field, value.clone());
         }
     }
-    Value::Map(map)
+    map
 }
 
 /// What an outcome means for the holds of its decision.
@@ -123,20 +125,31 @@ fn halt_stamp(reported: &Reported) -> HaltStamp {
 }
 
 impl App {
-    /// Makes an outcome a record. A repeated report changes nothing.
+    /// Makes an outcome a record. A repeated report changes nothing. What can be undone is answered
+    /// with the writ that allows it.
     ///
     /// # Errors
     /// When it could not be recorded.
-    pub async fn report(&self, reported: &[Reported]) -> Vec<Result<(), AppError>> {
-        let appends = reported.iter().map(|one| self.outcome_append(one));
+    pub async fn report(&self, reported: &[Reported]) -> Vec<Result<Option<UndoWrit>, AppError>> {
+        let mut appends = Vec::with_capacity(reported.len());
+        for one in reported {
+            let undo = self.undo_of(one).await;
+            let append = undo.and_then(|undo| self.outcome_append(one, undo));
+            appends.push(append);
+        }
         // All are handed over before the first is waited for, so that they share a commit.
         let pending: Vec<_> = appends
+            .into_iter()
             .map(|append| Ok(self.writer.submit(append?)?))
             .collect();
         let mut done = Vec::with_capacity(pending.len());
-        for one in pending {
-            done.push(match one {
-                Ok(pending) => pending.done().await.map(|_| ()).map_err(AppError::from),
+        for (one, pending) in reported.iter().zip(pending) {
+            let stored: Result<_, AppError> = match pending {
+                Ok(pending) => pending.done().await.map_err(AppError::from),
+                Err(error) => Err(error),
+            };
+            done.push(match stored {
+                Ok(_) => self.undo_writ(one).await,
                 Err(error) => Err(error),
             });
         }
@@ -166,7 +179,11 @@ impl App {
         }
     }
 
-    fn outcome_append(&self, reported: &Reported) -> Result<Append, AppError> {
+    fn outcome_append(
+        &self,
+        reported: &Reported,
+        undo: Option<UndoRow>,
+    ) -> Result<Append, AppError> {
         let policies = self.policies.load().get(&reported.tenant).cloned();
         let policies = policies.ok_or_else(|| AppError::of(Reason::UnknownTenant))?;
         let incidents = self.probing(&policies, reported);
@@ -194,14 +211,13 @@ impl App {
             values.push(("target_id", Value::Text(id.clone())));
         }
         if !reported.changes.is_empty() {
-            values.push(("before", image(&reported.changes, |change| &change.before)));
-            values.push(("after", image(&reported.changes, |change| &change.after)));
+            let side = |side| Value::Map(image(&reported.changes, side));
+            values.push(("before", side(|change| &change.before)));
+            values.push(("after", side(|change| &change.after)));
         }
         if !reported.collateral.is_empty() {
-            values.push((
-                "collateral",
-                image(&reported.collateral, |change| &change.after),
-            ));
+            let after = image(&reported.collateral, |change| &change.after);
+            values.push(("collateral", Value::Map(after)));
         }
         for (name, text) in [("by", &reported.by), ("note", &reported.note)] {
             if !text.is_empty() {
@@ -225,6 +241,7 @@ impl App {
             settles: settlement(reported),
             notices: halted(reported).into_iter().collect(),
             incidents,
+            undo,
             ..Append::record(reported.tenant.clone(), draft)
         })
     }

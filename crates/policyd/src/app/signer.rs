@@ -76,6 +76,12 @@ impl Signer {
         writ_proto::token::mint_payload(payload, &self.token)
     }
 
+    /// Signs the payload of an undo writ.
+    #[must_use]
+    pub fn mint_undo(&self, payload: &[u8]) -> Vec<u8> {
+        writ_proto::token::mint_undo(payload, &self.token)
+    }
+
     /// The id of the token key.
     #[must_use]
     pub fn token_kid(&self) -> [u8; 16] {

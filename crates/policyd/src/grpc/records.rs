@@ -15,6 +15,7 @@ use writ_proto::{Reason, pb};
 use super::authn::{Authn, own_tenant};
 use super::status::status;
 use crate::app::outcome::{Change, Reported};
+use crate::app::undo::UndoWrit;
 use crate::app::{AppError, SharedApp};
 use crate::domain::budget::Unit;
 use crate::domain::merkle::leaf_hash;
@@ -198,7 +199,10 @@ impl RecordService for Records {
         }
         for (id, result) in ids.into_iter().zip(self.app.report(&read).await) {
             match result {
-                Ok(()) => response.accepted_outcome_ids.push(id),
+                Ok(undo) => {
+                    response.accepted_outcome_ids.push(id);
+                    response.undo_writs.extend(undo.map(undo_writ));
+                }
                 // A store that is away is no verdict on the outcome: the sender keeps it.
                 Err(error)
                     if matches!(error.reason, Reason::StoreUnavailable | Reason::RateLimited) =>
@@ -209,6 +213,14 @@ impl RecordService for Records {
             }
         }
         Ok(Response::new(response))
+    }
+}
+
+fn undo_writ(undo: UndoWrit) -> pb::UndoWrit {
+    pb::UndoWrit {
+        tenant: undo.tenant.to_string(),
+        execution_id: undo.execution.to_string(),
+        token: undo.token,
     }
 }
 

@@ -96,6 +96,7 @@ impl Tools {
             name: format!("{}/executions/{}", self.peers.parent(), undo.execution_id),
             reason: undo.reason,
             dry_run: undo.dry_run,
+            unsigned: false,
         };
         match self.peers.undo(request).await {
             Ok(item) => Ok(told::undone(&item, undo.dry_run)),

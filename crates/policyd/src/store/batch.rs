@@ -7,7 +7,7 @@ use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
 use super::budget::{Raising, Trip};
-use super::{Append, Appended, DecisionRow, Head, HoldRow};
+use super::{Append, Appended, DecisionRow, Head, HoldRow, UndoRow};
 use crate::domain::budget::{
     Counter, Hold, HoldState, Key, RAISES_MAX, Raise, SettledAs, Takes, fits, report,
 };
@@ -81,6 +81,13 @@ impl<'a> Planned<'a> {
     pub(super) fn outcomes(&self) -> Vec<Uuid> {
         let rows = self.rows.iter().filter_map(|row| row.append);
         rows.filter_map(|append| append.outcome_id).collect()
+    }
+
+    /// Undo writs to insert where their decision has none.
+    pub(super) fn undos(&self) -> Vec<(&'a TenantId, &'a UndoRow)> {
+        let rows = self.rows.iter().filter_map(|row| row.append);
+        rows.filter_map(|append| Some((&append.tenant, append.undo.as_ref()?)))
+            .collect()
     }
 
     /// Whether there is nothing to write.

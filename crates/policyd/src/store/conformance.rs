@@ -222,6 +222,42 @@ async fn an_outcome_is_appended_once() {
 }
 
 #[tokio::test]
+async fn a_decision_has_the_undo_writ_of_its_first_report() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        let report = |of: &str, outcome: u128, decision: u128, payload: u8| Append {
+            outcome_id: Some(Uuid::from_u128(outcome)),
+            undo: Some(UndoRow {
+                decision: Uuid::from_u128(decision),
+                payload: vec![payload; 3],
+            }),
+            ..Append::record(tenant(of), draft(of, Kind::Result))
+        };
+        commit(&ledger, &[report("acme", 1, 1, 1), report("acme", 2, 2, 2)]).await;
+        // The same outcome again, another of the same decision, and one of another tenant.
+        for again in [
+            report("acme", 1, 3, 9),
+            report("acme", 4, 1, 9),
+            report("globex", 5, 2, 9),
+        ] {
+            commit(&ledger, &[again]).await;
+        }
+        for (of, decision, expected) in [
+            ("acme", 1, Some(vec![1; 3])),
+            ("acme", 2, Some(vec![2; 3])),
+            ("acme", 3, None),
+            ("globex", 2, None),
+        ] {
+            let found = ledger
+                .undo_payload(&tenant(of), Uuid::from_u128(decision))
+                .await;
+            assert_eq!(found.unwrap(), expected, "{name} {of} {decision}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_database_of_a_later_version_is_refused() {
     let (_folder, stores) = stores().await;
     for (name, url) in stores {
@@ -237,7 +273,7 @@ async fn a_database_of_a_later_version_is_refused() {
         let error = Ledger::open(&url).await.unwrap_err();
         let known = StoreError::SchemaVersion {
             found: 99,
-            known: 3,
+            known: 4,
         };
         assert_eq!(error, known, "{name}");
     }

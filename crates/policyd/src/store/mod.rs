@@ -79,6 +79,15 @@ pub struct DecisionRow {
     pub body: Vec<u8>,
 }
 
+/// What allows the undo of the one write of a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndoRow {
+    /// The decision.
+    pub decision: Uuid,
+    /// Payload of the undo writ. What was stored first stays.
+    pub payload: Vec<u8>,
+}
+
 /// One record to append, and what goes with it in the same transaction.
 #[derive(Debug, Clone)]
 pub struct Append {
@@ -104,6 +113,8 @@ pub struct Append {
     pub notices: Vec<Notice>,
     /// Incidents that it may open or that it closes.
     pub incidents: Incidents,
+    /// What allows the undo of the write that is reported.
+    pub undo: Option<UndoRow>,
 }
 
 /// What a record does to incidents, in the same transaction.
@@ -137,6 +148,7 @@ impl Append {
                 closes: None,
                 counts_only: false,
             },
+            undo: None,
         }
     }
 
@@ -318,6 +330,18 @@ impl Ledger {
     /// When the store is away.
     pub async fn has_outcome(&self, id: Uuid) -> Result<bool, StoreError> {
         either!(self, ledger => ledger.has_outcome(id).await)
+    }
+
+    /// Payload of the undo writ of a decision, if one was stored.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn undo_payload(
+        &self,
+        tenant: &TenantId,
+        decision: Uuid,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        either!(self, ledger => ledger.undo_payload(tenant, decision).await)
     }
 
     /// Whether the store answers.

@@ -4,6 +4,7 @@
 mod budget;
 mod incident;
 mod notice;
+mod undo;
 
 use std::collections::BTreeSet;
 
@@ -16,10 +17,11 @@ use writ_proto::ids::TenantId;
 use super::batch::{Known, Planned, plan};
 use super::{Append, Appended, DecisionRow, Head, RecordRow, StoreError, corrupt, limit, number};
 
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/postgres/0001_init.sql"),
     include_str!("migrations/postgres/0002_budgets.sql"),
     include_str!("migrations/postgres/0003_notices.sql"),
+    include_str!("migrations/postgres/0004_undo.sql"),
 ];
 
 /// A ledger in one PostgreSQL database.
@@ -292,5 +294,6 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Store
     .await?;
     budget::write(&mut *tx, planned).await?;
     notice::write(&mut *tx, &planned.notices).await?;
-    incident::write(tx, planned).await
+    incident::write(&mut *tx, planned).await?;
+    undo::write(tx, planned).await
 }

@@ -3,6 +3,7 @@
 mod budget;
 mod incident;
 mod notice;
+mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
@@ -21,10 +22,11 @@ use writ_proto::ids::TenantId;
 use super::batch::{Known, Planned, plan};
 use super::{Append, Appended, DecisionRow, Head, RecordRow, StoreError, corrupt, limit, number};
 
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/sqlite/0001_init.sql"),
     include_str!("migrations/sqlite/0002_budgets.sql"),
     include_str!("migrations/sqlite/0003_notices.sql"),
+    include_str!("migrations/sqlite/0004_undo.sql"),
 ];
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -315,6 +317,7 @@ fn statements(planned: &Planned<'_>) -> QueryBuilder<Sqlite> {
     budget::statements(planned, &mut sql);
     notice::statements(planned, &mut sql);
     incident::statements(planned, &mut sql);
+    undo::statements(planned, &mut sql);
     sql.push("; COMMIT");
     sql
 }

@@ -298,6 +298,6 @@ fn window(text: &str) -> Result<u32, CardError> {
         .ok()
         .and_then(|number| number.checked_mul(unit));
     seconds
-        .filter(|seconds| (60..=30 * DAY_SECONDS).contains(seconds))
+        .filter(|seconds| (60..=crate::limits::UNDO_SECONDS_MAX).contains(seconds))
         .ok_or_else(refuse)
 }

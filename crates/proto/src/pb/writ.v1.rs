@@ -1106,6 +1106,20 @@ pub struct ReportOutcomesResponse {
     pub accepted_outcome_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, repeated, tag = "2")]
     pub rejections: ::prost::alloc::vec::Vec<OutcomeRejection>,
+    /// For accepted outcomes that say that a write happened which can be undone.
+    #[prost(message, repeated, tag = "3")]
+    pub undo_writs: ::prost::alloc::vec::Vec<UndoWrit>,
+}
+/// What allows the undo of one execution for as long as its card says.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UndoWrit {
+    #[prost(string, tag = "1")]
+    pub tenant: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub execution_id: ::prost::alloc::string::String,
+    /// COSE_Sign1 of type `application/vnd.writ.undo+cwt`.
+    #[prost(bytes = "vec", tag = "3")]
+    pub token: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OutcomeRejection {
@@ -2487,6 +2501,9 @@ pub struct Execution {
     /// Why an operator marked it as a surprise; empty if nobody did.
     #[prost(string, tag = "20")]
     pub surprise: ::prost::alloc::string::String,
+    /// Whether policyd has signed its undo, so that it can be undone also while policyd is away.
+    #[prost(bool, tag = "21")]
+    pub undo_signed: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UndoRequest {
@@ -2498,6 +2515,9 @@ pub struct UndoRequest {
     /// Plan only.
     #[prost(bool, tag = "3")]
     pub dry_run: bool,
+    /// An operator undoes it also where policyd has not signed the undo; needs a reason and is recorded.
+    #[prost(bool, tag = "4")]
+    pub unsigned: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UndoResponse {
@@ -2548,6 +2568,9 @@ pub struct BatchUndoRequest {
     /// Only executions before this time, so that a batch that goes on for long does not grow.
     #[prost(message, optional, tag = "11")]
     pub until: ::core::option::Option<::prost_types::Timestamp>,
+    /// As in UndoRequest.
+    #[prost(bool, tag = "12")]
+    pub unsigned: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchUndoResponse {

@@ -170,6 +170,10 @@ pub enum Reason {
     UndoExpired,
     /// `UNDO_IMPOSSIBLE`: this execution cannot be undone.
     UndoImpossible,
+    /// `UNDO_NOT_SIGNED`: no valid undo writ of this execution is here.
+    UndoNotSigned,
+    /// `UNDO_MISMATCH`: the undo writ is of another write than the journal shows.
+    UndoMismatch,
     /// `ALREADY_CLOSED`: this incident is closed already.
     AlreadyClosed,
     /// `ALREADY_UNDONE`: this execution is undone already.

@@ -93,6 +93,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::CardMissing, "CARD_MISSING", "this connectord holds no card for the action", "copy the card into the policies folder of connectord, and restart it: it reads cards when it starts"),
     Entry(Reason::UndoExpired, "UNDO_EXPIRED", "the window for undo has passed", "make a new change instead"),
     Entry(Reason::UndoImpossible, "UNDO_IMPOSSIBLE", "this execution cannot be undone", "make a new change instead"),
+    Entry(Reason::UndoNotSigned, "UNDO_NOT_SIGNED", "policyd has not signed the undo of this execution, or with a key that is trusted no more", "wait until policyd has the report of the write; an operator can undo without: connectord undo --unsigned --reason WHY"),
+    Entry(Reason::UndoMismatch, "UNDO_MISMATCH", "the journal shows another write than the one whose undo policyd signed", "somebody changed the journal: compare it with the records of the decision, policyd records ls, and mend the record by hand"),
     Entry(Reason::AlreadyClosed, "ALREADY_CLOSED", "this incident is closed already", "nothing is left to do; the halt it set is cleared by connectord halt off"),
     Entry(Reason::AlreadyUndone, "ALREADY_UNDONE", "this execution is undone already", "nothing is left to do"),
     Entry(Reason::AlreadyExists, "ALREADY_EXISTS", "a record that carries these signals is there already", "change that record instead of making another"),

@@ -6,10 +6,12 @@
 
 mod claims;
 mod encode;
+mod undo;
 
 use ed25519_dalek::SigningKey;
 
 pub use claims::{ApprovalClaim, Claims, LimitsClaim, Mode};
+pub use undo::{Asked, UnverifiedUndo, VerifiedUndo, Written, mint_undo, undo_payload};
 
 use crate::context::TYP_DECISION;
 use crate::cose::{Sign1, sign1};
@@ -109,21 +111,7 @@ impl<'a> UnverifiedToken<'a> {
     /// # Errors
     /// The code of that check. Nothing of the payload is believed before check 9.
     pub fn verify(self, verifier: &Verifier<'_>) -> Result<VerifiedToken, TokenError> {
-        let message = Sign1::parse(self.0, TYP_DECISION)?;
-        let key = verifier
-            .keys
-            .find(&message.kid, KeyUse::Decision, verifier.now_seconds)
-            .ok_or_else(|| TokenError::new(Reason::TokenUnknownKey, hex::encode(message.kid)))?;
-        message.verify(&key.key)?;
-        let claims = Claims::decode(message.payload)?;
-        if claims.iss != key.issuer {
-            let detail = format!("iss is not {}", key.issuer);
-            return Err(TokenError::new(Reason::TokenWrongIssuer, detail));
-        }
-        if claims.aud != verifier.audience {
-            let detail = format!("aud is not {}", verifier.audience);
-            return Err(TokenError::new(Reason::TokenWrongAudience, detail));
-        }
+        let claims = signed_claims(self.0, TYP_DECISION, verifier)?;
         check_time(&claims, verifier)?;
         check_possession(&claims, verifier)?;
         Ok(VerifiedToken { claims })
@@ -138,6 +126,26 @@ impl<'a> UnverifiedToken<'a> {
         let message = Sign1::parse(self.0, TYP_DECISION)?;
         Ok((Claims::decode(message.payload)?, message.kid))
     }
+}
+
+/// Checks 2 to 12, the same for a writ and for the writ of its undo.
+fn signed_claims(bytes: &[u8], typ: &str, verifier: &Verifier<'_>) -> Result<Claims, TokenError> {
+    let message = Sign1::parse(bytes, typ)?;
+    let key = verifier
+        .keys
+        .find(&message.kid, KeyUse::Decision, verifier.now_seconds)
+        .ok_or_else(|| TokenError::new(Reason::TokenUnknownKey, hex::encode(message.kid)))?;
+    message.verify(&key.key)?;
+    let claims = Claims::decode(message.payload)?;
+    if claims.iss != key.issuer {
+        let detail = format!("iss is not {}", key.issuer);
+        return Err(TokenError::new(Reason::TokenWrongIssuer, detail));
+    }
+    if claims.aud != verifier.audience {
+        let detail = format!("aud is not {}", verifier.audience);
+        return Err(TokenError::new(Reason::TokenWrongAudience, detail));
+    }
+    Ok(claims)
 }
 
 /// Check 13.

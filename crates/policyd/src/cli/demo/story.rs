@@ -125,6 +125,7 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
             name: execution.name.clone(),
             reason: "demo".to_owned(),
             dry_run: false,
+            unsigned: false,
         };
         let answer = self
             .operator

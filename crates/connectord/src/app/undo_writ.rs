@@ -1,0 +1,76 @@
+//! The writ of an undo: looked up, waited for while it is on its way, and checked.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use writ_proto::limits::UNDO_SECONDS_MAX;
+use writ_proto::token::Verifier;
+
+use super::undo::Order;
+use super::{App, AppError};
+use crate::clock;
+use crate::domain::execution::Execution;
+use crate::domain::gate::Refusal;
+use crate::domain::undo_writ::{self, UndoPermit};
+
+/// How long one order waits for writs that are still on their way, all its items together.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(25);
+
+impl App {
+    /// Leave to undo an execution.
+    ///
+    /// # Errors
+    /// As [`undo_writ::admit`], or the journal is away.
+    pub(super) async fn undo_permit(
+        &self,
+        order: &Order,
+        execution: &Execution,
+        until: Instant,
+    ) -> Result<UndoPermit, Refusal> {
+        let writ = self.undo_writ(order, execution, until).await?;
+        let now_seconds = clock::now().timestamp();
+        let admit = || {
+            let keys = self.trust.keys();
+            let verifier = Verifier {
+                keys: &keys,
+                audience: &self.rules.audience,
+                now_seconds,
+                leeway_seconds: self.rules.leeway_seconds,
+                ttl_seconds_max: UNDO_SECONDS_MAX,
+                client_cert_sha256: None,
+                require_cnf: false,
+            };
+            undo_writ::admit(execution, writ.as_deref(), order.unsigned, &verifier)
+        };
+        let admitted = admit();
+        let signed = admitted.as_ref().is_ok_and(|permit| permit.is_signed());
+        // It may be signed with a key that is newer than the trust document that was read last.
+        if writ.is_some() && !signed && self.trust.refresh(now_seconds) {
+            return admit();
+        }
+        admitted
+    }
+
+    /// The undo writ of an execution; waits for it while it may be on its way.
+    async fn undo_writ(
+        &self,
+        order: &Order,
+        execution: &Execution,
+        until: Instant,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        loop {
+            let asked = [execution.id.as_str()];
+            let found = self.journal.undo_writs(&execution.tenant, &asked).await;
+            let found = found.map_err(|error| {
+                let error = AppError::from(error);
+                Refusal::new(error.reason, error.public)
+            })?;
+            let writ = found.into_values().next();
+            if writ.is_some() || order.unsigned || Instant::now() >= until {
+                return Ok(writ);
+            }
+            sleep(LOOK).await;
+        }
+    }
+}

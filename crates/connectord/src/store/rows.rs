@@ -1,0 +1,93 @@
+//! What the journal holds beside executions, and what is asked of it.
+
+use uuid::Uuid;
+use writ_proto::card::Rollout;
+
+/// A report that waits to reach policyd, as encoded protobuf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Outcome id.
+    pub id: Uuid,
+    /// Encoded `writ.v1.Outcome`.
+    pub body: Vec<u8>,
+}
+
+/// What allows the undo of an execution, as policyd signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndoWrit {
+    /// Tenant.
+    pub tenant: String,
+    /// The execution.
+    pub execution: Uuid,
+    /// The signed bytes; believed only when they are used.
+    pub token: Vec<u8>,
+}
+
+/// Which executions to list.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only this state.
+    pub state: Option<String>,
+    /// Only this run.
+    pub run: Option<String>,
+    /// Only this action.
+    pub action: Option<String>,
+    /// Only this agent, or operator of an undo.
+    pub agent: Option<String>,
+    /// Only records of this id.
+    pub target: Option<String>,
+    /// Only those that were to write, or only dry runs.
+    pub execute: Option<bool>,
+    /// Only those marked as a surprise.
+    pub surprises: bool,
+    /// Only those before this id, newest first: the next page.
+    pub before: Option<String>,
+    /// Only those made at or after this time, Unix milliseconds.
+    pub since_ms: Option<i64>,
+    /// Only those made before this time, Unix milliseconds.
+    pub until_ms: Option<i64>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+impl Filter {
+    /// Columns that must hold a text, each with that text.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let texts = [
+            ("state", &self.state),
+            ("run", &self.run),
+            ("action", &self.action),
+            ("agent", &self.agent),
+            ("target", &self.target),
+        ];
+        texts
+            .into_iter()
+            .filter_map(|(column, wanted)| Some((column, wanted.as_deref()?)))
+    }
+}
+
+/// How far an action goes for a tenant, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promoted {
+    /// Tenant.
+    pub tenant: String,
+    /// Action.
+    pub action: String,
+    /// How far.
+    pub rollout: Rollout,
+    /// Unix milliseconds at which it goes back to dry run; 0 is never.
+    pub until_ms: i64,
+    /// Unix milliseconds at which it was set.
+    pub set_ms: i64,
+}
+
+impl Promoted {
+    /// How far it goes at a moment: what has an end goes back to dry run.
+    #[must_use]
+    pub fn at(&self, now_ms: i64) -> Rollout {
+        if self.until_ms > 0 && now_ms >= self.until_ms {
+            return self.rollout.min(Rollout::DryRun);
+        }
+        self.rollout
+    }
+}

@@ -1,0 +1,156 @@
+//! The writ of an undo: signed of what was reported first, needed by everybody, replaced by an
+//! operator's word alone.
+
+use e2e::{World, code, request_id, stage};
+use sqlx::SqlitePool;
+use writ_proto::pb;
+
+use super::undo::run;
+
+fn undo_of(execution: &pb::Execution, reason: &str, unsigned: bool) -> pb::UndoRequest {
+    pb::UndoRequest {
+        name: execution.name.clone(),
+        reason: reason.into(),
+        dry_run: false,
+        unsigned,
+    }
+}
+
+fn id(execution: &pb::Execution) -> String {
+    execution.name.rsplit('/').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_policyd_signed_is_undone_without_it_and_the_rest_on_an_operators_word() {
+    let mut world = World::start();
+    let seeded = world.run("connectord", &["sandbox", "seed", "--deals", "1"]);
+    assert!(seeded.status.success());
+    world.promote(&["set_stage"]).await;
+    let (mut agent, mut operator) = (world.agent().await, world.operator().await);
+    let signed = agent.carry(&stage("D-104", "qualified")).await;
+    agent.signed(&signed).await;
+    let asked = agent.ask(&stage("L-1", "qualified")).await;
+    world.policyd.take().unwrap().kill();
+    let unsigned = agent.present(&asked).await.unwrap();
+    assert!(unsigned.wrote && !unsigned.undo_signed);
+
+    for actor in [&mut agent, &mut operator] {
+        let item = actor.undo(&unsigned).await;
+        assert_eq!(item.reason_code, "UNDO_NOT_SIGNED");
+        assert!(!item.undone);
+    }
+    let (_, found) = run(&world, &["executions", "ls"]);
+    assert_eq!(found.matches("UNDO_NOT_SIGNED").count(), 1, "{found}");
+    let plan = ["undo", "--since", "1h", "--dry-run"];
+    let (_, planned) = run(&world, &plan);
+    assert!(planned.contains("would undo 1 of 2"), "{planned}");
+    for (actor, reason, expected) in [
+        (&mut agent, "because", "OPERATOR_REQUIRED"),
+        (&mut operator, " ", "REASON_REQUIRED"),
+    ] {
+        let refused = actor.execute.undo(undo_of(&unsigned, reason, true)).await;
+        assert_eq!(code(&refused.unwrap_err()), expected);
+    }
+    assert_eq!(world.effects().await.len(), 2, "nothing was undone");
+
+    let own = id(&unsigned);
+    let word = [
+        "undo",
+        "--execution",
+        &own,
+        "--unsigned",
+        "--reason",
+        "policyd is gone",
+    ];
+    let (status, said) = run(&world, &word);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("undid 1 of 1"), "{said}");
+    assert!(
+        agent.undo(&signed).await.undone,
+        "by the agent, with its writ"
+    );
+    assert_eq!(world.effects().await.len(), 4);
+
+    world.start_policyd();
+    let (_, records) = world.settle().await;
+    let told = |execution: &pb::Execution| {
+        let own = |record: &&serde_json::Value| {
+            record["kind"] == "undo"
+                && record["status"] == "UNDONE"
+                && record["record_id"] == execution.decision_id.as_str()
+        };
+        records.iter().find(own).unwrap()["reasons"].clone()
+    };
+    assert_eq!(told(&unsigned), serde_json::json!(["UNDO_NOT_SIGNED"]));
+    assert_eq!(told(&signed), serde_json::json!([]));
+    world.check_everything().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_edits_the_journal_does_not_choose_what_an_undo_writes() {
+    let world = World::start();
+    world.promote(&["set_stage"]).await;
+    let (mut agent, mut operator) = (world.agent().await, world.operator().await);
+    let done = agent.carry(&stage("D-104", "qualified")).await;
+    agent.signed(&done).await;
+    let file = format!("sqlite://{}", world.path("connectord.db").display());
+    let journal = SqlitePool::connect(&file).await.unwrap();
+    let edit =
+        "UPDATE execution SET body = replace(body, '\\\"new\\\"', '\\\"won\\\"') WHERE id = ?";
+    let edited = sqlx::query(edit).bind(id(&done)).execute(&journal).await;
+    assert_eq!(edited.unwrap().rows_affected(), 1);
+
+    let undo = |unsigned| undo_of(&done, "a try", unsigned);
+    for unsigned in [false, true] {
+        let item = operator.execute.undo(undo(unsigned)).await.unwrap();
+        let item = item.into_inner().item.unwrap();
+        assert_eq!(item.reason_code, "UNDO_MISMATCH", "{item:?}");
+        assert!(item.message.contains("values before and after"));
+    }
+    // A report of the edited values gets the writ of what was reported first.
+    let mut connectord = world.actor("connectord").await;
+    let mut changes = done.changes.clone();
+    changes[0].before_json = Some("\"won\"".into());
+    let forged = pb::Outcome {
+        outcome_id: request_id(),
+        tenant: "acme".into(),
+        kind: pb::OutcomeKind::Result.into(),
+        decision_id: done.decision_id.clone(),
+        execution_id: id(&done),
+        agent: done.agent.clone(),
+        connection: done.connection.clone(),
+        action: done.action.clone(),
+        target: done.target.clone(),
+        mode: pb::Mode::Execute.into(),
+        status: "DONE".into(),
+        changes,
+        ..pb::Outcome::default()
+    };
+    let report = pb::ReportOutcomesRequest {
+        outcomes: vec![forged.clone()],
+    };
+    let answer = connectord.records.report_outcomes(report).await.unwrap();
+    let writ = answer.into_inner().undo_writs.remove(0);
+    let put = "UPDATE undo_writ SET token = ? WHERE execution = ?";
+    let put = sqlx::query(put).bind(writ.token).bind(id(&done));
+    assert_eq!(put.execute(&journal).await.unwrap().rows_affected(), 1);
+    assert_eq!(operator.undo(&done).await.reason_code, "UNDO_MISMATCH");
+    // A write that no decision of policyd allowed has no undo writ, and so has a dry run.
+    for change in [
+        |own: &mut pb::Outcome| own.decision_id = request_id(),
+        |own: &mut pb::Outcome| own.mode = pb::Mode::DryRun.into(),
+    ] {
+        let mut other = forged.clone();
+        other.outcome_id = request_id();
+        change(&mut other);
+        let report = pb::ReportOutcomesRequest {
+            outcomes: vec![other],
+        };
+        let answer = connectord.records.report_outcomes(report).await.unwrap();
+        assert_eq!(answer.into_inner().undo_writs, []);
+    }
+    let gone = sqlx::query("DELETE FROM undo_writ").execute(&journal).await;
+    assert_eq!(gone.unwrap().rows_affected(), 1);
+    assert_eq!(operator.undo(&done).await.reason_code, "UNDO_NOT_SIGNED");
+    assert_eq!(world.effects().await.len(), 1, "nothing was written");
+}
