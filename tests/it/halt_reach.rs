@@ -232,3 +232,23 @@ async fn policyd_halts_runs_and_agents_of_one_tenant_and_resumes_nothing() {
         .unwrap_err();
     assert_eq!(status, operator);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_filled_its_room_halts_the_whole_of_itself_and_nobody_else_is_short() {
+    let world = World::start();
+    for number in 0..1_000 {
+        let flag = format!("state/halt/tenant:acme%2Fcustomer:c-{number}");
+        std::fs::write(world.path(&flag), "").unwrap();
+    }
+    let (mut ours, mut theirs) = (
+        world.operator().await,
+        world.actor("operator-globex-ops").await,
+    );
+    let full = set(&mut ours, "tenant:acme/customer:one-more").await;
+    assert_eq!(full.unwrap_err(), "RATE_LIMITED");
+    for known in ["tenant:acme/customer:c-7", "tenant:acme"] {
+        set(&mut ours, known).await.unwrap();
+    }
+    let part = set(&mut theirs, "tenant:globex/customer:x").await;
+    assert_eq!(part.unwrap().scope, "tenant:globex/customer:x");
+}

@@ -46,7 +46,7 @@ async fn approval(world: &World) {
     assert_eq!(asked.decision.verdict, verdict, "{:?}", asked.decision);
 }
 
-async fn notices(world: &World) -> Vec<pb::Notice> {
+pub(super) async fn notices(world: &World) -> Vec<pb::Notice> {
     let channel = world.policyd_channel("operator-acme-ops").await;
     let request = pb::ListNoticesRequest {
         parent: "tenants/acme".into(),

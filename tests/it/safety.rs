@@ -200,8 +200,23 @@ async fn ceilings_hold_by_run_and_customer_and_a_run_must_be_named() {
         ("tenant:acme/run:r-1", "caps")
     );
     assert!(
-        halt.reason.contains("last call: fill_phone on contact C-1"),
+        halt.reason
+            .contains("last call: fill_phone by triage, on contact C-1"),
         "{halt:?}"
+    );
+    let started = std::time::Instant::now();
+    let fired = loop {
+        let found = super::notify::notices(&world).await;
+        if let Some(fired) = found.into_iter().find(|one| one.kind == "limit_fired") {
+            break fired;
+        }
+        assert!(started.elapsed() < e2e::PATIENCE, "nobody was told");
+    };
+    let told = format!("{fired:?}");
+    assert!(told.contains("last call: fill_phone by triage\""), "{told}");
+    assert!(
+        told.contains("the ceiling of records a run") && !told.contains("C-1"),
+        "{told}"
     );
 
     // Five a day for one customer: O-8 and O-9 are of C-2, O-7 is of C-1.

@@ -64,6 +64,7 @@ async fn what_policyd_signed_is_undone_without_it_and_the_rest_on_an_operators_w
     ];
     let (status, said) = run(&world, &word);
     assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("UNDONE (UNDO_NOT_SIGNED)"), "{said}");
     assert!(said.contains("undid 1 of 1"), "{said}");
     assert!(
         agent.undo(&signed).await.undone,

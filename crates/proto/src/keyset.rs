@@ -195,6 +195,15 @@ impl KeySet {
             .find(|entry| entry.kid == *kid && entry.verifies(usage, now_seconds))
     }
 
+    /// The key of an id and a use, whenever it is or was valid; none if it is revoked.
+    #[must_use]
+    pub fn find_at_any_time(&self, kid: &[u8; 16], usage: KeyUse) -> Option<&KeyEntry> {
+        let unrevoked = |entry: &&KeyEntry| {
+            entry.kid == *kid && entry.usage == usage && entry.status != KeyStatus::Revoked
+        };
+        self.entries.iter().find(unrevoked)
+    }
+
     /// All entries, also those that verify nothing any more.
     #[must_use]
     pub fn entries(&self) -> &[KeyEntry] {

@@ -68,6 +68,9 @@ impl Asker {
     }
 }
 
+/// Who sets the halts of ceilings.
+const CAPS: &str = "caps";
+
 impl App {
     /// Sets a halt.
     ///
@@ -102,15 +105,15 @@ impl App {
     pub(super) async fn over(&self, call: &Call, over: Over) -> Refusal {
         let refusal = Refusal::new(Reason::BudgetExceeded, over.what);
         let tenant = TenantId::parse(&call.tenant).ok();
-        if let Some(tenant) = tenant.filter(|_| over.of_run && !call.run_id.is_empty()) {
+        if let Some(tenant) = tenant.filter(|_| over.halts_run && !call.run_id.is_empty()) {
             let scope = Scope::new(Some(tenant), Part::Run(call.run_id.clone()));
             let (kind, id) = call.target.clone().unwrap_or_default();
             let last = format!(
-                "last call: {} on {kind} {id} by {}",
+                "last call: {} by {}, on {kind} {id}",
                 call.action, call.agent
             );
             let act = Act {
-                by: "caps".to_owned(),
+                by: CAPS.to_owned(),
                 reason: format!("{}; {last}", refusal.detail),
                 at: clock::now().timestamp(),
             };

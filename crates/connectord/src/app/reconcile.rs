@@ -52,12 +52,14 @@ impl App {
             .clone_into(&mut execution.reason_code);
         if execution.state == State::Claimed {
             "the process stopped before anything was sent".clone_into(&mut execution.message);
+            let kind = kind(&execution, Kind::Reconciled);
             let state = State::ReconciledNotApplied;
-            self.end(execution, state, Kind::Reconciled).await?;
+            self.end(execution, state, kind).await?;
             return Ok(true);
         }
         "the process stopped while the call was out".clone_into(&mut execution.message);
-        let doubtful = self.end(execution, State::InDoubt, Kind::Result).await?;
+        let kind = kind(&execution, Kind::Result);
+        let doubtful = self.end(execution, State::InDoubt, kind).await?;
         self.settle_doubt(doubtful).await
     }
 
@@ -90,8 +92,18 @@ impl App {
         if state == State::ReconciledApplied && !execution.undo_of.is_empty() {
             self.mark_undone(&execution).await?;
         }
-        self.end(execution, state, Kind::Reconciled).await?;
+        let kind = kind(&execution, Kind::Reconciled);
+        self.end(execution, state, kind).await?;
         Ok(true)
+    }
+}
+
+/// What an end is reported as: that of an undo says nothing of the write, its budget or its undo.
+const fn kind(execution: &Execution, of_a_write: Kind) -> Kind {
+    if execution.undo_of.is_empty() {
+        of_a_write
+    } else {
+        Kind::Undo
     }
 }
 

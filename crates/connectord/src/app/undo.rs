@@ -54,6 +54,8 @@ pub struct Undone {
     pub refusal: Option<Refusal>,
     /// What stands there, and what undo writes.
     pub changes: Vec<Change>,
+    /// Whether it rests on the word of an operator.
+    pub unsigned: bool,
 }
 
 /// One page of a batch.
@@ -160,6 +162,7 @@ impl App {
             undone,
             refusal,
             changes,
+            unsigned: false,
         };
         let planned = match self.check_order(order, &execution) {
             Ok(()) => self.undo_plan(order, &execution, until).await,
@@ -178,11 +181,15 @@ impl App {
                 return Ok(answer(Some(refusal), false, Vec::new()));
             }
         };
+        let answer = |refusal: Option<Refusal>, undone: bool, changes: Vec<Change>| Undone {
+            unsigned: !permit.is_signed(),
+            ..answer(refusal, undone, changes)
+        };
         let planned = changes(&plan.fields);
         if order.dry_run {
             return Ok(answer(None, false, planned));
         }
-        let mut own = self.undo_intent(order, &execution, &plan);
+        let mut own = self.undo_intent(order, &execution, (&permit, &plan));
         // Writing the target too makes a second undo of it, begun before, come too late.
         let mut target = execution.clone();
         self.journal
@@ -193,9 +200,9 @@ impl App {
             self.end(own, State::Failed, Kind::Undo).await?;
             return Ok(answer(Some(refusal), false, planned));
         }
-        match system.write(Leave::Undo(permit), &plan).await {
+        match system.write(Leave::Undo(&permit), &plan).await {
             Applied::Done { .. } => {
-                self.undone(order, permit, own, target).await?;
+                self.undone(order, &permit, own, target).await?;
                 Ok(answer(None, true, planned))
             }
             Applied::Unknown(why) => {
@@ -219,7 +226,7 @@ impl App {
     async fn undone(
         &self,
         order: &Order,
-        permit: UndoPermit,
+        permit: &UndoPermit,
         mut own: Execution,
         mut target: Execution,
     ) -> Result<(), AppError> {
@@ -248,6 +255,12 @@ impl App {
     ) -> Result<Ready, Refusal> {
         let now = clock::now().timestamp_millis();
         undo::check_standing(execution, now)?;
+        // The verb is not in the writ: it chooses the calls by which fields are set.
+        let card = self.card(&execution.tenant, &execution.action).ok();
+        if card.is_some_and(|card| card.verb.name() != execution.verb) {
+            let detail = "the verb is not that of the card";
+            return Err(Refusal::new(Reason::UndoMismatch, detail));
+        }
         let permit = self.undo_permit(order, execution, until).await?;
         let system = self.systems.get(&execution.connection).cloned();
         let system = system.ok_or_else(|| Refusal::of(Reason::UnknownConnection))?;
@@ -267,14 +280,25 @@ impl App {
         })
     }
 
-    fn undo_intent(&self, order: &Order, execution: &Execution, plan: &Plan) -> Execution {
+    fn undo_intent(
+        &self,
+        order: &Order,
+        execution: &Execution,
+        (permit, plan): (&UndoPermit, &Plan),
+    ) -> Execution {
+        let mut sentence = plan.sentence.clone();
+        if !permit.is_signed() {
+            // Whatever becomes of it, the record says on whose word it was.
+            let code = Reason::UndoNotSigned.code();
+            sentence.push_str(&format!(" ({code}; {}: {})", order.by, order.reason));
+        }
         Execution {
             id: ids::new_id().to_string(),
             cti: String::new(),
             agent: order.agent.as_ref().unwrap_or(&order.by).clone(),
             state: State::Sending,
             wrote: false,
-            sentence: plan.sentence.clone(),
+            sentence,
             changes: changes(&plan.fields),
             collateral: Vec::new(),
             args_json: "{}".to_owned(),

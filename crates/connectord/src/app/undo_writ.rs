@@ -15,7 +15,16 @@ use crate::domain::undo_writ::{self, UndoPermit};
 
 /// How long one order waits for writs that are still on their way, all its items together.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// A writ that has not come so long after the write is not waited for.
+const ON_ITS_WAY_MS: i64 = 10_000;
 const LOOK: Duration = Duration::from_millis(25);
+const LOOK_MAX: Duration = Duration::from_millis(400);
+
+/// Whether policyd may be about to sign the undo of an execution.
+fn is_fresh(execution: &Execution, now_ms: i64) -> bool {
+    let sent_ms = execution.sent_ms.max(execution.created_ms);
+    now_ms.saturating_sub(sent_ms) < ON_ITS_WAY_MS
+}
 
 impl App {
     /// Leave to undo an execution.
@@ -28,7 +37,7 @@ impl App {
         execution: &Execution,
         until: Instant,
     ) -> Result<UndoPermit, Refusal> {
-        let writ = self.undo_writ(order, execution, until).await?;
+        let writ = self.undo_writ(execution, until).await?;
         let now_seconds = clock::now().timestamp();
         let admit = || {
             let keys = self.trust.keys();
@@ -44,7 +53,7 @@ impl App {
             undo_writ::admit(execution, writ.as_deref(), order.unsigned, &verifier)
         };
         let admitted = admit();
-        let signed = admitted.as_ref().is_ok_and(|permit| permit.is_signed());
+        let signed = admitted.as_ref().is_ok_and(UndoPermit::is_signed);
         // It may be signed with a key that is newer than the trust document that was read last.
         if writ.is_some() && !signed && self.trust.refresh(now_seconds) {
             return admit();
@@ -55,10 +64,10 @@ impl App {
     /// The undo writ of an execution; waits for it while it may be on its way.
     async fn undo_writ(
         &self,
-        order: &Order,
         execution: &Execution,
         until: Instant,
     ) -> Result<Option<Vec<u8>>, Refusal> {
+        let mut pause = LOOK;
         loop {
             let asked = [execution.id.as_str()];
             let found = self.journal.undo_writs(&execution.tenant, &asked).await;
@@ -67,10 +76,12 @@ impl App {
                 Refusal::new(error.reason, error.public)
             })?;
             let writ = found.into_values().next();
-            if writ.is_some() || order.unsigned || Instant::now() >= until {
+            let fresh = is_fresh(execution, clock::now().timestamp_millis());
+            if writ.is_some() || !fresh || Instant::now() >= until {
                 return Ok(writ);
             }
-            sleep(LOOK).await;
+            sleep(pause).await;
+            pause = (pause * 2).min(LOOK_MAX);
         }
     }
 }

@@ -114,7 +114,9 @@ pub(super) fn describe(execution: &pb::Execution) -> String {
 /// One execution as it was found later, when its undo should be signed.
 fn looked_up(execution: &pb::Execution) -> String {
     let mut text = describe(execution);
-    let stands = execution.undo_expire_time.is_some() && execution.undone_by.is_empty();
+    let until = execution.undo_expire_time.as_ref().map(|at| at.seconds);
+    let open = until.is_some_and(|until| until >= clock::now().timestamp());
+    let stands = open && execution.undone_by.is_empty();
     if stands && !execution.undo_signed {
         text.push_str("\n  UNDO_NOT_SIGNED: policyd has not signed its undo");
     }

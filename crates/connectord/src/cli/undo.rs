@@ -77,14 +77,19 @@ impl Count {
         self.planned = self
             .planned
             .saturating_add(usize::from(item.reason_code.is_empty()));
+        let word = if item.unsigned {
+            " (UNDO_NOT_SIGNED)"
+        } else {
+            ""
+        };
         let what = match (item.undone, item.reason_code.as_str()) {
-            (true, _) => "UNDONE".to_owned(),
-            (false, "") => "would be undone".to_owned(),
+            (true, _) => format!("UNDONE{word}"),
+            (false, "") => format!("would be undone{word}"),
             (false, code) => format!("REFUSED {code} {}", item.message),
         };
         let value = json!({"execution": item.execution, "undone": item.undone,
             "reason_code": item.reason_code, "message": item.message,
-            "changes": changes(&item.changes)});
+            "changes": changes(&item.changes), "unsigned": item.unsigned});
         output.line(&format!("{}  {what}", item.execution), &value);
     }
 

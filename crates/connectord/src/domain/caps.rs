@@ -16,6 +16,8 @@ use super::plan::Plan;
 const SPIKE_FLOOR: i64 = 20;
 /// Days a spike is measured against.
 pub const SPIKE_DAYS: u64 = 7;
+/// What a spike is called.
+const SPIKE: &str = "far more records today than on a usual day";
 /// Stands for every action of a tenant.
 const ANY_ACTION: &str = "*";
 
@@ -39,8 +41,8 @@ pub struct Count {
 pub struct Over {
     /// The ceiling, for people; no figure of it.
     pub what: String,
-    /// Whether it is one of a run, which halts the run.
-    pub of_run: bool,
+    /// Whether the run is halted: it reached a ceiling of its own, or is part of a spike.
+    pub halts_run: bool,
 }
 
 impl Over {
@@ -49,7 +51,7 @@ impl Over {
     pub fn of(count: &Count) -> Self {
         Self {
             what: count.what.clone(),
-            of_run: count.bucket.starts_with(RUN),
+            halts_run: count.bucket.starts_with(RUN) || count.what == SPIKE,
         }
     }
 }
@@ -99,7 +101,7 @@ pub fn with_spike(
     for count in counts.iter_mut().filter(|count| count.bucket == day) {
         if cap < count.cap {
             count.cap = cap;
-            count.what = "far more records today than on a usual day".to_owned();
+            SPIKE.clone_into(&mut count.what);
         }
     }
     counts

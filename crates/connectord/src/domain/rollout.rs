@@ -1,8 +1,28 @@
 //! When a live action goes back to dry run by itself: its latest executions went wrong too often.
 
+use writ_proto::Reason;
 use writ_proto::card::Demotion;
 
 use super::execution::{Execution, State};
+
+/// Refusals that say that the action does not fit its records. That a system is away, or somebody
+/// halted, says nothing of the action.
+const OF_THE_RECORD: [Reason; 9] = [
+    Reason::PreconditionFailed,
+    Reason::StateNotAllowed,
+    Reason::FieldNotEmpty,
+    Reason::AppendImpossible,
+    Reason::NotMechanical,
+    Reason::TargetAmbiguous,
+    Reason::TargetMismatch,
+    Reason::AlreadyExists,
+    Reason::SystemRefused,
+];
+
+fn is_refused(execution: &Execution) -> bool {
+    let of_the_record = |reason: &Reason| reason.code() == execution.reason_code;
+    execution.state == State::Failed && OF_THE_RECORD.iter().any(of_the_record)
+}
 
 /// Why an action is demoted, from its executions, newest first; none while all is well. Undos are
 /// not executions of the action; with fewer than the rule looks at, nothing is concluded.
@@ -21,7 +41,7 @@ pub fn demoted(rule: Demotion, executions: &[Execution]) -> Option<String> {
         u32::try_from(count).unwrap_or(u32::MAX)
     };
     let undone = count(&|own| !own.undone_by.is_empty());
-    let refused = count(&|own| own.state == State::Failed);
+    let refused = count(&is_refused);
     let above = |(found, most): (u32, Option<u32>), what: &str| {
         let most = most?;
         let over = u64::from(found).saturating_mul(100)
@@ -66,6 +86,11 @@ mod tests {
                 } else {
                     State::Done
                 };
+                own.reason_code = if index % 2 == 0 {
+                    "FIELD_NOT_EMPTY".into()
+                } else {
+                    "SYSTEM_REFUSED".into()
+                };
                 if index < undone || (all == 11 && index == 10) {
                     own.undone_by = "x".into();
                 }
@@ -77,6 +102,33 @@ mod tests {
             }
             let found = demoted(rule, &executions);
             assert_eq!(found.as_deref(), expected, "{all} {undone} {failed}");
+        }
+    }
+
+    #[test]
+    fn only_what_the_record_refused_counts() {
+        let rule = Demotion {
+            undone_percent: None,
+            refused_percent: Some(50),
+            of_last: 2,
+        };
+        for (code, counts) in [
+            ("FIELD_NOT_EMPTY", true),
+            ("TARGET_AMBIGUOUS", true),
+            ("SYSTEM_REFUSED", true),
+            ("HALTED", false),
+            ("SYSTEM_UNAVAILABLE", false),
+            ("SYSTEM_RATE_LIMITED", false),
+            ("BUDGET_EXCEEDED", false),
+            ("", false),
+        ] {
+            let failed = |id| Execution {
+                state: State::Failed,
+                reason_code: code.into(),
+                ..execution(id)
+            };
+            let found = demoted(rule, &[failed(1), failed(2)]);
+            assert_eq!(found.is_some(), counts, "{code}");
         }
     }
 }

@@ -5,19 +5,31 @@ use uuid::Uuid;
 use writ_proto::Reason;
 use writ_proto::digest::images_digest;
 use writ_proto::token::{Asked, UnverifiedUndo, Verifier};
-use writ_proto::value::{Map, Value};
+use writ_proto::value::{Map, value_from_json};
 
 use super::execution::{Change, Execution};
 use super::gate::Refusal;
 
-fn image(changes: &[Change], side: fn(&Change) -> Option<Value>) -> Map {
+/// One side of the changes; none if a field is named twice or a value cannot be read, for then the
+/// undo would write something else than the digest says.
+fn image(changes: &[Change], side: fn(&Change) -> Option<&String>) -> Option<Map> {
     let mut map = Map::new();
     for change in changes {
-        if let Some(value) = side(change) {
-            map.set(&change.field, value);
+        if let Some(text) = side(change) {
+            let value = value_from_json(text).ok()?;
+            map.insert(change.field.clone(), value).ok()?;
         }
     }
-    map
+    Some(map)
+}
+
+fn digest(changes: &[Change]) -> Option<[u8; 32]> {
+    let mut fields: Vec<&str> = changes.iter().map(|own| own.field.as_str()).collect();
+    fields.sort_unstable();
+    fields.dedup();
+    let before = image(changes, |change| change.before_json.as_ref())?;
+    let after = image(changes, |change| change.after_json.as_ref())?;
+    (fields.len() == changes.len()).then(|| images_digest(&before, &after))
 }
 
 fn asked(execution: &Execution) -> Option<Asked<'_>> {
@@ -30,10 +42,7 @@ fn asked(execution: &Execution) -> Option<Asked<'_>> {
         run: &execution.run,
         execution: Uuid::try_parse(&execution.id).ok()?,
         decision: Uuid::try_parse(&execution.decision).ok()?,
-        images: images_digest(
-            &image(&execution.changes, Change::before_value),
-            &image(&execution.changes, Change::after_value),
-        ),
+        images: digest(&execution.changes)?,
     })
 }
 
@@ -41,25 +50,32 @@ fn asked(execution: &Execution) -> Option<Asked<'_>> {
 ///
 /// ```
 /// use connectord::domain::undo_writ::UndoPermit;
-/// fn read(permit: UndoPermit) -> bool {
+/// fn read(permit: &UndoPermit) -> bool {
 ///     permit.is_signed()
 /// }
 /// ```
 /// ```compile_fail,E0451
 /// use connectord::domain::undo_writ::UndoPermit;
 /// fn forge() -> UndoPermit {
-///     UndoPermit { signed: true }
+///     UndoPermit { execution: String::new(), signed: true }
 /// }
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UndoPermit {
+    execution: String,
     signed: bool,
 }
 
 impl UndoPermit {
+    /// The execution that may be undone.
+    #[must_use]
+    pub fn execution(&self) -> &str {
+        &self.execution
+    }
+
     /// Whether policyd signed it; otherwise it rests on the word of an operator.
     #[must_use]
-    pub const fn is_signed(self) -> bool {
+    pub const fn is_signed(&self) -> bool {
         self.signed
     }
 }
@@ -80,13 +96,15 @@ pub fn admit(
         Some(writ) => check(execution, writ, verifier),
         None => Err(Refusal::of(Reason::UndoNotSigned)),
     };
-    match checked {
-        Ok(()) => Ok(UndoPermit { signed: true }),
-        Err(refusal) if unsigned && refusal.reason == Reason::UndoNotSigned => {
-            Ok(UndoPermit { signed: false })
-        }
-        Err(refusal) => Err(refusal),
-    }
+    let signed = match checked {
+        Ok(()) => true,
+        Err(refusal) if unsigned && refusal.reason == Reason::UndoNotSigned => false,
+        Err(refusal) => return Err(refusal),
+    };
+    Ok(UndoPermit {
+        execution: execution.id.clone(),
+        signed,
+    })
 }
 
 fn check(execution: &Execution, writ: &[u8], verifier: &Verifier<'_>) -> Result<(), Refusal> {
@@ -95,7 +113,13 @@ fn check(execution: &Execution, writ: &[u8], verifier: &Verifier<'_>) -> Result<
         Reason::TokenExpired => Refusal::of(Reason::UndoExpired),
         _ => Refusal::new(Reason::UndoNotSigned, error.to_string()),
     })?;
-    let asked = asked(execution).ok_or_else(|| Refusal::of(Reason::UndoMismatch))?;
+    let odd = || {
+        Refusal::new(
+            Reason::UndoMismatch,
+            "the entry is not one that was made here",
+        )
+    };
+    let asked = asked(execution).ok_or_else(odd)?;
     undo.allows(&asked)
         .map_err(|what| Refusal::new(Reason::UndoMismatch, format!("the {what} differ")))
 }

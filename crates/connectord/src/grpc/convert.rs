@@ -398,5 +398,6 @@ pub fn undone(tenant: &str, item: Undone) -> pb::UndoItem {
         reason_code,
         message,
         changes: changes(&item.changes),
+        unsigned: item.unsigned,
     }
 }

@@ -16,7 +16,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
@@ -132,7 +132,7 @@ impl Site {
 /// The routes.
 pub fn router(site: SharedSite) -> Router {
     Router::new()
-        .route("/", get(|| async { Redirect::to("/halt") }))
+        .route("/", get(halt::show))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/halt", get(halt::show))

@@ -26,7 +26,7 @@ pub enum Leave<'a> {
     /// An agent's call that passed the gate.
     Permit(&'a Permit),
     /// Putting back what we wrote ourselves.
-    Undo(UndoPermit),
+    Undo(&'a UndoPermit),
 }
 
 /// Why a record could not be read.

@@ -141,8 +141,10 @@ fn fitting(reports: &[Report]) -> Vec<pb::Outcome> {
             continue;
         };
         if outcome.encoded_len() > REPORT_BYTES_MAX {
-            outcome.changes.clear();
             outcome.collateral.clear();
+            if outcome.encoded_len() > REPORT_BYTES_MAX {
+                outcome.changes.clear();
+            }
             outcome.note.push_str(" (values too long to report)");
         }
         bytes = bytes.saturating_add(outcome.encoded_len());

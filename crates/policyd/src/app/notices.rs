@@ -49,15 +49,27 @@ pub(super) fn halted(reported: &Reported) -> Option<Notice> {
         _ => return None,
     };
     let id = ids::new_id();
+    let mut fields = vec![
+        field("by", &reported.by),
+        field("scope", &scope_of(reported)),
+    ];
+    let of_ceiling = kind == NoticeKind::HaltSet && reported.by == "caps";
+    if of_ceiling {
+        // The ceiling and the last call, without the record that it was on.
+        let why = reported.note.split_once(", on ");
+        fields.push(field("limit", why.map_or(&reported.note, |(why, _)| why)));
+    }
+    let (kind, what) = if of_ceiling {
+        (NoticeKind::LimitFired, "a ceiling of a card halted a run")
+    } else {
+        (kind, what)
+    };
     Some(Notice {
         id,
         tenant: reported.tenant.clone(),
         kind,
         title: what.to_owned(),
-        fields: vec![
-            field("by", &reported.by),
-            field("scope", &scope_of(reported)),
-        ],
+        fields,
         link: "connectord halt status".to_owned(),
         dedup_key: format!("{}|{}", kind.name(), reported.outcome_id),
         time_ms: clock::now().timestamp_millis(),

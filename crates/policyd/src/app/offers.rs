@@ -123,12 +123,12 @@ impl App {
 }
 
 /// What an agent may know of a decision: no text and no name of a rule, since both may name a
-/// limit. Operators read all of it.
+/// limit, and not which customer or run is halted. Operators read all of it.
 pub(super) fn coarse(decided: &mut Decided) {
     decided.rules.clear();
     let reason = Reason::from_code(&decided.reason_code);
     match reason {
-        Some(reason @ (Reason::Forbidden | Reason::ApprovalRequired)) => {
+        Some(reason @ (Reason::Forbidden | Reason::ApprovalRequired | Reason::Halted)) => {
             reason.sentence().clone_into(&mut decided.message);
         }
         Some(_) => {}

@@ -131,28 +131,30 @@ impl App {
     /// # Errors
     /// When it could not be recorded.
     pub async fn report(&self, reported: &[Reported]) -> Vec<Result<Option<UndoWrit>, AppError>> {
-        let mut appends = Vec::with_capacity(reported.len());
-        for one in reported {
-            let undo = self.undo_of(one).await;
-            let append = undo.and_then(|undo| self.outcome_append(one, undo));
-            appends.push(append);
-        }
+        let undos = match self.undo_rows(reported).await {
+            Ok(undos) => undos,
+            Err(error) => return reported.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let appends = reported.iter().zip(undos);
+        let appends = appends.map(|(one, undo)| self.outcome_append(one, undo));
         // All are handed over before the first is waited for, so that they share a commit.
         let pending: Vec<_> = appends
-            .into_iter()
             .map(|append| Ok(self.writer.submit(append?)?))
             .collect();
-        let mut done = Vec::with_capacity(pending.len());
-        for (one, pending) in reported.iter().zip(pending) {
-            let stored: Result<_, AppError> = match pending {
-                Ok(pending) => pending.done().await.map_err(AppError::from),
-                Err(error) => Err(error),
-            };
-            done.push(match stored {
-                Ok(_) => self.undo_writ(one).await,
+        let mut stored: Vec<Result<(), AppError>> = Vec::with_capacity(pending.len());
+        for one in pending {
+            stored.push(match one {
+                Ok(pending) => pending.done().await.map(|_| ()).map_err(AppError::from),
                 Err(error) => Err(error),
             });
         }
+        let writs = self.undo_writs(reported).await;
+        let writs = writs.map_or_else(
+            |error| reported.iter().map(|_| Err(error.clone())).collect(),
+            |writs| writs.into_iter().map(Ok).collect::<Vec<_>>(),
+        );
+        let done = stored.into_iter().zip(writs);
+        let done = done.map(|(stored, writ)| stored.and(writ)).collect();
         if reported.iter().any(|one| refusal(one).is_some())
             && let Err(error) = self.refresh_stops().await
         {

@@ -45,6 +45,8 @@ pub(super) fn gives(members: &[&str]) -> Json {
     let property = |name: &&str| {
         let schema = match *name {
             "executable" | "wrote" | "replayed" | "undone" | "untrusted" => flag(),
+            "retry" => json!({"type": "string", "enum": ["do_not", "changed", "later"]}),
+            "counter_offer" => json!({"type": "object"}),
             "poll_after_ms" => json!({"type": "integer"}),
             "verdict" => json!({"type": "string", "enum": ["ALLOW", "DENY", "REQUIRE_APPROVAL"]}),
             "actions" | "records" => json!({"type": "array", "items": {"type": "object"}}),
@@ -58,7 +60,7 @@ pub(super) fn gives(members: &[&str]) -> Json {
     json!({"type": "object", "properties": properties, "required": ["message"]})
 }
 
-pub(super) const DECIDED: [&str; 8] = [
+pub(super) const DECIDED: [&str; 10] = [
     "verdict",
     "state",
     "decision_id",
@@ -66,6 +68,8 @@ pub(super) const DECIDED: [&str; 8] = [
     "poll_after_ms",
     "expires_at",
     "action",
+    "retry",
+    "counter_offer",
     "request_id",
 ];
 pub(super) const EXECUTED: [&str; 13] = [
@@ -103,7 +107,8 @@ pub(super) fn asking(name: &'static str) -> Option<Sheet> {
         ),
         "request_authorization" => (
             "Ask for one exact action on one record. The answer is a verdict. ALLOW: execute it \
-             with the decision_id. DENY: read the message and the remedy, do not retry unchanged. \
+             with the decision_id. DENY: read the message and the remedy, do not retry unchanged; a \
+             counter_offer holds the request that is allowed instead. \
              REQUIRE_APPROVAL: a person decides; go on with other work and poll get_decision. \
              Nothing is written by asking."
                 .to_owned(),

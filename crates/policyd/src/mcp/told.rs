@@ -1,6 +1,7 @@
 //! What a model is told: one JSON object and one text that says the same. No token, no rule text,
 //! and whatever comes out of a system of record is marked as data.
 
+mod offer;
 mod outcome;
 
 use serde_json::{Map, Value as Json, json};
@@ -89,6 +90,7 @@ pub(super) fn decision(decision: &pb::Decision) -> Told {
     let expires = time(decision.expire_time.as_ref());
     let (message, remedy) = words(decision, verdict, executable, cancelled);
     let poll_after = decision.poll_after.as_ref();
+    let offer = decision.counter_offer.as_ref().and_then(offer::offered);
     let json = json!({
         "verdict": verdict,
         "state": outcome::decision_state(decision.state),
@@ -100,10 +102,17 @@ pub(super) fn decision(decision: &pb::Decision) -> Told {
         "poll_after_ms": poll_after.map(|after| after.seconds.saturating_mul(1_000)),
         "expires_at": expires.as_ref().filter(|_| executable),
         "action": some(&decision.action),
+        "retry": offer::retry(decision.retry),
+        "counter_offer": offer,
     });
     let mut text = format!("{verdict} {}: {message}.", id(&decision.name));
     if let Some(remedy) = remedy {
         text.push_str(&format!(" {remedy}."));
+    }
+    if offer.is_some() {
+        let said = decision.counter_offer.as_ref().map(|offer| &offer.sentence);
+        let said = said.map_or("", String::as_str);
+        text.push_str(&format!(" Allowed instead: {said}."));
     }
     Told::new(json, &text, false)
 }

@@ -172,6 +172,10 @@ async fn one_request_id_has_one_decision_also_inside_a_batch_and_beside_fresh_on
             ledger.head(&tenant("acme")).await.unwrap().frontier.size(),
             2
         );
+        let asked = [4, 99].map(Uuid::from_u128);
+        let of_all = ledger.decisions(&asked);
+        let of_all: Vec<_> = of_all.await.unwrap().into_keys().collect();
+        assert_eq!(of_all, [(tenant("acme"), Uuid::from_u128(4))], "{name}");
         let foreign = ledger.decision(&tenant("globex"), Uuid::from_u128(1)).await;
         assert!(foreign.unwrap().is_none(), "{name}");
         let own = ledger.decision(&tenant("acme"), Uuid::from_u128(4)).await;
@@ -243,17 +247,12 @@ async fn a_decision_has_the_undo_writ_of_its_first_report() {
         ] {
             commit(&ledger, &[again]).await;
         }
-        for (of, decision, expected) in [
-            ("acme", 1, Some(vec![1; 3])),
-            ("acme", 2, Some(vec![2; 3])),
-            ("acme", 3, None),
-            ("globex", 2, None),
-        ] {
-            let found = ledger
-                .undo_payload(&tenant(of), Uuid::from_u128(decision))
-                .await;
-            assert_eq!(found.unwrap(), expected, "{name} {of} {decision}");
-        }
+        let ids = [1, 2, 3, 9].map(Uuid::from_u128);
+        let found = ledger.undo_payloads(&ids).await.unwrap();
+        let expected = [(1, 1), (2, 2)]
+            .map(|(id, byte)| ((tenant("acme"), Uuid::from_u128(id)), vec![byte; 3]));
+        assert_eq!(found, BTreeMap::from(expected), "{name}");
+        assert_eq!(ledger.undo_payloads(&[]).await.unwrap(), BTreeMap::new());
     }
 }
 

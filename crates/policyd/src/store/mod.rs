@@ -13,6 +13,8 @@ mod postgres;
 mod sqlite;
 mod writer;
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 use writ_host::postgres::is_postgres;
 use writ_host::schema::SchemaError;
@@ -332,16 +334,32 @@ impl Ledger {
         either!(self, ledger => ledger.has_outcome(id).await)
     }
 
-    /// Payload of the undo writ of a decision, if one was stored.
+    /// Decisions of any tenant by their ids; absent ones are not there.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn undo_payload(
+    pub async fn decisions(
         &self,
-        tenant: &TenantId,
-        decision: Uuid,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        either!(self, ledger => ledger.undo_payload(tenant, decision).await)
+        ids: &[Uuid],
+    ) -> Result<BTreeMap<(TenantId, Uuid), DecisionRow>, StoreError> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        either!(self, ledger => ledger.decisions(ids).await)
+    }
+
+    /// Payloads of the undo writs of decisions; absent ones are not there.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn undo_payloads(
+        &self,
+        decisions: &[Uuid],
+    ) -> Result<BTreeMap<(TenantId, Uuid), Vec<u8>>, StoreError> {
+        if decisions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        either!(self, ledger => ledger.undo_payloads(decisions).await)
     }
 
     /// Whether the store answers.

@@ -2538,6 +2538,9 @@ pub struct UndoItem {
     /// Per field: before = what stands there, after = what undo writes (or wanted to).
     #[prost(message, repeated, tag = "5")]
     pub changes: ::prost::alloc::vec::Vec<FieldChange>,
+    /// It rests, or would rest, on the word of an operator: policyd has not signed it.
+    #[prost(bool, tag = "6")]
+    pub unsigned: bool,
 }
 /// One page of a batch: what a client that was interrupted left is what it finds when it asks again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

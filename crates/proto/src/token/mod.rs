@@ -11,11 +11,13 @@ mod undo;
 use ed25519_dalek::SigningKey;
 
 pub use claims::{ApprovalClaim, Claims, LimitsClaim, Mode};
-pub use undo::{Asked, UnverifiedUndo, VerifiedUndo, Written, mint_undo, undo_payload};
+pub use undo::{
+    Asked, UnverifiedUndo, VerifiedUndo, Written, mint_undo, undo_execution, undo_payload,
+};
 
 use crate::context::TYP_DECISION;
 use crate::cose::{Sign1, sign1};
-use crate::keyset::{KeySet, KeyUse};
+use crate::keyset::{KeyEntry, KeySet, KeyUse};
 use crate::reason::Reason;
 
 /// Why a token is refused: the stable code, and a detail for operators.
@@ -111,7 +113,12 @@ impl<'a> UnverifiedToken<'a> {
     /// # Errors
     /// The code of that check. Nothing of the payload is believed before check 9.
     pub fn verify(self, verifier: &Verifier<'_>) -> Result<VerifiedToken, TokenError> {
-        let claims = signed_claims(self.0, TYP_DECISION, verifier)?;
+        let message = Sign1::parse(self.0, TYP_DECISION)?;
+        let key = verifier
+            .keys
+            .find(&message.kid, KeyUse::Decision, verifier.now_seconds)
+            .ok_or_else(|| unknown_key(message.kid))?;
+        let claims = signed_claims(&message, key, verifier)?;
         check_time(&claims, verifier)?;
         check_possession(&claims, verifier)?;
         Ok(VerifiedToken { claims })
@@ -128,13 +135,16 @@ impl<'a> UnverifiedToken<'a> {
     }
 }
 
-/// Checks 2 to 12, the same for a writ and for the writ of its undo.
-fn signed_claims(bytes: &[u8], typ: &str, verifier: &Verifier<'_>) -> Result<Claims, TokenError> {
-    let message = Sign1::parse(bytes, typ)?;
-    let key = verifier
-        .keys
-        .find(&message.kid, KeyUse::Decision, verifier.now_seconds)
-        .ok_or_else(|| TokenError::new(Reason::TokenUnknownKey, hex::encode(message.kid)))?;
+fn unknown_key(kid: [u8; 16]) -> TokenError {
+    TokenError::new(Reason::TokenUnknownKey, hex::encode(kid))
+}
+
+/// Checks 9 to 12, the same for a writ and for the writ of its undo.
+fn signed_claims(
+    message: &Sign1<'_>,
+    key: &KeyEntry,
+    verifier: &Verifier<'_>,
+) -> Result<Claims, TokenError> {
     message.verify(&key.key)?;
     let claims = Claims::decode(message.payload)?;
     if claims.iss != key.issuer {

@@ -1,23 +1,30 @@
 //! The undo writ: signed when a write is reported, so that undoing it later needs nobody's leave.
 //!
-//! It is the writ of the write with other values in five claims, under a `typ` of its own: neither
+//! It is the writ of the write with other values in some claims, under a `typ` of its own: neither
 //! can be taken for the other. `cti` is the execution that it undoes, the request hash is the
-//! digest of the images before and after, target and times are those of the write, and it is bound
-//! to no certificate, for an operator presents it as well as the agent.
+//! digest of the images before and after, its life is the rollback window, and it is bound to no
+//! certificate, for an operator presents it as well as the agent.
 
 use ed25519_dalek::SigningKey;
 use uuid::Uuid;
 
-use super::{Claims, Mode, TokenError, Verifier, check_time, signed_claims};
+use super::{Claims, Mode, TokenError, Verifier, check_time, signed_claims, unknown_key};
 use crate::context::TYP_UNDO;
-use crate::cose::sign1;
+use crate::cose::{Sign1, sign1};
 use crate::ids::TokenId;
+use crate::keyset::KeyUse;
 
 /// What a write left behind, as it was reported.
 #[derive(Debug, Clone, Copy)]
 pub struct Written<'a> {
     /// The execution.
     pub execution: Uuid,
+    /// Who wrote.
+    pub agent: &'a str,
+    /// Connection.
+    pub connection: &'a str,
+    /// Action.
+    pub action: &'a str,
     /// Object type and id of the record.
     pub target: (&'a str, &'a str),
     /// [`crate::digest::images_digest`] of its declared fields.
@@ -32,26 +39,30 @@ pub struct Written<'a> {
 /// not allow this write.
 #[must_use]
 pub fn undo_payload(writ: &[u8], written: &Written<'_>) -> Option<Vec<u8>> {
-    let claims = undo_claims(Claims::decode(writ).ok()?, written)?;
-    Some(claims.encode())
-}
-
-fn undo_claims(writ: Claims, written: &Written<'_>) -> Option<Claims> {
-    let (kind, id) = written.target;
-    let target = Some((kind.to_owned(), id.to_owned()));
-    // A writ without a target leaves it to the signals which record is meant.
-    if writ.mode != Mode::Execute || writ.target.is_some() && writ.target != target {
+    let writ = Claims::decode(writ).ok()?;
+    let target = writ.target.as_ref();
+    let same = target.is_some_and(|(kind, id)| (kind.as_str(), id.as_str()) == written.target)
+        && writ.agent == written.agent
+        && writ.connection == written.connection
+        && writ.action == written.action;
+    if writ.mode != Mode::Execute || !same {
         return None;
     }
-    Some(Claims {
+    let undo = Claims {
         exp: written.issued.saturating_add(written.window),
         iat: written.issued,
         cti: TokenId::new(written.execution),
         cnf: None,
-        target,
         request_hash: written.images,
         ..writ
-    })
+    };
+    Some(undo.encode())
+}
+
+/// The execution that a payload of an undo writ is of.
+#[must_use]
+pub fn undo_execution(payload: &[u8]) -> Option<Uuid> {
+    Some(Claims::decode(payload).ok()?.cti.uuid())
 }
 
 /// Signs the payload of an undo writ.
@@ -106,7 +117,16 @@ impl<'a> UnverifiedUndo<'a> {
     /// # Errors
     /// The code of the check that fails.
     pub fn verify(self, verifier: &Verifier<'_>) -> Result<VerifiedUndo, TokenError> {
-        let claims = signed_claims(self.0, TYP_UNDO, verifier)?;
+        let message = Sign1::parse(self.0, TYP_UNDO)?;
+        // It outlives the key that signed it: the key was to be valid then, and not revoked since.
+        let key = verifier
+            .keys
+            .find_at_any_time(&message.kid, KeyUse::Decision)
+            .ok_or_else(|| unknown_key(message.kid))?;
+        let claims = signed_claims(&message, key, verifier)?;
+        if !key.verifies(KeyUse::Decision, i64::from(claims.iat)) {
+            return Err(unknown_key(message.kid));
+        }
         check_time(&claims, verifier)?;
         Ok(VerifiedUndo { claims })
     }

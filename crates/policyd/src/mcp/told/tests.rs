@@ -80,3 +80,41 @@ fn what_is_not_known_to_be_done_is_an_error() {
     }
     assert!(of(99).is_error);
 }
+
+#[test]
+fn a_denial_holds_the_request_that_is_allowed_instead() {
+    let offer = |arguments: &str| pb::CounterOffer {
+        call: Some(pb::ActionCall {
+            connection: "crm/main".into(),
+            action: "refund".into(),
+            target: Some(pb::Target {
+                r#type: "order".into(),
+                id: "O-7".into(),
+            }),
+            mode: pb::Mode::Execute.into(),
+            precondition: Some("v7".into()),
+            arguments: Some(pb::action_call::Arguments::ArgsJson(arguments.into())),
+        }),
+        sentence: "at most 50.00".into(),
+    };
+    let denied = |arguments: &str| {
+        decision(&pb::Decision {
+            verdict: pb::Verdict::Deny.into(),
+            retry: pb::Retry::Changed.into(),
+            counter_offer: Some(offer(arguments)),
+            ..pb::Decision::default()
+        })
+    };
+    let told = denied(r#"{"amount":"50.00"}"#);
+    let expected = json!({"message": "at most 50.00", "request": {"action": "refund",
+        "target_id": "O-7", "arguments": {"amount": "50.00"}, "mode": "execute",
+        "precondition": "v7"}});
+    assert_eq!(told.json["counter_offer"], expected);
+    assert_eq!(told.json["retry"], "changed");
+    assert!(told.text.contains("Allowed instead: at most 50.00."));
+    // It goes into request_authorization as it is.
+    let request = told.json["counter_offer"]["request"].clone();
+    let ask: crate::mcp::takes::Ask = serde_json::from_value(request).unwrap();
+    assert_eq!(ask.target_id, "O-7");
+    assert!(!denied("no JSON").json.contains_key("counter_offer"));
+}

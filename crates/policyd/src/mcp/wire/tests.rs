@@ -75,7 +75,7 @@ fn everything_else_is_a_clean_error() {
             Some("\"a\""),
         ),
         (
-            r#"{"jsonrpc":"2.0","id":1,"Method":"ping"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","Method":"ping"}"#,
             invalid,
             Some("1"),
         ),

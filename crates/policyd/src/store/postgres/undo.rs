@@ -1,12 +1,14 @@
 //! Undo writs in PostgreSQL.
 
-use sqlx::PgConnection;
+use std::collections::BTreeMap;
+
+use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
-use super::super::StoreError;
 use super::super::batch::Planned;
-use super::{PostgresLedger, column};
+use super::super::{DecisionRow, StoreError, corrupt};
+use super::{PostgresLedger, column, decision_at, tenant_at};
 
 pub(super) async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), StoreError> {
     let undos = planned.undos();
@@ -27,16 +29,36 @@ pub(super) async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Resul
 }
 
 impl PostgresLedger {
-    pub(in super::super) async fn undo_payload(
+    pub(in super::super) async fn decisions(
         &self,
-        tenant: &TenantId,
-        decision: Uuid,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let sql = "SELECT payload FROM undo_writ WHERE decision = $1 AND tenant = $2";
-        Ok(sqlx::query_scalar(sql)
-            .bind(decision)
-            .bind(tenant.as_str())
-            .fetch_optional(&self.pool)
-            .await?)
+        ids: &[Uuid],
+    ) -> Result<BTreeMap<(TenantId, Uuid), DecisionRow>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM decision WHERE id = ANY($1)")
+            .bind(ids)
+            .fetch_all(&self.pool)
+            .await?;
+        let found = rows.iter().map(|row| {
+            let tenant = TenantId::parse(row.try_get("tenant")?);
+            let decision = decision_at(row)?;
+            let key = (tenant.map_err(|_| corrupt("a tenant"))?, decision.id);
+            Ok((key, decision))
+        });
+        found.collect()
+    }
+
+    pub(in super::super) async fn undo_payloads(
+        &self,
+        decisions: &[Uuid],
+    ) -> Result<BTreeMap<(TenantId, Uuid), Vec<u8>>, StoreError> {
+        let sql = "SELECT tenant, decision, payload FROM undo_writ WHERE decision = ANY($1)";
+        let rows = sqlx::query(sql)
+            .bind(decisions)
+            .fetch_all(&self.pool)
+            .await?;
+        let found = rows.iter().map(|row| {
+            let key = (tenant_at(row, 0)?, row.try_get(1)?);
+            Ok((key, row.try_get(2)?))
+        });
+        found.collect()
     }
 }

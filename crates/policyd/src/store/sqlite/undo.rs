@@ -1,12 +1,14 @@
 //! Undo writs in SQLite.
 
-use sqlx::{QueryBuilder, Sqlite};
+use std::collections::BTreeMap;
+
+use sqlx::{QueryBuilder, Row as _, Sqlite};
 use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
-use super::super::StoreError;
 use super::super::batch::Planned;
-use super::SqliteLedger;
+use super::super::{DecisionRow, StoreError, corrupt};
+use super::{SqliteLedger, decision_at, tenant_at, uuid_at};
 
 pub(super) fn statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
     let undos = planned.undos();
@@ -23,17 +25,44 @@ pub(super) fn statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) 
     sql.push(" ON CONFLICT (decision) DO NOTHING");
 }
 
+fn push_ids(sql: &mut QueryBuilder<Sqlite>, ids: &[Uuid]) {
+    let mut list = sql.separated(", ");
+    for id in ids {
+        list.push_bind(id.as_bytes().to_vec());
+    }
+    sql.push(")");
+}
+
 impl SqliteLedger {
-    pub(in super::super) async fn undo_payload(
+    pub(in super::super) async fn decisions(
         &self,
-        tenant: &TenantId,
-        decision: Uuid,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let sql = "SELECT payload FROM undo_writ WHERE decision = ? AND tenant = ?";
-        Ok(sqlx::query_scalar(sql)
-            .bind(decision.as_bytes().as_slice())
-            .bind(tenant.as_str())
-            .fetch_optional(&self.pool)
-            .await?)
+        ids: &[Uuid],
+    ) -> Result<BTreeMap<(TenantId, Uuid), DecisionRow>, StoreError> {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT * FROM decision WHERE id IN (");
+        push_ids(&mut sql, ids);
+        let rows = sql.build().fetch_all(&self.pool).await?;
+        let found = rows.iter().map(|row| {
+            let tenant = TenantId::parse(row.try_get("tenant")?);
+            let decision = decision_at(row)?;
+            let key = (tenant.map_err(|_| corrupt("a tenant"))?, decision.id);
+            Ok((key, decision))
+        });
+        found.collect()
+    }
+
+    pub(in super::super) async fn undo_payloads(
+        &self,
+        decisions: &[Uuid],
+    ) -> Result<BTreeMap<(TenantId, Uuid), Vec<u8>>, StoreError> {
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT tenant, decision, payload FROM undo_writ WHERE decision IN (",
+        );
+        push_ids(&mut sql, decisions);
+        let rows = sql.build().fetch_all(&self.pool).await?;
+        let found = rows.iter().map(|row| {
+            let key = (tenant_at(row, 0)?, uuid_at(row, 1)?);
+            Ok((key, row.try_get(2)?))
+        });
+        found.collect()
     }
 }

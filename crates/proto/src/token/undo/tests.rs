@@ -3,7 +3,7 @@
 use super::*;
 use crate::digest::images_digest;
 use crate::ids::DecisionId;
-use crate::keyset::{KeyEntry, KeySet, KeyUse};
+use crate::keyset::{KeyEntry, KeySet, KeyStatus, KeyUse};
 use crate::reason::Reason;
 use crate::token::{LimitsClaim, UnverifiedToken, mint};
 use crate::value::{Map, Value};
@@ -54,6 +54,9 @@ fn map(stage: &str) -> Map {
 fn written() -> Written<'static> {
     Written {
         execution: Uuid::from_u128(20),
+        agent: "triage",
+        connection: "crm/main",
+        action: "set_stage",
         target: ("deal", "D-104"),
         images: images_digest(&map("new"), &map("won")),
         issued: 2_000,
@@ -116,7 +119,8 @@ fn it_allows_the_undo_of_this_write_for_as_long_as_the_card_says() {
 
 #[test]
 fn neither_writ_is_taken_for_the_other() {
-    let claims = undo_claims(writ(), &written()).unwrap();
+    let claims = undo_payload(&writ().encode(), &written()).unwrap();
+    let claims = Claims::decode(&claims).unwrap();
     let as_writ = mint(&claims, &key());
     let got = verify(&as_writ, 2_000, KeyUse::Decision);
     assert_eq!(got, Err(Reason::TokenBadTyp));
@@ -197,19 +201,63 @@ fn every_difference_to_the_write_is_refused_and_named() {
 
 #[test]
 fn only_a_writ_that_allowed_the_write_has_one() {
-    let of = |change: fn(&mut Claims)| {
-        let mut writ = writ();
-        change(&mut writ);
-        undo_claims(writ, &written())
+    let of = |writ: Claims, written: Written<'_>| undo_payload(&writ.encode(), &written);
+    let dry = Claims {
+        mode: Mode::DryRun,
+        ..writ()
     };
-    assert_eq!(of(|writ| writ.mode = Mode::DryRun), None);
-    assert_eq!(
-        of(|writ| writ.target = Some(("deal".into(), "D-9".into()))),
-        None
-    );
-    let found = of(|writ| writ.target = None).unwrap();
-    assert_eq!(found.target, Some(("deal".into(), "D-104".into())));
-    assert_eq!(found.cnf, None);
+    let nowhere = Claims {
+        target: None,
+        ..writ()
+    };
+    assert_eq!(of(dry, written()), None);
+    assert_eq!(of(nowhere, written()), None);
+    for other in [
+        Written {
+            agent: "mallory",
+            ..written()
+        },
+        Written {
+            connection: "crm/other",
+            ..written()
+        },
+        Written {
+            action: "refund",
+            ..written()
+        },
+        Written {
+            target: ("deal", "D-9"),
+            ..written()
+        },
+        Written {
+            target: ("order", "D-104"),
+            ..written()
+        },
+    ] {
+        assert_eq!(of(writ(), other), None, "{other:?}");
+    }
+    assert_eq!(undo_payload(b"garbage", &written()), None);
+    let payload = of(writ(), written()).unwrap();
+    assert_eq!(undo_execution(&payload), Some(Uuid::from_u128(20)));
+    assert_eq!(Claims::decode(&payload).unwrap().cnf, None);
+}
+
+#[test]
+fn it_outlives_the_key_that_signed_it_but_not_its_revocation() {
+    let token = undo_writ();
+    let with = |change: fn(&mut KeyEntry)| {
+        let mut entry = KeyEntry::new(key().verifying_key(), ISSUER, KeyUse::Decision);
+        change(&mut entry);
+        let keys = KeySet::new(1, vec![entry]).unwrap();
+        let undo = UnverifiedUndo::new(&token).verify(&verifier(&keys, 3_000));
+        undo.map(drop).map_err(|error| error.reason)
+    };
+    let unknown = Err(Reason::TokenUnknownKey);
+    assert_eq!(with(|key| key.not_after = Some(2_000)), Ok(()));
+    assert_eq!(with(|key| key.not_after = Some(1_999)), unknown);
+    assert_eq!(with(|key| key.not_before = Some(2_001)), unknown);
+    assert_eq!(with(|key| key.status = KeyStatus::Retiring), Ok(()));
+    assert_eq!(with(|key| key.status = KeyStatus::Revoked), unknown);
 }
 
 #[test]
