@@ -44,7 +44,10 @@ pub fn load(folder: &Path) -> Result<CardTable, Refusal> {
             }
             let text = std::fs::read_to_string(&file).map_err(|error| invalid(&file, error))?;
             let card = Card::parse(&text).map_err(|error| invalid(&file, error))?;
-            table.insert((name.to_owned(), card.name.to_string()), Arc::new(card));
+            let key = (name.to_owned(), card.name.to_string());
+            if table.insert(key, Arc::new(card)).is_some() {
+                return Err(invalid(&file, "another file holds a card of this name"));
+            }
         }
         if table.len() > CARDS_MAX {
             return Err(invalid(folder, "too many cards"));

@@ -274,28 +274,4 @@ pub fn at_read(card: &Card, call: &Call, records: usize, now: DateTime<Utc>) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_spike_is_measured_against_the_median_and_a_quiet_week_has_a_floor() {
-        for (earlier, cap) in [
-            (vec![], 20),
-            (vec![0; 7], 20),
-            (vec![100, 0, 0, 0, 0, 0, 0], 20),
-            (vec![10, 12, 8, 11, 9, 500, 10], 50),
-            (vec![i64::MAX; 7], i64::MAX),
-        ] {
-            assert_eq!(spike_cap(5, earlier.clone()), cap, "{earlier:?}");
-        }
-    }
-
-    #[test]
-    fn the_days_before_do_not_hold_today() {
-        let now = DateTime::from_timestamp(1_795_219_200, 0).unwrap();
-        let days = days_before(now);
-        assert_eq!(days.len(), 7);
-        assert!(!days.contains(&day(now)));
-        assert_eq!(days.iter().max().unwrap(), &days[0]);
-    }
-}
+pub(crate) mod tests;

@@ -301,4 +301,4 @@ pub fn admit(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -198,3 +198,6 @@ pub(super) fn counters(batch: &[Work]) -> BTreeSet<Counter> {
     });
     counted.collect()
 }
+
+#[cfg(test)]
+mod tests;

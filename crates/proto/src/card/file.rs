@@ -214,11 +214,12 @@ fn check_caps(
     args: &BTreeMap<String, Arg>,
     has_customer: bool,
 ) -> Result<(), CardError> {
-    let moneys = args
+    let mut moneys = args
         .values()
         .filter(|arg| matches!(arg.kind, ArgKind::Money { .. }));
     let counts_money = caps.amount_per_day.is_some() || caps.amount_per_run.is_some();
-    if counts_money && moneys.filter(|arg| !arg.optional).count() != 1 {
+    let first = moneys.next().is_some_and(|arg| !arg.optional);
+    if counts_money && (!first || moneys.next().is_some()) {
         return Err(invalid(
             "a cap on amounts needs exactly one argument of type money, not optional",
         ));

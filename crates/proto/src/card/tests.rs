@@ -432,3 +432,27 @@ fn a_card_that_makes_a_record_knows_no_old_one() {
             .is_err()
     );
 }
+
+#[test]
+fn a_ceiling_of_amounts_has_one_amount_to_count() {
+    let card = |more: &str| {
+        STAGE
+            .replace(
+                "records_per_day = 200",
+                "records_per_day = 200\namount_per_run = \"9.00\"",
+            )
+            .replace("max = \"1000.00\"\noptional = true", "max = \"1000.00\"")
+            + more
+    };
+    let tip =
+        "[args.tip]\ntype = \"money\"\ncurrencies = [\"EUR\"]\nmin = \"0.01\"\nmax = \"9.00\"\n";
+    let sound = Card::parse(&card("")).unwrap();
+    assert!(sound.money_arg().is_some());
+    for more in [tip.to_owned(), format!("{tip}optional = true\n")] {
+        let refused = Card::parse(&card(&more)).unwrap_err().to_string();
+        assert!(
+            refused.contains("exactly one argument of type money"),
+            "{refused}"
+        );
+    }
+}

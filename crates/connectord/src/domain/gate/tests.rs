@@ -9,6 +9,10 @@ use writ_proto::token::{UnverifiedToken, Verifier, mint};
 
 use super::*;
 
+mod args;
+mod card;
+mod moment;
+
 fn vectors() -> Json {
     serde_json::from_str(include_str!("../../../../../tests/vectors/token.json")).unwrap()
 }
@@ -22,7 +26,8 @@ fn every_vector_ends_at_its_check() {
     }
 }
 
-fn call() -> Call {
+/// A write that names no run.
+pub(crate) fn call() -> Call {
     Call {
         tenant: "acme".into(),
         caller_tenant: "acme".into(),
@@ -40,9 +45,9 @@ fn call() -> Call {
     }
 }
 
-fn token(call: &Call) -> VerifiedToken {
-    let key = SigningKey::from_bytes(&[1; 32]);
-    let claims = Claims {
+/// What is signed for a call.
+fn claims(call: &Call) -> Claims {
+    Claims {
         iss: "p".into(),
         sub: "s".into(),
         aud: "connectord".into(),
@@ -75,8 +80,12 @@ fn token(call: &Call) -> VerifiedToken {
         limits: None,
         trace_id: None,
         card_digest: [5; 32],
-        run: None,
-    };
+        run: Some(call.run_id.clone()).filter(|run| !run.is_empty()),
+    }
+}
+
+fn signed(claims: &Claims) -> VerifiedToken {
+    let key = SigningKey::from_bytes(&[1; 32]);
     let entry = KeyEntry::new(key.verifying_key(), "p", KeyUse::Decision);
     let keys = KeySet::new(1, vec![entry]).unwrap();
     let verifier = Verifier {
@@ -88,9 +97,28 @@ fn token(call: &Call) -> VerifiedToken {
         client_cert_sha256: None,
         require_cnf: false,
     };
-    UnverifiedToken::new(&mint(&claims, &key))
+    UnverifiedToken::new(&mint(claims, &key))
         .verify(&verifier)
         .unwrap()
+}
+
+fn token(call: &Call) -> VerifiedToken {
+    signed(&claims(call))
+}
+
+/// What becomes of a call that is signed as it stands, under connectord's own card.
+pub(crate) fn admitted(call: &Call, card: &Card, now: DateTime<Utc>) -> Result<Permit, Refusal> {
+    let digest = card.digest();
+    let seen = Seen {
+        card_digest: &digest,
+        now,
+        ..SEEN
+    };
+    let claims = Claims {
+        card_digest: digest,
+        ..claims(call)
+    };
+    admit(&signed(&claims), call, &seen, Some(card))
 }
 
 const FREE: Standing<'_> = Standing {
@@ -282,5 +310,44 @@ fn what_connectord_sees_can_only_refuse() {
     ];
     for (seen, want) in table {
         assert_eq!(reason(&call(), &seen), Some(want));
+    }
+}
+
+#[test]
+fn a_call_belongs_to_the_run_that_was_signed_or_to_none() {
+    let of = |run: &str| Call {
+        run_id: run.into(),
+        ..call()
+    };
+    for (signed, run, fits) in [
+        ("", "", true),
+        ("r-1", "r-1", true),
+        ("r-1", "r-2", false),
+        ("r-1", "r", false),
+        ("r-1", "", false),
+        ("", "r-1", false),
+    ] {
+        let refusal = admit(&token(&of(signed)), &of(run), &SEEN, None).err();
+        let want = Refusal::new(Reason::TokenScopeMismatch, "another run");
+        assert_eq!(refusal, (!fits).then_some(want), "{signed} {run}");
+    }
+}
+
+#[test]
+fn a_call_goes_no_further_than_its_action() {
+    for (mode, rollout, fits) in [
+        (Mode::Execute, Rollout::Live, true),
+        (Mode::Execute, Rollout::DryRun, false),
+        (Mode::Execute, Rollout::Suggest, false),
+        (Mode::DryRun, Rollout::Live, true),
+        (Mode::DryRun, Rollout::DryRun, true),
+        (Mode::DryRun, Rollout::Suggest, false),
+    ] {
+        let call = Call { mode, ..call() };
+        let seen = Seen { rollout, ..SEEN };
+        let refusal = admit(&token(&call), &call, &seen, None).err();
+        let detail = format!("set_stage is at {}", rollout.name());
+        let want = Refusal::new(Reason::DryRunOnly, detail);
+        assert_eq!(refusal, (!fits).then_some(want), "{mode:?} {rollout:?}");
     }
 }
