@@ -213,6 +213,13 @@ async fn in_redis_every_page_shares_devices_operators_and_halts() {
         "--set",
         &store,
     ]);
+    let started = Instant::now();
+    while phone.get("/halt").await.body.contains("UNKNOWN") {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "nobody heard that it is armed"
+        );
+    }
     let (_, page) = phone.halt(ALL).await;
     assert!(page.body.contains("Acknowledged 1 of 1"), "{}", page.body);
     record(&world, "HALTED", &["ada (phone)"]).await;

@@ -1,5 +1,5 @@
 //! Who is on the other end of an authenticated channel: one SPIFFE-style URI in the client
-//! certificate. Nothing in a message can change it (architecture.md decision 2).
+//! certificate. Nothing in a message can change it.
 
 use crate::ids::{AgentId, IdError, TenantId};
 

@@ -1,11 +1,11 @@
 //! Every domain-separation string, and nothing else: one look tells that no two kinds of signed
 //! or hashed bytes can be taken for each other.
 
-/// First element of the array that is hashed as a request (contract.md 2.3).
+/// First element of the array that is hashed as a request (docs/token.md).
 pub const REQUEST: &str = "writ.request.v1";
 /// First element of the array that is hashed as an action card.
 pub const CARD: &str = "writ.card.v1";
-/// Prefix of a commitment in a record (records.md 3.3).
+/// Prefix of a commitment in a record.
 pub const COMMIT: &str = "writ.commit.v1";
 /// First element of the array that is hashed as a policy set.
 pub const POLICY_SET: &str = "writ.policyset.v1";

@@ -92,7 +92,7 @@ fn malformed(detail: &'static str) -> TokenError {
 }
 
 impl<'a> Sign1<'a> {
-    /// Checks 2 to 7 of contract.md 1.5 and the form of `kid` (first half of check 8), in order.
+    /// Checks 2 to 7 of docs/token.md and the form of `kid` (first half of check 8), in order.
     pub(crate) fn parse(bytes: &'a [u8], typ: &str) -> Result<Self, TokenError> {
         if bytes.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::new(

@@ -1,4 +1,4 @@
-//! The request hash (contract.md 2.3): what binds a token to exact arguments; and the digest of
+//! The request hash (docs/token.md): what binds a token to exact arguments; and the digest of
 //! images, which binds an undo writ to exact values.
 
 use sha2::{Digest as _, Sha256};

@@ -1,7 +1,7 @@
 //! The keys a verifier trusts: a signed, versioned document, decompressed once when loaded.
 //!
 //! A key is looked up by its id, use and validity; nothing in a message can point elsewhere. The
-//! document is signed by the trust key that the operator pins (contract.md 1.7).
+//! document is signed by the trust key that the operator pins.
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,4 @@
-//! Every limit on what comes from outside, in one place for both daemons (contract.md 1.4,
-//! threats.md R12). A path that takes input and does not use these is a bug.
+//! Every limit on what comes from outside, in one place for both daemons. A path that takes input and does not use these is a bug.
 
 /// Longest token in bytes.
 pub const TOKEN_BYTES_MAX: usize = 2_048;

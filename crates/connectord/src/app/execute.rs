@@ -1,4 +1,4 @@
-//! One call from claim to receipt (threats.md 3). The same plan serves dry run, real run and
+//! One call from claim to receipt. The same plan serves dry run, real run and
 //! recovery; they differ only in the last call.
 
 use std::sync::Arc;

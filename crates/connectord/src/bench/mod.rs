@@ -199,7 +199,7 @@ type Loaded = (
     (Option<u64>, Option<u64>),
 );
 
-/// The column "first" of performance.md 3, in hundredths, for what this program can measure.
+/// The goals of docs/performance.md, in hundredths, for what this program can measure.
 const GOALS: [Goal; 5] = [
     Goal::new(
         "P4",

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use writ_proto::value::{Value, value_from_json};
 
-/// Where an execution stands (threats.md 3). Nothing ever goes back.
+/// Where an execution stands. Nothing ever goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum State {

@@ -1,6 +1,6 @@
 //! The gate: from a verified token and an exact call to a permit, or to a refusal with a code.
 //!
-//! Checks 15 to 18 of contract.md 1.5, in their order. Only this file can build a [`Permit`].
+//! Checks 15 to 18 of docs/token.md, in their order. Only this file can build a [`Permit`].
 
 use chrono::{DateTime, Utc};
 use subtle::ConstantTimeEq as _;

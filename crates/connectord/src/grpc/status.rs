@@ -9,7 +9,7 @@ use crate::app::AppError;
 
 const DOMAIN: &str = "connectord.writ";
 
-/// The gRPC code of a reason (interfaces.md 4.1).
+/// The gRPC code of a reason.
 const fn code(reason: Reason) -> Code {
     use Reason as R;
     match reason {

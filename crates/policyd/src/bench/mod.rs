@@ -300,7 +300,7 @@ struct Parts {
     entities: (u64, u64),
 }
 
-/// The column "first" of performance.md 3, in hundredths, for what this program can measure.
+/// The goals of docs/performance.md, in hundredths, for what this program can measure.
 const GOALS: [Goal; 10] = [
     Goal::new(
         "P1",

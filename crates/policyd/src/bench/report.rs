@@ -77,7 +77,7 @@ pub(super) struct Goal {
 }
 
 impl Goal {
-    /// A goal by its number in performance.md; the most is in hundredths.
+    /// A goal by its number in docs/performance.md; the most is in hundredths.
     pub(super) const fn new(name: &'static str, what: &'static str, most: u64) -> Self {
         Self { name, what, most }
     }

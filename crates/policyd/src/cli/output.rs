@@ -1,4 +1,4 @@
-//! How results and failures are printed, and the one table of exit codes (interfaces.md 3.2).
+//! How results and failures are printed, and the one table of exit codes (docs/cli.md).
 
 use std::io::Write as _;
 

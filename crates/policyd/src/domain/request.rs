@@ -56,7 +56,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The request hash of contract.md 2.3.
+    /// The request hash (docs/token.md).
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         request_hash(&RequestParts {

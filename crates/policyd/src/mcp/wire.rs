@@ -1,6 +1,6 @@
 //! What a line or a body must be before it is taken for a message: one JSON object within limits,
 //! each key once, of exactly the members of JSON-RPC. The parser is the strict one of arguments, so
-//! that nothing is read in two ways (threats.md R13).
+//! that nothing is read in two ways.
 
 use rmcp::model::{
     ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, NumberOrString, RequestId,

@@ -1,4 +1,4 @@
-//! The action card: one TOML file that says what an agent may ask for (actions.md 1).
+//! The action card: one TOML file that says what an agent may ask for (docs/cards.md).
 //!
 //! Both daemons hold their own copy and compare digests. The card is the single source for the
 //! check of arguments, the Cedar schema and the dispatch in connectord. Only keys that are

@@ -270,7 +270,7 @@ pub struct Decision {
     /// Label and digest of the policy set in force.
     #[prost(string, tag = "7")]
     pub policy_version: ::prost::alloc::string::String,
-    /// SHA-256 of the request (contract.md 2.3).
+    /// SHA-256 of the request (docs/token.md).
     #[prost(bytes = "vec", tag = "8")]
     pub request_hash: ::prost::alloc::vec::Vec<u8>,
     /// The writ; only with ALLOW.
@@ -2709,7 +2709,7 @@ impl Rollout {
         }
     }
 }
-/// threats.md 3: nothing ever returns to MINTED, so it is not listed.
+/// Nothing ever returns to a state in which nothing was claimed, so there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ExecutionState {

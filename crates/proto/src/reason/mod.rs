@@ -1,6 +1,6 @@
 //! The closed list of reason codes: stable, public, one sentence and one fix each.
 //!
-//! A code never changes its meaning (contract.md 1.5, interfaces.md 3.9). The docs page and
+//! A code never changes its meaning. The docs page and
 //! `explain CODE` are made from this list.
 
 mod table;

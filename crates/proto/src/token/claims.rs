@@ -80,7 +80,7 @@ pub struct Claims {
     pub action: String,
     /// Object type and id; none for a create.
     pub target: Option<(String, String)>,
-    /// Request hash of contract.md 2.3.
+    /// Request hash (docs/token.md).
     pub request_hash: [u8; 32],
     /// Dry run or execute.
     pub mode: Mode,

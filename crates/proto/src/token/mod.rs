@@ -1,7 +1,7 @@
-//! The decision token, or writ: CWT claims in COSE_Sign1 (contract.md 1).
+//! The decision token, or writ: CWT claims in COSE_Sign1 (docs/token.md).
 //!
 //! `UnverifiedToken` is another type than `VerifiedToken`, and only `verify` turns one into the
-//! other, by checks 2 to 14 of contract.md 1.5 in their order. Checks 15 to 20 need the request
+//! other, by checks 2 to 14 of docs/token.md in their order. Checks 15 to 20 need the request
 //! and the stores; they live in connectord.
 
 mod claims;
@@ -108,7 +108,7 @@ impl<'a> UnverifiedToken<'a> {
         Self(bytes)
     }
 
-    /// Runs checks 2 to 14 of contract.md 1.5 and stops at the first that fails.
+    /// Runs checks 2 to 14 of docs/token.md and stops at the first that fails.
     ///
     /// # Errors
     /// The code of that check. Nothing of the payload is believed before check 9.

@@ -1,4 +1,4 @@
-//! Exact decimals, read from the literal text and never through a float (contract.md 2.2).
+//! Exact decimals, read from the literal text and never through a float.
 
 use core::fmt;
 

@@ -1,4 +1,4 @@
-//! Values of canonical arguments (ACV v1, contract.md 2): what an argument can be, and nothing else.
+//! Values of canonical arguments (ACV v1, docs/token.md): what an argument can be, and nothing else.
 //!
 //! There are no floats: numbers are exact decimals. A map has unique text keys in the order of
 //! their encoded bytes, so that equal values have one encoding. `cbor.rs` encodes and proves,

@@ -1,5 +1,5 @@
 //! The counter-offer: what an agent may ask for instead, as a request that is allowed as it
-//! stands (product.md N7, ADR 0025).
+//! stands (ADR 0025).
 //!
 //! Only sums, numbers and optional fields are offered: a smaller value of one argument with all
 //! fields kept, or else the same values with as few fields left out as possible. A choice, an id, a

@@ -1,6 +1,6 @@
 //! A record of the log: the exact bytes of its leaf, and what is kept beside it.
 //!
-//! A leaf holds nothing personal or guessable, only salted commitments to it (records.md 3.3), so
+//! A leaf holds nothing personal or guessable, only salted commitments to it, so
 //! that a value can be erased and every proof stays valid. Labels and kinds never change meaning.
 
 mod project;
@@ -369,7 +369,7 @@ impl Draft {
 
 impl PolicyStamp {
     fn value(&self) -> Value {
-        // Members stand in the order of their labels in records.md 3.3, as an array.
+        // Members stand in the order of their labels, as an array.
         Value::List(vec![
             Value::Bytes(self.digest.to_vec()),
             Value::Text(self.label.clone()),
