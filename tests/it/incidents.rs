@@ -149,6 +149,13 @@ async fn an_incident_is_shown_and_closed_by_a_record_and_only_once() {
         kinds,
         [("incident_opened", Some(1)), ("incident_closed", Some(2))]
     );
+    // It is counted anew: what was before the end of the incident opens no other.
+    let open = || run(&world, &["incidents", "ls", "--open"]);
+    for denial in 1..=5 {
+        assert!(!open().contains("probing"), "after {denial} denials");
+        agent.ask(&refund("O-6", "300.00")).await;
+    }
+    assert!(open().contains("probing"));
     world.check_everything().await;
 }
 

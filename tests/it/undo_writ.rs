@@ -1,7 +1,7 @@
 //! The writ of an undo: signed of what was reported first, needed by everybody, replaced by an
 //! operator's word alone.
 
-use e2e::{World, code, request_id, stage};
+use e2e::{Asked, World, code, request_id, stage};
 use sqlx::SqlitePool;
 use writ_proto::pb;
 
@@ -136,22 +136,98 @@ async fn whoever_edits_the_journal_does_not_choose_what_an_undo_writes() {
     let put = sqlx::query(put).bind(writ.token).bind(id(&done));
     assert_eq!(put.execute(&journal).await.unwrap().rows_affected(), 1);
     assert_eq!(operator.undo(&done).await.reason_code, "UNDO_MISMATCH");
-    // A write that no decision of policyd allowed has no undo writ, and so has a dry run.
-    for change in [
-        |own: &mut pb::Outcome| own.decision_id = request_id(),
-        |own: &mut pb::Outcome| own.mode = pb::Mode::DryRun.into(),
-    ] {
-        let mut other = forged.clone();
-        other.outcome_id = request_id();
-        change(&mut other);
-        let report = pb::ReportOutcomesRequest {
-            outcomes: vec![other],
-        };
-        let answer = connectord.records.report_outcomes(report).await.unwrap();
-        assert_eq!(answer.into_inner().undo_writs, []);
-    }
+    let verb = "UPDATE execution SET body = json_set(body, '$.verb', 'set_status')";
+    sqlx::query(verb).execute(&journal).await.unwrap();
+    let item = operator.undo(&done).await;
+    assert!(item.message.contains("verb"), "{item:?}");
     let gone = sqlx::query("DELETE FROM undo_writ").execute(&journal).await;
     assert_eq!(gone.unwrap().rows_affected(), 1);
+    let back = "UPDATE execution SET body = json_set(body, '$.verb', 'update_fields')";
+    sqlx::query(back).execute(&journal).await.unwrap();
     assert_eq!(operator.undo(&done).await.reason_code, "UNDO_NOT_SIGNED");
     assert_eq!(world.effects().await.len(), 1, "nothing was written");
+}
+
+/// An outcome as connectord would report it, of a write that never was.
+fn made_up(asked: &Asked, fields: &[&str]) -> pb::Outcome {
+    let decision = asked.decision.name.rsplit('/').next().unwrap();
+    let change = |field: &&str| pb::FieldChange {
+        field: (*field).to_owned(),
+        before_json: Some("\"won\"".into()),
+        after_json: Some("\"qualified\"".into()),
+    };
+    pb::Outcome {
+        outcome_id: request_id(),
+        tenant: "acme".into(),
+        kind: pb::OutcomeKind::Result.into(),
+        decision_id: decision.to_owned(),
+        execution_id: request_id(),
+        agent: "triage".into(),
+        connection: asked.call.connection.clone(),
+        action: asked.call.action.clone(),
+        target: asked.call.target.clone(),
+        mode: pb::Mode::Execute.into(),
+        status: "DONE".into(),
+        changes: fields.iter().map(change).collect(),
+        ..pb::Outcome::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policyd_signs_the_undo_of_what_a_decision_allowed_and_a_card_knows() {
+    let world = World::start();
+    world.promote(&["set_stage"]).await;
+    let (mut agent, mut connectord) = (world.agent().await, world.actor("connectord").await);
+    let asked = agent.ask(&stage("D-104", "qualified")).await;
+    type Change = fn(&mut pb::Outcome);
+    let changes: [(&str, &[&str], Change); 12] = [
+        ("another field", &["owner"], |_| {}),
+        ("a field beside", &["stage", "owner"], |_| {}),
+        ("a field twice", &["stage", "stage"], |_| {}),
+        ("no field", &[], |_| {}),
+        ("a dry run", &["stage"], |own| {
+            own.mode = pb::Mode::DryRun.into()
+        }),
+        ("no decision", &["stage"], |own| {
+            own.decision_id = request_id()
+        }),
+        ("another agent", &["stage"], |own| {
+            own.agent = "seller".into()
+        }),
+        ("another action", &["stage"], |own| {
+            own.action = "log_deal".into()
+        }),
+        ("elsewhere", &["stage"], |own| {
+            own.connection = "crm/x".into()
+        }),
+        ("another record", &["stage"], |own| {
+            own.target.as_mut().unwrap().id = "D-88".into();
+        }),
+        ("an undo", &["stage"], |own| {
+            own.kind = pb::OutcomeKind::Undo.into()
+        }),
+        ("a failure", &["stage"], |own| own.status = "FAILED".into()),
+    ];
+    let mut report = async |outcome: pb::Outcome| {
+        let outcomes = vec![outcome];
+        let request = pb::ReportOutcomesRequest { outcomes };
+        let answer = connectord.records.report_outcomes(request).await.unwrap();
+        let answer = answer.into_inner();
+        assert_eq!(answer.accepted_outcome_ids.len(), 1, "{answer:?}");
+        answer.undo_writs
+    };
+    for (what, fields, change) in changes {
+        let mut outcome = made_up(&asked, fields);
+        change(&mut outcome);
+        assert_eq!(report(outcome).await, [], "{what}");
+    }
+    let first = made_up(&asked, &["stage"]);
+    assert_eq!(report(first.clone()).await.len(), 1);
+    assert_eq!(
+        report(first).await.len(),
+        1,
+        "again, as after a lost answer"
+    );
+    let other = report(made_up(&asked, &["stage"])).await;
+    assert_eq!(other, [], "the decision was spent by another execution");
 }

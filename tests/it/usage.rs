@@ -154,6 +154,11 @@ async fn usage_that_is_not_reported_in_time_counts_as_spent_until_a_reporter_spe
 async fn without_reporters_an_agents_own_report_counts_as_complete() {
     let world = world("");
     let mut agent = world.agent().await;
+    for (tokens, usd_micros) in [(100_000_001, 0), (0, 10_000_000_001)] {
+        let huge = report("", "a", tokens, usd_micros);
+        let refused = agent.budgets.report_usage(huge).await.unwrap_err();
+        assert_eq!(code(&refused), "REQUEST_MALFORMED");
+    }
     assert_eq!(ask(&mut agent, "a").await, "");
     until(&mut agent, "a", "USAGE_UNKNOWN").await;
     let mut gateway = world.actor("connectord").await;
