@@ -136,8 +136,13 @@ async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppErr
     let (was, is) = (rollout(&action), rollout(&after));
     let (rows, marked) = (answer.would_have_rows, answer.surprises);
     let end = until(&after).map_or_else(String::new, |until| format!(" until {until}"));
+    let unseen = if rows == 0 && after.rollout == i32::from(pb::Rollout::Live) {
+        "; nobody has seen what it would have done"
+    } else {
+        ""
+    };
     let text = format!(
-        "{} {was} -> {is} for {}{end}. Would-have log: {rows} rows, {marked} surprises marked",
+        "{} {was} -> {is} for {}{end}. Would-have log: {rows} rows, {marked} surprises marked{unseen}",
         args.action, args.remote.tenant
     );
     let value = json!({"action": args.action, "was": was, "is": is, "until": until(&after),

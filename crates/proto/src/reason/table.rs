@@ -73,7 +73,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::ArgsTooLarge, "ARGS_TOO_LARGE", "the arguments are larger than allowed", "send less: see the limits in docs/token.md"),
     Entry(Reason::UnknownAction, "UNKNOWN_ACTION", "there is no card of this name in the tenant", "list the actions: connectord actions ls"),
     Entry(Reason::UnknownTenant, "UNKNOWN_TENANT", "this tenant is not served here", "name a tenant that has a policy set"),
-    Entry(Reason::UnknownConnection, "UNKNOWN_CONNECTION", "this connection is not configured", "add it to connectord.toml and run connectord creds add"),
+    Entry(Reason::UnknownConnection, "UNKNOWN_CONNECTION", "this is not the connection of the action, or it is not configured", "name the connection of the action card; if it is that one, add it to connectord.toml and run connectord creds add"),
     Entry(Reason::RequestMalformed, "REQUEST_MALFORMED", "a field of the request is missing or has the wrong form", "correct the named field"),
     Entry(Reason::RequestTooLarge, "REQUEST_TOO_LARGE", "a field or the request is larger than allowed", "send less"),
     Entry(Reason::RequestIdReused, "REQUEST_ID_REUSED", "this request id was used for another request", "use a fresh UUID for each request"),

@@ -104,6 +104,35 @@ fn a_forbid_over_an_action_group_fires() {
 }
 
 #[test]
+fn what_a_field_sets_off_is_known_to_policies() {
+    let forbid = "@id(\"effect\") @reason(\"x\") forbid (principal, action == Action::\"refund\", \
+                  resource) when { context.effects.contains(\"payout\") };";
+    for (declared, expected) in [
+        ("effects = [\"payout\", \"mail\"]", Verdict::Deny),
+        ("effects = [\"mail\"]", Verdict::Allow),
+        ("", Verdict::Allow),
+    ] {
+        let mut sources: Sources = crate::domain::policy_set::tests::shipped("acme");
+        sources.policies.push(("extra.cedar".into(), forbid.into()));
+        let file = sources
+            .cards
+            .iter_mut()
+            .find(|(name, _)| name == "refund.toml");
+        let card = &mut file.unwrap().1;
+        let shipped = "effects = [\"email:customer\", \"ledger\"]";
+        assert!(card.contains(shipped));
+        *card = card.replace(shipped, declared);
+        let facts = Facts {
+            now: now(),
+            policies: Arc::new(TenantPolicies::build(&sources).unwrap()),
+            halts: HaltView::default(),
+        };
+        let outcome = decide(&refund("49.00"), &facts);
+        assert_eq!(outcome.verdict, expected, "{declared}: {outcome:?}");
+    }
+}
+
+#[test]
 fn the_least_demanding_approval_is_asked_for() {
     let extra = "@id(\"two\") @reason(\"x\") @approval(\"role:board;quorum:2;ttl:1h\") \
                  permit (principal, action == Action::\"refund\", resource);";
