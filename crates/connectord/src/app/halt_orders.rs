@@ -123,7 +123,8 @@ impl App {
             if self.lasting(&flag).is_some() {
                 return refusal;
             }
-            let room = self.room(&flag, FLAGS_OF_TENANT_MAX / 2);
+            // policyd has a larger share: what it halts is more than one run.
+            let room = self.room(&flag, FLAGS_OF_TENANT_MAX / 4);
             let set = if room {
                 self.halts.set(&flag).await.map(drop)
             } else {

@@ -258,8 +258,8 @@ impl App {
         // The verb is not in the writ: it chooses the calls by which fields are set.
         let card = self.card(&execution.tenant, &execution.action).ok();
         if card.is_some_and(|card| card.verb.name() != execution.verb) {
-            let detail = "the verb is not that of the card";
-            return Err(Refusal::new(Reason::UndoMismatch, detail));
+            let detail = "the verb of the card is another one than that of the write";
+            return Err(Refusal::new(Reason::UndoImpossible, detail));
         }
         let permit = self.undo_permit(order, execution, until).await?;
         let system = self.systems.get(&execution.connection).cloned();
@@ -290,7 +290,7 @@ impl App {
         if !permit.is_signed() {
             // Whatever becomes of it, the record says on whose word it was.
             let code = Reason::UndoNotSigned.code();
-            sentence.push_str(&format!(" ({code}; {}: {})", order.by, order.reason));
+            sentence = format!("{code}, {}: {}; {sentence}", order.by, order.reason);
         }
         Execution {
             id: ids::new_id().to_string(),

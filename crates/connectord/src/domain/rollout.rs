@@ -7,7 +7,7 @@ use super::execution::{Execution, State};
 
 /// Refusals that say that the action does not fit its records. That a system is away, or somebody
 /// halted, says nothing of the action.
-const OF_THE_RECORD: [Reason; 9] = [
+const OF_THE_RECORD: [Reason; 10] = [
     Reason::PreconditionFailed,
     Reason::StateNotAllowed,
     Reason::FieldNotEmpty,
@@ -15,6 +15,7 @@ const OF_THE_RECORD: [Reason; 9] = [
     Reason::NotMechanical,
     Reason::TargetAmbiguous,
     Reason::TargetMismatch,
+    Reason::TargetNotFound,
     Reason::AlreadyExists,
     Reason::SystemRefused,
 ];
@@ -29,9 +30,11 @@ fn is_refused(execution: &Execution) -> bool {
 #[must_use]
 pub fn demoted(rule: Demotion, executions: &[Execution]) -> Option<String> {
     let wanted = usize::try_from(rule.of_last).unwrap_or(usize::MAX);
+    let tells = |own: &&Execution| own.state != State::Failed || is_refused(own);
     let own = executions
         .iter()
-        .filter(|own| own.execute && own.undo_of.is_empty());
+        .filter(|own| own.execute && own.undo_of.is_empty())
+        .filter(tells);
     let latest: Vec<&Execution> = own.take(wanted).collect();
     if latest.len() < wanted {
         return None;
@@ -115,6 +118,7 @@ mod tests {
         for (code, counts) in [
             ("FIELD_NOT_EMPTY", true),
             ("TARGET_AMBIGUOUS", true),
+            ("TARGET_NOT_FOUND", true),
             ("SYSTEM_REFUSED", true),
             ("HALTED", false),
             ("SYSTEM_UNAVAILABLE", false),

@@ -46,9 +46,15 @@ pub fn plan(execution: &Execution, now_ms: i64, current: &Image) -> Result<Plan,
         fields,
         args: Map::new(),
         version: current.version.clone(),
-        key: format!("undo-{}", execution.id),
+        key: key_of(&execution.id),
         sentence,
     })
+}
+
+/// The idempotency key of the undo of an execution.
+#[must_use]
+pub fn key_of(execution: &str) -> String {
+    format!("undo-{execution}")
 }
 
 /// What needs no look at the record.

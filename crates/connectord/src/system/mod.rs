@@ -15,6 +15,7 @@ use writ_proto::value::Map;
 use crate::domain::gate::Permit;
 use crate::domain::image::Image;
 use crate::domain::plan::Plan;
+use crate::domain::undo;
 use crate::domain::undo_writ::UndoPermit;
 
 pub use document::Document;
@@ -120,6 +121,11 @@ impl System {
     /// Makes the one write of a plan. The leave is not looked into: it is the proof that somebody
     /// with the right to let this happen did.
     pub async fn write(&self, leave: Leave<'_>, plan: &Plan) -> Applied {
+        if let Leave::Undo(permit) = leave
+            && plan.key != undo::key_of(permit.execution())
+        {
+            return Applied::Refused("this leave is for the undo of another execution".to_owned());
+        }
         match self {
             Self::HttpJson(system) => system.write(leave, plan).await,
             Self::Document(system) => system.write(plan).await,

@@ -141,14 +141,15 @@ fn fitting(reports: &[Report]) -> Vec<pb::Outcome> {
             continue;
         };
         if outcome.encoded_len() > REPORT_BYTES_MAX {
+            outcome.note.push_str(" (values too long to report)");
             outcome.collateral.clear();
             if outcome.encoded_len() > REPORT_BYTES_MAX {
                 outcome.changes.clear();
             }
-            outcome.note.push_str(" (values too long to report)");
         }
         bytes = bytes.saturating_add(outcome.encoded_len());
-        if bytes > REPORT_BYTES_MAX {
+        // The first goes, whatever it is: what waits behind it must not wait for good.
+        if bytes > REPORT_BYTES_MAX && !outcomes.is_empty() {
             break;
         }
         outcomes.push(outcome);

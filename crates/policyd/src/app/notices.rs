@@ -53,13 +53,11 @@ pub(super) fn halted(reported: &Reported) -> Option<Notice> {
         field("by", &reported.by),
         field("scope", &scope_of(reported)),
     ];
-    let of_ceiling = kind == NoticeKind::HaltSet && reported.by == "caps";
-    if of_ceiling {
-        // The ceiling and the last call, without the record that it was on.
-        let why = reported.note.split_once(", on ");
-        fields.push(field("limit", why.map_or(&reported.note, |(why, _)| why)));
+    let ceiling = ceiling_of(reported);
+    if let Some(ceiling) = ceiling {
+        fields.push(field("limit", ceiling));
     }
-    let (kind, what) = if of_ceiling {
+    let (kind, what) = if ceiling.is_some() {
         (NoticeKind::LimitFired, "a ceiling of a card halted a run")
     } else {
         (kind, what)
@@ -71,9 +69,20 @@ pub(super) fn halted(reported: &Reported) -> Option<Notice> {
         title: what.to_owned(),
         fields,
         link: "connectord halt status".to_owned(),
-        dedup_key: format!("{}|{}", kind.name(), reported.outcome_id),
+        dedup_key: match ceiling {
+            // Runs that reach the same ceiling one after another are one message with a count.
+            Some(ceiling) => format!("{}|caps|{ceiling}", kind.name()),
+            None => format!("{}|{}", kind.name(), reported.outcome_id),
+        },
         time_ms: clock::now().timestamp_millis(),
     })
+}
+
+/// The ceiling of a card that halted a run and the last call, without the record it was on.
+fn ceiling_of(reported: &Reported) -> Option<&str> {
+    let of_a_run = reported.kind == Kind::HaltSet && reported.scope.contains("/run:");
+    let (why, _record) = reported.note.split_once(", on ")?;
+    (of_a_run && reported.by == "caps").then_some(why)
 }
 
 /// A scope without the name of a customer.

@@ -11,6 +11,7 @@ mod incident;
 pub mod notice;
 mod postgres;
 mod sqlite;
+mod undo;
 mod writer;
 
 use std::collections::BTreeMap;

@@ -42,3 +42,28 @@ fn a_message_of_reports_stays_below_its_limit_and_is_never_empty() {
     broken.body = vec![0xff];
     assert_eq!(fitting(&[broken, report(2, 10)]).len(), 1);
 }
+
+#[test]
+fn what_changed_beside_a_write_is_left_out_before_the_write_itself() {
+    let with = |changed: usize, beside: usize| {
+        let change = |bytes: usize| pb::FieldChange {
+            field: "x".repeat(bytes),
+            ..pb::FieldChange::default()
+        };
+        let outcome = pb::Outcome {
+            changes: vec![change(changed)],
+            collateral: vec![change(beside)],
+            ..pb::Outcome::default()
+        };
+        let id = uuid::Uuid::from_u128(1);
+        let body = outcome.encode_to_vec();
+        fitting(&[Report { id, body }]).remove(0)
+    };
+    let small = with(10, REPORT_BYTES_MAX);
+    assert_eq!((small.changes.len(), small.collateral.len()), (1, 0));
+    // Around the limit there is always one, and it fits.
+    for changed in REPORT_BYTES_MAX - 80..REPORT_BYTES_MAX + 10 {
+        let one = with(changed, 100);
+        assert!(one.encoded_len() <= REPORT_BYTES_MAX, "{changed}");
+    }
+}

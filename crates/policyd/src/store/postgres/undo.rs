@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
 use super::super::batch::Planned;
+use super::super::undo::sound;
 use super::super::{DecisionRow, StoreError, corrupt};
 use super::{PostgresLedger, column, decision_at, tenant_at};
 
@@ -28,6 +30,10 @@ pub(super) async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Resul
     Ok(())
 }
 
+fn named_tenant(row: &PgRow) -> Result<TenantId, StoreError> {
+    TenantId::parse(row.try_get("tenant")?).map_err(|_| corrupt("a tenant"))
+}
+
 impl PostgresLedger {
     pub(in super::super) async fn decisions(
         &self,
@@ -37,13 +43,11 @@ impl PostgresLedger {
             .bind(ids)
             .fetch_all(&self.pool)
             .await?;
-        let found = rows.iter().map(|row| {
-            let tenant = TenantId::parse(row.try_get("tenant")?);
+        let read = |row: &PgRow| -> Result<_, StoreError> {
             let decision = decision_at(row)?;
-            let key = (tenant.map_err(|_| corrupt("a tenant"))?, decision.id);
-            Ok((key, decision))
-        });
-        found.collect()
+            Ok(((named_tenant(row)?, decision.id), decision))
+        };
+        Ok(rows.iter().filter_map(|row| sound(read(row))).collect())
     }
 
     pub(in super::super) async fn undo_payloads(
@@ -55,10 +59,9 @@ impl PostgresLedger {
             .bind(decisions)
             .fetch_all(&self.pool)
             .await?;
-        let found = rows.iter().map(|row| {
-            let key = (tenant_at(row, 0)?, row.try_get(1)?);
-            Ok((key, row.try_get(2)?))
-        });
-        found.collect()
+        let read = |row: &PgRow| -> Result<_, StoreError> {
+            Ok(((tenant_at(row, 0)?, row.try_get(1)?), row.try_get(2)?))
+        };
+        Ok(rows.iter().filter_map(|row| sound(read(row))).collect())
     }
 }

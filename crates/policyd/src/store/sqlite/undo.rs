@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
 use super::super::batch::Planned;
+use super::super::undo::sound;
 use super::super::{DecisionRow, StoreError, corrupt};
 use super::{SqliteLedger, decision_at, tenant_at, uuid_at};
 
@@ -33,6 +35,10 @@ fn push_ids(sql: &mut QueryBuilder<Sqlite>, ids: &[Uuid]) {
     sql.push(")");
 }
 
+fn named_tenant(row: &SqliteRow) -> Result<TenantId, StoreError> {
+    TenantId::parse(row.try_get("tenant")?).map_err(|_| corrupt("a tenant"))
+}
+
 impl SqliteLedger {
     pub(in super::super) async fn decisions(
         &self,
@@ -41,13 +47,11 @@ impl SqliteLedger {
         let mut sql = QueryBuilder::<Sqlite>::new("SELECT * FROM decision WHERE id IN (");
         push_ids(&mut sql, ids);
         let rows = sql.build().fetch_all(&self.pool).await?;
-        let found = rows.iter().map(|row| {
-            let tenant = TenantId::parse(row.try_get("tenant")?);
+        let read = |row: &SqliteRow| -> Result<_, StoreError> {
             let decision = decision_at(row)?;
-            let key = (tenant.map_err(|_| corrupt("a tenant"))?, decision.id);
-            Ok((key, decision))
-        });
-        found.collect()
+            Ok(((named_tenant(row)?, decision.id), decision))
+        };
+        Ok(rows.iter().filter_map(|row| sound(read(row))).collect())
     }
 
     pub(in super::super) async fn undo_payloads(
@@ -59,10 +63,9 @@ impl SqliteLedger {
         );
         push_ids(&mut sql, decisions);
         let rows = sql.build().fetch_all(&self.pool).await?;
-        let found = rows.iter().map(|row| {
-            let key = (tenant_at(row, 0)?, uuid_at(row, 1)?);
-            Ok((key, row.try_get(2)?))
-        });
-        found.collect()
+        let read = |row: &SqliteRow| -> Result<_, StoreError> {
+            Ok(((tenant_at(row, 0)?, uuid_at(row, 1)?), row.try_get(2)?))
+        };
+        Ok(rows.iter().filter_map(|row| sound(read(row))).collect())
     }
 }
