@@ -21,6 +21,7 @@ mod wish;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use writ_proto::pb;
@@ -81,12 +82,23 @@ pub fn search_path() -> String {
     std::env::var("PATH").unwrap_or_default()
 }
 
+/// First of the ports that daemons are started on, and how many there are. They lie below those
+/// that systems give to connections (from 32,768 on), or one could be gone before it is used.
+const PORTS: (u16, u16) = (18_000, 12_000);
+
+/// A port that nobody listens on, and that no other test of this process gets.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    // Two runs at once begin at different places.
+    let begin = u16::try_from(std::process::id() % 120).unwrap() * 100;
+    for _ in 0..PORTS.1 {
+        let given = GIVEN.fetch_add(1, Ordering::Relaxed) % PORTS.1;
+        let port = PORTS.0 + (begin + given) % PORTS.1;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
 }
 
 /// One running Writ with its sandbox CRM.

@@ -339,3 +339,11 @@ fn no_page_is_larger_than_ten_kilobytes_and_a_hostile_one_not_much_larger() {
     let most = size(flags, &"n".repeat(60));
     assert!(most <= 16_000, "{most}");
 }
+
+#[test]
+fn every_tone_that_draws_its_sign_has_one() {
+    for tone in ["halted", "running", "partly"] {
+        let rule = format!(".{tone} h1 i");
+        assert!(crate::http::page::CSS.contains(&rule), "{tone}");
+    }
+}
