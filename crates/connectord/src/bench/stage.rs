@@ -143,6 +143,7 @@ impl Stage {
             sandbox.addr
         );
         command.args(["server", "--set", "server.grpc_addr=127.0.0.1:0"]);
+        command.args(["--set", "server.http_addr=127.0.0.1:0"]);
         command.arg("--set").arg(connection);
         command.arg("--set").arg(fresh_journal());
         if let Some(url) = redis {
