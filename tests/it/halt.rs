@@ -98,6 +98,11 @@ async fn one_customer_is_halted_while_others_go_on() {
     while agent.ask(&theirs).await.decision.reason_code != "HALTED" {
         assert!(started.elapsed() < PATIENCE, "policyd did not hear of it");
     }
+    let told = agent.ask(&theirs).await.decision;
+    assert!(
+        !format!("{told:?}").contains("C-1"),
+        "which customer it is: {told:?}"
+    );
     assert!(!agent.ask(&others).await.decision.token.is_empty());
     clear(&mut operator, "customer:C-1", "found it")
         .await

@@ -61,3 +61,22 @@ pub fn load(folder: &Path) -> Result<CardTable, Refusal> {
     }
     Ok(table)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_files_with_cards_of_one_name_are_refused() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/acme/actions");
+        let text = std::fs::read_to_string(shipped.join("set_stage.toml")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let actions = folder.path().join("acme/actions");
+        std::fs::create_dir_all(&actions).unwrap();
+        std::fs::write(actions.join("one.toml"), &text).unwrap();
+        assert_eq!(load(folder.path()).unwrap().len(), 1);
+        std::fs::write(actions.join("two.toml"), &text).unwrap();
+        let refused = load(folder.path()).unwrap_err();
+        assert_eq!(refused.reason, Reason::CardInvalid);
+    }
+}

@@ -97,6 +97,7 @@ fn a_spike_lowers_the_ceiling_of_the_day_and_no_other() {
             ..count(DAY)
         };
         assert_eq!(held[0], day, "{usual}");
+        assert_eq!(Over::of(&held[0]).halts_run, what == spike, "{usual}");
         assert_eq!(held[1..], counts[1..], "{usual}");
     }
 }
