@@ -128,6 +128,47 @@ async fn concurrent_appends_are_numbered_without_gaps_and_survive_a_restart() {
     }
 }
 
+/// Waits until a statement of somebody else's waits for a lock in this database.
+async fn somebody_waits(watch: &sqlx::PgPool) {
+    let sql = "SELECT count(*) FROM pg_stat_activity \
+               WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waits = async {
+        while sqlx::query_scalar::<_, i64>(sql)
+            .fetch_one(watch)
+            .await
+            .unwrap()
+            == 0
+        {}
+    };
+    tokio::time::timeout(PATIENCE, waits).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_log_that_another_process_makes_holds_no_other_log() {
+    let (_folder, stores) = stores().await;
+    let Some((_, url)) = stores.into_iter().find(|(name, _)| *name == "postgres") else {
+        return;
+    };
+    let ledger = Ledger::open(&url).await.unwrap();
+    commit(&ledger, &[append("globex", 1, 1, 1)]).await;
+    let pool = sqlx::PgPool::connect(&url).await.unwrap();
+    let mut other = pool.begin().await.unwrap();
+    sqlx::query("INSERT INTO log_head VALUES ('acme', 0, '', '')")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let batch = [append("acme", 2, 2, 1), append("globex", 3, 3, 1)];
+    let waiting = tokio::spawn(async move { commit(&ledger, &batch).await });
+    somebody_waits(&pool).await;
+    sqlx::query("SELECT size FROM log_head WHERE tenant = 'globex' FOR UPDATE NOWAIT")
+        .fetch_one(&mut *other)
+        .await
+        .unwrap();
+    other.commit().await.unwrap();
+    let stored = [Appended::Stored { seq: 0 }, Appended::Stored { seq: 1 }];
+    assert_eq!(waiting.await.unwrap(), stored);
+}
+
 async fn check_log(ledger: &Ledger, tenant: &TenantId, count: usize) {
     let rows = ledger.record_list(tenant, 0, 1_000).await.unwrap();
     assert_eq!(rows.len(), count);

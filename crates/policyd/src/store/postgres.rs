@@ -146,8 +146,22 @@ impl PostgresWriter {
     /// One transaction. After any error the connection is gone, and the transaction with it.
     pub(super) async fn commit(&mut self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
         let mut connection = self.connection.take().await?;
+        let tenants = tenants(batch);
         let mut tx = connection.begin().await?;
-        let known = known(&mut tx, batch).await?;
+        let mut heads = lock(&mut tx, &tenants).await?;
+        if heads.len() < tenants.len() {
+            // A log that does not exist cannot be locked: make it empty first. That waits for
+            // whoever makes the same one, so no lock is held meanwhile: two processes that hold
+            // one log each and wait for the other's would wait in a circle.
+            tx.rollback().await?;
+            make(&mut connection, &tenants).await?;
+            tx = connection.begin().await?;
+            heads = lock(&mut tx, &tenants).await?;
+        }
+        if heads.len() < tenants.len() {
+            return Err(corrupt("a log without its head"));
+        }
+        let known = known(&mut tx, batch, &heads).await?;
         let planned = plan(batch, known);
         if planned.is_empty() {
             tx.rollback().await?;
@@ -169,26 +183,34 @@ fn head_at(row: &PgRow, at: usize) -> Result<Head, StoreError> {
     )
 }
 
-/// Locks the logs of the batch, in order of their names, and reads all that it touches. Budgets
-/// and holds belong to a tenant and change only under the lock of its log.
-async fn known(tx: &mut PgConnection, batch: &[Append]) -> Result<Known, StoreError> {
+/// The tenants of a batch, in order of their names.
+fn tenants(batch: &[Append]) -> Vec<String> {
     let tenants: BTreeSet<&TenantId> = batch.iter().map(|item| &item.tenant).collect();
-    let tenants: Vec<String> = tenants.iter().map(ToString::to_string).collect();
+    tenants.iter().map(ToString::to_string).collect()
+}
+
+/// Makes the logs that do not exist, in order of their names and at once.
+async fn make(connection: &mut PgConnection, tenants: &[String]) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO log_head (tenant, size, frontier, last_hash) \
+         SELECT tenant, 0, ''::bytea, ''::bytea FROM UNNEST($1::text[]) AS tenant \
+         ON CONFLICT (tenant) DO NOTHING",
+    )
+    .bind(tenants)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Reads all that a batch touches. Budgets and holds belong to a tenant and change only under the
+/// lock of its log.
+async fn known(
+    tx: &mut PgConnection,
+    batch: &[Append],
+    heads: &[PgRow],
+) -> Result<Known, StoreError> {
     let mut known = Known::default();
-    let mut rows = lock(tx, &tenants).await?;
-    if rows.len() < tenants.len() {
-        // A log that does not exist cannot be locked: make it empty first.
-        sqlx::query(
-            "INSERT INTO log_head (tenant, size, frontier, last_hash) \
-             SELECT tenant, 0, ''::bytea, ''::bytea FROM UNNEST($1::text[]) AS tenant \
-             ON CONFLICT (tenant) DO NOTHING",
-        )
-        .bind(&tenants)
-        .execute(&mut *tx)
-        .await?;
-        rows = lock(tx, &tenants).await?;
-    }
-    for row in &rows {
+    for row in heads {
         if row.try_get::<i64, _>(1)? > 0 {
             known.heads.insert(tenant_at(row, 0)?, head_at(row, 1)?);
         }
@@ -200,6 +222,7 @@ async fn known(tx: &mut PgConnection, batch: &[Append]) -> Result<Known, StoreEr
     Ok(known)
 }
 
+/// Locks the logs of tenants, in order of their names, and answers the heads of those that exist.
 async fn lock(tx: &mut PgConnection, tenants: &[String]) -> Result<Vec<PgRow>, StoreError> {
     Ok(sqlx::query(
         "SELECT tenant, size, frontier, last_hash FROM log_head WHERE tenant = ANY($1) \
