@@ -52,6 +52,7 @@ impl Actor {
             }),
             reason: wish.reason.clone(),
             evidence: vec![],
+            confidence_percent: None,
             traceparent: String::new(),
             run_id: "test".into(),
         }

@@ -22,6 +22,8 @@ pub struct Admitted {
     pub card: Arc<Card>,
     /// The driver of its connection.
     pub system: Arc<System>,
+    /// How far its action goes.
+    pub rollout: Rollout,
 }
 
 /// What a token is presented for.
@@ -119,6 +121,7 @@ impl App {
             permit,
             card,
             system,
+            rollout,
         }))
     }
 

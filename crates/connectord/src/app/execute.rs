@@ -158,7 +158,7 @@ impl App {
     ) -> Result<Result<Vec<Count>, Refusal>, AppError> {
         let (card, now) = (&admitted.card, clock::now());
         let day = caps::day(now);
-        let counts = match caps::at_claim(&admitted.permit, call, card, now) {
+        let counts = match caps::at_claim(&admitted.permit, call, (card, admitted.rollout), now) {
             Ok(counts) => counts,
             Err(refusal) => return Ok(Err(refusal)),
         };

@@ -10,7 +10,7 @@ use super::undo::Order;
 use super::{App, AppError};
 use crate::clock;
 use crate::domain::execution::Execution;
-use crate::domain::rollout::demoted;
+use crate::domain::rollout::{calm, demoted};
 use crate::store::{Filter, Promoted};
 
 /// Longest time-boxed live, in milliseconds.
@@ -36,6 +36,18 @@ pub struct WouldHave {
     pub rows: usize,
     /// Rows that somebody marked.
     pub surprises: usize,
+}
+
+/// Where a card has a pilot, an action goes through it.
+fn check_pilot(card: &Card, was: Rollout, to: Rollout) -> Result<(), AppError> {
+    match (card.pilot, to) {
+        (None, Rollout::Pilot) => {
+            let message = "the card has no [pilot]";
+            Err(AppError::new(Reason::RequestMalformed, message))
+        }
+        (Some(_), Rollout::Live) if was < Rollout::Pilot => Err(AppError::of(Reason::PilotFirst)),
+        _ => Ok(()),
+    }
 }
 
 impl App {
@@ -91,6 +103,7 @@ impl App {
             return Err(AppError::new(Reason::RequestMalformed, message));
         }
         let was = self.rollout_of(&order.tenant, &card).await?;
+        check_pilot(&card, was, to.rollout)?;
         let log = self.would_have(&order.tenant, action).await?;
         if to.rollout > was && log.surprises > 0 && !to.accept_surprises {
             let message = format!("{} of {} rows are marked", log.surprises, log.rows);
@@ -154,7 +167,7 @@ impl App {
         let Some(rule) = card.demotion else {
             return Ok(());
         };
-        if self.rollout_of(tenant, card).await? != Rollout::Live {
+        if !self.rollout_of(tenant, card).await?.writes() {
             return Ok(());
         }
         let filter = Filter {
@@ -204,19 +217,62 @@ impl App {
         self.watch_rollout(&execution.tenant, card).await
     }
 
-    /// Ends every time-boxed live whose time is up.
+    /// Ends every time-boxed live whose time is up, and widens every pilot that was calm for long
+    /// enough.
     ///
     /// # Errors
     /// When the journal is away.
-    pub async fn end_time_boxes(&self) -> Result<(), AppError> {
+    pub async fn move_what_is_due(&self) -> Result<(), AppError> {
         for ((tenant, _), card) in &self.cards {
             let set = self.journal.rollout(tenant, card.name.as_str()).await?;
+            let Some(set) = set else { continue };
             let now = clock::now().timestamp_millis();
-            if set.is_some_and(|set| set.until_ms > 0 && set.until_ms <= now) {
+            if set.until_ms > 0 && set.until_ms <= now {
                 self.watch_rollout(tenant, card).await?;
+            } else if set.rollout == Rollout::Pilot && set.until_ms == 0 {
+                self.widen(tenant, card, (set.set_ms, now)).await?;
             }
         }
         Ok(())
+    }
+
+    /// From the pilot to live, if the card says when and it was calm since then.
+    async fn widen(
+        &self,
+        tenant: &str,
+        card: &Card,
+        (set_ms, now_ms): (i64, i64),
+    ) -> Result<(), AppError> {
+        let Some(widen) = card.pilot.and_then(|pilot| pilot.widen) else {
+            return Ok(());
+        };
+        let since = now_ms.saturating_sub(i64::from(widen.calm_seconds).saturating_mul(1_000));
+        if set_ms > since || card.rollout_max != Rollout::Live {
+            return Ok(());
+        }
+        let limit = u32::try_from(PAGE_SIZE_MAX).unwrap_or(u32::MAX);
+        let filter = Filter {
+            action: Some(card.name.as_str().to_owned()),
+            execute: Some(true),
+            since_ms: Some(since),
+            limit,
+            ..Filter::default()
+        };
+        let all = self.journal.list(tenant, &filter).await?;
+        // More than can be looked at is not known to be calm.
+        if all.len() >= PAGE_SIZE_MAX {
+            return Ok(());
+        }
+        let Some(held) = calm(widen, &all) else {
+            return Ok(());
+        };
+        let to = Move {
+            rollout: Rollout::Live,
+            until_ms: 0,
+            accept_surprises: false,
+        };
+        let why = format!("the pilot was calm: {held}");
+        self.move_to(card, (tenant, "connectord"), &to, &why).await
     }
 
     /// Marks an execution as a surprise, or takes the mark away.

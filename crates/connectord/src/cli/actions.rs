@@ -24,7 +24,7 @@ pub(super) enum ActionsCommand {
         /// Its name.
         action: String,
     },
-    /// One step further: suggest, dry_run, live.
+    /// One step further: suggest, dry_run, pilot where the card has one, live.
     Promote(Move),
     /// One step back.
     Demote(Move),
@@ -48,12 +48,18 @@ pub(super) struct Move {
     accept_surprises: bool,
 }
 
-const STEPS: [pb::Rollout; 3] = [pb::Rollout::Suggest, pb::Rollout::DryRun, pb::Rollout::Live];
+const STEPS: [pb::Rollout; 4] = [
+    pb::Rollout::Suggest,
+    pb::Rollout::DryRun,
+    pb::Rollout::Pilot,
+    pb::Rollout::Live,
+];
 
 fn rollout(action: &pb::Action) -> &'static str {
     match pb::Rollout::try_from(action.rollout) {
         Ok(pb::Rollout::Suggest) => "suggest",
         Ok(pb::Rollout::DryRun) => "dry_run",
+        Ok(pb::Rollout::Pilot) => "pilot",
         Ok(pb::Rollout::Live) => "live",
         Ok(pb::Rollout::Unspecified) | Err(_) => "unknown",
     }
@@ -82,7 +88,9 @@ fn describe(action: &pb::Action) -> String {
 fn shown(action: &pb::Action) -> Json {
     json!({"name": action.name, "sentence": action.sentence, "connection": action.connection,
         "verb": action.verb, "target": action.target_type, "tier": action.tier, "risk": action.risk,
-        "owner": action.owner, "rollout": rollout(action), "rollout_until": until(action), "fields": action.fields, "undo": action.undo})
+        "owner": action.owner, "rollout": rollout(action), "rollout_until": until(action), "fields": action.fields, "undo": action.undo, "pilot": action.pilot.as_ref().map(|pilot| json!({
+            "records_per_day": pilot.records_per_day, "fields_per_record": pilot.fields_per_record,
+            "widen_seconds": pilot.widen_seconds, "widen_records": pilot.widen_records}))})
 }
 
 async fn get(remote: &Remote, name: &str) -> Result<pb::Action, AppError> {
@@ -104,18 +112,45 @@ fn ahead(text: &str) -> Result<prost_types::Timestamp, AppError> {
     })
 }
 
-async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppError> {
-    let action = get(&args.remote, &args.action).await?;
-    let at = STEPS
+/// The step after or before the one where an action is. Only a card with a pilot has that step.
+fn next(action: &pb::Action, forward: bool) -> pb::Rollout {
+    let steps = STEPS
+        .into_iter()
+        .filter(|step| *step != pb::Rollout::Pilot || action.pilot.is_some());
+    let steps: Vec<pb::Rollout> = steps.collect();
+    let at = steps
         .iter()
         .position(|step| i32::from(*step) == action.rollout)
         .unwrap_or(0);
     let to = if forward {
-        at.saturating_add(1).min(2)
+        at.saturating_add(1).min(steps.len().saturating_sub(1))
     } else {
         at.saturating_sub(1)
     };
-    let wanted = STEPS.get(to).copied().unwrap_or(pb::Rollout::Suggest);
+    steps.get(to).copied().unwrap_or(pb::Rollout::Suggest)
+}
+
+/// The limits of a pilot, for people.
+fn pilot(action: &pb::Action) -> Option<String> {
+    let pilot = action.pilot.as_ref()?;
+    let widens = if pilot.widen_seconds == 0 {
+        "an operator widens it".to_owned()
+    } else {
+        format!(
+            "live after {} calm hours with {} records",
+            pilot.widen_seconds.div_ceil(3_600),
+            pilot.widen_records
+        )
+    };
+    Some(format!(
+        "{} records a day, {} fields at a time, {widens}",
+        pilot.records_per_day, pilot.fields_per_record
+    ))
+}
+
+async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppError> {
+    let action = get(&args.remote, &args.action).await?;
+    let wanted = next(&action, forward);
     let request = pb::SetActionRolloutRequest {
         name: format!("{}/actions/{}", args.remote.parent(), args.action),
         rollout: wanted.into(),
@@ -136,7 +171,8 @@ async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppErr
     let (was, is) = (rollout(&action), rollout(&after));
     let (rows, marked) = (answer.would_have_rows, answer.surprises);
     let end = until(&after).map_or_else(String::new, |until| format!(" until {until}"));
-    let unseen = if rows == 0 && after.rollout == i32::from(pb::Rollout::Live) {
+    let begins = forward && action.rollout == i32::from(pb::Rollout::DryRun);
+    let unseen = if rows == 0 && begins {
         "; nobody has seen what it would have done"
     } else {
         ""
@@ -170,7 +206,9 @@ pub(super) async fn run(command: &ActionsCommand, output: &Output) -> Result<u8,
         }
         ActionsCommand::Show { remote, action } => {
             let action = get(remote, action).await?;
-            let text = format!("{}\n  undo: {}", describe(&action), action.undo);
+            let pilot =
+                pilot(&action).map_or_else(String::new, |pilot| format!("\n  pilot: {pilot}"));
+            let text = format!("{}\n  undo: {}{pilot}", describe(&action), action.undo);
             output.line(&text, &shown(&action));
             Ok(0)
         }

@@ -3,14 +3,14 @@
 
 use chrono::{DateTime, Days, Utc};
 use writ_proto::Reason;
-use writ_proto::card::Card;
+use writ_proto::card::{Card, Pilot, Rollout};
 use writ_proto::money::{Money, minor_digits};
 use writ_proto::token::Mode;
 use writ_proto::value::{Value, minor_units};
 
 use super::gate::{Call, Permit, Refusal};
 use super::image::Image;
-use super::plan::Plan;
+use super::plan::{Plan, written};
 
 /// A day of few executions says nothing about the next one.
 const SPIKE_FLOOR: i64 = 20;
@@ -158,14 +158,31 @@ impl Counts<'_> {
     }
 }
 
+/// The pilot of a card whose action is in it.
+fn piloted((card, rollout): (&Card, Rollout)) -> Option<Pilot> {
+    card.pilot.filter(|_| rollout < Rollout::Live)
+}
+
+/// A pilot sees few fields at a time.
+fn check_fields(permit: &Permit, card: &Card, pilot: Pilot) -> Result<(), Refusal> {
+    let most = usize::try_from(pilot.fields_per_record).unwrap_or(usize::MAX);
+    let named = written(card, permit.args().iter().map(|(name, _)| name)).count();
+    if named <= most {
+        return Ok(());
+    }
+    let detail = format!("{named} fields at once, the pilot takes {most}");
+    Err(Refusal::new(Reason::PilotLimit, detail))
+}
+
 /// What an execution counts when its token is spent.
 ///
 /// # Errors
-/// `RUN_REQUIRED` when the card counts runs and the writ names none.
+/// `RUN_REQUIRED` when the card counts runs and the writ names none; `PILOT_LIMIT` when it writes
+/// more fields than a pilot takes.
 pub fn at_claim(
     permit: &Permit,
     call: &Call,
-    card: &Card,
+    (card, rollout): (&Card, Rollout),
     now: DateTime<Utc>,
 ) -> Result<Vec<Count>, Refusal> {
     let day = &day(now);
@@ -193,7 +210,14 @@ pub fn at_claim(
         list: Vec::new(),
     };
     let run = bucket_of_run(call);
-    counts.add(day.clone(), Some(caps.records_per_day), "records a day");
+    match piloted((card, rollout)) {
+        Some(pilot) => {
+            check_fields(permit, card, pilot)?;
+            let most = pilot.records_per_day.min(caps.records_per_day);
+            counts.add(day.clone(), Some(most), "records a day in the pilot");
+        }
+        None => counts.add(day.clone(), Some(caps.records_per_day), "records a day"),
+    }
     counts.add(
         format!("{day}/agent/{}", call.agent),
         caps.records_per_agent_per_day,

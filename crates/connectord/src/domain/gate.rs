@@ -174,7 +174,7 @@ fn check_mode(claims: &Claims, call: &Call, rollout: Rollout) -> Result<(), Refu
         return Err(Refusal::new(Reason::TokenModeMismatch, detail));
     }
     let enough = match call.mode {
-        Mode::Execute => rollout == Rollout::Live,
+        Mode::Execute => rollout.writes(),
         Mode::DryRun => rollout != Rollout::Suggest,
     };
     if enough {

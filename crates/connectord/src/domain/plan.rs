@@ -48,6 +48,18 @@ fn shown(card: &Card, field: &str, value: Option<&Value>) -> String {
     value.map_or_else(|| "empty".to_owned(), shown)
 }
 
+/// Those of the named arguments that are written to the record.
+pub(super) fn written<'a>(
+    card: &Card,
+    names: impl IntoIterator<Item = &'a str>,
+) -> impl Iterator<Item = &'a str> {
+    // The signals of a record that is there are its own; a new one gets them.
+    let only_identifies =
+        |name: &str| card.verb.has_record() && card.identify.iter().any(|signal| signal == name);
+    let named = names.into_iter();
+    named.filter(move |name| card.verb.names_fields() && !only_identifies(name))
+}
+
 /// Makes the plan of one call.
 ///
 /// # Errors
@@ -67,10 +79,7 @@ pub fn plan(permit: &Permit, call: &Call, card: &Card, before: &Image) -> Result
             let Some(arg) = card.args.get(name) else {
                 return Err(Refusal::of(Reason::ArgsSchema));
             };
-            // The signals of a record that is there are its own; a new one gets them.
-            let only_identifies =
-                card.verb.has_record() && card.identify.iter().any(|signal| signal == name);
-            if !only_identifies {
+            if written(card, [name]).next().is_some() {
                 fields.push(field_plan(card, arg, (value, before))?);
             }
         }

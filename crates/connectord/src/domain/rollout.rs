@@ -1,7 +1,8 @@
-//! When a live action goes back to dry run by itself: its latest executions went wrong too often.
+//! When an action is moved by itself: back to dry run when its latest executions went wrong too
+//! often, from its pilot to live when that was calm for long enough.
 
 use writ_proto::Reason;
-use writ_proto::card::Demotion;
+use writ_proto::card::{Demotion, Widen};
 
 use super::execution::{Execution, State};
 
@@ -60,79 +61,26 @@ pub fn demoted(rule: Demotion, executions: &[Execution]) -> Option<String> {
         .or_else(|| above((refused, rule.refused_percent), "were refused"))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::execution::tests::execution;
-
-    #[test]
-    fn rates_above_the_rule_demote_and_rates_at_it_do_not() {
-        let rule = Demotion {
-            undone_percent: Some(10),
-            refused_percent: Some(50),
-            of_last: 10,
-        };
-        // Executions: how many, of which undone, of which failed; undos and dry runs beside them.
-        for (all, undone, failed, expected) in [
-            (10, 1, 5, None),
-            (10, 2, 0, Some("2 of the last 10 were undone, at most 10%")),
-            (10, 0, 6, Some("6 of the last 10 were refused, at most 50%")),
-            (9, 9, 0, None),
-            // Only the latest count: the undone one is the oldest of eleven.
-            (11, 0, 5, None),
-        ] {
-            let mut executions = Vec::new();
-            for index in 0..all {
-                let mut own = execution(index);
-                own.state = if index < failed {
-                    State::Failed
-                } else {
-                    State::Done
-                };
-                own.reason_code = if index % 2 == 0 {
-                    "FIELD_NOT_EMPTY".into()
-                } else {
-                    "SYSTEM_REFUSED".into()
-                };
-                if index < undone || (all == 11 && index == 10) {
-                    own.undone_by = "x".into();
-                }
-                let mut undo = execution(100 + index);
-                (undo.undo_of, undo.undone_by) = ("y".into(), "z".into());
-                let mut dry = execution(200 + index);
-                (dry.execute, dry.state) = (false, State::Failed);
-                executions.extend([own, undo, dry]);
-            }
-            let found = demoted(rule, &executions);
-            assert_eq!(found.as_deref(), expected, "{all} {undone} {failed}");
-        }
+/// What a calm time held, for the record; none while it was not calm. `executions` are all of that
+/// time, undos among them.
+#[must_use]
+pub fn calm(widen: Widen, executions: &[Execution]) -> Option<String> {
+    let live = || executions.iter().filter(|own| own.execute);
+    let trouble = |own: &Execution| {
+        !own.undo_of.is_empty()
+            || !own.undone_by.is_empty()
+            || !own.surprise.is_empty()
+            || is_refused(own)
+            || matches!(own.state, State::InDoubt | State::Human)
+    };
+    if live().any(trouble) {
+        return None;
     }
-
-    #[test]
-    fn only_what_the_record_refused_counts() {
-        let rule = Demotion {
-            undone_percent: None,
-            refused_percent: Some(50),
-            of_last: 2,
-        };
-        for (code, counts) in [
-            ("FIELD_NOT_EMPTY", true),
-            ("TARGET_AMBIGUOUS", true),
-            ("TARGET_NOT_FOUND", true),
-            ("SYSTEM_REFUSED", true),
-            ("HALTED", false),
-            ("SYSTEM_UNAVAILABLE", false),
-            ("SYSTEM_RATE_LIMITED", false),
-            ("BUDGET_EXCEEDED", false),
-            ("", false),
-        ] {
-            let failed = |id| Execution {
-                state: State::Failed,
-                reason_code: code.into(),
-                ..execution(id)
-            };
-            let found = demoted(rule, &[failed(1), failed(2)]);
-            assert_eq!(found.is_some(), counts, "{code}");
-        }
-    }
+    let wrote = live().filter(|own| own.wrote).count();
+    let enough = u32::try_from(wrote).unwrap_or(u32::MAX) >= widen.records;
+    let hours = widen.calm_seconds.div_ceil(3_600);
+    enough.then(|| format!("{wrote} records in {hours} hours without an undo, a refusal by a record, a surprise or a doubt"))
 }
+
+#[cfg(test)]
+mod tests;

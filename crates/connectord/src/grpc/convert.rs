@@ -374,6 +374,7 @@ pub fn shift(message: &pb::SetActionRolloutRequest) -> Result<Move, AppError> {
     let rollout = match pb::Rollout::try_from(message.rollout) {
         Ok(pb::Rollout::Suggest) => Rollout::Suggest,
         Ok(pb::Rollout::DryRun) => Rollout::DryRun,
+        Ok(pb::Rollout::Pilot) => Rollout::Pilot,
         Ok(pb::Rollout::Live) => Rollout::Live,
         Ok(pb::Rollout::Unspecified) | Err(_) => return Err(malformed("rollout")),
     };

@@ -20,6 +20,7 @@ pub fn action(card: &Card, rollout: Rollout, until_ms: i64) -> pb::Action {
         rollout: match rollout {
             Rollout::Suggest => pb::Rollout::Suggest,
             Rollout::DryRun => pb::Rollout::DryRun,
+            Rollout::Pilot => pb::Rollout::Pilot,
             Rollout::Live => pb::Rollout::Live,
         }
         .into(),
@@ -44,6 +45,12 @@ pub fn action(card: &Card, rollout: Rollout, until_ms: i64) -> pb::Action {
         version_required: card.version_required,
         records_per_day: card.caps.records_per_day,
         rollback_window_seconds: card.rollback_window_seconds,
+        pilot: card.pilot.map(|pilot| pb::Pilot {
+            records_per_day: pilot.records_per_day,
+            fields_per_record: pilot.fields_per_record,
+            widen_seconds: pilot.widen.map_or(0, |widen| widen.calm_seconds),
+            widen_records: pilot.widen.map_or(0, |widen| widen.records),
+        }),
     }
 }
 

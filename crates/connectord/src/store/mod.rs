@@ -116,7 +116,7 @@ enum Written {
 
 /// The stored name of a rollout.
 fn rollout_from(name: &str) -> Result<Rollout, JournalError> {
-    [Rollout::Suggest, Rollout::DryRun, Rollout::Live]
+    Rollout::STEPS
         .into_iter()
         .find(|r| r.name() == name)
         .ok_or_else(|| JournalError::Corrupt(format!("rollout `{name}`")))

@@ -420,12 +420,19 @@ fn disclosures(request: &Request) -> Result<Vec<Disclosure>, AppError> {
     if !request.reason.is_empty() {
         values.push(("reason", Value::Text(request.reason.clone())));
     }
+    if let Some(percent) = request.confidence {
+        values.push(("confidence", Value::Int(i64::from(percent))));
+    }
     if !request.evidence.is_empty() {
         let items = request.evidence.iter().map(|item| {
             let mut map = Map::new();
             map.set("type", Value::Text(item.kind.clone()));
             map.set("id", Value::Text(item.id.clone()));
             map.set("quote", Value::Text(item.quote.clone()));
+            if !item.uncertain.is_empty() {
+                let names = item.uncertain.iter().cloned().map(Value::Text);
+                map.set("uncertain", Value::List(names.collect()));
+            }
             Value::Map(map)
         });
         values.push(("evidence", Value::List(items.collect())));

@@ -221,6 +221,7 @@ pub(super) fn decision(
         mode: Mode::Execute,
         reason: "arrived broken".to_owned(),
         evidence: Vec::new(),
+        confidence: None,
         trace_id: None,
         run: None,
     };

@@ -12,6 +12,7 @@ use writ_proto::{Reason, pb};
 use super::output::{Output, exit_code};
 use super::remote::{Remote, failed};
 use crate::app::AppError;
+use crate::grpc::client::self_report;
 use crate::ids;
 
 /// What is asked for. Who asks is the certificate.
@@ -41,6 +42,12 @@ pub(super) struct AuthorizeArgs {
     /// The run it belongs to.
     #[arg(long, default_value = "")]
     run: String,
+    /// How sure you are, in percent; policies see it.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=100))]
+    confidence: Option<u32>,
+    /// An argument that you are not sure of; may be repeated.
+    #[arg(long, value_name = "ARGUMENT")]
+    uncertain: Vec<String>,
     /// Ask for a dry run.
     #[arg(long)]
     dry_run: bool,
@@ -200,7 +207,8 @@ pub(super) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppE
         validate_only: args.validate_only,
         call: Some(call),
         reason: args.reason.clone(),
-        evidence: Vec::new(),
+        evidence: self_report(&args.uncertain),
+        confidence_percent: args.confidence,
         traceparent: String::new(),
         run_id: args.run.clone(),
     };

@@ -229,6 +229,14 @@ fn context(
             RestrictedExpression::new_set(effects.into_iter().map(text)),
         ),
     ];
+    let uncertain: BTreeSet<&str> = request.uncertain().collect();
+    pairs.push((
+        "uncertain".to_owned(),
+        RestrictedExpression::new_set(uncertain.into_iter().map(text)),
+    ));
+    if let Some(percent) = request.confidence {
+        pairs.push(("confidence".to_owned(), long(u32::from(percent))));
+    }
     let amount = card.args.get("amount").zip(request.args.get("amount"));
     if let Some((ArgKind::Money { .. }, value)) = amount.map(|(arg, value)| (&arg.kind, value)) {
         let money = Money::from_value(value).map_err(|error| error.to_string())?;

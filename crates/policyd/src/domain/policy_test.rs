@@ -11,7 +11,7 @@ use writ_proto::value::args_from_json;
 use super::decide::decide;
 use super::facts::{Facts, HaltView};
 use super::policy_set::TenantPolicies;
-use super::request::Request;
+use super::request::{Evidence, Request};
 
 /// One case of a test file.
 #[derive(Debug, Clone, Deserialize)]
@@ -48,6 +48,12 @@ pub struct Case {
     /// Version the agent relied on.
     #[serde(default)]
     pub precondition: Option<String>,
+    /// How sure the agent says it is, in percent.
+    #[serde(default)]
+    pub confidence: Option<u8>,
+    /// Arguments that it is not sure of.
+    #[serde(default)]
+    pub uncertain: Vec<String>,
     /// ALLOW, DENY or REQUIRE_APPROVAL.
     pub verdict: String,
     /// Reason code, if it matters.
@@ -155,7 +161,8 @@ fn request(policies: &TenantPolicies, case: &Case) -> Result<(Request, DateTime<
             Mode::Execute
         },
         reason: case.reason.clone(),
-        evidence: Vec::new(),
+        evidence: Vec::from_iter(Evidence::self_report(case.uncertain.clone())),
+        confidence: case.confidence,
         trace_id: None,
         run: case
             .run

@@ -16,6 +16,24 @@ pub struct Evidence {
     pub id: String,
     /// The quoted part.
     pub quote: String,
+    /// Arguments of the request that the agent is not sure of.
+    pub uncertain: Vec<String>,
+}
+
+/// What kind of evidence an agent's own word is.
+pub const SELF_REPORT: &str = "self_report";
+
+impl Evidence {
+    /// What an agent says of its own doubts; none where it has none.
+    #[must_use]
+    pub fn self_report(uncertain: Vec<String>) -> Option<Self> {
+        (!uncertain.is_empty()).then(|| Self {
+            kind: SELF_REPORT.to_owned(),
+            id: String::new(),
+            quote: String::new(),
+            uncertain,
+        })
+    }
 }
 
 /// One exact action that an agent asks for.
@@ -49,6 +67,8 @@ pub struct Request {
     pub reason: String,
     /// What supports the arguments.
     pub evidence: Vec<Evidence>,
+    /// How sure the agent says it is, 0 to 100; none where it does not say.
+    pub confidence: Option<u8>,
     /// W3C trace id.
     pub trace_id: Option<[u8; 16]>,
     /// The run of the agent that it belongs to; recorded and counted, not hashed.
@@ -70,6 +90,12 @@ impl Request {
             args_cbor: &self.args_cbor,
             precondition: self.precondition.as_deref(),
         })
+    }
+
+    /// Every argument that the agent is not sure of.
+    pub fn uncertain(&self) -> impl Iterator<Item = &str> {
+        let items = self.evidence.iter();
+        items.flat_map(|item| item.uncertain.iter().map(String::as_str))
     }
 
     /// Tells one request under a `request_id` from another: hash, agent and mode.

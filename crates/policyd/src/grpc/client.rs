@@ -7,10 +7,11 @@ use std::time::Duration;
 use tonic::Status;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic_types::StatusExt as _;
-use writ_proto::Reason;
+use writ_proto::{Reason, pb};
 use x509_parser::pem::parse_x509_pem;
 
 use crate::app::AppError;
+use crate::domain::request::SELF_REPORT;
 use crate::{clock, keys};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,6 +33,19 @@ fn unusable(path: &Path, why: impl core::fmt::Display) -> AppError {
 
 fn read(path: &Path) -> Result<String, AppError> {
     std::fs::read_to_string(path).map_err(|error| unusable(path, error))
+}
+
+/// An agent's own word on which arguments it is not sure of, as evidence; empty without any.
+#[must_use]
+pub fn self_report(uncertain: &[String]) -> Vec<pb::Evidence> {
+    if uncertain.is_empty() {
+        return Vec::new();
+    }
+    vec![pb::Evidence {
+        r#type: SELF_REPORT.to_owned(),
+        uncertain_fields: uncertain.to_vec(),
+        ..pb::Evidence::default()
+    }]
 }
 
 /// An endpoint that shows a certificate. An expired one is named before any connection is made.

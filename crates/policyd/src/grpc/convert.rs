@@ -1,6 +1,8 @@
 //! Wire types to ours and back. Every field of a request is named here, so that one that is added
 //! to the proto breaks the build instead of being ignored.
 
+use std::collections::BTreeSet;
+
 use writ_proto::Reason;
 use writ_proto::ids::{ActionName, AgentId, ConnectionId, RequestId, RunId, TenantId};
 use writ_proto::limits::{
@@ -9,7 +11,7 @@ use writ_proto::limits::{
 };
 use writ_proto::pb;
 use writ_proto::token::{Mode, UnverifiedToken};
-use writ_proto::value::{args_from_cbor, args_from_json};
+use writ_proto::value::{Map, args_from_cbor, args_from_json};
 
 use crate::app::AppError;
 use crate::app::authorize::Answer;
@@ -47,6 +49,7 @@ pub fn request(
         evidence,
         traceparent,
         run_id,
+        confidence_percent,
     } = message;
     let tenant = parent
         .strip_prefix("tenants/")
@@ -83,13 +86,14 @@ pub fn request(
         connection,
         action: ActionName::parse(&action).map_err(|error| malformed(error.to_string()))?,
         target: target.map(self::target).transpose()?,
+        // Spaces are no reason, and policies compare with the empty text.
+        reason: reason.trim().to_owned(),
+        evidence: self::evidence(evidence, &args)?,
         args_cbor: args.encode(),
         args,
         precondition,
         mode: self::mode(mode)?,
-        // Spaces are no reason, and policies compare with the empty text.
-        reason: reason.trim().to_owned(),
-        evidence: self::evidence(evidence)?,
+        confidence: confidence_percent.map(confidence).transpose()?,
         trace_id: trace_id(&traceparent),
         run: run(&run_id)?,
     })
@@ -125,7 +129,12 @@ fn mode(mode: i32) -> Result<Mode, AppError> {
     }
 }
 
-fn evidence(items: Vec<pb::Evidence>) -> Result<Vec<Evidence>, AppError> {
+fn confidence(percent: u32) -> Result<u8, AppError> {
+    let found = u8::try_from(percent).ok().filter(|percent| *percent <= 100);
+    found.ok_or_else(|| malformed("confidence_percent: 0 to 100"))
+}
+
+fn evidence(items: Vec<pb::Evidence>, args: &Map) -> Result<Vec<Evidence>, AppError> {
     if items.len() > EVIDENCE_ITEMS_MAX {
         let message = format!("evidence: at most {EVIDENCE_ITEMS_MAX} items");
         return Err(AppError::new(Reason::RequestTooLarge, message));
@@ -136,7 +145,7 @@ fn evidence(items: Vec<pb::Evidence>) -> Result<Vec<Evidence>, AppError> {
             id,
             quote,
             sha256: _,
-            uncertain_fields: _,
+            uncertain_fields,
         } = item;
         within("evidence.type", &r#type, IDENT_BYTES_MAX)?;
         within("evidence.id", &id, IDENT_BYTES_MAX)?;
@@ -144,10 +153,21 @@ fn evidence(items: Vec<pb::Evidence>) -> Result<Vec<Evidence>, AppError> {
         if quote.contains('\0') || id.contains('\0') || r#type.contains('\0') {
             return Err(malformed("evidence: U+0000"));
         }
+        // A name that no argument has would raise a doubt that no rule sees.
+        if let Some(odd) = uncertain_fields
+            .iter()
+            .find(|name| args.get(name).is_none())
+        {
+            let odd: String = odd.chars().take(IDENT_BYTES_MAX).collect();
+            let message = format!("evidence.uncertain_fields: the request has no argument {odd:?}");
+            return Err(malformed(message));
+        }
+        let uncertain: BTreeSet<String> = uncertain_fields.into_iter().collect();
         Ok(Evidence {
             kind: r#type,
             id,
             quote,
+            uncertain: uncertain.into_iter().collect(),
         })
     };
     items.into_iter().map(convert).collect()

@@ -16,6 +16,7 @@ use super::sheets::WAIT_MS_MAX;
 use super::takes::{Ask, Look, Mode};
 use super::told::{self, Told};
 use crate::app::AppError;
+use crate::grpc::client::self_report;
 use crate::{clock, ids};
 
 /// How often a decision that waits is looked at.
@@ -29,9 +30,9 @@ pub(super) fn by_id(decision: &pb::Decision) -> Result<Uuid, AppError> {
 impl Tools {
     /// Asks; the decision comes along where there is one. The id of the request is always told, so
     /// that the same request can be repeated.
-    pub(super) async fn ask(&self, ask: Ask) -> (Option<pb::Decision>, Told) {
+    pub(super) async fn ask(&self, ask: Ask, trace: &str) -> (Option<pb::Decision>, Told) {
         let request_id = ask.request_id.unwrap_or_else(ids::new_id).to_string();
-        let asked = self.decide(ask, &request_id).await;
+        let asked = self.decide(ask, (&request_id, trace)).await;
         let (decision, told) = match asked {
             Ok(decision) => {
                 let told = told::decision(&decision);
@@ -46,7 +47,7 @@ impl Tools {
     pub(super) async fn decide(
         &self,
         ask: Ask,
-        request_id: &str,
+        (request_id, trace): (&str, &str),
     ) -> Result<pb::Decision, AppError> {
         let card = self.card(&ask.action).await?;
         let mode = match ask.mode {
@@ -71,8 +72,9 @@ impl Tools {
             validate_only: false,
             call: Some(call.clone()),
             reason: ask.reason,
-            evidence: Vec::new(),
-            traceparent: String::new(),
+            evidence: self_report(&ask.uncertain),
+            confidence_percent: ask.confidence,
+            traceparent: trace.to_owned(),
             run_id: self.run_id.clone(),
         };
         let decision = self.peers.authorize(request).await?;

@@ -59,16 +59,21 @@ impl Tools {
         }
     }
 
-    /// Calls a tool, within [`CALL_MAX`].
+    /// Calls a tool, within [`CALL_MAX`]. `trace` is the W3C `traceparent` of the caller, or empty.
     ///
     /// # Errors
     /// When there is no such tool, or it does not take these arguments.
-    pub(super) async fn call(&self, name: &str, arguments: JsonObject) -> Result<Told, NotOurs> {
+    pub(super) async fn call(
+        &self,
+        name: &str,
+        arguments: JsonObject,
+        trace: &str,
+    ) -> Result<Told, NotOurs> {
         let Ok(_place) = self.calls.try_acquire() else {
             let message = format!("{CALLS_MAX} calls are under way");
             return Ok(told::refused(&AppError::new(Reason::RateLimited, message)));
         };
-        let called = timeout(CALL_MAX, self.dispatch(name, arguments)).await;
+        let called = timeout(CALL_MAX, self.dispatch(name, arguments, trace)).await;
         called.unwrap_or_else(|_| {
             let message = "no answer in time; call again with the same id to learn how it ended";
             let error = AppError::new(Reason::OutcomeUnknown, message);
@@ -76,9 +81,14 @@ impl Tools {
         })
     }
 
-    async fn dispatch(&self, name: &str, arguments: JsonObject) -> Result<Told, NotOurs> {
+    async fn dispatch(
+        &self,
+        name: &str,
+        arguments: JsonObject,
+        trace: &str,
+    ) -> Result<Told, NotOurs> {
         if !catalog::has_basic(self.set, name) {
-            return self.card_tool(name, arguments).await;
+            return self.card_tool(name, arguments, trace).await;
         }
         let result = match name {
             "list_actions" => {
@@ -86,7 +96,7 @@ impl Tools {
                 self.list().await
             }
             "request_authorization" => {
-                let (_, told) = self.ask(take(arguments)?).await;
+                let (_, told) = self.ask(take(arguments)?, trace).await;
                 return Ok(told);
             }
             "get_decision" => self.look(&take(arguments)?).await,

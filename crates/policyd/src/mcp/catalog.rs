@@ -9,8 +9,8 @@ use writ_proto::pb;
 
 use super::schema::of_arguments;
 use super::sheets::{
-    DECIDED, EXECUTED, UNTRUSTED, asking, doing, gives, mode, precondition, reason, request_id,
-    takes,
+    DECIDED, EXECUTED, UNTRUSTED, asking, confidence, doing, gives, mode, precondition, reason,
+    request_id, takes, uncertain,
 };
 
 /// Which tools are offered.
@@ -106,6 +106,8 @@ fn of_card(action: &pb::Action) -> Tool {
     let mut members = JsonObject::new();
     let mut member = |name: &str, schema: Json| members.insert(name.to_owned(), schema);
     member("reason", reason());
+    member("confidence", confidence());
+    member("uncertain", uncertain());
     member("request_id", request_id());
     if verb(action).is_none_or(Verb::has_record) {
         let id = json!({"type": "string", "minLength": 1, "maxLength": 128, "description": target});
@@ -138,6 +140,7 @@ fn of_card(action: &pb::Action) -> Tool {
 pub(super) fn rollout(rollout: i32) -> &'static str {
     match pb::Rollout::try_from(rollout) {
         Ok(pb::Rollout::Live) => "live",
+        Ok(pb::Rollout::Pilot) => "pilot",
         Ok(pb::Rollout::DryRun) => "dry_run",
         Ok(pb::Rollout::Suggest | pb::Rollout::Unspecified) | Err(_) => "suggest",
     }

@@ -109,6 +109,7 @@ impl Tools {
         &self,
         name: &str,
         arguments: JsonObject,
+        trace: &str,
     ) -> Result<Told, NotOurs> {
         let unknown = || NotOurs(format!("there is no tool `{name}`"));
         if self.set != ToolSet::PerCard {
@@ -123,17 +124,18 @@ impl Tools {
             return Err(unknown());
         }
         let asked: AskCard = take(arguments)?;
-        let (decision, told) = self
-            .ask(Ask {
-                action: card.name,
-                target_id: asked.target_id,
-                arguments: asked.arguments,
-                mode: asked.mode,
-                reason: asked.reason,
-                precondition: asked.precondition,
-                request_id: asked.request_id,
-            })
-            .await;
+        let ask = Ask {
+            action: card.name,
+            target_id: asked.target_id,
+            arguments: asked.arguments,
+            mode: asked.mode,
+            reason: asked.reason,
+            precondition: asked.precondition,
+            request_id: asked.request_id,
+            confidence: asked.confidence,
+            uncertain: asked.uncertain,
+        };
+        let (decision, told) = self.ask(ask, trace).await;
         let executable = told.json.get("executable") == Some(&Json::Bool(true));
         let id = decision.filter(|_| executable).and_then(|d| by_id(&d).ok());
         let Some(id) = id else {

@@ -156,10 +156,11 @@ impl ServerHandler for Bridge {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arguments = request.arguments.unwrap_or_default();
-        let called = self.0.call(&request.name, arguments).await;
+        let trace = context.meta.get_traceparent().unwrap_or_default();
+        let called = self.0.call(&request.name, arguments, trace).await;
         let told = called.map_err(|error| ErrorData::invalid_params(error.0, None))?;
         let mut result = CallToolResult::success(vec![ContentBlock::text(told.text)]);
         result.structured_content = Some(told.json.into());

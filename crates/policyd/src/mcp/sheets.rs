@@ -29,6 +29,16 @@ pub(super) fn mode() -> Json {
         "description": "dry_run does everything but the write."})
 }
 
+pub(super) fn confidence() -> Json {
+    json!({"type": "integer", "minimum": 0, "maximum": 100,
+        "description": "How sure you are, in percent. A person may be asked where you are not."})
+}
+
+pub(super) fn uncertain() -> Json {
+    json!({"type": "array", "items": {"type": "string"}, "uniqueItems": true,
+        "description": "Names of the arguments that you are not sure of."})
+}
+
 pub(super) fn precondition() -> Json {
     json!({"type": "string", "description": "Version of the record that you relied on."})
 }
@@ -99,7 +109,7 @@ pub(super) fn asking(name: &'static str) -> Option<Sheet> {
         "list_actions" => (
             "What you may ask for: each action with its target, the schema of its arguments, its \
              conditions, how far it is rolled out (suggest: only decisions; dry_run: no write; \
-             live: writes) and how it is undone."
+             pilot: few writes; live: writes) and how it is undone."
                 .to_owned(),
             (true, false, true),
             takes(&json!({}), &json!([])),
@@ -123,6 +133,7 @@ pub(super) fn asking(name: &'static str) -> Option<Sheet> {
                     "arguments": {"type": "object",
                         "description": "As the arguments_schema of the action says."},
                     "mode": mode(), "reason": reason(), "precondition": precondition(),
+                    "confidence": confidence(), "uncertain": uncertain(),
                     "request_id": request_id()}),
                 &json!(["action", "target_id", "arguments"]),
             ),

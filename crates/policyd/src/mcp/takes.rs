@@ -27,6 +27,9 @@ pub(super) struct Ask {
     pub(super) reason: String,
     pub(super) precondition: Option<String>,
     pub(super) request_id: Option<uuid::Uuid>,
+    pub(super) confidence: Option<u32>,
+    #[serde(default)]
+    pub(super) uncertain: Vec<String>,
 }
 
 fn no_record() -> String {
@@ -47,6 +50,9 @@ pub(super) struct AskCard {
     pub(super) reason: String,
     pub(super) precondition: Option<String>,
     pub(super) request_id: Option<uuid::Uuid>,
+    pub(super) confidence: Option<u32>,
+    #[serde(default)]
+    pub(super) uncertain: Vec<String>,
 }
 
 /// What `get_decision` takes.

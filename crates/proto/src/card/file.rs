@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::kind::{ArgText, args};
+use super::pilot::{self, PilotText};
 use super::rules::{Caps, CapsText, DemotionText, HoursText, IdentifyText};
 use super::sight::SightText;
 use super::verb::{self, VERBS};
@@ -45,6 +46,7 @@ struct CardText {
     read: Option<SightText>,
     customer: Option<String>,
     demote: Option<DemotionText>,
+    pilot: Option<PilotText>,
 }
 
 #[derive(Deserialize, Default)]
@@ -131,6 +133,7 @@ pub(super) fn pick<T: Copy>(what: &str, found: &str, table: &[(&str, T)]) -> Res
 const ROLLOUTS: &[(&str, Rollout)] = &[
     ("suggest", Rollout::Suggest),
     ("dry_run", Rollout::DryRun),
+    ("pilot", Rollout::Pilot),
     ("live", Rollout::Live),
 ];
 const RISKS: &[(&str, Risk)] = &[
@@ -160,10 +163,11 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
     if rollout > rollout_max {
         return Err(invalid("rollout is further than rollout_max"));
     }
-    if tier == Tier::Irreversible && rollout_max == Rollout::Live {
-        return Err(invalid(
-            "an irreversible action is executed by a person: rollout_max = live",
-        ));
+    if tier == Tier::Irreversible && rollout_max.writes() {
+        return Err(invalid(format!(
+            "an irreversible action is executed by a person: rollout_max = {}",
+            rollout_max.name()
+        )));
     }
     if risk == Risk::Low && card.rollback_minutes > 60 {
         return Err(invalid("low risk with more than 60 rollback_minutes"));
@@ -192,12 +196,13 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
         approver: card.approver,
         rollout,
         rollout_max,
-        rollback_window_seconds: window(&card.rollback_window)?,
+        rollback_window_seconds: window("rollback_window", &card.rollback_window)?,
         caps,
         hours: card.hours.as_ref().map(HoursText::check).transpose()?,
         identify,
         customer: card.customer,
         demotion: card.demote.as_ref().map(DemotionText::check).transpose()?,
+        pilot: card.pilot.as_ref().map(PilotText::check).transpose()?,
         args,
         when: card.precondition.when,
         version_required,
@@ -205,6 +210,7 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
         digest,
     };
     verb::check(&card)?;
+    pilot::check(&card)?;
     Ok(card)
 }
 
@@ -283,8 +289,13 @@ fn identify(
     Ok(by)
 }
 
-fn window(text: &str) -> Result<u32, CardError> {
-    let refuse = || invalid("rollback_window is like \"30m\", \"24h\" or \"7d\", at most 30 days");
+/// A time such as `24h`, in seconds: a minute to 30 days.
+pub(super) fn window(key: &str, text: &str) -> Result<u32, CardError> {
+    let refuse = || {
+        invalid(format!(
+            "{key} is like \"30m\", \"24h\" or \"7d\", at most 30 days"
+        ))
+    };
     let (number, unit) = text
         .split_at_checked(text.len().saturating_sub(1))
         .ok_or_else(refuse)?;

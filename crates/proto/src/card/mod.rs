@@ -8,6 +8,7 @@ mod arg;
 mod file;
 mod kind;
 mod mechanical;
+mod pilot;
 mod rules;
 mod sight;
 mod verb;
@@ -24,6 +25,7 @@ use crate::value::{Map, Value, write_array, write_text};
 
 pub use arg::{Arg, ArgKind, DayBound, WriteMode};
 pub use mechanical::same_words;
+pub use pilot::{Pilot, Widen};
 pub use rules::{Caps, Demotion, Hours};
 pub use sight::{Mask, Sight};
 pub use verb::{NO_RECORD, Verb};
@@ -57,17 +59,29 @@ pub enum Rollout {
     Suggest,
     /// Everything but the write.
     DryRun,
+    /// Writes, within the limits of the card's pilot.
+    Pilot,
     /// Writes.
     Live,
 }
 
 impl Rollout {
+    /// Every step, from the narrowest to the widest.
+    pub const STEPS: [Self; 4] = [Self::Suggest, Self::DryRun, Self::Pilot, Self::Live];
+
+    /// Whether the system of record may change.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::Pilot | Self::Live)
+    }
+
     /// The name in cards and messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Suggest => "suggest",
             Self::DryRun => "dry_run",
+            Self::Pilot => "pilot",
             Self::Live => "live",
         }
     }
@@ -140,6 +154,8 @@ pub struct Card {
     pub customer: Option<String>,
     /// When a live action goes back to dry run by itself.
     pub demotion: Option<Demotion>,
+    /// The small beginning between dry run and live.
+    pub pilot: Option<Pilot>,
     /// Every argument by name; anything else is refused.
     pub args: BTreeMap<String, Arg>,
     /// Field of the record, and the values one of which it must have right before the write.

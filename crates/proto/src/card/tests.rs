@@ -3,7 +3,7 @@
 use super::*;
 use crate::value::args_from_json;
 
-const STAGE: &str = r#"
+pub(super) const STAGE: &str = r#"
 name = "set_stage"
 sentence = "Move one deal to another stage."
 connection = "crm/main"

@@ -60,6 +60,7 @@ pub struct Evidence {
     pub quote: ::prost::alloc::string::String,
     #[prost(bytes = "vec", tag = "4")]
     pub sha256: ::prost::alloc::vec::Vec<u8>,
+    /// Arguments of the request that the agent is not sure of.
     #[prost(string, repeated, tag = "5")]
     pub uncertain_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
@@ -171,6 +172,10 @@ pub struct AuthorizeRequest {
     /// counted by budgets; policies see it as `context.run`; it is not in the request hash.
     #[prost(string, tag = "8")]
     pub run_id: ::prost::alloc::string::String,
+    /// How sure the agent says it is, in percent; absent means that it does not say. Recorded; policies see it as
+    /// `context.confidence`, and the names in `evidence.uncertain_fields` as `context.uncertain`. Not in the request hash.
+    #[prost(uint32, optional, tag = "9")]
+    pub confidence_percent: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuthorizeResponse {
@@ -2230,6 +2235,21 @@ pub mod key_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// The small beginning of an action that writes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Pilot {
+    #[prost(uint32, tag = "1")]
+    pub records_per_day: u32,
+    /// Most fields that one call may write.
+    #[prost(uint32, tag = "2")]
+    pub fields_per_record: u32,
+    /// Calm seconds after which it goes live by itself; 0 is never.
+    #[prost(uint32, tag = "3")]
+    pub widen_seconds: u32,
+    /// Executions that the calm time must have seen.
+    #[prost(uint32, tag = "4")]
+    pub widen_records: u32,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Action {
     #[prost(string, tag = "1")]
@@ -2275,6 +2295,9 @@ pub struct Action {
     /// When it goes back to dry run by itself; absent if it does not.
     #[prost(message, optional, tag = "13")]
     pub rollout_until: ::core::option::Option<::prost_types::Timestamp>,
+    /// Absent where promotion goes from DRY_RUN to LIVE.
+    #[prost(message, optional, tag = "20")]
+    pub pilot: ::core::option::Option<Pilot>,
 }
 /// One argument as the card has it. Numbers are exact decimal text; what its type does not use is empty.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2684,6 +2707,8 @@ pub enum Rollout {
     Suggest = 1,
     DryRun = 2,
     Live = 3,
+    /// Writes within the limits of the card's pilot; between DRY_RUN and LIVE.
+    Pilot = 4,
 }
 impl Rollout {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2696,6 +2721,7 @@ impl Rollout {
             Self::Suggest => "ROLLOUT_SUGGEST",
             Self::DryRun => "ROLLOUT_DRY_RUN",
             Self::Live => "ROLLOUT_LIVE",
+            Self::Pilot => "ROLLOUT_PILOT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2705,6 +2731,7 @@ impl Rollout {
             "ROLLOUT_SUGGEST" => Some(Self::Suggest),
             "ROLLOUT_DRY_RUN" => Some(Self::DryRun),
             "ROLLOUT_LIVE" => Some(Self::Live),
+            "ROLLOUT_PILOT" => Some(Self::Pilot),
             _ => None,
         }
     }

@@ -100,6 +100,10 @@ pub enum Reason {
     NotMechanical,
     /// `SURPRISES_MARKED`: rows of the would-have log are marked as surprises.
     SurprisesMarked,
+    /// `PILOT_FIRST`: the card wants a pilot before the action goes live.
+    PilotFirst,
+    /// `PILOT_LIMIT`: more at once than the pilot of the action takes.
+    PilotLimit,
     /// `FORBIDDEN`: a rule forbids this.
     Forbidden,
     /// `NOT_PERMITTED`: no rule allows this.

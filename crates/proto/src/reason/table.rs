@@ -58,6 +58,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::AppendImpossible, "APPEND_IMPOSSIBLE", "nothing can be added to what the field holds", "shorten the text, or leave it to a person"),
     Entry(Reason::NotMechanical, "NOT_MECHANICAL", "the new text says something else than the old one", "change only case, spaces, punctuation and listed abbreviations"),
     Entry(Reason::SurprisesMarked, "SURPRISES_MARKED", "rows of the would-have log are marked as surprises", "look at them: connectord wouldhave ls; promote with --accept-surprises if they are explained"),
+    Entry(Reason::PilotFirst, "PILOT_FIRST", "the card wants a pilot before the action goes live", "promote it to the pilot: connectord actions promote; it widens as [pilot] of the card says"),
+    Entry(Reason::PilotLimit, "PILOT_LIMIT", "the action is in its pilot, and this is more at once than the pilot takes", "ask for fewer fields at a time"),
     Entry(Reason::Forbidden, "FORBIDDEN", "a rule forbids this", "do not retry this request"),
     Entry(Reason::NotPermitted, "NOT_PERMITTED", "no rule allows this", "ask the owner of the policy for a rule"),
     Entry(Reason::PolicyError, "POLICY_ERROR", "a policy failed while it was evaluated, so nothing is allowed", "repair the policy: policyd check"),

@@ -85,7 +85,12 @@ pub(crate) fn call(run: &str, currency: &str) -> Call {
 
 /// What a call counts when its token is spent.
 pub(crate) fn spent(card: &Card, call: &Call, now: DateTime<Utc>) -> Result<Vec<Count>, Refusal> {
-    at_claim(&admitted(call, card, now)?, call, card, now)
+    at_claim(
+        &admitted(call, card, now)?,
+        call,
+        (card, Rollout::Live),
+        now,
+    )
 }
 
 /// What it counts when its record was seen, which names a customer.

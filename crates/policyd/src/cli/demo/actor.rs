@@ -122,6 +122,7 @@ impl Actor {
             call: Some(call.clone()),
             reason: "the customer asked for it".to_owned(),
             evidence: Vec::new(),
+            confidence_percent: None,
             traceparent: String::new(),
             run_id: self.run.to_owned(),
         };

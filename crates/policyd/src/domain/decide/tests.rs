@@ -44,6 +44,7 @@ pub(crate) fn refund(amount: &str) -> Request {
         mode: Mode::Execute,
         reason: "broken".into(),
         evidence: vec![],
+        confidence: None,
         trace_id: None,
         run: None,
     }

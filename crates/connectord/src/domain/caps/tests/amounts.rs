@@ -55,9 +55,14 @@ fn an_argument_that_is_no_money_is_refused_where_money_is_counted() {
     let number = Card::parse(&number).unwrap();
     let call = asked("r-1", r#"{"amount":5}"#);
     let permit = admitted(&call, &number, now()).unwrap();
-    let plain = at_claim(&permit, &call, &number, now());
+    let plain = at_claim(&permit, &call, (&number, Rollout::Live), now());
     assert_eq!(plain, Ok(vec![count(DAY)]));
-    let counted = at_claim(&permit, &call, &card("amount_per_day = \"9\""), now());
+    let counted = at_claim(
+        &permit,
+        &call,
+        (&card("amount_per_day = \"9\""), Rollout::Live),
+        now(),
+    );
     assert_eq!(counted, Err(Refusal::of(Reason::ArgsSchema)));
 }
 

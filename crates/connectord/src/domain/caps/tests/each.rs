@@ -77,7 +77,7 @@ fn a_ceiling_of_runs_takes_only_what_was_signed_for_one() {
             assert_eq!(spent(&card, &of("r-1"), now()).err(), None, "{ceiling}");
             assert_eq!(spent(&card, &of(""), now()).err(), want, "{ceiling}");
             let nameless = admitted(&of(""), &card, now()).unwrap();
-            let renamed = at_claim(&nameless, &of("r-1"), &card, now());
+            let renamed = at_claim(&nameless, &of("r-1"), (&card, Rollout::Live), now());
             assert_eq!(renamed.err(), want, "{ceiling}");
         }
     }

@@ -1,0 +1,144 @@
+//! When an action is moved by itself.
+
+use super::*;
+use crate::domain::execution::tests::execution;
+
+#[test]
+fn rates_above_the_rule_demote_and_rates_at_it_do_not() {
+    let rule = Demotion {
+        undone_percent: Some(10),
+        refused_percent: Some(50),
+        of_last: 10,
+    };
+    // Executions: how many, of which undone, of which failed; undos and dry runs beside them.
+    for (all, undone, failed, expected) in [
+        (10, 1, 5, None),
+        (10, 2, 0, Some("2 of the last 10 were undone, at most 10%")),
+        (10, 0, 6, Some("6 of the last 10 were refused, at most 50%")),
+        (9, 9, 0, None),
+        // Only the latest count: the undone one is the oldest of eleven.
+        (11, 0, 5, None),
+    ] {
+        let mut executions = Vec::new();
+        for index in 0..all {
+            let mut own = execution(index);
+            own.state = if index < failed {
+                State::Failed
+            } else {
+                State::Done
+            };
+            own.reason_code = if index % 2 == 0 {
+                "FIELD_NOT_EMPTY".into()
+            } else {
+                "SYSTEM_REFUSED".into()
+            };
+            if index < undone || (all == 11 && index == 10) {
+                own.undone_by = "x".into();
+            }
+            let mut undo = execution(100 + index);
+            (undo.undo_of, undo.undone_by) = ("y".into(), "z".into());
+            let mut dry = execution(200 + index);
+            (dry.execute, dry.state) = (false, State::Failed);
+            executions.extend([own, undo, dry]);
+        }
+        let found = demoted(rule, &executions);
+        assert_eq!(found.as_deref(), expected, "{all} {undone} {failed}");
+    }
+}
+
+#[test]
+fn only_what_the_record_refused_counts() {
+    let rule = Demotion {
+        undone_percent: None,
+        refused_percent: Some(50),
+        of_last: 2,
+    };
+    for (code, counts) in [
+        ("FIELD_NOT_EMPTY", true),
+        ("TARGET_AMBIGUOUS", true),
+        ("TARGET_NOT_FOUND", true),
+        ("SYSTEM_REFUSED", true),
+        ("HALTED", false),
+        ("SYSTEM_UNAVAILABLE", false),
+        ("SYSTEM_RATE_LIMITED", false),
+        ("BUDGET_EXCEEDED", false),
+        ("", false),
+    ] {
+        let failed = |id| Execution {
+            state: State::Failed,
+            reason_code: code.into(),
+            ..execution(id)
+        };
+        let found = demoted(rule, &[failed(1), failed(2)]);
+        assert_eq!(found.is_some(), counts, "{code}");
+    }
+}
+
+#[test]
+fn only_a_calm_pilot_that_wrote_enough_widens() {
+    let widen = Widen {
+        calm_seconds: 86_400,
+        records: 3,
+    };
+    let wrote = |id: u128| Execution {
+        state: State::Done,
+        wrote: true,
+        ..execution(id)
+    };
+    let with = |change: &dyn Fn(&mut Execution)| {
+        let mut last = wrote(4);
+        change(&mut last);
+        vec![wrote(1), wrote(2), wrote(3), last]
+    };
+    let failed = |own: &mut Execution, code: &str| {
+        (own.state, own.wrote, own.reason_code) = (State::Failed, false, code.into());
+    };
+    for (what, executions, widens) in [
+        ("enough", with(&|_| {}), true),
+        ("too few", vec![wrote(1), wrote(2)], false),
+        ("none", vec![], false),
+        (
+            "dry runs are not writes",
+            vec![
+                wrote(1),
+                wrote(2),
+                Execution {
+                    execute: false,
+                    ..wrote(3)
+                },
+            ],
+            false,
+        ),
+        (
+            "an outage",
+            with(&|own| failed(own, "SYSTEM_UNAVAILABLE")),
+            true,
+        ),
+        ("a halt", with(&|own| failed(own, "HALTED")), true),
+        (
+            "refused by a record",
+            with(&|own| failed(own, "FIELD_NOT_EMPTY")),
+            false,
+        ),
+        ("undone", with(&|own| own.undone_by = "x".into()), false),
+        (
+            "the undo of an older one",
+            with(&|own| own.undo_of = "x".into()),
+            false,
+        ),
+        (
+            "a surprise",
+            with(&|own| own.surprise = "odd".into()),
+            false,
+        ),
+        ("in doubt", with(&|own| own.state = State::InDoubt), false),
+        ("for a person", with(&|own| own.state = State::Human), false),
+        (
+            "a surprise of a dry run is not of the pilot",
+            with(&|own| (own.execute, own.surprise) = (false, "odd".into())),
+            true,
+        ),
+    ] {
+        assert_eq!(calm(widen, &executions).is_some(), widens, "{what}");
+    }
+}
