@@ -27,6 +27,7 @@ mod replicas;
 mod rollout;
 mod roundup;
 mod safety;
+mod sandbox_copy;
 mod story;
 mod templates;
 mod tidy;
