@@ -29,6 +29,7 @@ mod replicas;
 mod rollout;
 mod roundup;
 mod safety;
+mod sandbox_copy;
 mod story;
 mod templates;
 mod tidy;

@@ -1,5 +1,7 @@
 //! `connectord sandbox`.
 
+mod copy;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -40,6 +42,8 @@ pub(super) enum SandboxCommand {
         #[arg(long, default_value_t = 0)]
         deals: u32,
     },
+    /// Add a copy of your own records with everything scrubbed that is not named.
+    Copy(copy::CopyArgs),
     /// Start over. Effects go too, so only a stopped sandbox is reset.
     Reset {
         /// SQLite file.
@@ -154,6 +158,7 @@ pub(super) async fn run(command: &SandboxCommand, output: &Output) -> Result<u8,
                 .map_err(broken)?;
             output.line("seeded", &json!({"seeded": true}));
         }
+        SandboxCommand::Copy(args) => copy::run(args, *output).await?,
         SandboxCommand::Reset { db } => {
             reset(db).await?;
             output.line("reset", &json!({"reset": true}));

@@ -3,8 +3,11 @@
 //! It has versions (ETag), a history, idempotency keys, faults to switch on, and a table of
 //! effects that nothing can change: tests count what really happened there, not in our own books.
 
+pub(crate) mod copy;
+pub(crate) mod export;
 mod faults;
 mod page;
+pub(crate) mod scrub;
 mod seed;
 mod store;
 

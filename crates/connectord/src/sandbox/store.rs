@@ -112,6 +112,30 @@ impl Store {
         tx.commit().await
     }
 
+    /// Adds records of a kind that are not there, all of them or none, and gives how many that
+    /// were; a trial adds none. No effect is noted.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn add(
+        &self,
+        kind: &str,
+        records: &[(String, Json)],
+        is_trial: bool,
+    ) -> Result<u64, sqlx::Error> {
+        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut added: u64 = 0;
+        for (id, fields) in records {
+            added = added.saturating_add(insert(&mut tx, kind, id, fields).await?);
+        }
+        if is_trial {
+            tx.rollback().await?;
+        } else {
+            tx.commit().await?;
+        }
+        Ok(added)
+    }
+
     /// One record.
     ///
     /// # Errors
@@ -329,19 +353,20 @@ async fn update(tx: &mut SqliteConnection, kind: &str, record: &Stored) -> Resul
         .map(|_| ())
 }
 
+/// Adds a record that is not there; gives how many were added.
 async fn insert(
     tx: &mut SqliteConnection,
     kind: &str,
     id: &str,
     fields: &Json,
-) -> Result<(), sqlx::Error> {
+) -> Result<u64, sqlx::Error> {
     sqlx::query("INSERT OR IGNORE INTO record (kind, id, version, fields) VALUES (?, ?, 1, ?)")
         .bind(kind)
         .bind(id)
         .bind(fields.to_string())
         .execute(tx)
         .await
-        .map(|_| ())
+        .map(|done| done.rows_affected())
 }
 
 async fn note(
