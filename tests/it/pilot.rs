@@ -81,7 +81,7 @@ async fn a_pilot_is_small_and_goes_live_by_itself_only_after_a_calm_time() {
         );
         assert!(step.1.contains("dry_run -> pilot"), "{step:?}");
     }
-    let none = shift(&mut operator, "set_owner", pb::Rollout::Pilot).await;
+    let none = shift(&mut operator, "fill_phone", pb::Rollout::Pilot).await;
     assert_eq!(none.unwrap_err(), "REQUEST_MALFORMED");
     let shown = run(&world, &["actions", "show", "set_stage"]).1;
     let limits =

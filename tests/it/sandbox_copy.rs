@@ -57,7 +57,7 @@ fn sandbox(folder: &Path, args: &[&str]) -> Result<Vec<Json>, (Option<i32>, Json
 /// The copies of a kind; the sample records have shorter ids.
 fn copies(folder: &Path, kind: &str) -> Vec<Json> {
     let mut records = sandbox(folder, &["show", kind]).unwrap();
-    records.retain(|record| record["id"].as_str().unwrap().len() == "C-000000000".len());
+    records.retain(|record| record["id"].as_str().unwrap().len() == "C-000000000000".len());
     records
 }
 

@@ -120,7 +120,7 @@ fn bounded(value: &Json, levels: u8) -> Result<(), String> {
 
 fn read_rows(text: &str, records: &mut Records) -> Result<(), String> {
     // The reader would take the rest of the file for one value.
-    if text.matches('"').count() % 2 != 0 {
+    if !text.matches('"').count().is_multiple_of(2) {
         return Err("a quote is opened and not closed".to_owned());
     }
     let mut reader = csv::Reader::from_reader(text.as_bytes());

@@ -11,8 +11,8 @@ use sha2::Sha256;
 
 /// Length of a key in bytes.
 pub(crate) const KEY_BYTES: usize = 32;
-/// A new id has nine digits: the most that `deploy/systems/sandbox.toml` takes.
-const ID_NUMBERS: u64 = 1_000_000_000;
+/// A new id has twelve digits: the most that `deploy/systems/sandbox.toml` takes.
+const ID_NUMBERS: u64 = 1_000_000_000_000;
 /// Dates move back by one to this many days.
 const DAYS_MAX: u16 = 365;
 const DATE: &str = "%Y-%m-%d";
@@ -90,7 +90,7 @@ impl Scrubber {
         let parts = [b"id".as_slice(), kind.name().as_bytes(), old.as_bytes()];
         let digest = digest(&self.mac, &parts);
         let number = digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
-        format!("{}-{:09}", kind.prefix(), number % ID_NUMBERS)
+        format!("{}-{:012}", kind.prefix(), number % ID_NUMBERS)
     }
 
     /// A value with everything in it replaced; null, booleans, blank texts and names stay.

@@ -4,6 +4,9 @@ use serde_json::json;
 
 use super::*;
 
+/// What makes an export of a size, the most that may be, and what is said of one more.
+type Bound<'a> = (&'a dyn Fn(usize) -> String, usize, &'a str);
+
 fn read(text: &str, format: Format) -> Result<Vec<Json>, String> {
     let records = parse(text.as_bytes(), format)?;
     Ok(records
@@ -119,7 +122,7 @@ fn each_bound_holds_to_the_last_and_refuses_one_more() {
         format!("{{\"id\":{open}{close}}}")
     };
     let nesting = usize::from(NESTING_MAX);
-    let table: [(&dyn Fn(usize) -> String, usize, &str); 5] = [
+    let table: [Bound<'_>; 5] = [
         (&records, RECORDS_MAX, "line 10001: more than 10000 records"),
         (&fields, FIELDS_MAX, "line 1: more than 128 fields"),
         (
