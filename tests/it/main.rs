@@ -15,6 +15,7 @@ mod halt_page;
 mod halt_page_limits;
 mod halt_reach;
 mod halt_redis;
+mod halt_undo;
 mod incidents;
 mod matrix;
 mod mcp;

@@ -1,4 +1,4 @@
-//! Operators who may resume: a name and a password, of which only an Argon2id hash is kept.
+//! Operators who may resume, and undo if they were given that: a name and a password, of which only an Argon2id hash is kept.
 
 use std::sync::LazyLock;
 
@@ -26,6 +26,9 @@ pub struct Operator {
     pub name: String,
     /// What he may resume.
     pub reach: Reach,
+    /// Whether he may also undo there.
+    #[serde(default)]
+    pub undo: bool,
     /// Unix seconds.
     pub added: i64,
     /// Argon2id, as a PHC string.
@@ -68,7 +71,7 @@ impl Access {
         self.documents.read(Document::Operators).await
     }
 
-    /// Adds an operator.
+    /// Adds an operator with a reach, who may also undo there or not.
     ///
     /// # Errors
     /// When the name is taken or malformed, the password is too short or too long, or the list is
@@ -76,7 +79,7 @@ impl Access {
     pub async fn add_operator(
         &self,
         name: &str,
-        reach: Reach,
+        (reach, undo): (Reach, bool),
         password: &str,
         now: i64,
     ) -> Result<(), AccessError> {
@@ -101,6 +104,7 @@ impl Access {
                 operators.push(Operator {
                     name: name.to_owned(),
                     reach: reach.clone(),
+                    undo,
                     added: now,
                     hash: hash.clone(),
                 });
@@ -161,7 +165,7 @@ mod tests {
         let access = Access::in_folder(folder.path());
         let password = "caf\u{e9} at the corner";
         access
-            .add_operator("ben", Reach::GLOBAL, password, 7)
+            .add_operator("ben", (Reach::GLOBAL, false), password, 7)
             .await
             .unwrap();
         let signed = async |name: &str, password: &str| {
@@ -195,7 +199,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let access = Access::in_folder(folder.path());
         let add = async |name: &str, password: &str| {
-            access.add_operator(name, Reach::GLOBAL, password, 0).await
+            let rights = (Reach::GLOBAL, false);
+            access.add_operator(name, rights, password, 0).await
         };
         assert!(add("ben", "eleven char").await.is_err());
         assert!(

@@ -4,6 +4,7 @@
 //! the write. The intent is journaled before the write, like every write.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use writ_proto::Reason;
@@ -23,6 +24,11 @@ use crate::{clock, ids};
 
 /// Most executions that are counted for a batch.
 pub const UNDO_MAX: u32 = 1_000;
+
+/// After so long the undo of the last minutes looks at no further page; the page waits 15 s.
+pub const RECENT_TIME: Duration = Duration::from_secs(8);
+/// Executions of one of its pages.
+const RECENT_PAGE: u32 = 20;
 
 /// Who asks for an undo, and why.
 #[derive(Debug, Clone)]
@@ -69,6 +75,17 @@ pub struct Batch {
     pub total: usize,
     /// Executions of the page that were undone earlier.
     pub earlier: usize,
+}
+
+/// What the undo of the last minutes came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Records that carry their earlier values again.
+    pub undone: usize,
+    /// Records that were left as they are.
+    pub refused: usize,
+    /// Whether the time was up before all were looked at.
+    pub left: bool,
 }
 
 /// An undo that may be written.
@@ -133,6 +150,42 @@ impl App {
             }
         }
         Ok(batch)
+    }
+
+    /// Undoes what was written between two moments, newest first, as far as it gets in
+    /// [`RECENT_TIME`]. Repeating it goes on with what still stands.
+    ///
+    /// # Errors
+    /// When the journal is away. Refusals are counted.
+    pub async fn undo_recent(
+        &self,
+        order: &Order,
+        (since_ms, until_ms): (i64, i64),
+    ) -> Result<Totals, AppError> {
+        let ends = Instant::now() + RECENT_TIME;
+        let mut page = Filter {
+            execute: Some(true),
+            since_ms: Some(since_ms),
+            until_ms: Some(until_ms),
+            limit: RECENT_PAGE,
+            ..Filter::default()
+        };
+        let mut totals = Totals::default();
+        loop {
+            let batch = self.batch_undo(order, &page).await?;
+            let undone = batch.items.iter().filter(|item| item.undone).count();
+            let refused = batch.items.len().saturating_sub(undone);
+            totals.undone = totals.undone.saturating_add(undone);
+            totals.refused = totals.refused.saturating_add(refused);
+            page.before = batch.next;
+            if page.before.is_none() {
+                return Ok(totals);
+            }
+            if Instant::now() >= ends {
+                totals.left = true;
+                return Ok(totals);
+            }
+        }
     }
 
     /// How many executions of a selection stand; told with its first page only.

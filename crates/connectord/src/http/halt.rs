@@ -179,7 +179,8 @@ async fn render(site: &SharedSite, headers: &HeaderMap, query: &ShowQuery, live:
     let sealed = device.as_ref().zip(key.as_ref());
     let told = sealed.and_then(|(_, key)| Notice::open(&query.done, key, now_ms));
     let device = sealed.map(|(device, key)| (device, key.seal(HALTS, &[&device.name])));
-    let view = View::of(&seen, device, &site.names, query.from.parse().unwrap_or(0));
+    let mut view = View::of(&seen, device, &site.names, query.from.parse().unwrap_or(0));
+    view.undo = site.undoes.is_some();
     let page = HaltPage {
         view: &view,
         told: told.map(Notice::told),

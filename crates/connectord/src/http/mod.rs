@@ -1,5 +1,5 @@
 //! The HTTP port: the halt page, and what probes ask. A rim like `grpc`: it names axum, and shares
-//! nothing with the rest but the halts and who may change them.
+//! nothing with the rest but the halts, who may change them, and an order to undo.
 
 pub mod guard;
 pub mod halt;
@@ -7,9 +7,11 @@ pub mod notice;
 pub mod page;
 pub mod port;
 mod post;
+mod undo;
 pub mod view;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -75,6 +77,27 @@ impl Names {
 /// A check whether the daemon behind the page can work, such as that its journal answers.
 pub type Ready = Arc<dyn Fn() -> bool + Send + Sync>;
 
+/// An order to put back what was written in the last minutes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutBack {
+    /// Whose records.
+    pub tenant: String,
+    /// Who wants it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// From when on, in Unix milliseconds.
+    pub since_ms: i64,
+}
+
+/// What carries such an order out, and tells how many were undone, how many were refused, and
+/// whether some are left.
+pub type Undoes = Arc<
+    dyn Fn(PutBack) -> Pin<Box<dyn Future<Output = Option<(usize, usize, bool)>> + Send>>
+        + Send
+        + Sync,
+>;
+
 /// Everything the pages share.
 pub struct Site {
     /// The halts.
@@ -87,6 +110,8 @@ pub struct Site {
     pub names: Names,
     /// Whether what is behind can work.
     pub ready: Ready,
+    /// What undoes; none where there is no journal, as on a page server.
+    pub undoes: Option<Undoes>,
     attempts: Mutex<Attempts>,
     sign_ins: Semaphore,
     drill: Mutex<Option<LastDrill>>,
@@ -121,6 +146,7 @@ impl Site {
             rules,
             names: Names::default(),
             ready: Arc::new(|| true),
+            undoes: None,
             attempts: Mutex::default(),
             sign_ins: Semaphore::new(SIGN_INS_AT_ONCE_MAX),
             drill: Mutex::default(),
@@ -139,6 +165,7 @@ pub fn router(site: SharedSite) -> Router {
         .route("/halt/live", get(halt::live))
         .route("/halt/set", post(post::set))
         .route("/halt/resume", get(halt::resume_form).post(post::resume))
+        .route("/halt/undo", get(undo::form).post(undo::undo))
         .route("/halt/d/{secret}", get(halt::device_form))
         .route("/halt/device", post(post::device_link))
         .fallback(|| async { page::refused(StatusCode::NOT_FOUND, page::NOT_FOUND) })

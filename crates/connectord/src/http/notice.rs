@@ -17,6 +17,8 @@ pub enum Done {
     Resumed,
     /// A device was set up.
     Device,
+    /// The last minutes were undone.
+    Undone,
 }
 
 /// What a form came to.
@@ -24,7 +26,7 @@ pub enum Done {
 pub struct Notice {
     /// What was done.
     pub done: Done,
-    /// How many connectords acknowledged it.
+    /// How many connectords acknowledged it, or how many records were undone.
     pub answered: usize,
     /// Of how many.
     pub members: usize,
@@ -32,7 +34,8 @@ pub struct Notice {
     pub took_ms: u128,
     /// Unix milliseconds.
     pub at_ms: i64,
-    /// Whether nobody here knows the name that was typed. It may be one of another connectord.
+    /// Whether nobody here knows the name that was typed (it may be one of another connectord), or
+    /// whether some writes are left to be undone.
     pub strange: bool,
 }
 
@@ -64,6 +67,7 @@ impl Notice {
             Done::Halted => "h",
             Done::Resumed => "r",
             Done::Device => "d",
+            Done::Undone => "u",
         };
         let Self {
             answered,
@@ -97,6 +101,7 @@ impl Notice {
             "h" => Done::Halted,
             "r" => Done::Resumed,
             "d" => Done::Device,
+            "u" => Done::Undone,
             _ => return None,
         };
         let notice = Self {
@@ -126,6 +131,7 @@ impl Notice {
                 let text = "This device is set up. Keep this page as a bookmark.".to_owned();
                 return Told { good: true, text };
             }
+            Done::Undone => return self.told_undone(),
             Done::Halted => "Halted",
             Done::Resumed => "Resumed",
         };
@@ -142,6 +148,31 @@ impl Notice {
             text.push_str(" Nobody here knows that name: look whether it is spelt right.");
         }
         let good = !self.strange && (members == 0 || answered == members);
+        Told { good, text }
+    }
+
+    /// How the undo of the last minutes went.
+    fn told_undone(self) -> Told {
+        let Self {
+            answered,
+            members,
+            took_ms,
+            ..
+        } = self;
+        let mut text = match members {
+            0 => "Nothing to undo: no write of these minutes stands.".to_owned(),
+            _ => format!("Undone {answered} of {members} in {took_ms} ms."),
+        };
+        let refused = members.saturating_sub(answered);
+        if refused > 0 {
+            text.push_str(&format!(
+                " {refused} not undone; on the machine, connectord undo --dry-run says why."
+            ));
+        }
+        if self.strange {
+            text.push_str(" The time was up and more is left: do it again.");
+        }
+        let good = refused == 0 && !self.strange;
         Told { good, text }
     }
 }

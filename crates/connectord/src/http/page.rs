@@ -47,6 +47,30 @@ pub struct ResumePage<'a> {
     pub operator: &'a str,
 }
 
+/// The form of undoing.
+#[derive(Debug, Template)]
+#[template(path = "undo.html")]
+pub struct UndoPage<'a> {
+    /// Whose writes may be undone; one where the device has one.
+    pub tenants: &'a [String],
+    /// How many minutes back may be chosen.
+    pub minutes: &'a [u32],
+    /// What was wrong with the last try.
+    pub problem: Option<&'a str>,
+    /// Unix seconds at which the form was made; the minutes count back from there.
+    pub at: i64,
+    /// The seal of the form.
+    pub seal: &'a str,
+    /// Chosen before.
+    pub tenant: &'a str,
+    /// Chosen before.
+    pub chosen: u32,
+    /// Typed before.
+    pub reason: &'a str,
+    /// Typed before.
+    pub operator: &'a str,
+}
+
 /// The page behind a device link.
 #[derive(Debug, Template)]
 #[template(path = "device.html")]

@@ -11,9 +11,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use writ_proto::Reason;
 
-use super::{Names, Rules, Site, bind, router};
+use super::{Names, PutBack, Rules, Site, Undoes, bind, router};
 use crate::access::Access;
+use crate::app::undo::Order;
 use crate::app::{AppError, SharedApp};
+use crate::clock;
 use crate::config::Config;
 use crate::config::page::{HttpConfig, page_tls};
 
@@ -76,6 +78,7 @@ impl Port {
         let site = Site {
             names: names(app),
             ready: Arc::new(move || answers.load(Ordering::Acquire)),
+            undoes: Some(undoes(app)),
             ..Site::new(app.halts.clone(), access, rules)
         };
         let (ending, mut ended) = watch::channel(false);
@@ -104,6 +107,34 @@ impl Serving {
         let served = self.served.await.map_err(|error| wrong(&error))?;
         served.map_err(|error| wrong(&error))
     }
+}
+
+/// Undoes by the journal of a connectord, also when the phone hangs up in between.
+fn undoes(app: &SharedApp) -> Undoes {
+    let app = SharedApp::clone(app);
+    Arc::new(move |wanted: PutBack| {
+        let app = SharedApp::clone(&app);
+        let order = Order {
+            tenant: wanted.tenant,
+            by: wanted.by,
+            agent: None,
+            reason: wanted.reason,
+            dry_run: false,
+            unsigned: false,
+        };
+        let span = (wanted.since_ms, clock::now().timestamp_millis());
+        let task = tokio::spawn(async move { app.undo_recent(&order, span).await });
+        Box::pin(async move {
+            match task.await {
+                Ok(Ok(totals)) => Some((totals.undone, totals.refused, totals.left)),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "the last minutes could not be undone");
+                    None
+                }
+                Err(_) => None,
+            }
+        })
+    })
 }
 
 /// Looks whether the journal answers, until the process ends.

@@ -23,17 +23,17 @@ use crate::halt::{Act, Flag, Scope};
 use crate::{clock, ids};
 
 /// Longest reason in bytes.
-const REASON_BYTES_MAX: usize = 2_000;
+pub(super) const REASON_BYTES_MAX: usize = 2_000;
 /// A cookie lives as long as a browser keeps any.
 const COOKIE_SECONDS: u32 = 400 * 24 * 3_600;
 
-type Fallible<T> = Result<T, Box<Response>>;
+pub(super) type Fallible<T> = Result<T, Box<Response>>;
 
-fn refuse<T>(status: StatusCode, reason: Reason) -> Fallible<T> {
+pub(super) fn refuse<T>(status: StatusCode, reason: Reason) -> Fallible<T> {
     Err(Box::new(refused(status, reason)))
 }
 
-fn malformed<T>(text: &str) -> Fallible<T> {
+pub(super) fn malformed<T>(text: &str) -> Fallible<T> {
     let answer = problem(
         StatusCode::UNPROCESSABLE_ENTITY,
         Reason::RequestMalformed,
@@ -42,11 +42,11 @@ fn malformed<T>(text: &str) -> Fallible<T> {
     Err(Box::new(answer))
 }
 
-fn unknown(error: &dyn core::fmt::Display) -> Box<Response> {
+pub(super) fn unknown(error: &dyn core::fmt::Display) -> Box<Response> {
     Box::new(away(error))
 }
 
-fn typed<T>(form: Result<Form<T>, FormRejection>) -> Fallible<T> {
+pub(super) fn typed<T>(form: Result<Form<T>, FormRejection>) -> Fallible<T> {
     match form {
         Ok(Form(form)) => Ok(form),
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -56,7 +56,7 @@ fn typed<T>(form: Result<Form<T>, FormRejection>) -> Fallible<T> {
     }
 }
 
-async fn device(site: &SharedSite, headers: &HeaderMap) -> Fallible<Device> {
+pub(super) async fn device(site: &SharedSite, headers: &HeaderMap) -> Fallible<Device> {
     match device_of(site, headers).await {
         Ok(Some(device)) => Ok(device),
         Ok(None) => refuse(StatusCode::FORBIDDEN, Reason::HaltDeviceRequired),
@@ -64,12 +64,12 @@ async fn device(site: &SharedSite, headers: &HeaderMap) -> Fallible<Device> {
     }
 }
 
-fn answered(result: Fallible<Response>) -> Response {
+pub(super) fn answered(result: Fallible<Response>) -> Response {
     result.unwrap_or_else(|refused| *refused)
 }
 
 /// What a flag says of who acted.
-fn by(name: &str) -> String {
+pub(super) fn by(name: &str) -> String {
     format!("{name} (phone)")
 }
 
@@ -240,7 +240,7 @@ async fn try_resume(
     if !site.may_try(&form.operator, peer, now_ms) {
         return again(StatusCode::TOO_MANY_REQUESTS, Reason::SignInLimited);
     }
-    let Some(operator) = site.sign_in(&form).await? else {
+    let Some(operator) = site.sign_in(&form.operator, form.password).await? else {
         tracing::warn!(operator = ?form.operator, device = device.name, "a sign-in to resume failed");
         return again(StatusCode::FORBIDDEN, Reason::SignInFailed);
     };
@@ -265,16 +265,20 @@ async fn try_resume(
 
 impl Site {
     /// Counts an attempt to sign in, or refuses it. A name that is none is not remembered.
-    fn may_try(&self, operator: &str, peer: SocketAddr, now_ms: i64) -> bool {
+    pub(super) fn may_try(&self, operator: &str, peer: SocketAddr, now_ms: i64) -> bool {
         let name = operator.get(..NAME_BYTES_MAX).unwrap_or(operator);
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         attempts.admit(name, writ_host::http::network(peer.ip()), now_ms)
     }
 
-    async fn sign_in(&self, form: &EndForm) -> Fallible<Option<Operator>> {
+    pub(super) async fn sign_in(
+        &self,
+        operator: &str,
+        password: Zeroizing<String>,
+    ) -> Fallible<Option<Operator>> {
         let busy = || Box::new(refused(StatusCode::TOO_MANY_REQUESTS, Reason::RateLimited));
         let _slot = self.sign_ins.acquire().await.map_err(|_| busy())?;
-        let signed = self.access.sign_in(&form.operator, form.password.clone());
+        let signed = self.access.sign_in(operator, password);
         let signed = signed.await.map_err(|error| unknown(&error))?;
         if let Some(operator) = &signed {
             let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -84,6 +84,8 @@ pub struct View {
     pub more: usize,
     /// Names offered where one is typed.
     pub names: Vec<String>,
+    /// Whether the page can undo.
+    pub undo: bool,
     /// Who looks; none if the device is not set up.
     pub device: Option<DeviceView>,
 }
@@ -286,6 +288,7 @@ impl View {
             next: None,
             more: 0,
             names: Vec::new(),
+            undo: false,
             device: None,
         };
         if seen.state.is_none() {

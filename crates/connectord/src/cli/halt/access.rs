@@ -41,7 +41,7 @@ pub(crate) enum DevicesCommand {
     },
 }
 
-/// Operators who may resume.
+/// Operators who may resume, and undo.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperatorsCommand {
     /// Add an operator; the password comes from the prompt, standard input or a file.
@@ -50,11 +50,14 @@ pub(crate) enum OperatorsCommand {
         name: String,
         #[command(flatten)]
         reach: ReachArgs,
+        /// May also undo, from the page, what the last minutes wrote there.
+        #[arg(long)]
+        undo: bool,
         /// File with the password.
         #[arg(long)]
         password_file: Option<PathBuf>,
     },
-    /// Names and reach.
+    /// Names, reach, and who may undo.
     Ls,
     /// Forget an operator.
     Rm {
@@ -173,21 +176,24 @@ pub(super) async fn operators(
         OperatorsCommand::Add {
             name,
             reach,
+            undo,
             password_file,
         } => {
-            let (reach, now) = (reach.reach()?, clock::now().timestamp());
+            let (rights, now) = ((reach.reach()?, *undo), clock::now().timestamp());
             let password = password(password_file.as_ref())?;
-            let added = access.add_operator(name, reach, &password, now).await;
+            let added = access.add_operator(name, rights, &password, now).await;
             added.map_err(|error| failed(&error))?;
             output.line(&format!("{name}  added"), &json!({"operator": name}));
         }
         OperatorsCommand::Ls => {
             for operator in access.operators().await.map_err(|error| failed(&error))? {
                 let (name, reach) = (&operator.name, &operator.reach);
-                let text = format!("{name}  {reach}  added {}", moment(operator.added));
+                let undo = if operator.undo { "  may undo" } else { "" };
+                let text = format!("{name}  {reach}{undo}  added {}", moment(operator.added));
                 output.line(
                     &text,
-                    &json!({"operator": name, "reach": reach, "added": operator.added}),
+                    &json!({"operator": name, "reach": reach, "undo": operator.undo,
+                        "added": operator.added}),
                 );
             }
         }
