@@ -1,5 +1,6 @@
 //! The end-to-end tests: one file a subject.
 
+mod approval_flood;
 mod attack;
 mod bad_input;
 mod budget;

@@ -20,6 +20,7 @@ use crate::domain::facts::Facts;
 use crate::domain::policy_set::TenantPolicies;
 use crate::domain::record::{Disclosure, Draft, Kind, PolicyStamp, TokenStamp};
 use crate::domain::request::Request;
+use crate::domain::waiting;
 use crate::store::{Append, Appended, DecisionRow, Incidents};
 use crate::{clock, ids};
 
@@ -122,8 +123,12 @@ impl App {
             Appended::OverBudget { hold, over } => {
                 let key = keys.into_iter().nth(hold);
                 let key = key.ok_or_else(|| AppError::of(Reason::Internal))?;
-                let denied = (outcome, Spent { key, over });
-                let (decided, append) = self.over_budget(request, &facts, denied)?;
+                let (decided, append) = if waiting::is_place(&key) {
+                    self.queue_full(request, &facts, outcome)?
+                } else {
+                    let denied = (outcome, Spent { key, over });
+                    self.over_budget(request, &facts, denied)?
+                };
                 let halts = append.trip.is_some();
                 let appended = self.writer.append(append).await?;
                 if halts {
@@ -156,6 +161,10 @@ impl App {
         let claims = (outcome.verdict == Verdict::Allow)
             .then(|| self.claims(request, outcome, facts, id))
             .transpose()?;
+        if let Some(need) = outcome.approval.as_ref() {
+            let wait = i64::from(need.ttl_seconds);
+            decided.expires = facts.now.timestamp().saturating_add(wait);
+        }
         if let Some(claims) = &claims {
             decided.claims = claims.encode();
             decided.expires = i64::from(claims.exp);

@@ -10,8 +10,11 @@ use writ_proto::{Reason, context};
 use super::authorize::Answer;
 use super::decided::Decided;
 use super::{App, AppError};
+use crate::clock;
+use crate::domain::budget::{SettledAs, Settlement};
 use crate::domain::decide::Verdict;
 use crate::domain::record::Kind;
+use crate::domain::waiting;
 use crate::store::Append;
 
 /// The id under which the cancellation of a decision is kept.
@@ -21,8 +24,17 @@ fn cancellation(decision: Uuid) -> Uuid {
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-fn waits(decided: &Decided) -> bool {
+pub(super) fn waits(decided: &Decided) -> bool {
     decided.verdict == Verdict::RequireApproval.name()
+}
+
+/// What nobody decided in time is denied.
+fn expire(decided: &mut Decided) {
+    let reason = Reason::ApprovalExpired;
+    Verdict::Deny.name().clone_into(&mut decided.verdict);
+    reason.code().clone_into(&mut decided.reason_code);
+    reason.sentence().clone_into(&mut decided.message);
+    reason.fix().clone_into(&mut decided.remedy);
 }
 
 impl App {
@@ -49,6 +61,11 @@ impl App {
             draft.action.clone_from(&answer.decided.action);
             let append = Append {
                 outcome_id: Some(cancellation(id.uuid())),
+                settles: Some(Settlement {
+                    decision: id.uuid(),
+                    to: SettledAs::Void,
+                    part: None,
+                }),
                 ..Append::record(tenant.clone(), draft)
             };
             self.writer.append(append).await?;
@@ -63,11 +80,15 @@ impl App {
     ///
     /// # Errors
     /// When the store is away: whoever could not look does not say that it still waits.
-    pub(super) async fn as_it_stands(&self, decided: Decided) -> Result<Answer, AppError> {
+    pub(super) async fn as_it_stands(&self, mut decided: Decided) -> Result<Answer, AppError> {
         let cancelled = match Uuid::parse_str(&decided.id) {
             Ok(id) if waits(&decided) => self.ledger.has_outcome(cancellation(id)).await?,
             _ => false,
         };
+        let end = waiting::ends(decided.expires, decided.created_ms);
+        if waits(&decided) && !cancelled && end <= clock::now().timestamp() {
+            expire(&mut decided);
+        }
         Ok(Answer {
             cancelled,
             ..self.signed(decided)

@@ -5,6 +5,8 @@ use writ_proto::Reason;
 use writ_proto::digest::sha256;
 use writ_proto::ids::TenantId;
 
+use super::cancel::waits;
+use super::decided::Decided;
 use super::{App, AppError};
 use crate::clock;
 use crate::domain::budget::{SettledAs, Settlement};
@@ -31,20 +33,36 @@ impl App {
     pub async fn release_expired(&self) -> Result<usize, AppError> {
         let now = clock::now().timestamp_millis();
         let expired = self.ledger.expired_holds(now, ROUND_MAX).await?;
+        let ids: Vec<Uuid> = expired.iter().map(|(_, decision)| *decision).collect();
+        let rows = self.ledger.decisions(&ids).await?;
         let mut pending = Vec::with_capacity(expired.len());
-        for (tenant, decision) in &expired {
-            pending.push(self.writer.submit(self.release(tenant, *decision))?);
+        for key in expired {
+            let decided = rows
+                .get(&key)
+                .and_then(|row| Decided::decode(&row.body).ok());
+            let waited = decided.filter(waits);
+            pending.push(self.writer.submit(self.release(&key, waited.as_ref()))?);
         }
         for one in pending {
             one.done().await?;
         }
-        Ok(expired.len())
+        Ok(ids.len())
     }
 
-    fn release(&self, tenant: &TenantId, decision: Uuid) -> Append {
-        let mut draft = self.blank_record(Kind::BudgetChanged, tenant, decision);
+    /// `waited` is the decision, where it waited for a person and nobody came.
+    fn release(&self, key: &(TenantId, Uuid), waited: Option<&Decided>) -> Append {
+        let (tenant, decision) = (&key.0, key.1);
+        let (kind, reason) = match waited {
+            Some(_) => (Kind::ApprovalExpired, Reason::ApprovalExpired),
+            None => (Kind::BudgetChanged, Reason::TokenExpired),
+        };
+        let mut draft = self.blank_record(kind, tenant, decision);
         draft.version = 2;
-        draft.reasons = vec![Reason::TokenExpired.code().to_owned()];
+        draft.reasons = vec![reason.code().to_owned()];
+        if let Some(decided) = waited {
+            draft.agent.clone_from(&decided.agent);
+            draft.action.clone_from(&decided.action);
+        }
         Append {
             outcome_id: Some(void_id(decision)),
             settles: Some(Settlement {

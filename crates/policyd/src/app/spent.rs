@@ -7,7 +7,7 @@ use super::authorize::disclosure;
 use super::decided::Decided;
 use super::{App, AppError};
 use crate::domain::budget::{Budget, Fired, Key, Over, Scope};
-use crate::domain::decide::{Outcome, over_budget};
+use crate::domain::decide::{Outcome, over_budget, queue_full};
 use crate::domain::facts::Facts;
 use crate::domain::notice::{Notice, NoticeKind};
 use crate::domain::record::BudgetStamp;
@@ -49,6 +49,37 @@ impl App {
         append
             .notices
             .push(notice(budget, request, &spent, (&decided, facts)));
+        Ok((decided, append))
+    }
+}
+
+impl App {
+    /// The denial of what would have waited behind too many others of its agent.
+    pub(super) fn queue_full(
+        &self,
+        request: &Request,
+        facts: &Facts,
+        outcome: Outcome,
+    ) -> Result<(Decided, Append), AppError> {
+        let outcome = queue_full(outcome);
+        let (decided, mut append) = self.prepare(request, &outcome, facts, (Vec::new(), None))?;
+        let (agent, most) = (request.agent.as_str(), facts.policies.waiting_max);
+        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        append.notices.push(Notice {
+            id: ids::new_id(),
+            tenant: request.caller_tenant.clone(),
+            kind: NoticeKind::LimitFired,
+            title: format!("{most} decisions of {agent} wait for people; more are denied"),
+            fields: vec![
+                field("limit", "waiting_per_agent"),
+                field("agent", agent),
+                field("last call", request.action.as_str()),
+                field("decision", &decided.id),
+            ],
+            link: String::new(),
+            dedup_key: format!("waiting:{agent}"),
+            time_ms: facts.now.timestamp_millis(),
+        });
         Ok((decided, append))
     }
 }

@@ -8,6 +8,7 @@ use super::cedar::{Answer, evaluate};
 use super::facts::Facts;
 use super::policy_set::{ApprovalNeed, Rule};
 use super::request::Request;
+use super::waiting;
 
 /// The three answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,8 +116,8 @@ pub fn decide(request: &Request, facts: &Facts) -> Outcome {
     )
 }
 
-/// What an outcome reserves; a denial where a budget cannot count it. Only an ALLOW that may
-/// change something reserves anything.
+/// What an outcome reserves; a denial where a budget cannot count it. An ALLOW that may change
+/// something reserves its part of budgets, what waits for a person a place among those that wait.
 #[must_use]
 pub fn reserve(
     request: &Request,
@@ -125,6 +126,11 @@ pub fn reserve(
     ttl_seconds: u32,
 ) -> (Outcome, Vec<Hold>) {
     let policies = &facts.policies;
+    let waits = outcome.verdict == Verdict::RequireApproval;
+    if let Some(need) = outcome.approval.as_ref().filter(|_| waits) {
+        let place = waiting::place(request, need, (facts.now, policies.waiting_max));
+        return (outcome, vec![place]);
+    }
     let card = policies.card(&request.action);
     let executes = outcome.verdict == Verdict::Allow && request.mode == Mode::Execute;
     let Some(card) = card.filter(|_| executes && !policies.budgets.is_empty()) else {
@@ -166,6 +172,13 @@ pub fn over_budget(
         |budget| refusal(budget, over, facts.now, facts.policies.zone),
     );
     unbudgeted(outcome, reason, message)
+}
+
+/// The denial of what would have waited behind too many others of its agent.
+#[must_use]
+pub fn queue_full(outcome: Outcome) -> Outcome {
+    let reason = Reason::ApprovalQueueFull;
+    unbudgeted(outcome, reason, reason.sentence().to_owned())
 }
 
 fn unbudgeted(outcome: Outcome, reason: Reason, message: String) -> Outcome {

@@ -19,3 +19,4 @@ pub mod policy_test;
 pub mod record;
 pub mod request;
 pub mod schema;
+pub mod waiting;

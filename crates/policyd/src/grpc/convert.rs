@@ -216,7 +216,7 @@ pub fn decision(answer: Answer) -> pb::Decision {
         rule_ids: decided.rules,
         policy_version: decided.policy_version,
         request_hash: decided.request_hash,
-        expire_time: token.is_some().then(|| seconds(decided.expires)),
+        expire_time: (token.is_some() || waits).then(|| seconds(decided.expires)),
         token: token.unwrap_or_default(),
         poll_after: (waits && !cancelled).then_some(prost_types::Duration {
             seconds: 15,

@@ -281,6 +281,7 @@ pub struct Decision {
     /// The writ; only with ALLOW.
     #[prost(bytes = "vec", tag = "9")]
     pub token: ::prost::alloc::vec::Vec<u8>,
+    /// Until when the writ may be presented, or until when a person may decide.
     #[prost(message, optional, tag = "10")]
     pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(message, optional, tag = "11")]

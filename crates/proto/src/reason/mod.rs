@@ -100,6 +100,10 @@ pub enum Reason {
     NotMechanical,
     /// `SURPRISES_MARKED`: rows of the would-have log are marked as surprises.
     SurprisesMarked,
+    /// `APPROVAL_QUEUE_FULL`: too many decisions of the agent wait for a person.
+    ApprovalQueueFull,
+    /// `APPROVAL_EXPIRED`: nobody decided in time.
+    ApprovalExpired,
     /// `PILOT_FIRST`: the card wants a pilot before the action goes live.
     PilotFirst,
     /// `PILOT_LIMIT`: more at once than the pilot of the action takes.

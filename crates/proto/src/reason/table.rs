@@ -58,6 +58,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::AppendImpossible, "APPEND_IMPOSSIBLE", "nothing can be added to what the field holds", "shorten the text, or leave it to a person"),
     Entry(Reason::NotMechanical, "NOT_MECHANICAL", "the new text says something else than the old one", "change only case, spaces, punctuation and listed abbreviations"),
     Entry(Reason::SurprisesMarked, "SURPRISES_MARKED", "rows of the would-have log are marked as surprises", "look at them: connectord wouldhave ls; promote with --accept-surprises if they are explained"),
+    Entry(Reason::ApprovalQueueFull, "APPROVAL_QUEUE_FULL", "too many decisions of this agent wait for a person already", "wait for those, or take some back with CancelDecision"),
+    Entry(Reason::ApprovalExpired, "APPROVAL_EXPIRED", "no person decided in time, so it is denied", "ask again if it is still wanted, and tell whoever wants it"),
     Entry(Reason::PilotFirst, "PILOT_FIRST", "the card wants a pilot before the action goes live", "promote it to the pilot: connectord actions promote; it widens as [pilot] of the card says"),
     Entry(Reason::PilotLimit, "PILOT_LIMIT", "the action is in its pilot, and this is more at once than the pilot takes", "ask for fewer fields at a time"),
     Entry(Reason::Forbidden, "FORBIDDEN", "a rule forbids this", "do not retry this request"),

@@ -31,7 +31,9 @@ pub fn retry_of(reason: Reason, has_fix: bool) -> Retry {
         | Reason::OutsideHours
         | Reason::UsageUnknown
         | Reason::PolicyError
-        | Reason::ApprovalRequired => Retry::Later,
+        | Reason::ApprovalRequired
+        | Reason::ApprovalQueueFull
+        | Reason::ApprovalExpired => Retry::Later,
         _ => Retry::DoNot,
     }
 }

@@ -23,6 +23,7 @@ use crate::domain::budget::{BUDGETS_MAX, Budget, BudgetText, Ground};
 use crate::domain::counter_offer::{CounterOfferText, CounterOffers};
 use crate::domain::escalation::{INCIDENT_RULES_MAX, IncidentRule, IncidentText};
 use crate::domain::schema::{FactTypes, groups, schema_text};
+use crate::domain::waiting::{ApprovalsText, WAITING_DEFAULT, waiting_max};
 
 const POLICIES_MAX: usize = 20_000;
 const ENTITIES_MAX: usize = 1_000_000;
@@ -60,11 +61,17 @@ struct SetText {
     #[serde(default)]
     incident: Vec<IncidentText>,
     counter_offer: Option<CounterOfferText>,
+    approvals: Option<ApprovalsText>,
 }
 
 struct Findings(Vec<Finding>);
 
 impl Findings {
+    /// What is wrong with `set.toml`.
+    fn of_set(&mut self, message: impl Display) {
+        self.add(Reason::PolicyInvalid, "set.toml", message);
+    }
+
     fn add(&mut self, reason: Reason, file: &str, message: impl Display) {
         let (file, message) = (file.to_owned(), format!("{message}"));
         self.0.push(Finding {
@@ -78,16 +85,12 @@ impl Findings {
 pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
     let mut findings = Findings(Vec::new());
     let set: SetText = toml::from_str(&sources.set_toml).map_err(|error| {
-        findings.add(Reason::PolicyInvalid, "set.toml", error);
+        findings.of_set(error);
         PolicyErrors(findings.0.clone())
     })?;
     let zone = set.zone.parse();
     if zone.is_err() {
-        findings.add(
-            Reason::PolicyInvalid,
-            "set.toml",
-            format!("unknown zone `{}`", set.zone),
-        );
+        findings.of_set(format!("unknown zone `{}`", set.zone));
     }
     let cards = cards(sources, &mut findings);
     let text = schema_text(cards.values().map(AsRef::as_ref), &set.facts);
@@ -97,11 +100,7 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
         Ok((schema, _)) if findings.0.is_empty() => schema,
         Ok(_) => return Err(PolicyErrors(findings.0)),
         Err(error) => {
-            findings.add(
-                Reason::PolicyInvalid,
-                "set.toml",
-                format!("generated schema: {error}"),
-            );
+            findings.of_set(format!("generated schema: {error}"));
             return Err(PolicyErrors(findings.0));
         }
     };
@@ -115,8 +114,12 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
     let budgets = budgets(&set.budget, &sources.set_toml, &ground, &mut findings);
     let incident_rules = incident_rules(set.incident, &cards, &mut findings);
     let is_card = |name: &ActionName| cards.contains_key(name);
+    let waiting_max = waiting_max(set.approvals.as_ref()).unwrap_or_else(|why| {
+        findings.of_set(why);
+        WAITING_DEFAULT
+    });
     let counter_offers = CounterOffers::check(set.counter_offer, is_card).unwrap_or_else(|why| {
-        findings.add(Reason::PolicyInvalid, "set.toml", why);
+        findings.of_set(why);
         CounterOffers::default()
     });
     if !findings.0.is_empty() {
@@ -141,6 +144,7 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
         budgets,
         incident_rules,
         counter_offers,
+        waiting_max,
     })
 }
 

@@ -98,6 +98,8 @@ pub struct TenantPolicies {
     pub incident_rules: Vec<IncidentRule>,
     /// Which actions get counter-offers.
     pub counter_offers: CounterOffers,
+    /// How many decisions of one agent may wait for a person.
+    pub waiting_max: i64,
 }
 
 impl TenantPolicies {

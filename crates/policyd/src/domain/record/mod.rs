@@ -48,9 +48,11 @@ pub enum Kind {
     IncidentClosed,
     /// A decision that waited for a person was taken back by its agent.
     Cancelled,
+    /// A decision waited for a person until its time was up.
+    ApprovalExpired,
 }
 
-const KINDS: [(Kind, u64, &str); 15] = [
+const KINDS: [(Kind, u64, &str); 16] = [
     (Kind::Evaluated, 1, "evaluated"),
     (Kind::TokenRefused, 5, "token_refused"),
     (Kind::Result, 7, "result"),
@@ -66,6 +68,7 @@ const KINDS: [(Kind, u64, &str); 15] = [
     (Kind::IncidentOpened, 24, "incident_opened"),
     (Kind::IncidentClosed, 25, "incident_closed"),
     (Kind::Cancelled, 26, "decision_cancelled"),
+    (Kind::ApprovalExpired, 27, "approval_expired"),
 ];
 
 impl Kind {
