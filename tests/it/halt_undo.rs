@@ -93,6 +93,42 @@ async fn an_operator_undoes_the_last_minutes_from_a_phone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_taps_at_once_and_a_doubt_are_told_as_they_are() {
+    let world = wrong_writes().await;
+    let phone = world.phone("connectord", "ada", &["--global"]).await;
+    let wrote = world.effects().await.len();
+    // Each write waits, so that the second tap comes while the first is under way.
+    world.fault("slow", "10", "300");
+    let (first, second) = tokio::join!(send(&phone, &[]), send(&phone, &[]));
+    let mut statuses = [first.status, second.status];
+    statuses.sort();
+    assert_eq!(statuses, [StatusCode::SEE_OTHER, StatusCode::CONFLICT]);
+    for answer in [first, second] {
+        if answer.status == StatusCode::SEE_OTHER {
+            let page = told(&phone, &answer).await;
+            assert!(page.contains("Undone 2 of 3 in"), "{page}");
+        } else {
+            assert!(answer.body.contains("is under way"), "{}", answer.body);
+        }
+    }
+    assert_eq!(world.effects().await.len(), wrote + 2);
+    world.fault("slow", "0", "0");
+
+    // A write of which nobody knows whether it happened is not passed over in silence.
+    let mut agent = world.agent().await;
+    agent.carry(&stage("L-2", "qualified")).await;
+    world.settle().await;
+    let url = format!("sqlite://{}", world.path("connectord.db").display());
+    let journal = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let doubt = "UPDATE execution SET state = 'HUMAN', body = replace(body, '\"DONE\"', \
+                 '\"HUMAN\"') WHERE id = (SELECT max(id) FROM execution)";
+    sqlx::query(doubt).execute(&journal).await.unwrap();
+    let page = told(&phone, &send(&phone, &[]).await).await;
+    assert!(page.contains("Undone 0 of 1 in"), "{page}");
+    assert!(page.contains("1 in doubt"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_else_undoes_anything() {
     let world = wrong_writes().await;
     let phone = world.phone("connectord", "ada", &["--global"]).await;
@@ -122,7 +158,7 @@ async fn nobody_else_undoes_anything() {
             "who may only resume",
             vec![("operator", "cal")],
             403,
-            "Not undone",
+            "add him with --undo",
         ),
         (
             "who may undo elsewhere",

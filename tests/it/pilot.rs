@@ -11,17 +11,22 @@ const NAME: &str = "[args.name]\ntype = \"text\"\nmax_chars = 80\noptional = tru
 /// More than the calm time of the pilot.
 const TWO_DAYS_MS: i64 = 2 * 24 * 3_600 * 1_000;
 
-/// A running world where two cards have a pilot.
+const DEMOTE: &str = "[demote]\nundone = \"20%\"\nof_last = 4\n";
+
+/// A running world where three cards have a pilot.
 fn piloted() -> World {
     let mut world = World::prepare(&[]);
     for (action, more) in [
-        ("set_stage", format!("{NAME}{PILOT}")),
+        ("set_stage", format!("{NAME}{PILOT}{DEMOTE}")),
+        ("fill_phone", PILOT.into()),
         ("log_deal", PILOT.into()),
     ] {
         let path = world.path(&format!("policies/acme/actions/{action}.toml"));
         let card = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{card}\n{more}")).unwrap();
     }
+    let seeded = world.run("connectord", &["sandbox", "seed", "--deals", "4"]);
+    assert!(seeded.status.success());
     world.start_sandbox();
     world.start_policyd();
     world.start_connectord(&program("connectord"), &[]);
@@ -47,11 +52,11 @@ async fn rollout(operator: &mut Actor, action: &str) -> i32 {
     answer.into_inner().action.unwrap().rollout
 }
 
-fn log(line: &str) -> Wish {
+fn log(deal: &str) -> Wish {
     Wish {
         action: "log_deal".into(),
-        args: format!(r#"{{"log":"{line}"}}"#),
-        ..stage("D-104", "")
+        args: r#"{"log":"called"}"#.into(),
+        ..stage(deal, "")
     }
 }
 
@@ -64,73 +69,119 @@ async fn two_days_later(world: &World) {
         .execute(&journal)
         .await
         .unwrap();
-    assert_eq!(moved.rows_affected(), 2);
+    assert_eq!(moved.rows_affected(), 3);
+}
+
+/// Every piloted action in its pilot.
+async fn open(world: &World, operator: &mut Actor) {
+    for action in ["set_stage", "log_deal", "fill_phone"] {
+        let skipped = shift(operator, action, pb::Rollout::Live).await;
+        assert_eq!(skipped.unwrap_err(), "PILOT_FIRST");
+        let promote = ["actions", "promote", action, "--reason", "small first"];
+        let step = run(world, &promote);
+        assert!(step.1.contains("dry_run -> pilot"), "{step:?}");
+    }
+}
+
+fn both(deal: &str) -> Wish {
+    Wish {
+        args: r#"{"stage":"qualified","name":"Acme"}"#.into(),
+        ..stage(deal, "")
+    }
+}
+
+async fn wrote(agent: &mut Actor, wish: &Wish) -> pb::Execution {
+    let done = present(agent, wish).await.unwrap();
+    assert!(done.wrote, "{done:?}");
+    done
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pilot_is_small_and_goes_live_by_itself_only_after_a_calm_time() {
+async fn a_pilot_takes_few_records_a_day_and_one_field_at_a_time() {
     let world = piloted();
     let (mut agent, mut operator) = (world.agent().await, world.operator().await);
-    let pilot = i32::from(pb::Rollout::Pilot);
-    for action in ["set_stage", "log_deal"] {
-        let skipped = shift(&mut operator, action, pb::Rollout::Live).await;
-        assert_eq!(skipped.unwrap_err(), "PILOT_FIRST");
-        let step = run(
-            &world,
-            &["actions", "promote", action, "--reason", "small first"],
-        );
-        assert!(step.1.contains("dry_run -> pilot"), "{step:?}");
-    }
-    let none = shift(&mut operator, "fill_phone", pb::Rollout::Pilot).await;
+    open(&world, &mut operator).await;
+    let none = shift(&mut operator, "tidy_contact", pb::Rollout::Pilot).await;
     assert_eq!(none.unwrap_err(), "REQUEST_MALFORMED");
     let shown = run(&world, &["actions", "show", "set_stage"]).1;
     let limits =
         "pilot: 2 records a day, 1 fields at a time, live after 24 calm hours with 2 records";
     assert!(shown.contains(limits), "{shown}");
-
-    let both = Wish {
-        args: r#"{"stage":"qualified","name":"Acme"}"#.into(),
-        ..stage("D-104", "")
-    };
-    assert_eq!(present(&mut agent, &both).await.unwrap_err(), "PILOT_LIMIT");
-    for to in ["qualified", "proposal"] {
-        assert!(
-            present(&mut agent, &stage("D-104", to))
-                .await
-                .unwrap()
-                .wrote
-        );
+    let refused = present(&mut agent, &both("L-1")).await;
+    assert_eq!(refused.unwrap_err(), "PILOT_LIMIT");
+    for deal in ["L-1", "L-2"] {
+        wrote(&mut agent, &stage(deal, "qualified")).await;
     }
-    let third = present(&mut agent, &stage("D-104", "lost")).await;
+    let third = present(&mut agent, &stage("L-3", "qualified")).await;
     assert_eq!(third.unwrap_err(), "BUDGET_EXCEEDED");
-    assert!(present(&mut agent, &log("one")).await.unwrap().wrote);
-    let wrong = present(&mut agent, &log("two")).await.unwrap();
-    assert!(operator.undo(&wrong).await.undone);
-    assert_eq!(rollout(&mut operator, "set_stage").await, pilot);
+    let live = i32::from(pb::Rollout::Live);
+    let widened = shift(&mut operator, "set_stage", pb::Rollout::Live).await;
+    assert_eq!(widened, Ok(live), "an operator may widen at any time");
+    wrote(&mut agent, &both("L-3")).await;
+    world.check_everything().await;
+}
 
-    // One is calm, the other had to be undone. They are looked at in the order of their names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pilot_goes_live_by_itself_only_after_a_calm_time() {
+    let world = piloted();
+    let (mut agent, mut operator) = (world.agent().await, world.operator().await);
+    let phone = |contact: &str| Wish {
+        action: "fill_phone".into(),
+        target: ("contact".into(), contact.into()),
+        args: r#"{"phone":"+31 6 1234"}"#.into(),
+        ..stage("", "")
+    };
+    let mut dry = phone("C-1");
+    dry.mode = pb::Mode::DryRun;
+    let odd = present(&mut agent, &dry).await.unwrap();
+    open(&world, &mut operator).await;
+    // One has a surprise that was marked after the promotion, one had to be undone, one is calm.
+    let mark = pb::MarkSurpriseRequest {
+        name: odd.name,
+        surprise: "not his number".into(),
+    };
+    operator.execute.mark_surprise(mark).await.unwrap();
+    for wish in [
+        phone("C-1"),
+        phone("C-2"),
+        log("L-1"),
+        stage("L-1", "qualified"),
+    ] {
+        wrote(&mut agent, &wish).await;
+    }
+    let wrong = wrote(&mut agent, &log("L-2")).await;
+    assert!(operator.undo(&wrong).await.undone);
+    wrote(&mut agent, &stage("L-2", "qualified")).await;
+
+    // They are looked at in the order of their names.
     two_days_later(&world).await;
+    let (pilot, live) = (i32::from(pb::Rollout::Pilot), i32::from(pb::Rollout::Live));
     let started = std::time::Instant::now();
     while rollout(&mut operator, "set_stage").await == pilot {
         assert!(started.elapsed() < PATIENCE);
     }
-    let live = i32::from(pb::Rollout::Live);
-    assert_eq!(rollout(&mut operator, "set_stage").await, live);
-    assert_eq!(rollout(&mut operator, "log_deal").await, pilot);
-    assert!(present(&mut agent, &both).await.unwrap().wrote);
-    assert!(
-        present(&mut agent, &stage("D-104", "lost"))
-            .await
-            .unwrap()
-            .wrote
-    );
+    for (action, at) in [
+        ("set_stage", live),
+        ("log_deal", pilot),
+        ("fill_phone", pilot),
+    ] {
+        assert_eq!(rollout(&mut operator, action).await, at, "{action}");
+    }
+    loop {
+        let records = world.records().await;
+        let moves = records.iter();
+        let mut moves = moves.filter(|record| record["kind"] == "rollout_changed");
+        if moves.next_back().unwrap()["status"] == "live" {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "the move is a record");
+    }
 
-    let (_, records) = world.settle().await;
-    let last = records
-        .iter()
-        .rfind(|record| record["kind"] == "rollout_changed");
-    assert_eq!(last.unwrap()["status"], "live");
-    let widened = shift(&mut operator, "log_deal", pb::Rollout::Live).await;
-    assert_eq!(widened, Ok(live), "an operator may widen at any time");
+    // What the pilot wrote still counts for the rates: one of four undone is more than 20 %.
+    wrote(&mut agent, &both("L-3")).await;
+    let last = wrote(&mut agent, &both("L-4")).await;
+    assert!(operator.undo(&last).await.undone);
+    let dry_run = i32::from(pb::Rollout::DryRun);
+    assert_eq!(rollout(&mut operator, "set_stage").await, dry_run);
     world.check_everything().await;
 }

@@ -83,6 +83,12 @@ async fn promotion_shows_the_log_needs_a_reason_and_asks_twice_after_a_surprise(
     })
     .await;
     assert_eq!(back.unwrap().would_have_rows, 0);
+    // A row that is older than the promotion counts when it is marked after it.
+    mark("the customer called").await;
+    assert_eq!(
+        shift(&mut operator, |_| {}).await.unwrap_err(),
+        "SURPRISES_MARKED"
+    );
     mark("").await;
     assert!(run(&world, &["wouldhave", "ls", "--surprise"]).1.is_empty());
 
@@ -117,6 +123,14 @@ async fn a_time_boxed_live_ends_by_itself_and_the_end_is_a_record() {
         let refused = shift(&mut operator, |request| request.until = until(wrong)).await;
         assert_eq!(refused.unwrap_err(), "REQUEST_MALFORMED");
     }
+    let dry = shift(&mut operator, |request| {
+        (request.until, request.rollout) = (until(now + 60), pb::Rollout::DryRun.into());
+    });
+    assert_eq!(
+        dry.await.unwrap_err(),
+        "REQUEST_MALFORMED",
+        "it writes nothing"
+    );
     let answer = shift(&mut operator, |request| request.until = until(now + 4))
         .await
         .unwrap();

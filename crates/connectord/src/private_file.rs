@@ -35,17 +35,18 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<String>, Refusal> {
         .map_err(|error| invalid(path, error))
 }
 
-/// Writes a file with mode 0600, whole or not at all.
+/// Writes a file with mode 0600, whole or not at all. Only a file of its own is written on the way,
+/// so that nothing that lies there is followed, changed or taken over with its mode.
 ///
 /// # Errors
 /// `KEY_INVALID` when it cannot be written.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Refusal> {
-    let fresh = path.with_extension("new");
+    let name = crate::ids::new_id().simple().to_string();
+    let fresh = path.with_extension(format!("{name}.new"));
     let mut options = std::fs::OpenOptions::new();
     let file = options
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&fresh);
     let written = file.and_then(|mut file| {

@@ -44,7 +44,12 @@ impl App {
         let promoted = self.journal.rollout(tenant, card.name.as_str()).await?;
         let set = promoted.map_or(card.rollout, |set| set.at(clock::now().timestamp_millis()));
         // The card's own limit holds even if it was lowered after the promotion.
-        Ok(set.min(card.rollout_max))
+        let set = set.min(card.rollout_max);
+        // A pilot whose card has lost its limits would be a live action.
+        if set == Rollout::Pilot && card.pilot.is_none() {
+            return Ok(Rollout::DryRun);
+        }
+        Ok(set)
     }
 
     /// connectord's own card of an action.

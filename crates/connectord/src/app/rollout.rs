@@ -11,6 +11,7 @@ use super::{App, AppError};
 use crate::clock;
 use crate::domain::execution::Execution;
 use crate::domain::rollout::{calm, demoted};
+use crate::halt::{Customer, Subject};
 use crate::store::{Filter, Promoted};
 
 /// Longest time-boxed live, in milliseconds.
@@ -27,14 +28,16 @@ pub struct Move {
     pub until_ms: i64,
     /// Promote although rows of the log are marked.
     pub accept_surprises: bool,
+    /// What was written before counts on: for the rates that demote, and for marks.
+    pub keeps_log: bool,
 }
 
-/// What the would-have log of an action holds since it was last moved.
+/// What the would-have log of an action holds since its last promotion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WouldHave {
     /// Dry runs, at most a page of them.
     pub rows: usize,
-    /// Rows that somebody marked.
+    /// Executions, dry or not, that are marked and were marked or changed since then.
     pub surprises: usize,
 }
 
@@ -51,7 +54,7 @@ fn check_pilot(card: &Card, was: Rollout, to: Rollout) -> Result<(), AppError> {
 }
 
 impl App {
-    /// The would-have log of an action since it was last moved.
+    /// The would-have log of an action since its last promotion. A demotion takes no mark away.
     ///
     /// # Errors
     /// When the journal is away.
@@ -64,9 +67,13 @@ impl App {
             limit: u32::try_from(PAGE_SIZE_MAX).unwrap_or(u32::MAX),
             ..Filter::default()
         };
-        // Marked rows are looked for apart: one must not hide behind a thousand newer ones.
+        // Marked rows are looked for apart: one must not hide behind a thousand newer ones, nor one
+        // that was marked after the promotion because it is older.
         let marked = Filter {
             surprises: true,
+            execute: None,
+            since_ms: None,
+            touched_since_ms: filter.since_ms,
             ..filter.clone()
         };
         Ok(WouldHave {
@@ -97,6 +104,10 @@ impl App {
             let message = format!("the card allows at most {}", card.rollout_max.name());
             return Err(AppError::new(Reason::DryRunOnly, message));
         }
+        if to.until_ms != 0 && !to.rollout.writes() {
+            let message = "until: only for an action that writes, in its pilot or live";
+            return Err(AppError::new(Reason::RequestMalformed, message));
+        }
         let ahead = to.until_ms.saturating_sub(clock::now().timestamp_millis());
         if to.until_ms != 0 && !(1..=UNTIL_MS_MAX).contains(&ahead) {
             let message = "until: a time within the next 30 days";
@@ -126,6 +137,7 @@ impl App {
         reason: &str,
     ) -> Result<(), AppError> {
         let was = self.rollout_of(tenant, card).await?;
+        let set = self.journal.rollout(tenant, card.name.as_str()).await?;
         let mut outcome = Outcome::new(Kind::RolloutChanged, tenant, to.rollout.name());
         card.name.as_str().clone_into(&mut outcome.action);
         card.connection.as_str().clone_into(&mut outcome.connection);
@@ -141,7 +153,10 @@ impl App {
             action: card.name.as_str().to_owned(),
             rollout: to.rollout,
             until_ms: to.until_ms,
-            set_ms: outcome.time_ms,
+            set_ms: match set {
+                Some(set) if to.keeps_log || to.rollout < was => set.set_ms,
+                _ => outcome.time_ms,
+            },
         };
         Ok(self.journal.set_rollout(promoted, outcome.report()).await?)
     }
@@ -195,6 +210,7 @@ impl App {
             rollout: Rollout::DryRun,
             until_ms: 0,
             accept_surprises: false,
+            keeps_log: true,
         };
         self.move_to(card, (tenant, "connectord"), &to, why).await
     }
@@ -217,20 +233,20 @@ impl App {
         self.watch_rollout(&execution.tenant, card).await
     }
 
-    /// Ends every time-boxed live whose time is up, and widens every pilot that was calm for long
-    /// enough.
+    /// Ends every time-boxed live whose time is up and, if asked to, widens every pilot that was
+    /// calm for long enough.
     ///
     /// # Errors
     /// When the journal is away.
-    pub async fn move_what_is_due(&self) -> Result<(), AppError> {
+    pub async fn move_what_is_due(&self, widens: bool) -> Result<(), AppError> {
         for ((tenant, _), card) in &self.cards {
             let set = self.journal.rollout(tenant, card.name.as_str()).await?;
             let Some(set) = set else { continue };
             let now = clock::now().timestamp_millis();
             if set.until_ms > 0 && set.until_ms <= now {
                 self.watch_rollout(tenant, card).await?;
-            } else if set.rollout == Rollout::Pilot && set.until_ms == 0 {
-                self.widen(tenant, card, (set.set_ms, now)).await?;
+            } else if widens && set.rollout == Rollout::Pilot && set.until_ms == 0 {
+                self.widen(tenant, card, (&set, now)).await?;
             }
         }
         Ok(())
@@ -241,13 +257,17 @@ impl App {
         &self,
         tenant: &str,
         card: &Card,
-        (set_ms, now_ms): (i64, i64),
+        (set, now_ms): (&Promoted, i64),
     ) -> Result<(), AppError> {
         let Some(widen) = card.pilot.and_then(|pilot| pilot.widen) else {
             return Ok(());
         };
         let since = now_ms.saturating_sub(i64::from(widen.calm_seconds).saturating_mul(1_000));
-        if set_ms > since || card.rollout_max != Rollout::Live {
+        let due = set.set_ms <= since && card.rollout_max == Rollout::Live;
+        if !due || self.may_be_halted(tenant, card) {
+            return Ok(());
+        }
+        if self.would_have(tenant, card.name.as_str()).await?.surprises > 0 {
             return Ok(());
         }
         let limit = u32::try_from(PAGE_SIZE_MAX).unwrap_or(u32::MAX);
@@ -266,13 +286,33 @@ impl App {
         let Some(held) = calm(widen, &all) else {
             return Ok(());
         };
+        // Somebody may have moved it since it was looked at.
+        let still = self.journal.rollout_now(tenant, card.name.as_str()).await?;
+        if still.as_ref() != Some(set) {
+            return Ok(());
+        }
         let to = Move {
             rollout: Rollout::Live,
             until_ms: 0,
             accept_surprises: false,
+            keeps_log: true,
         };
         let why = format!("the pilot was calm: {held}");
         self.move_to(card, (tenant, "connectord"), &to, &why).await
+    }
+
+    /// Whether a halt stops the action, or nobody can tell: it is not calm then.
+    fn may_be_halted(&self, tenant: &str, card: &Card) -> bool {
+        let subject = Subject {
+            tenant,
+            connection: card.connection.as_str(),
+            action: card.name.as_str(),
+            agent: "",
+            run: "",
+            customer: Customer::NotYet,
+        };
+        let state = self.halt_state();
+        state.map_or(true, |state| state.covering(&subject).is_some())
     }
 
     /// Marks an execution as a surprise, or takes the mark away.

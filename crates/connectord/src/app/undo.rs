@@ -25,7 +25,7 @@ use crate::{clock, ids};
 /// Most executions that are counted for a batch.
 pub const UNDO_MAX: u32 = 1_000;
 
-/// After so long the undo of the last minutes looks at no further page; the page waits 15 s.
+/// After so long the undo of the last minutes begins with no further record.
 pub const RECENT_TIME: Duration = Duration::from_secs(8);
 /// Executions of one of its pages.
 const RECENT_PAGE: u32 = 20;
@@ -84,6 +84,8 @@ pub struct Totals {
     pub undone: usize,
     /// Records that were left as they are.
     pub refused: usize,
+    /// Writes or undos of which nobody knows whether they happened.
+    pub doubtful: usize,
     /// Whether the time was up before all were looked at.
     pub left: bool,
 }
@@ -156,13 +158,13 @@ impl App {
     /// [`RECENT_TIME`]. Repeating it goes on with what still stands.
     ///
     /// # Errors
-    /// When the journal is away. Refusals are counted.
+    /// When the journal is away and nothing was done. Whatever comes later is counted.
     pub async fn undo_recent(
         &self,
         order: &Order,
         (since_ms, until_ms): (i64, i64),
     ) -> Result<Totals, AppError> {
-        let ends = Instant::now() + RECENT_TIME;
+        let (now, mut totals) = (Instant::now(), Totals::default());
         let mut page = Filter {
             execute: Some(true),
             since_ms: Some(since_ms),
@@ -170,21 +172,54 @@ impl App {
             limit: RECENT_PAGE,
             ..Filter::default()
         };
-        let mut totals = Totals::default();
         loop {
-            let batch = self.batch_undo(order, &page).await?;
-            let undone = batch.items.iter().filter(|item| item.undone).count();
-            let refused = batch.items.len().saturating_sub(undone);
-            totals.undone = totals.undone.saturating_add(undone);
-            totals.refused = totals.refused.saturating_add(refused);
-            page.before = batch.next;
+            let found = match self.journal.list(&order.tenant, &page).await {
+                Ok(found) => found,
+                Err(error) if page.before.is_none() => return Err(error.into()),
+                Err(_) => {
+                    totals.left = true;
+                    return Ok(totals);
+                }
+            };
+            let full = u32::try_from(found.len()).is_ok_and(|count| count == page.limit);
+            page.before = found.last().filter(|_| full).map(|last| last.id.clone());
+            for execution in found {
+                if now.elapsed() >= RECENT_TIME {
+                    totals.left = true;
+                    return Ok(totals);
+                }
+                self.undo_and_count(order, execution, now + PATIENCE, &mut totals)
+                    .await;
+            }
             if page.before.is_none() {
                 return Ok(totals);
             }
-            if Instant::now() >= ends {
-                totals.left = true;
-                return Ok(totals);
-            }
+        }
+    }
+
+    async fn undo_and_count(
+        &self,
+        order: &Order,
+        execution: Execution,
+        until: Instant,
+        totals: &mut Totals,
+    ) {
+        let add = |count: &mut usize| *count = count.saturating_add(1);
+        let open = !execution.state.is_final() || execution.state == State::Human;
+        if open && execution.undo_of.is_empty() {
+            return add(&mut totals.doubtful);
+        }
+        if !stands(&execution) {
+            return;
+        }
+        match self.undo_one(order, execution, until).await {
+            Ok(item) if item.undone => add(&mut totals.undone),
+            Ok(Undone {
+                refusal: Some(refusal),
+                ..
+            }) if refusal.reason != Reason::OutcomeUnknown => add(&mut totals.refused),
+            // Somebody else's undo came between, or nobody knows what became of this one.
+            Ok(_) | Err(_) => add(&mut totals.doubtful),
         }
     }
 
@@ -378,7 +413,9 @@ impl App {
     ) -> Result<(), AppError> {
         let mut outcome = Outcome::of_execution(Kind::Undo, execution, "UNDO_REFUSED");
         refusal.reason.code().clone_into(&mut outcome.reason_code);
-        (outcome.by, outcome.note) = (order.by.clone(), refusal.detail.clone());
+        let note = [refusal.detail.as_str(), order.reason.as_str()];
+        let note = note.into_iter().filter(|part| !part.is_empty());
+        (outcome.by, outcome.note) = (order.by.clone(), note.collect::<Vec<_>>().join("; "));
         Ok(self.journal.report(outcome.report()).await?)
     }
 

@@ -1,6 +1,8 @@
 //! When an action is moved by itself: back to dry run when its latest executions went wrong too
 //! often, from its pilot to live when that was calm for long enough.
 
+use std::collections::BTreeSet;
+
 use writ_proto::Reason;
 use writ_proto::card::{Demotion, Widen};
 
@@ -19,6 +21,14 @@ const OF_THE_RECORD: [Reason; 10] = [
     Reason::TargetNotFound,
     Reason::AlreadyExists,
     Reason::SystemRefused,
+];
+
+/// States of which somebody could not tell for a while, or still cannot, what had happened.
+const IN_DOUBT: [State; 4] = [
+    State::InDoubt,
+    State::Human,
+    State::ReconciledApplied,
+    State::ReconciledNotApplied,
 ];
 
 fn is_refused(execution: &Execution) -> bool {
@@ -70,16 +80,28 @@ pub fn calm(widen: Widen, executions: &[Execution]) -> Option<String> {
         !own.undo_of.is_empty()
             || !own.undone_by.is_empty()
             || !own.surprise.is_empty()
+            || !own.collateral.is_empty()
             || is_refused(own)
-            || matches!(own.state, State::InDoubt | State::Human)
+            || IN_DOUBT.contains(&own.state)
     };
     if live().any(trouble) {
         return None;
     }
-    let wrote = live().filter(|own| own.wrote).count();
+    // One record that is written again and again shows little.
+    let record = |own: &Execution| {
+        let id = [&own.target, &own.created_id].map(String::clone);
+        (own.object.clone(), id)
+    };
+    let records: BTreeSet<_> = live().filter(|own| own.wrote).map(record).collect();
+    let wrote = records.len();
     let enough = u32::try_from(wrote).unwrap_or(u32::MAX) >= widen.records;
     let hours = widen.calm_seconds.div_ceil(3_600);
-    enough.then(|| format!("{wrote} records in {hours} hours without an undo, a refusal by a record, a surprise or a doubt"))
+    enough.then(|| {
+        format!(
+            "{wrote} records in {hours} hours without an undo, a refusal by a record, a surprise, \
+             a side effect or a doubt"
+        )
+    })
 }
 
 #[cfg(test)]

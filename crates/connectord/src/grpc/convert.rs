@@ -303,6 +303,7 @@ pub fn filter(message: pb::ListExecutionsRequest) -> Result<Filter, AppError> {
         execute,
         surprises,
         since_ms: since.map(|since| since.seconds.saturating_mul(1_000)),
+        touched_since_ms: None,
         until_ms: None,
         before: given(page_token),
         limit: u32::try_from(size).unwrap_or(1),
@@ -383,6 +384,7 @@ pub fn shift(message: &pb::SetActionRolloutRequest) -> Result<Move, AppError> {
         rollout,
         until_ms: until.map_or(0, |until| until.seconds.saturating_mul(1_000)),
         accept_surprises: message.accept_surprises,
+        keeps_log: false,
     })
 }
 

@@ -21,9 +21,11 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
+use writ_proto::Reason;
 
 use crate::access::Access;
 use crate::access::attempts::Attempts;
+use crate::app::undo::Totals;
 use crate::halt::{Drill, HaltStore, Part, Scope};
 
 /// Longest body of a form in bytes.
@@ -90,12 +92,11 @@ pub struct PutBack {
     pub since_ms: i64,
 }
 
-/// What carries such an order out, and tells how many were undone, how many were refused, and
-/// whether some are left.
+/// What carries such an order out. It fails with `RATE_LIMITED` while another one of the tenant is
+/// under way, `STORE_UNAVAILABLE` when nothing was done, and `OUTCOME_UNKNOWN` when it goes on
+/// longer than a page can wait.
 pub type Undoes = Arc<
-    dyn Fn(PutBack) -> Pin<Box<dyn Future<Output = Option<(usize, usize, bool)>> + Send>>
-        + Send
-        + Sync,
+    dyn Fn(PutBack) -> Pin<Box<dyn Future<Output = Result<Totals, Reason>> + Send>> + Send + Sync,
 >;
 
 /// Everything the pages share.
@@ -197,6 +198,6 @@ pub async fn bind(addr: SocketAddr) -> Result<tokio::net::TcpListener, crate::ap
     let bound = tokio::net::TcpListener::bind(addr).await;
     bound.map_err(|error| {
         let message = format!("{addr}: {error}; choose another with --set server.http_addr=...");
-        crate::app::AppError::new(writ_proto::Reason::PortInUse, message)
+        crate::app::AppError::new(Reason::PortInUse, message)
     })
 }

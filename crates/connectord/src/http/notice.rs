@@ -37,6 +37,8 @@ pub struct Notice {
     /// Whether nobody here knows the name that was typed (it may be one of another connectord), or
     /// whether some writes are left to be undone.
     pub strange: bool,
+    /// Of how many writes nobody knows whether they happened.
+    pub doubtful: usize,
 }
 
 /// A sentence for people.
@@ -59,6 +61,7 @@ impl Notice {
             took_ms: drill.map_or(0, |drill| drill.took.as_millis()),
             at_ms,
             strange: false,
+            doubtful: 0,
         }
     }
 
@@ -75,10 +78,11 @@ impl Notice {
             took_ms,
             at_ms,
             strange,
+            doubtful,
             ..
         } = self;
         let strange = u8::from(strange);
-        format!("{done}.{answered}.{members}.{took_ms}.{at_ms}.{strange}")
+        format!("{done}.{answered}.{members}.{took_ms}.{at_ms}.{strange}.{doubtful}")
     }
 
     /// As it stands in a link.
@@ -111,6 +115,7 @@ impl Notice {
             took_ms: parts.next()?.parse().ok()?,
             at_ms: parts.next()?.parse().ok()?,
             strange: parts.next()? == "1",
+            doubtful: parts.next()?.parse().ok()?,
         };
         (now_ms.saturating_sub(notice.at_ms) < SHOWN_MS).then_some(notice)
     }
@@ -157,10 +162,11 @@ impl Notice {
             answered,
             members,
             took_ms,
+            doubtful,
             ..
         } = self;
-        let mut text = match members {
-            0 => "Nothing to undo: no write of these minutes stands.".to_owned(),
+        let mut text = match (members, doubtful) {
+            (0, 0) => "Nothing to undo: no write of these minutes stands.".to_owned(),
             _ => format!("Undone {answered} of {members} in {took_ms} ms."),
         };
         let refused = members.saturating_sub(answered);
@@ -169,10 +175,15 @@ impl Notice {
                 " {refused} not undone; on the machine, connectord undo --dry-run says why."
             ));
         }
-        if self.strange {
-            text.push_str(" The time was up and more is left: do it again.");
+        if doubtful > 0 {
+            text.push_str(&format!(
+                " {doubtful} in doubt: connectord executions ls --in-doubt."
+            ));
         }
-        let good = refused == 0 && !self.strange;
+        if self.strange {
+            text.push_str(" The time was up and more is left: undo again, with more minutes.");
+        }
+        let good = refused == 0 && doubtful == 0 && !self.strange;
         Told { good, text }
     }
 }
@@ -195,6 +206,7 @@ mod tests {
             took_ms: 41,
             at_ms: 33_247_000,
             strange: false,
+            doubtful: 0,
         };
         let link = notice.sealed(&key);
         assert_eq!(Notice::open(&link, &key, 33_248_000), Some(notice));

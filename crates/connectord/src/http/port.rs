@@ -1,25 +1,29 @@
 //! The HTTP port of a whole connectord: the halt page over its own halts, with the names of its
 //! cards to choose from, ready while its journal answers.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use writ_proto::Reason;
 
 use super::{Names, PutBack, Rules, Site, Undoes, bind, router};
 use crate::access::Access;
-use crate::app::undo::Order;
+use crate::app::undo::{Order, Totals};
 use crate::app::{AppError, SharedApp};
 use crate::clock;
 use crate::config::Config;
 use crate::config::page::{HttpConfig, page_tls};
 
 const PING_PERIOD: Duration = Duration::from_millis(500);
+/// So long a page waits for an undo; a request has 15 s in all.
+const UNDO_ANSWER_MAX: Duration = Duration::from_secs(12);
 
 /// A port that is bound and not served yet.
 #[derive(Debug)]
@@ -109,32 +113,64 @@ impl Serving {
     }
 }
 
+/// A tenant whose last minutes are being undone, until this is dropped.
+struct Turn {
+    busy: Arc<Mutex<BTreeSet<String>>>,
+    tenant: String,
+}
+
+impl Turn {
+    fn take(busy: &Arc<Mutex<BTreeSet<String>>>, tenant: &str) -> Option<Self> {
+        let mut tenants = busy.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.insert(tenant.to_owned()).then(|| Self {
+            busy: Arc::clone(busy),
+            tenant: tenant.to_owned(),
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut tenants = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.remove(&self.tenant);
+    }
+}
+
 /// Undoes by the journal of a connectord, also when the phone hangs up in between.
 fn undoes(app: &SharedApp) -> Undoes {
-    let app = SharedApp::clone(app);
+    let (app, busy) = (SharedApp::clone(app), Arc::default());
     Arc::new(move |wanted: PutBack| {
+        let turn = Turn::take(&busy, &wanted.tenant);
         let app = SharedApp::clone(&app);
-        let order = Order {
-            tenant: wanted.tenant,
-            by: wanted.by,
-            agent: None,
-            reason: wanted.reason,
-            dry_run: false,
-            unsigned: false,
-        };
-        let span = (wanted.since_ms, clock::now().timestamp_millis());
-        let task = tokio::spawn(async move { app.undo_recent(&order, span).await });
         Box::pin(async move {
-            match task.await {
-                Ok(Ok(totals)) => Some((totals.undone, totals.refused, totals.left)),
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "the last minutes could not be undone");
-                    None
-                }
-                Err(_) => None,
+            let turn = turn.ok_or(Reason::RateLimited)?;
+            let task = tokio::spawn(put_back(app, wanted, turn));
+            match timeout(UNDO_ANSWER_MAX, task).await {
+                Ok(Ok(done)) => done,
+                Ok(Err(_)) | Err(_) => Err(Reason::OutcomeUnknown),
             }
         })
     })
+}
+
+async fn put_back(app: SharedApp, wanted: PutBack, _turn: Turn) -> Result<Totals, Reason> {
+    let order = Order {
+        tenant: wanted.tenant,
+        by: wanted.by,
+        agent: None,
+        reason: wanted.reason,
+        dry_run: false,
+        unsigned: false,
+    };
+    let span = (wanted.since_ms, clock::now().timestamp_millis());
+    let done = app.undo_recent(&order, span).await;
+    tracing::warn!(
+        tenant = order.tenant,
+        by = order.by,
+        ?done,
+        "undone from the page"
+    );
+    done.map_err(|_| Reason::StoreUnavailable)
 }
 
 /// Looks whether the journal answers, until the process ends.

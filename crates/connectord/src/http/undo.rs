@@ -13,13 +13,14 @@ use zeroize::Zeroizing;
 
 use super::halt::RESUME_SECONDS;
 use super::notice::{Done, Notice};
-use super::page::{UndoPage, document};
+use super::page::{UndoPage, document, problem, refused};
 use super::post::{
     Fallible, REASON_BYTES_MAX, answered, by, device, malformed, refuse, typed, unknown,
 };
 use super::{PutBack, SharedSite, Site, Undoes};
 use crate::access::seal::SealKey;
 use crate::access::{Device, Operator};
+use crate::app::undo::Totals;
 use crate::clock;
 use crate::halt::Scope;
 
@@ -112,7 +113,8 @@ impl<'a> Paper<'a> {
         problem: Option<&str>,
         typed: Option<&UndoForm>,
     ) -> Response {
-        let at = clock::now().timestamp();
+        // After a mistake the minutes still count back from where they did.
+        let at = typed.map_or_else(|| clock::now().timestamp(), |form| form.at);
         let page = UndoPage {
             tenants: &self.tenants,
             minutes: &MINUTES,
@@ -188,30 +190,49 @@ async fn try_undo(
         tracing::warn!(operator = ?form.operator, device = device.name, "a sign-in to undo failed");
         return again(StatusCode::FORBIDDEN, Reason::SignInFailed);
     };
+    if !operator.undo {
+        let text = "Not undone: this operator may resume and not undo; add him with --undo.";
+        return Ok(paper.page(StatusCode::FORBIDDEN, Some(text), Some(&form)));
+    }
     if !form.may(&operator) {
         return again(StatusCode::FORBIDDEN, Reason::OutOfReach);
     }
-    let wanted = form.wanted(&operator);
-    tracing::warn!(
-        tenant = wanted.tenant,
-        by = wanted.by,
-        "undone from the page"
-    );
-    let Some(done) = undoes(wanted).await else {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        return refuse(status, Reason::StoreUnavailable);
-    };
-    let notice = told(done, now_ms).sealed(&key);
-    Ok(Redirect::to(&format!("/halt?done={notice}")).into_response())
+    match undoes(form.wanted(&operator)).await {
+        Ok(done) => {
+            let notice = told(done, now_ms).sealed(&key);
+            Ok(Redirect::to(&format!("/halt?done={notice}")).into_response())
+        }
+        Err(reason) => Err(Box::new(not_told(reason))),
+    }
 }
 
-fn told((undone, refused, left): (usize, usize, bool), from_ms: i64) -> Notice {
+/// What is said where nobody can tell how it went.
+fn not_told(reason: Reason) -> Response {
+    let (status, text) = match reason {
+        Reason::RateLimited => (
+            StatusCode::CONFLICT,
+            "an undo of this tenant is under way; look at what it came to, and undo again then",
+        ),
+        Reason::StoreUnavailable => {
+            return refused(StatusCode::SERVICE_UNAVAILABLE, reason);
+        }
+        _ => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "the undo takes longer than this page can wait, and goes on; undo again in a minute \
+             to see what is left",
+        ),
+    };
+    problem(status, reason, text)
+}
+
+fn told(done: Totals, from_ms: i64) -> Notice {
     let at_ms = clock::now().timestamp_millis();
     Notice {
-        answered: undone,
-        members: undone.saturating_add(refused),
+        answered: done.undone,
+        members: done.undone.saturating_add(done.refused),
         took_ms: u128::try_from(at_ms.saturating_sub(from_ms)).unwrap_or_default(),
-        strange: left,
+        strange: done.left,
+        doubtful: done.doubtful,
         ..Notice::of(Done::Undone, None, at_ms)
     }
 }

@@ -109,12 +109,28 @@ impl Scrubber {
         }
     }
 
-    /// A text of the same shape.
+    /// A text of the same shape. Of several addresses each is one.
     pub(crate) fn text(&self, text: &str) -> String {
-        if text.trim().is_empty() {
-            return text.to_owned();
+        if !text.contains('@') {
+            return self.one(text);
         }
-        let special = self.date(text).or_else(|| self.email(text));
+        let parts = text.split_inclusive([',', ';']);
+        let scrubbed = parts.map(|part| {
+            let item = part.trim_end_matches([',', ';']);
+            self.one(item) + part.get(item.len()..).unwrap_or_default()
+        });
+        scrubbed.collect()
+    }
+
+    fn one(&self, text: &str) -> String {
+        let inner = text.trim();
+        let Some((before, after)) = text.split_once(inner).filter(|_| !inner.is_empty()) else {
+            return text.to_owned();
+        };
+        let special = self.date(text).or_else(|| {
+            let address = self.email(inner)?;
+            Some(format!("{before}{address}{after}"))
+        });
         special.unwrap_or_else(|| self.shaped(text, text))
     }
 
@@ -180,8 +196,14 @@ fn is_time(rest: &str) -> bool {
     let Some(time) = rest.strip_prefix('T') else {
         return rest.is_empty();
     };
-    let is_part = |letter: char| letter.is_ascii_digit() || ":.,+-Z".contains(letter);
-    time.get(2..3) == Some(":") && time.len() <= TIME_BYTES_MAX && time.chars().all(is_part)
+    // Read as a time whatever the day is; seconds and zone may be left out.
+    let zoned = |time: &str| format!("2000-01-01T{time}");
+    let is_read = |text: String| chrono::DateTime::parse_from_rfc3339(&text).is_ok();
+    let bare = time.strip_suffix('Z').unwrap_or(time);
+    time.len() <= TIME_BYTES_MAX
+        && [zoned(time), zoned(bare) + "Z", zoned(bare) + ":00Z"]
+            .into_iter()
+            .any(is_read)
 }
 
 /// A letter for a letter, a digit for a digit. A leading zero stays one and no other becomes one,

@@ -426,6 +426,19 @@ impl Journal {
         Ok(rollout)
     }
 
+    /// The same, as the database has it at this moment.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn rollout_now(
+        &self,
+        tenant: &str,
+        action: &str,
+    ) -> Result<Option<Promoted>, JournalError> {
+        self.seen().remove(&(tenant.to_owned(), action.to_owned()));
+        self.rollout(tenant, action).await
+    }
+
     fn seen(&self) -> MutexGuard<'_, BTreeMap<(String, String), Seen>> {
         // What a panic left is a map, whole.
         self.rollouts.lock().unwrap_or_else(PoisonError::into_inner)

@@ -80,6 +80,9 @@ impl PostgresReader {
         if let Some(since) = filter.since_ms {
             query.push(" AND created_ms >= ").push_bind(since);
         }
+        if let Some(since) = filter.touched_since_ms {
+            query.push(" AND touched_ms >= ").push_bind(since);
+        }
         if let Some(until) = filter.until_ms {
             query.push(" AND created_ms < ").push_bind(until);
         }

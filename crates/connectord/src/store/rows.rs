@@ -44,6 +44,8 @@ pub struct Filter {
     pub before: Option<String>,
     /// Only those made at or after this time, Unix milliseconds.
     pub since_ms: Option<i64>,
+    /// Only those changed at or after this time, Unix milliseconds of the database.
+    pub touched_since_ms: Option<i64>,
     /// Only those made before this time, Unix milliseconds.
     pub until_ms: Option<i64>,
     /// At most this many.

@@ -7,12 +7,15 @@ use crate::app::SharedApp;
 use crate::app::reconcile::TAKEOVER;
 
 const PERIOD: Duration = Duration::from_secs(2);
+/// A pilot that is due is looked at with all that it wrote, so not every time.
+const WIDEN_EVERY: u64 = 5;
 
 /// Looks until the process ends.
 pub async fn settle(app: SharedApp) {
-    loop {
+    for round in 1_u64.. {
         tokio::time::sleep(PERIOD).await;
-        if let Err(error) = app.move_what_is_due().await {
+        let widens = round.is_multiple_of(WIDEN_EVERY);
+        if let Err(error) = app.move_what_is_due(widens).await {
             tracing::warn!(%error, "actions that are due to move could not be looked at");
         }
         if let Err(error) = app.reconcile(TAKEOVER).await {

@@ -7,7 +7,7 @@ use writ_proto::digest::sha256;
 use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::value::Value;
 
-use super::authorize::disclosure;
+use super::disclosed::disclosure;
 use super::{App, AppError};
 use crate::clock;
 use crate::domain::budget::{

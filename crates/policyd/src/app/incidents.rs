@@ -6,8 +6,8 @@ use writ_proto::digest::sha256;
 use writ_proto::ids::TenantId;
 use writ_proto::value::Value;
 
-use super::authorize::disclosure;
 use super::denials::stamp;
+use super::disclosed::disclosure;
 use super::{App, AppError};
 use crate::domain::escalation::{Closing, Incident};
 use crate::domain::record::Kind;

@@ -5,6 +5,7 @@ pub mod budgets;
 mod cancel;
 pub mod decided;
 pub mod denials;
+mod disclosed;
 pub mod error;
 pub mod halting;
 mod holds;

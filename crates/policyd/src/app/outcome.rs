@@ -5,8 +5,8 @@ use writ_proto::Reason;
 use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::value::{Map, Value};
 
-use super::authorize::disclosure;
 use super::denials::Denied;
+use super::disclosed::disclosure;
 use super::notices::halted;
 use super::undo::UndoWrit;
 use super::{App, AppError};

@@ -3,8 +3,8 @@
 
 use writ_proto::value::Value;
 
-use super::authorize::disclosure;
 use super::decided::Decided;
+use super::disclosed::disclosure;
 use super::{App, AppError};
 use crate::domain::budget::{Budget, Fired, Key, Over, Scope};
 use crate::domain::decide::{Outcome, over_budget, queue_full};

@@ -5,8 +5,8 @@ use writ_proto::Reason;
 use writ_proto::ids::{AgentId, RunId, TenantId};
 use writ_proto::value::{Map, Value};
 
-use super::authorize::disclosure;
 use super::budgets::named_id;
+use super::disclosed::disclosure;
 use super::{App, AppError};
 use crate::clock;
 use crate::domain::budget::{Usage, usage_keys};

@@ -165,6 +165,11 @@ async fn who_waits_for_a_log_that_another_process_makes_holds_no_other_log() {
         .await
         .unwrap();
     other.commit().await.unwrap();
+    let made = sqlx::query("INSERT INTO log_head VALUES ('initech', 0, '', '')");
+    made.execute(&pool).await.unwrap();
+    let empty = Ledger::open(&url).await.unwrap();
+    let empty = empty.head(&tenant("initech")).await.unwrap();
+    assert_eq!(empty, Head::default(), "a log that was only made");
     let stored = [Appended::Stored { seq: 0 }, Appended::Stored { seq: 1 }];
     assert_eq!(waiting.await.unwrap(), stored);
 }

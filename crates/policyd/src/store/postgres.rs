@@ -67,7 +67,9 @@ impl PostgresLedger {
     }
 
     pub(super) async fn head(&self, tenant: &TenantId) -> Result<Head, StoreError> {
-        let row = sqlx::query("SELECT size, frontier, last_hash FROM log_head WHERE tenant = $1")
+        // A log that was only made has no head yet.
+        let sql = "SELECT size, frontier, last_hash FROM log_head WHERE tenant = $1 AND size > 0";
+        let row = sqlx::query(sql)
             .bind(tenant.as_str())
             .fetch_optional(&self.pool)
             .await?;

@@ -70,12 +70,22 @@ impl Pilot {
     }
 }
 
+/// How many fields no call can leave out.
+fn needed_fields(card: &Card) -> usize {
+    let is_signal = |name: &String| card.verb.has_record() && card.identify.contains(name);
+    let needed = card.args.iter().filter(|(_, arg)| !arg.optional);
+    let written = needed.filter(|(name, _)| card.verb.names_fields() && !is_signal(name));
+    written.count()
+}
+
 /// Whether the steps of a card and its pilot fit each other.
 pub(super) fn check(card: &Card) -> Result<(), CardError> {
     let refuse = |why: &str| Err(invalid(format!("pilot: {why}")));
     let Some(pilot) = card.pilot else {
-        if card.rollout_max == Rollout::Pilot {
-            return refuse("rollout_max is pilot, so [pilot] says what its limits are");
+        if [card.rollout, card.rollout_max].contains(&Rollout::Pilot) {
+            return refuse(
+                "a card that goes as far as a pilot says in [pilot] what its limits are",
+            );
         }
         return Ok(());
     };
@@ -87,6 +97,12 @@ pub(super) fn check(card: &Card) -> Result<(), CardError> {
     }
     if pilot.records_per_day > card.caps.records_per_day {
         return refuse("records_per_day is at most that of [caps]");
+    }
+    let needed = needed_fields(card);
+    if needed > usize::try_from(pilot.fields_per_record).unwrap_or(usize::MAX) {
+        return Err(invalid(format!(
+            "pilot: every call writes {needed} fields, so fields_per_record is at least that"
+        )));
     }
     let Some(widen) = pilot.widen else {
         return Ok(());
@@ -164,11 +180,16 @@ mod tests {
             ("rollout_max = \"live\"\nrollout = \"pilot\"", more("")),
             ("rollout_max = \"pilot\"", more("widen_after = \"1d\"")),
             ("rollout_max = \"pilot\"", String::new()),
+            ("rollout_max = \"live\"\nrollout = \"pilot\"", String::new()),
         ] {
             let found = piloted(furthest, &pilot);
             assert!(found.is_err(), "{furthest} {pilot}: {found:?}");
         }
         assert!(piloted("rollout_max = \"pilot\"", SMALL).is_ok());
+        let (head, args) = STAGE.split_once("[args.stage]").unwrap();
+        let two = args.replacen("optional = true\n", "", 1);
+        let two = Card::parse(&format!("{head}{SMALL}\n[args.stage]{two}"));
+        assert!(two.unwrap_err().detail.contains("writes 2 fields"));
     }
 
     #[test]

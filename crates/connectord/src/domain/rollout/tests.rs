@@ -74,71 +74,91 @@ fn only_what_the_record_refused_counts() {
     }
 }
 
-#[test]
-fn only_a_calm_pilot_that_wrote_enough_widens() {
-    let widen = Widen {
-        calm_seconds: 86_400,
-        records: 3,
-    };
-    let wrote = |id: u128| Execution {
+const WIDEN: Widen = Widen {
+    calm_seconds: 86_400,
+    records: 3,
+};
+
+fn wrote(id: u128) -> Execution {
+    Execution {
         state: State::Done,
         wrote: true,
+        target: format!("O-{id}"),
         ..execution(id)
+    }
+}
+
+/// Enough for a pilot to widen, and one more that something is the matter with.
+fn with(change: impl Fn(&mut Execution)) -> Vec<Execution> {
+    let mut last = wrote(4);
+    change(&mut last);
+    vec![wrote(1), wrote(2), wrote(3), last]
+}
+
+#[test]
+fn only_a_calm_pilot_widens() {
+    let failed = |code: &str| {
+        with(|own| {
+            (own.state, own.wrote, own.reason_code) = (State::Failed, false, code.into());
+        })
     };
-    let with = |change: &dyn Fn(&mut Execution)| {
-        let mut last = wrote(4);
-        change(&mut last);
-        vec![wrote(1), wrote(2), wrote(3), last]
+    let side_effect = crate::domain::execution::Change {
+        field: "amount".into(),
+        before_json: None,
+        after_json: None,
     };
-    let failed = |own: &mut Execution, code: &str| {
-        (own.state, own.wrote, own.reason_code) = (State::Failed, false, code.into());
+    let undo_of_an_older_one = with(|own| own.undo_of = "x".into());
+    for (what, executions, widens) in [
+        ("all is well", with(|_| {}), true),
+        ("an outage", failed("SYSTEM_UNAVAILABLE"), true),
+        ("a halt", failed("HALTED"), true),
+        ("refused by a record", failed("FIELD_NOT_EMPTY"), false),
+        ("undone", with(|own| own.undone_by = "x".into()), false),
+        ("the undo of an older one", undo_of_an_older_one, false),
+        ("a surprise", with(|own| own.surprise = "odd".into()), false),
+        (
+            "a side effect",
+            with(|own| own.collateral = vec![side_effect.clone()]),
+            false,
+        ),
+    ] {
+        assert_eq!(calm(WIDEN, &executions).is_some(), widens, "{what}");
+    }
+    for state in State::ALL {
+        let found = calm(WIDEN, &with(|own| own.state = state)).is_some();
+        let doubt = IN_DOUBT.contains(&state);
+        assert_eq!(found, !doubt, "{state:?}");
+    }
+    assert_eq!(IN_DOUBT.len(), 4);
+}
+
+#[test]
+fn a_pilot_widens_by_records_and_not_by_calls() {
+    let again = |id: u128| Execution {
+        target: "O-1".into(),
+        ..wrote(id)
+    };
+    let made = |id: u128, made: &str| Execution {
+        target: "-".into(),
+        created_id: made.into(),
+        ..wrote(id)
+    };
+    let dry = Execution {
+        execute: false,
+        ..wrote(3)
     };
     for (what, executions, widens) in [
-        ("enough", with(&|_| {}), true),
+        ("three", vec![wrote(1), wrote(2), wrote(3)], true),
         ("too few", vec![wrote(1), wrote(2)], false),
         ("none", vec![], false),
+        ("a dry run", vec![wrote(1), wrote(2), dry], false),
+        ("one thrice", vec![again(1), again(2), again(3)], false),
         (
-            "dry runs are not writes",
-            vec![
-                wrote(1),
-                wrote(2),
-                Execution {
-                    execute: false,
-                    ..wrote(3)
-                },
-            ],
-            false,
-        ),
-        (
-            "an outage",
-            with(&|own| failed(own, "SYSTEM_UNAVAILABLE")),
-            true,
-        ),
-        ("a halt", with(&|own| failed(own, "HALTED")), true),
-        (
-            "refused by a record",
-            with(&|own| failed(own, "FIELD_NOT_EMPTY")),
-            false,
-        ),
-        ("undone", with(&|own| own.undone_by = "x".into()), false),
-        (
-            "the undo of an older one",
-            with(&|own| own.undo_of = "x".into()),
-            false,
-        ),
-        (
-            "a surprise",
-            with(&|own| own.surprise = "odd".into()),
-            false,
-        ),
-        ("in doubt", with(&|own| own.state = State::InDoubt), false),
-        ("for a person", with(&|own| own.state = State::Human), false),
-        (
-            "a surprise of a dry run is not of the pilot",
-            with(&|own| (own.execute, own.surprise) = (false, "odd".into())),
+            "three new ones",
+            vec![made(1, "N1"), made(2, "N2"), made(3, "N3")],
             true,
         ),
     ] {
-        assert_eq!(calm(widen, &executions).is_some(), widens, "{what}");
+        assert_eq!(calm(WIDEN, &executions).is_some(), widens, "{what}");
     }
 }

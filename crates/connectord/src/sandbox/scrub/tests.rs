@@ -95,6 +95,13 @@ fn an_address_keeps_its_domain_apart_and_can_reach_nobody() {
     assert_ne!(domain("ada@firm.nl"), domain("ada@shop.nl"));
     assert_ne!(local("marjolein@firm.nl"), local("marjolein@shop.nl"));
     assert!(domain("ada@firm.nl").ends_with(".example"));
+    // Blanks around one, and several in one field.
+    let one = scrubber.text("ada@firm.nl");
+    assert_eq!(scrubber.text(" ada@firm.nl "), format!(" {one} "));
+    let other = scrubber.text("ben@shop.nl");
+    let both = scrubber.text("ada@firm.nl; ben@shop.nl,");
+    assert_eq!(both, format!("{one}; {other},"));
+    assert_eq!(scrubber.text(&"@,".repeat(30_000)), "@,".repeat(30_000));
     // None of these is an address; all of them are scrubbed as texts.
     for text in ["@ada", "ada@", "a@b@c", "Ada ada@firm.nl"] {
         let copy = scrubber.text(text);
@@ -128,6 +135,7 @@ fn dates_move_together_and_times_stay() {
     for text in [
         "2024-02-29TMarjolein",
         "2024-02-29T0648291735",
+        "2024-02-29T06:48291735",
         "2024-02-29 by Pieter",
         "2024-02-30",
         "0000-01-01",

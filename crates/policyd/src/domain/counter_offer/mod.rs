@@ -113,11 +113,15 @@ impl Search<'_> {
     /// Whether these arguments would be allowed; none when no more may be evaluated.
     fn allows(&mut self, args: &Map) -> Option<bool> {
         self.left = self.left.checked_sub(1)?;
-        let request = Request {
+        let mut request = Request {
             args: args.clone(),
             args_cbor: args.encode(),
             ..self.request.clone()
         };
+        // The request that is offered cannot doubt what it leaves out.
+        for item in &mut request.evidence {
+            item.uncertain.retain(|name| args.get(name).is_some());
+        }
         // What a budget could not count is no offer either.
         let outcome = decide(&request, self.facts);
         let (outcome, _) = reserve(&request, self.facts, outcome, 1);
