@@ -160,6 +160,20 @@ async fn the_command_line_refuses_what_is_no_scope_and_resumes_only_with_a_reaso
             .path("state/halt/tenant:globex%2Fagent:triage")
             .exists()
     );
+    // What ended is told as it is stored, with what goes on; the key lies beside the certificate.
+    let off = || {
+        let own = ["halt", "off", "--scope", "agent:triage", "--reason", "well"];
+        let output = world.run("connectord", &[&own[..], &cert[..4]].concat());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = off();
+    let ended = "RUNNING tenant:globex/agent:triage";
+    assert!(told.contains(ended) && !told.contains("still"), "{told}");
+    assert!(run(&["halt", "on"]).0);
+    let told = off();
+    let ended = "NOT_SET tenant:globex/agent:triage";
+    let still = told.contains("still halted by global");
+    assert!(told.contains(ended) && still, "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,7 @@ mod rollout;
 mod roundup;
 mod safety;
 mod sandbox_copy;
+mod sandbox_reset;
 mod story;
 mod templates;
 mod tidy;

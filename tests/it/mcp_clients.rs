@@ -169,6 +169,7 @@ fn what_is_printed_for_a_client_is_the_example_and_names_no_secret() {
             .args(["mcp", "print", "--client", client])
             .args(["--cert", "/srv/writ/certs/agent-acme-triage.pem"])
             .args(["--cacert", "/srv/writ/certs/ca.pem"])
+            .args(["--program", "policyd"])
             .env_remove("POLICYD_ADDR")
             .env_remove("CONNECTORD_ADDR")
             .output()
@@ -199,6 +200,33 @@ fn what_is_printed_for_a_client_is_the_example_and_names_no_secret() {
         assert_eq!(printed.contains("${POLICYD_ADDR:-"), replaces, "{printed}");
         assert!(!printed.replace("${", "").contains('$'), "{printed}");
     }
+}
+
+#[test]
+fn what_is_printed_starts_this_program_with_the_authority_beside_the_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let certs = folder.path().join("certs");
+    let print = || {
+        let certificate = ["--client", "cursor", "--cert", "certs/a.pem"];
+        Command::new(e2e::program("policyd"))
+            .args(["mcp", "print"])
+            .args(certificate)
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    };
+    let refused = print();
+    let told = String::from_utf8(refused.stderr).unwrap();
+    let named = told.contains("certs/ca.pem is not there");
+    assert!(!refused.status.success() && named, "{told}");
+    std::fs::create_dir(&certs).unwrap();
+    std::fs::write(certs.join("ca.pem"), "").unwrap();
+    let json: Json = serde_json::from_slice(&print().stdout).unwrap();
+    let entry = &json["mcpServers"]["writ"];
+    let own = e2e::program("policyd").canonicalize().unwrap();
+    assert_eq!(entry["command"], own.display().to_string());
+    let authority = entry["args"][2].as_str().unwrap();
+    assert!(authority.starts_with('/') && authority.ends_with("/certs/ca.pem"));
 }
 
 #[test]

@@ -218,15 +218,23 @@ fn what_is_wrong_is_refused_as_a_whole_and_not_repeated() {
         "{\"id\": 1}\n{\"id\": 2, \"name\": \"Marjolein}\n",
     );
     write("contacts.xlsx", "Marjolein");
+    write("semicolons.csv", "id;name\n1;Marjolein\n");
     for (args, place) in [
         (["--from", "short.csv", "--id", "id"], "short.csv: record 2"),
         (["--from", "twice.csv", "--id", "id"], "twice.csv: record 2"),
         (["--from", "bad.jsonl", "--id", "id"], "bad.jsonl: line 2"),
         (["--from", "contacts.xlsx", "--id", "id"], "contacts.xlsx: "),
-        (["--from", "absent.csv", "--id", "id"], "absent.csv: "),
+        (
+            ["--from", "absent.csv", "--id", "id"],
+            "absent.csv: there is no such file",
+        ),
+        (
+            ["--from", "semicolons.csv", "--id", "id"],
+            "found: id;name; a comma separates fields",
+        ),
         (
             ["--from", "contacts.csv", "--id", "nr"],
-            "no record has a field `nr`",
+            "no record has a field `nr`; found: email, id, name, notes, phone, stage",
         ),
         (
             ["--from", "contacts.csv", "--keep", "nme"],

@@ -231,3 +231,20 @@ async fn policyd_signs_the_undo_of_what_a_decision_allowed_and_a_card_knows() {
     let other = report(made_up(&asked, &["stage"])).await;
     assert_eq!(other, [], "the decision was spent by another execution");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_shows_what_an_undo_would_write() {
+    let world = World::start();
+    world.promote(&["set_stage"]).await;
+    let mut agent = world.agent().await;
+    let done = agent.carry(&stage("D-104", "qualified")).await;
+    agent.signed(&done).await;
+    let (status, planned) = run(&world, &["undo", "--since", "1h", "--dry-run"]);
+    let change = r#"stage: "qualified" -> "new""#;
+    let line = format!("{}  {change}  would be undone", id(&done));
+    assert!(planned.lines().any(|one| one == line), "{planned}");
+    assert_eq!(status, Some(0), "{planned}");
+    let (_, mistyped) = run(&world, &["undo", "--run", "r-0"]);
+    let nothing = "nothing was written in that run";
+    assert!(mistyped.contains(nothing), "{mistyped}");
+}

@@ -1,6 +1,7 @@
 //! What both daemons run on and what knows nothing of Writ: group commit, versions of a database
 //! schema, connections to PostgreSQL, the threads that serve, layers of
-//! configuration, where HTTP may be sent, figures of the machine (ADR 0013).
+//! configuration, where HTTP may be sent, where keys of clients lie, figures of the machine
+//! (ADR 0013).
 
 #![cfg_attr(
     test,
@@ -20,6 +21,7 @@ pub mod group_commit;
 pub mod grpc;
 pub mod http;
 mod incoming;
+pub mod key_files;
 pub mod layers;
 pub mod machine;
 pub mod postgres;

@@ -134,6 +134,13 @@ impl Scope {
         })
     }
 
+    /// Whether it covers everything that another one covers.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        let tenant = self.tenant.is_none() || self.tenant == other.tenant;
+        tenant && (self.part == Part::All || self.part == other.part)
+    }
+
     /// Whether it covers a call. A customer that nobody can tell is covered by every customer's
     /// halt; one that was not looked for yet, by none.
     #[must_use]
@@ -260,6 +267,27 @@ mod tests {
             assert_eq!(scope(text).covers(&CALL), covers, "{text}");
             assert_eq!(scope(text).to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_wider_scope_includes_what_it_covers_and_not_the_other_way_round() {
+        for (wide, narrow) in [
+            ("global", "tenant:acme/agent:triage"),
+            ("tenant:acme", "tenant:acme/agent:triage"),
+            ("agent:triage", "tenant:acme/agent:triage"),
+            ("global", "agent:triage"),
+        ] {
+            assert!(scope(wide).includes(&scope(narrow)), "{wide} {narrow}");
+            assert!(!scope(narrow).includes(&scope(wide)), "{narrow} {wide}");
+        }
+        for (one, other) in [
+            ("tenant:globex", "tenant:acme/agent:triage"),
+            ("tenant:acme", "agent:triage"),
+            ("agent:seller", "tenant:acme/agent:triage"),
+        ] {
+            assert!(!scope(one).includes(&scope(other)), "{one} {other}");
+        }
+        assert!(scope("tenant:acme").includes(&scope("tenant:acme")));
     }
 
     #[test]

@@ -71,10 +71,10 @@ impl CallArgs {
 
     fn call(&self) -> Result<pb::ActionCall, AppError> {
         let malformed = |why: &str| AppError::new(Reason::RequestMalformed, why);
-        let target = self
-            .target
-            .split_once('/')
-            .ok_or_else(|| malformed("--target TYPE/ID"))?;
+        let target = self.target.split_once('/').ok_or_else(|| {
+            let typed = &self.target;
+            malformed(&format!("{typed} is not TYPE/ID, such as deal/D-105"))
+        })?;
         let bytes = bytes_of(&self.args)?;
         let args = match core::str::from_utf8(&bytes) {
             Ok(text) if text.trim_start().starts_with('{') => args_from_json(text)

@@ -60,6 +60,15 @@ fn side(value: Option<&String>) -> &str {
     value.map_or("empty", String::as_str)
 }
 
+/// One field before and after, for people.
+pub(super) fn changed(change: &pb::FieldChange) -> String {
+    let (before, after) = (
+        side(change.before_json.as_ref()),
+        side(change.after_json.as_ref()),
+    );
+    format!("{}: {before} -> {after}", change.field)
+}
+
 /// When it was made.
 pub(super) fn time(execution: &pb::Execution) -> Option<String> {
     let time = execution.create_time.as_ref()?;
@@ -83,21 +92,10 @@ pub(super) fn describe(execution: &pb::Execution) -> String {
         execution.sentence
     );
     for change in &execution.changes {
-        let (before, after) = (
-            side(change.before_json.as_ref()),
-            side(change.after_json.as_ref()),
-        );
-        text.push_str(&format!("\n  {}: {before} -> {after}", change.field));
+        text.push_str(&format!("\n  {}", changed(change)));
     }
     for change in &execution.collateral {
-        let (before, after) = (
-            side(change.before_json.as_ref()),
-            side(change.after_json.as_ref()),
-        );
-        text.push_str(&format!(
-            "\n  also changed {}: {before} -> {after}",
-            change.field
-        ));
+        text.push_str(&format!("\n  also changed {}", changed(change)));
     }
     if !execution.reason_code.is_empty() || !execution.message.is_empty() {
         text.push_str(&format!(

@@ -8,6 +8,7 @@ use serde_json::json;
 use tonic::Status;
 use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
+use writ_host::key_files::key_beside;
 use writ_proto::Reason;
 
 use super::output::Output;
@@ -30,9 +31,9 @@ pub(crate) struct Remote {
     /// Own certificate, PEM: it says who we are.
     #[arg(long)]
     pub(crate) cert: PathBuf,
-    /// Own key, PEM.
+    /// Own key, PEM; `keys/NAME-tls.pem` beside `certs/NAME.pem` if absent, as `init` makes them.
     #[arg(long)]
-    pub(crate) key: PathBuf,
+    pub(crate) key: Option<PathBuf>,
     /// Tenant.
     #[arg(long, default_value = "acme")]
     pub(crate) tenant: String,
@@ -43,10 +44,11 @@ pub(crate) struct Remote {
 
 impl Remote {
     pub(crate) async fn channel(&self) -> Result<Channel, AppError> {
+        let key = self.key.clone().unwrap_or_else(|| key_beside(&self.cert));
         let files = ClientFiles {
             ca: &self.cacert,
             cert: &self.cert,
-            key: &self.key,
+            key: &key,
         };
         connect(&endpoint(
             &self.addr,

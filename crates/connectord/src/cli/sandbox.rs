@@ -2,8 +2,9 @@
 
 mod copy;
 
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
@@ -95,7 +96,7 @@ fn broken(error: impl core::fmt::Display) -> AppError {
     AppError::new(Reason::StoreUnavailable, error.to_string())
 }
 
-async fn open(db: &std::path::Path) -> Result<Store, AppError> {
+async fn open(db: &Path) -> Result<Store, AppError> {
     Store::open(&format!("sqlite://{}", db.display()))
         .await
         .map_err(broken)
@@ -212,13 +213,14 @@ pub(super) async fn run(command: &SandboxCommand, output: &Output) -> Result<u8,
 
 async fn serve_until_stopped(
     addr: SocketAddr,
-    db: &std::path::Path,
-    (secret_file, ready_file): (&std::path::Path, Option<&PathBuf>),
+    db: &Path,
+    (secret_file, ready_file): (&Path, Option<&PathBuf>),
 ) -> Result<(), AppError> {
     let secret = read_private(secret_file)?.trim().to_owned();
     let taken = |error| AppError::new(Reason::PortInUse, format!("{addr}: {error}"));
     let listener = bind(addr).await.map_err(taken)?;
     let bound = listener.local_addr().map_err(broken)?;
+    let _serving = lock(db, File::try_lock_shared)?;
     let store = open(db).await?;
     tracing::info!(http = %bound, "sandbox CRM ready");
     ready(
@@ -244,7 +246,24 @@ async fn fault(url: &str, secret: &str, body: &serde_json::Value) -> Result<(), 
     }
 }
 
-async fn reset(db: &std::path::Path) -> Result<(), AppError> {
+/// Held beside the file while it is served or reset: a reset under a running sandbox would leave
+/// that one with records that nobody else sees.
+fn lock(db: &Path, take: impl FnOnce(&File) -> Result<(), TryLockError>) -> Result<File, AppError> {
+    let path = format!("{}.lock", db.display());
+    let wrong = |error: std::io::Error| broken(format!("{path}: {error}"));
+    let file = File::create(&path).map_err(wrong)?;
+    match take(&file) {
+        Ok(()) => Ok(file),
+        Err(TryLockError::Error(error)) => Err(wrong(error)),
+        Err(TryLockError::WouldBlock) => {
+            let text = format!("{} is in use: stop the sandbox first", db.display());
+            Err(broken(text))
+        }
+    }
+}
+
+async fn reset(db: &Path) -> Result<(), AppError> {
+    let _alone = lock(db, File::try_lock)?;
     for ending in ["", "-wal", "-shm"] {
         match std::fs::remove_file(format!("{}{ending}", db.display())) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

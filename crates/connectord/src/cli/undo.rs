@@ -8,7 +8,7 @@ use tonic::transport::Channel;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::{Reason, pb};
 
-use super::executions::{changes, since};
+use super::executions::{changed, changes, since};
 use super::output::Output;
 use super::remote::{Remote, failed};
 use crate::app::AppError;
@@ -60,6 +60,17 @@ pub(super) struct UndoArgs {
     resume: bool,
 }
 
+impl UndoArgs {
+    /// Whether a whole run was asked for that wrote nothing: its name may be mistyped.
+    fn names_nothing(&self, count: &Count) -> bool {
+        let narrowed = [&self.action, &self.agent, &self.target];
+        let whole = narrowed.iter().all(|name| name.is_empty());
+        let timed = self.since.is_some() || self.from.is_some();
+        let found = count.seen.saturating_add(count.earlier);
+        self.run.is_some() && whole && !timed && found == 0
+    }
+}
+
 /// What came of a batch so far.
 #[derive(Debug, Default)]
 struct Count {
@@ -90,7 +101,13 @@ impl Count {
         let value = json!({"execution": item.execution, "undone": item.undone,
             "reason_code": item.reason_code, "message": item.message,
             "changes": changes(&item.changes), "unsigned": item.unsigned});
-        output.line(&format!("{}  {what}", item.execution), &value);
+        let id = item.execution.rsplit('/').next().unwrap_or_default();
+        let fields: Vec<String> = item.changes.iter().map(changed).collect();
+        let fields = match fields.as_slice() {
+            [] => String::new(),
+            fields => format!("  {}", fields.join(", ")),
+        };
+        output.line(&format!("{id}{fields}  {what}"), &value);
     }
 
     /// A bar on the terminal; nothing where nobody watches.
@@ -223,6 +240,11 @@ pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError
     };
     let value = json!({"undone": count.done, "planned": count.planned, "of": count.seen,
         "undone_earlier": count.earlier});
-    output.line(&format!("{verb} {number} of {}{more}", count.seen), &value);
+    let text = if args.names_nothing(&count) {
+        "nothing was written in that run".to_owned()
+    } else {
+        format!("{verb} {number} of {}{more}", count.seen)
+    };
+    output.line(&text, &value);
     Ok(u8::from(count.planned != count.seen))
 }

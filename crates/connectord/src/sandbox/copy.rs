@@ -8,6 +8,11 @@ use serde_json::{Map, Value as Json};
 use super::export::Record;
 use super::scrub::{Kind, Scrubber};
 
+/// Most names of fields that are told when one is missing.
+const NAMES_MAX: usize = 20;
+/// Longest of them; a longer one is cut.
+const NAME_CHARS_MAX: usize = 40;
+
 /// What a person says about an export.
 #[derive(Debug, Clone)]
 pub(crate) struct Choice {
@@ -72,6 +77,17 @@ pub(crate) fn copied(
     })
 }
 
+/// The names that an export has, for whoever mistyped one: some of them, and no long ones.
+fn listed(names: &BTreeSet<&String>) -> String {
+    let short = |name: &&String| -> String {
+        let start = name.chars().take(NAME_CHARS_MAX);
+        start.flat_map(char::escape_debug).collect()
+    };
+    let some: Vec<String> = names.iter().take(NAMES_MAX).map(short).collect();
+    let more = if names.len() > NAMES_MAX { ", ..." } else { "" };
+    format!("{}{more}", some.join(", "))
+}
+
 /// A name that does nothing is a mistake that the person should hear of.
 fn check_names(names: &BTreeSet<&String>, choice: &Choice) -> Result<(), String> {
     let named = core::iter::once(&choice.id)
@@ -79,7 +95,8 @@ fn check_names(names: &BTreeSet<&String>, choice: &Choice) -> Result<(), String>
         .chain(choice.refs.keys());
     for name in named {
         if !names.contains(name) {
-            return Err(format!("no record has a field `{name}`"));
+            let found = listed(names);
+            return Err(format!("no record has a field `{name}`; found: {found}"));
         }
     }
     if choice.keep.contains(&choice.id) || choice.refs.contains_key(&choice.id) {

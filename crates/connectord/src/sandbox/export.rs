@@ -132,9 +132,15 @@ fn read_rows(text: &str, records: &mut Records) -> Result<(), String> {
     if distinct.len() < names.len() {
         return Err("two columns have one name".to_owned());
     }
+    // Spreadsheets of many countries write semicolons: then all names are one.
+    let hint = if names.len() == 1 {
+        "; a comma separates fields"
+    } else {
+        ""
+    };
     for (index, row) in reader.records().enumerate() {
         let place = format!("record {}", index.saturating_add(1));
-        let row = row.map_err(|_| format!("{place}: not as many values as names"))?;
+        let row = row.map_err(|_| format!("{place}: not as many values as names{hint}"))?;
         let fields = names.iter().zip(row.iter());
         let fields = fields.map(|(name, value)| (name.to_owned(), Json::from(value)));
         records.add(place, fields.collect())?;

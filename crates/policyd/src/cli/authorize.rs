@@ -176,10 +176,12 @@ fn code(decision: &pb::Decision) -> u8 {
 }
 
 pub(super) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppError> {
-    let target = args
-        .target
-        .split_once('/')
-        .ok_or_else(|| malformed("--target TYPE/ID"))?;
+    let target = args.target.split_once('/').ok_or_else(|| {
+        malformed(format!(
+            "{} is not TYPE/ID, such as deal/D-105",
+            args.target
+        ))
+    })?;
     let mode = if args.dry_run {
         pb::Mode::DryRun
     } else {

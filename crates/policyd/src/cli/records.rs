@@ -13,6 +13,7 @@ use super::output::Output;
 use super::remote::{Remote, failed};
 use crate::app::AppError;
 use crate::domain::export;
+use crate::domain::record::{HaltLine, project};
 
 /// The log of records.
 #[derive(Debug, Subcommand)]
@@ -141,13 +142,21 @@ fn keys(path: &std::path::Path, root: Option<&str>) -> Result<KeySet, AppError> 
     KeySet::parse_document(&text, &key).map_err(|error| broken(path, error))
 }
 
+/// What the leaf of a halt says: the answer has no fields of its own for it.
+fn halt_of(record: &pb::Record) -> Option<HaltLine> {
+    project(&record.leaf).ok()?.halt
+}
+
 pub(super) fn describe(record: &pb::Record) -> String {
     let time = record.time.as_ref().map_or(0, |time| time.seconds);
     let time = chrono::DateTime::from_timestamp(time, 0)
         .unwrap_or_default()
         .format("%H:%M:%S");
+    let halt = halt_of(record).map_or_else(String::new, |halt| {
+        format!("  {}  by {}  {}", halt.scope, halt.by, halt.reason)
+    });
     format!(
-        "#{:<5} {time} {:<16} {:<18} {:<16} {:<10} {} {}",
+        "#{:<5} {time} {:<16} {:<18} {:<16} {:<10} {} {}{halt}",
         record.seq,
         record.kind,
         record.action,
@@ -162,5 +171,6 @@ pub(super) fn shown(record: &pb::Record) -> serde_json::Value {
     json!({"seq": record.seq, "record": record.record_id, "version": record.version, "kind": record.kind,
         "agent": record.agent, "action": record.action, "verdict": record.verdict, "status": record.status,
         "reasons": record.reason_codes, "rules": record.rule_ids, "policy": record.policy_version,
+        "halt": halt_of(record),
         "leaf_hash": hex::encode(&record.leaf_hash)})
 }

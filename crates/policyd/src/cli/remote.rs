@@ -1,11 +1,12 @@
 //! Flags of subcommands that call a daemon, and failures that come back from it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 use tonic::transport::Channel;
+use writ_host::key_files::key_beside;
 
 use super::output::Output;
 use crate::app::AppError;
@@ -56,16 +57,6 @@ impl Remote {
     }
 }
 
-/// Where `init` puts the key of a certificate.
-pub(super) fn key_beside(cert: &Path) -> PathBuf {
-    let name = cert.file_stem().and_then(|name| name.to_str());
-    let folder = cert
-        .parent()
-        .and_then(Path::parent)
-        .unwrap_or(Path::new(""));
-    folder.join(format!("keys/{}-tls.pem", name.unwrap_or_default()))
-}
-
 /// Asks the health service.
 pub(super) async fn health(remote: &Remote, output: &Output) -> Result<u8, AppError> {
     use tonic_health::pb::health_client::HealthClient;
@@ -77,19 +68,4 @@ pub(super) async fn health(remote: &Remote, output: &Output) -> Result<u8, AppEr
     let text = if serving { "SERVING" } else { "NOT_SERVING" };
     output.line(text, &json!({"status": text}));
     Ok(if serving { 0 } else { 5 })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_key_is_looked_for_where_init_puts_it() {
-        for (cert, key) in [
-            ("certs/agent-a-b.pem", "keys/agent-a-b-tls.pem"),
-            ("/w/certs/ops.pem", "/w/keys/ops-tls.pem"),
-        ] {
-            assert_eq!(key_beside(Path::new(cert)), Path::new(key));
-        }
-    }
 }

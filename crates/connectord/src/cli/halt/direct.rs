@@ -2,7 +2,7 @@
 
 use writ_proto::Reason;
 
-use super::{Answers, PATIENCE, Peer, Shown, malformed};
+use super::{Answers, Ended, PATIENCE, Peer, Shown, malformed, wider};
 use crate::app::AppError;
 use crate::app::halt_orders::HALT_SECONDS_MAX;
 use crate::cards;
@@ -95,11 +95,17 @@ impl Direct {
         Ok((flag.scope.to_string(), state.epoch))
     }
 
-    pub(super) async fn clear(&self, typed: &str, reason: &str) -> Result<(bool, u64), AppError> {
+    pub(super) async fn clear(&self, typed: &str, reason: &str) -> Result<Ended, AppError> {
         let scope = self.scope(typed)?;
         let cleared = self.store.clear(&scope, &Self::act(reason)).await;
         let (state, flag) = cleared.map_err(|error| unknown(&error))?;
-        Ok((flag.is_some(), state.epoch))
+        let others = state.flags.iter().map(|flag| &flag.scope);
+        Ok(Ended {
+            still: Some(wider(&scope, others)),
+            scope: scope.to_string(),
+            cleared: flag.is_some(),
+            epoch: state.epoch,
+        })
     }
 
     pub(super) async fn arm(&self, reason: &str) -> Result<HaltState, AppError> {

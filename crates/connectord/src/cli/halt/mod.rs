@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use writ_host::key_files::key_beside;
 use writ_proto::Reason;
 
 use super::Common;
 use super::output::Output;
 use crate::app::AppError;
+use crate::halt::Scope;
 use crate::{clock, ids};
 use direct::Direct;
 use remote::Remote;
@@ -100,9 +102,9 @@ pub(crate) struct Access {
     #[arg(long, default_value = "certs/ca.pem")]
     cacert: PathBuf,
     /// Own certificate, PEM: asks a connectord instead of the store.
-    #[arg(long, requires = "key")]
+    #[arg(long)]
     cert: Option<PathBuf>,
-    /// Own key, PEM.
+    /// Own key, PEM; `keys/NAME-tls.pem` beside `certs/NAME.pem` if absent, as `init` makes them.
     #[arg(long)]
     key: Option<PathBuf>,
 }
@@ -115,6 +117,18 @@ struct Shown {
     reason: String,
     since: i64,
     until: i64,
+}
+
+/// What came of resuming a scope.
+#[derive(Debug)]
+struct Ended {
+    /// As it is stored.
+    scope: String,
+    /// False where nothing was set for it.
+    cleared: bool,
+    epoch: u64,
+    /// Wider halts that cover it too; none where they are not known.
+    still: Option<Vec<String>>,
 }
 
 /// A connectord as it is printed.
@@ -154,12 +168,13 @@ enum Halts {
 
 impl Halts {
     async fn open(common: &Common, access: &Access) -> Result<Self, AppError> {
-        match (&access.cert, &access.key) {
-            (Some(cert), Some(key)) => {
-                let remote = Remote::open(access, cert, key).await?;
+        match &access.cert {
+            Some(cert) => {
+                let key = access.key.clone().unwrap_or_else(|| key_beside(cert));
+                let remote = Remote::open(access, cert, &key).await?;
                 Ok(Self::Remote(Box::new(remote)))
             }
-            _ => {
+            None => {
                 let direct = Direct::open(common, access.store.as_deref()).await?;
                 Ok(Self::Direct(Box::new(direct)))
             }
@@ -276,22 +291,37 @@ fn every_tenant(scope: &str) -> &'static str {
     }
 }
 
+/// The halts that cover all of a scope, without its own.
+fn wider<'a>(scope: &Scope, halts: impl Iterator<Item = &'a Scope>) -> Vec<String> {
+    halts
+        .filter(|halt| *halt != scope && halt.includes(scope))
+        .map(ToString::to_string)
+        .collect()
+}
+
 async fn off(halts: &mut Halts, args: &ScopeArgs, output: &Output) -> Result<u8, AppError> {
     if args.reason.trim().is_empty() {
         return Err(malformed("--reason is required to resume"));
     }
     let mut missing = 0_u8;
     for scope in scopes(args)? {
-        let (cleared, epoch) = match halts {
+        let ended = match halts {
             Halts::Direct(direct) => direct.clear(scope, &args.reason).await?,
             Halts::Remote(remote) => remote.clear(scope, &args.reason).await?,
         };
-        let word = if cleared { "RUNNING" } else { "NOT_SET" };
-        missing |= u8::from(!cleared);
-        let text = format!("{word} {scope}  epoch {epoch}");
+        let word = if ended.cleared { "RUNNING" } else { "NOT_SET" };
+        missing |= u8::from(!ended.cleared);
+        // "RUNNING" alone would be taken for the end of a halt that goes on.
+        let still = match ended.still.as_deref() {
+            Some([]) => String::new(),
+            Some(scopes) => format!("  still halted by {}", scopes.join(", ")),
+            None => "  whether another halt covers it is not known".to_owned(),
+        };
+        let text = format!("{word} {}  epoch {}{still}", ended.scope, ended.epoch);
         output.line(
             &text,
-            &json!({"scope": scope, "state": word, "epoch": epoch}),
+            &json!({"scope": ended.scope, "state": word, "epoch": ended.epoch,
+                "still_halted_by": ended.still}),
         );
     }
     Ok(missing)

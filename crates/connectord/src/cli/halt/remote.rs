@@ -4,13 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use tonic::transport::Channel;
-use writ_proto::pb;
+use writ_proto::ids::TenantId;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
+use writ_proto::{Caller, pb};
+use x509_parser::pem::parse_x509_pem;
+use x509_parser::prelude::GeneralName;
 
-use super::{Access, Answers, PATIENCE, Peer, Shown};
+use super::{Access, Answers, Ended, PATIENCE, Peer, Shown, wider};
 use crate::app::AppError;
 use crate::cli::remote::failed;
 use crate::grpc::client::{ClientFiles, connect, endpoint};
+use crate::halt::Scope;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -18,6 +22,28 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct Remote {
     client: HaltServiceClient<Channel>,
+    /// What is typed plainly is a part of this tenant.
+    own: Option<TenantId>,
+}
+
+/// The tenant that a certificate names.
+fn tenant_of(cert: &Path) -> Option<TenantId> {
+    let text = std::fs::read(cert).ok()?;
+    let (_, pem) = parse_x509_pem(&text).ok()?;
+    let parsed = pem.parse_x509().ok()?;
+    let names = parsed.subject_alternative_name().ok().flatten()?;
+    let uri = names
+        .value
+        .general_names
+        .iter()
+        .find_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        })?;
+    // The connectord checks the trust domain; here it only has to be taken off.
+    let domain = uri.strip_prefix("spiffe://")?.split('/').next()?;
+    let caller = Caller::from_spiffe(uri, domain).ok()?;
+    caller.tenant().cloned()
 }
 
 impl Remote {
@@ -30,6 +56,7 @@ impl Remote {
         let channel = connect(&endpoint(&access.addr, &files, TIMEOUT)?).await?;
         Ok(Self {
             client: HaltServiceClient::new(channel),
+            own: tenant_of(cert),
         })
     }
 
@@ -58,11 +85,7 @@ impl Remote {
         Ok((scope.unwrap_or_else(|| typed.to_owned()), answer.epoch))
     }
 
-    pub(super) async fn clear(
-        &mut self,
-        typed: &str,
-        reason: &str,
-    ) -> Result<(bool, u64), AppError> {
+    pub(super) async fn clear(&mut self, typed: &str, reason: &str) -> Result<Ended, AppError> {
         let request = pb::ClearHaltRequest {
             scope: typed.to_owned(),
             reason: reason.to_owned(),
@@ -73,7 +96,27 @@ impl Remote {
             .await
             .map_err(failed)?
             .into_inner();
-        Ok((answer.cleared, answer.epoch))
+        let scope = self.stored(typed);
+        // It is over whatever else can be told, so a failure to tell is none of the command.
+        let others = self.list().await.ok();
+        let still = scope.as_ref().zip(others).map(|(scope, (others, _))| {
+            let others = others
+                .iter()
+                .filter_map(|halt| halt.scope.parse::<Scope>().ok());
+            let others: Vec<Scope> = others.collect();
+            wider(scope, others.iter())
+        });
+        Ok(Ended {
+            scope: scope.map_or_else(|| typed.to_owned(), |scope| scope.to_string()),
+            cleared: answer.cleared,
+            epoch: answer.epoch,
+            still,
+        })
+    }
+
+    /// What the connectord took a text for; its answer does not say so.
+    fn stored(&self, typed: &str) -> Option<Scope> {
+        Scope::typed(typed, self.own.as_ref()?).ok()
     }
 
     pub(super) async fn list(&mut self) -> Result<(Vec<Shown>, u64), AppError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -118,10 +118,20 @@ impl CopyArgs {
         let format = ending.and_then(Format::of);
         let format = format
             .ok_or_else(|| malformed(path, "the name ends in .csv, .json, .jsonl or .ndjson"))?;
-        let bytes = read_export(path).map_err(|error| malformed(path, error))?;
+        let bytes = read_export(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                malformed(path, "there is no such file: name the export with --from")
+            }
+            _ => malformed(path, error),
+        })?;
         let records = parse(&bytes, format).map_err(|why| malformed(path, why))?;
         let scrubber = Scrubber::new(&key.bytes).ok_or_else(|| AppError::of(Reason::Internal))?;
-        copied(&records, choice, &scrubber).map_err(|why| malformed(path, why))
+        // Spreadsheets of many countries write semicolons: then all names are one.
+        let single = records.iter().all(|record| record.fields.len() == 1);
+        copied(&records, choice, &scrubber).map_err(|why| match format {
+            Format::Csv if single => malformed(path, format!("{why}; a comma separates fields")),
+            _ => malformed(path, why),
+        })
     }
 
     /// Adds the copies; gives how many were not there.

@@ -101,17 +101,17 @@ fn what_cannot_be_copied_is_refused_as_a_whole() {
         (
             json!([{"name": "secret"}]),
             choice(Kind::Deals, &[], &[]),
-            "no record has a field `id`",
+            "no record has a field `id`; found: name",
         ),
         (
             plain.clone(),
             choice(Kind::Deals, &["stge"], &[]),
-            "no record has a field `stge`",
+            "no record has a field `stge`; found: customer, id, name",
         ),
         (
             plain.clone(),
             choice(Kind::Deals, &[], &[("custmer", Kind::Contacts)]),
-            "no record has a field `custmer`",
+            "no record has a field `custmer`; found: customer, id, name",
         ),
         (
             plain.clone(),
@@ -132,6 +132,18 @@ fn what_cannot_be_copied_is_refused_as_a_whole() {
         assert_eq!(copy_of(&records, &choice), Err(why.to_owned()));
         assert!(!why.contains("secret"));
     }
+}
+
+#[test]
+fn of_many_and_of_long_names_only_some_is_told() {
+    let mut record = Map::new();
+    for index in 10..40 {
+        record.insert(format!("{index}{}", "x".repeat(99)), json!(1));
+    }
+    let records = Json::Array(vec![Json::Object(record)]);
+    let why = copy_of(&records, &choice(Kind::Deals, &[], &[])).unwrap_err();
+    assert!(why.contains(&format!("29{}, ...", "x".repeat(38))), "{why}");
+    assert!(!why.contains("30x"), "{why}");
 }
 
 #[tokio::test]

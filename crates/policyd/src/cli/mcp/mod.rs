@@ -5,13 +5,13 @@ mod doctor;
 mod print;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use writ_host::key_files::key_beside;
 use writ_proto::Reason;
 
 use super::output::Output;
-use super::remote::key_beside;
 use crate::app::AppError;
 use crate::grpc::client::ClientFiles;
 use crate::mcp::peers::{Addresses, Peers};
@@ -63,9 +63,9 @@ pub(super) struct BridgeArgs {
         env = "CONNECTORD_ADDR"
     )]
     connectord: String,
-    /// Certificate authority, PEM.
-    #[arg(long, default_value = "certs/ca.pem")]
-    cacert: PathBuf,
+    /// Certificate authority, PEM; `ca.pem` beside the certificate if absent.
+    #[arg(long)]
+    cacert: Option<PathBuf>,
     /// The agent's certificate, PEM: it says who asks.
     #[arg(long)]
     cert: Option<PathBuf>,
@@ -92,13 +92,20 @@ impl BridgeArgs {
         Ok((cert, key))
     }
 
+    /// The certificate authority.
+    fn authority(&self, cert: &Path) -> PathBuf {
+        let named = self.cacert.clone();
+        named.unwrap_or_else(|| cert.with_file_name("ca.pem"))
+    }
+
     fn peers(&self) -> Result<Peers, AppError> {
         let (cert, key) = self.identity()?;
+        let authority = self.authority(&cert);
         Peers::new(&Addresses {
             policyd: &self.addr,
             connectord: &self.connectord,
             files: ClientFiles {
-                ca: &self.cacert,
+                ca: &authority,
                 cert: &cert,
                 key: &key,
             },

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf, absolute};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value as Json, json};
+use writ_proto::Reason;
 
 use super::BridgeArgs;
 use crate::app::AppError;
@@ -31,9 +32,9 @@ pub(super) struct PrintArgs {
     /// The client.
     #[arg(long, value_enum)]
     client: Client,
-    /// The program to start.
-    #[arg(long, default_value = "policyd")]
-    program: String,
+    /// The program to start; this one if absent.
+    #[arg(long)]
+    program: Option<String>,
     /// Print how to reach a bridge that serves HTTP here, with its secret, instead.
     #[arg(long, value_name = "ADDR")]
     http: Option<std::net::SocketAddr>,
@@ -46,6 +47,26 @@ pub(super) struct PrintArgs {
 fn whole(path: &Path) -> String {
     let path = absolute(path).unwrap_or_else(|_| path.to_owned());
     path.display().to_string()
+}
+
+/// A client seldom has the PATH of the shell that this runs in, so the program is named whole.
+fn program(args: &PrintArgs) -> String {
+    let named = args.program.clone();
+    named.unwrap_or_else(|| {
+        let own = std::env::current_exe();
+        own.map_or_else(|_| "policyd".to_owned(), |path| whole(&path))
+    })
+}
+
+/// The certificate authority; one that nobody named has to be there.
+fn authority(bridge: &BridgeArgs, cert: &Path) -> Result<PathBuf, AppError> {
+    let authority = bridge.authority(cert);
+    if bridge.cacert.is_none() && !authority.exists() {
+        let path = authority.display();
+        let message = format!("{path} is not there: name the certificate authority with --cacert");
+        return Err(AppError::new(Reason::ConfigInvalid, message));
+    }
+    Ok(authority)
 }
 
 fn server(args: &PrintArgs) -> Result<Json, AppError> {
@@ -67,12 +88,9 @@ fn server(args: &PrintArgs) -> Result<Json, AppError> {
     }
     let bridge = &args.bridge;
     let (cert, key) = bridge.identity()?;
+    let authority = authority(bridge, &cert)?;
     let mut flags = vec!["mcp".to_owned()];
-    for (flag, path) in [
-        ("--cacert", &bridge.cacert),
-        ("--cert", &cert),
-        ("--key", &key),
-    ] {
+    for (flag, path) in [("--cacert", &authority), ("--cert", &cert), ("--key", &key)] {
         flags.extend([flag.to_owned(), whole(path)]);
     }
     if bridge.tools == ToolSet::PerCard {
@@ -92,7 +110,7 @@ fn server(args: &PrintArgs) -> Result<Json, AppError> {
     };
     let env: Map<String, Json> = addresses.into_iter().map(of).collect();
     let entry = Map::from_iter([
-        ("command".to_owned(), args.program.as_str().into()),
+        ("command".to_owned(), program(args).into()),
         ("args".to_owned(), flags.into()),
         ("env".to_owned(), env.into()),
     ]);

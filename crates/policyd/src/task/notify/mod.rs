@@ -105,17 +105,20 @@ impl Notifier {
 
     async fn deliver(self, app: SharedApp, row: NoticeRow) {
         let settled = self.attempt(&row).await;
-        say(&row, &settled);
+        say(&row, &settled, self.sinks.is_empty());
         if let Err(error) = app.ledger.notice_settle(&row, &settled).await {
             tracing::warn!(id = %row.notice.id, %error, "a notice may be sent again");
         }
     }
 }
 
-fn say(row: &NoticeRow, settled: &Settled) {
+fn say(row: &NoticeRow, settled: &Settled, nobody: bool) {
     let (id, kind, tries) = (row.notice.id, row.notice.kind.name(), row.tries);
     let error = settled.error.as_str();
     match settled.state {
+        Delivery::Delivered if nobody => {
+            tracing::info!(%id, kind, tries, "a notice was kept: no sink is configured");
+        }
         Delivery::Delivered => tracing::info!(%id, kind, tries, "a notice was delivered"),
         Delivery::Waiting => tracing::warn!(%id, kind, tries, error, "a notice was not taken"),
         Delivery::Dead => tracing::error!(%id, kind, tries, error, "a notice was given up"),
