@@ -115,11 +115,13 @@ impl Notifier {
 fn say(row: &NoticeRow, settled: &Settled, nobody: bool) {
     let (id, kind, tries) = (row.notice.id, row.notice.kind.name(), row.tries);
     let error = settled.error.as_str();
+    let taken = if nobody {
+        "a notice was kept: no sink is configured"
+    } else {
+        "a notice was delivered"
+    };
     match settled.state {
-        Delivery::Delivered if nobody => {
-            tracing::info!(%id, kind, tries, "a notice was kept: no sink is configured");
-        }
-        Delivery::Delivered => tracing::info!(%id, kind, tries, "a notice was delivered"),
+        Delivery::Delivered => tracing::info!(%id, kind, tries, "{taken}"),
         Delivery::Waiting => tracing::warn!(%id, kind, tries, error, "a notice was not taken"),
         Delivery::Dead => tracing::error!(%id, kind, tries, error, "a notice was given up"),
     }
