@@ -53,6 +53,12 @@ async fn ten_thousand_requests_leave_a_short_queue() {
         first.expire_time.is_some(),
         "until when a person may decide"
     );
+    let only = pb::AuthorizeRequest {
+        validate_only: true,
+        ..won()
+    };
+    let only = agent.ask_for(only).await.decision;
+    assert!(only.expire_time.unwrap().seconds > e2e::now_seconds());
     let told = flood(&mut agent, FLOOD).await;
     let expected = [
         ("APPROVAL_QUEUE_FULL", FLOOD - WAITING + 1),

@@ -13,17 +13,23 @@ const TWO_DAYS_MS: i64 = 2 * 24 * 3_600 * 1_000;
 
 const DEMOTE: &str = "[demote]\nundone = \"20%\"\nof_last = 4\n";
 
-/// A running world where three cards have a pilot.
+const PILOTED: [&str; 4] = ["add_note", "fill_phone", "log_deal", "set_stage"];
+
+fn card(world: &World, action: &str) -> std::path::PathBuf {
+    world.path(&format!("policies/acme/actions/{action}.toml"))
+}
+
+/// A running world where four cards have a pilot.
 fn piloted() -> World {
     let mut world = World::prepare(&[]);
-    for (action, more) in [
-        ("set_stage", format!("{NAME}{PILOT}{DEMOTE}")),
-        ("fill_phone", PILOT.into()),
-        ("log_deal", PILOT.into()),
-    ] {
-        let path = world.path(&format!("policies/acme/actions/{action}.toml"));
-        let card = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, format!("{card}\n{more}")).unwrap();
+    for action in PILOTED {
+        let more = match action {
+            "set_stage" => format!("{NAME}{PILOT}{DEMOTE}"),
+            _ => PILOT.to_owned(),
+        };
+        let path = card(&world, action);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}\n{more}")).unwrap();
     }
     let seeded = world.run("connectord", &["sandbox", "seed", "--deals", "4"]);
     assert!(seeded.status.success());
@@ -60,6 +66,14 @@ fn log(deal: &str) -> Wish {
     }
 }
 
+/// Since when what an action does counts.
+async fn begun(world: &World, action: &str) -> i64 {
+    let url = format!("sqlite://{}", world.path("connectord.db").display());
+    let journal = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let begun = sqlx::query_scalar("SELECT set_ms FROM rollout WHERE action = ?");
+    begun.bind(action).fetch_one(&journal).await.unwrap()
+}
+
 /// Two days go by: what was promoted was promoted two days earlier.
 async fn two_days_later(world: &World) {
     let url = format!("sqlite://{}", world.path("connectord.db").display());
@@ -69,12 +83,12 @@ async fn two_days_later(world: &World) {
         .execute(&journal)
         .await
         .unwrap();
-    assert_eq!(moved.rows_affected(), 3);
+    assert_eq!(moved.rows_affected(), 4);
 }
 
 /// Every piloted action in its pilot.
 async fn open(world: &World, operator: &mut Actor) {
-    for action in ["set_stage", "log_deal", "fill_phone"] {
+    for action in PILOTED {
         let skipped = shift(operator, action, pb::Rollout::Live).await;
         assert_eq!(skipped.unwrap_err(), "PILOT_FIRST");
         let promote = ["actions", "promote", action, "--reason", "small first"];
@@ -119,6 +133,16 @@ async fn a_pilot_takes_few_records_a_day_and_one_field_at_a_time() {
     assert_eq!(widened, Ok(live), "an operator may widen at any time");
     wrote(&mut agent, &both("L-3")).await;
     world.check_everything().await;
+
+    // Who takes it back to the pilot begins anew, however long ago it was promoted.
+    two_days_later(&world).await;
+    let demote = ["actions", "demote", "set_stage", "--reason", "too fast"];
+    assert!(run(&world, &demote).1.contains("live -> pilot"));
+    let begun = begun(&world, "set_stage").await;
+    assert!(
+        e2e::now_seconds() * 1_000 - begun < TWO_DAYS_MS / 2,
+        "{begun}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +159,8 @@ async fn a_pilot_goes_live_by_itself_only_after_a_calm_time() {
     dry.mode = pb::Mode::DryRun;
     let odd = present(&mut agent, &dry).await.unwrap();
     open(&world, &mut operator).await;
-    // One has a surprise that was marked after the promotion, one had to be undone, one is calm.
+    // One is halted, one has a surprise that was marked after the promotion, one had to be undone,
+    // one is calm.
     let mark = pb::MarkSurpriseRequest {
         name: odd.name,
         surprise: "not his number".into(),
@@ -153,6 +178,17 @@ async fn a_pilot_goes_live_by_itself_only_after_a_calm_time() {
     assert!(operator.undo(&wrong).await.undone);
     wrote(&mut agent, &stage("L-2", "qualified")).await;
 
+    let note = |deal: &str| Wish {
+        action: "add_note".into(),
+        args: r#"{"text":"called"}"#.into(),
+        ..stage(deal, "")
+    };
+    for deal in ["L-1", "L-2"] {
+        wrote(&mut agent, &note(deal)).await;
+    }
+    let halt = ["halt", "on", "--scope", "action:add_note"];
+    assert_eq!(run(&world, &halt).0, Some(0));
+
     // They are looked at in the order of their names.
     two_days_later(&world).await;
     let (pilot, live) = (i32::from(pb::Rollout::Pilot), i32::from(pb::Rollout::Live));
@@ -164,6 +200,7 @@ async fn a_pilot_goes_live_by_itself_only_after_a_calm_time() {
         ("set_stage", live),
         ("log_deal", pilot),
         ("fill_phone", pilot),
+        ("add_note", pilot),
     ] {
         assert_eq!(rollout(&mut operator, action).await, at, "{action}");
     }
@@ -184,4 +221,28 @@ async fn a_pilot_goes_live_by_itself_only_after_a_calm_time() {
     let dry_run = i32::from(pb::Rollout::DryRun);
     assert_eq!(rollout(&mut operator, "set_stage").await, dry_run);
     world.check_everything().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pilot_whose_card_lost_its_limits_writes_nothing() {
+    let mut world = piloted();
+    let (mut agent, mut operator) = (world.agent().await, world.operator().await);
+    open(&world, &mut operator).await;
+    wrote(&mut agent, &log("L-1")).await;
+    let path = card(&world, "log_deal");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace(PILOT, "")).unwrap();
+    world.kill_connectord();
+    world.start_connectord(&program("connectord"), &[]);
+    let mut agent = world.agent().await;
+    let started = std::time::Instant::now();
+    // Until policyd has read the card too, its writs are for another one.
+    let refused = loop {
+        let refused = present(&mut agent, &log("L-1")).await.unwrap_err();
+        if refused != "CARD_MISMATCH" {
+            break refused;
+        }
+        assert!(started.elapsed() < PATIENCE);
+    };
+    assert_eq!(refused, "DRY_RUN_ONLY");
 }

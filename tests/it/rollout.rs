@@ -77,7 +77,7 @@ async fn promotion_shows_the_log_needs_a_reason_and_asks_twice_after_a_surprise(
             .unwrap()
             .wrote
     );
-    // Going back needs no second question, and the log begins anew with each move.
+    // Going back needs no second question, and the log goes on since the promotion.
     let back = shift(&mut operator, |request| {
         request.rollout = pb::Rollout::DryRun.into()
     })

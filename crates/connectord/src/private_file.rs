@@ -50,9 +50,15 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Refusal> {
         .mode(0o600)
         .open(&fresh);
     let written = file.and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, path)
+        let written = file
+            .write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| std::fs::rename(&fresh, path));
+        if written.is_err() {
+            // What could not be put into its place is a secret that nobody looks for.
+            drop(std::fs::remove_file(&fresh));
+        }
+        written
     });
     written.map_err(|error| invalid(path, error))
 }

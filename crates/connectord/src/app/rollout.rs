@@ -9,7 +9,7 @@ use super::outcome::{Kind, Outcome};
 use super::undo::Order;
 use super::{App, AppError};
 use crate::clock;
-use crate::domain::execution::Execution;
+use crate::domain::execution::{Execution, State};
 use crate::domain::rollout::{calm, demoted};
 use crate::halt::{Customer, Subject};
 use crate::store::{Filter, Promoted};
@@ -30,6 +30,15 @@ pub struct Move {
     pub accept_surprises: bool,
     /// What was written before counts on: for the rates that demote, and for marks.
     pub keeps_log: bool,
+}
+
+impl Move {
+    /// Whether what was seen before still counts: for the rates that demote, for marks, and for the
+    /// calm of a pilot. A person who takes an action back to its pilot wants it to begin anew.
+    fn goes_on(&self, was: Rollout) -> bool {
+        let back_to_pilot = was > self.rollout && self.rollout == Rollout::Pilot;
+        self.keeps_log || (self.rollout <= was && !back_to_pilot)
+    }
 }
 
 /// What the would-have log of an action holds since its last promotion.
@@ -153,10 +162,9 @@ impl App {
             action: card.name.as_str().to_owned(),
             rollout: to.rollout,
             until_ms: to.until_ms,
-            set_ms: match set {
-                Some(set) if to.keeps_log || to.rollout < was => set.set_ms,
-                _ => outcome.time_ms,
-            },
+            set_ms: set
+                .filter(|_| to.goes_on(was))
+                .map_or(outcome.time_ms, |set| set.set_ms),
         };
         Ok(self.journal.set_rollout(promoted, outcome.report()).await?)
     }
@@ -267,7 +275,9 @@ impl App {
         if !due || self.may_be_halted(tenant, card) {
             return Ok(());
         }
-        if self.would_have(tenant, card.name.as_str()).await?.surprises > 0 {
+        if self.would_have(tenant, card.name.as_str()).await?.surprises > 0
+            || self.has_open_doubts(tenant, card, set.set_ms).await?
+        {
             return Ok(());
         }
         let limit = u32::try_from(PAGE_SIZE_MAX).unwrap_or(u32::MAX);
@@ -299,6 +309,28 @@ impl App {
         };
         let why = format!("the pilot was calm: {held}");
         self.move_to(card, (tenant, "connectord"), &to, &why).await
+    }
+
+    /// Whether it is not known of an execution of the action, however old, what became of it.
+    async fn has_open_doubts(
+        &self,
+        tenant: &str,
+        card: &Card,
+        since_ms: i64,
+    ) -> Result<bool, AppError> {
+        for state in [State::InDoubt, State::Human] {
+            let filter = Filter {
+                state: Some(state.name().to_owned()),
+                action: Some(card.name.as_str().to_owned()),
+                since_ms: Some(since_ms),
+                limit: 1,
+                ..Filter::default()
+            };
+            if !self.journal.list(tenant, &filter).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a halt stops the action, or nobody can tell: it is not calm then.

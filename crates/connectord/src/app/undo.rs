@@ -219,7 +219,11 @@ impl App {
                 ..
             }) if refusal.reason != Reason::OutcomeUnknown => add(&mut totals.refused),
             // Somebody else's undo came between, or nobody knows what became of this one.
-            Ok(_) | Err(_) => add(&mut totals.doubtful),
+            Ok(_) => add(&mut totals.doubtful),
+            Err(error) => {
+                tracing::warn!(%error, "what became of an undo is not known");
+                add(&mut totals.doubtful);
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use writ_proto::Reason;
-use writ_proto::card::{Demotion, Widen};
+use writ_proto::card::{Demotion, NO_RECORD, Widen};
 
 use super::execution::{Execution, State};
 
@@ -89,8 +89,9 @@ pub fn calm(widen: Widen, executions: &[Execution]) -> Option<String> {
     }
     // One record that is written again and again shows little.
     let record = |own: &Execution| {
-        let id = [&own.target, &own.created_id].map(String::clone);
-        (own.object.clone(), id)
+        let is_new = own.target == NO_RECORD;
+        let id = if is_new { &own.created_id } else { &own.target };
+        (own.object.clone(), id.clone())
     };
     let records: BTreeSet<_> = live().filter(|own| own.wrote).map(record).collect();
     let wrote = records.len();

@@ -147,7 +147,8 @@ fn undoes(app: &SharedApp) -> Undoes {
             let task = tokio::spawn(put_back(app, wanted, turn));
             match timeout(UNDO_ANSWER_MAX, task).await {
                 Ok(Ok(done)) => done,
-                Ok(Err(_)) | Err(_) => Err(Reason::OutcomeUnknown),
+                Ok(Err(_)) => Err(Reason::Internal),
+                Err(_) => Err(Reason::OutcomeUnknown),
             }
         })
     })
@@ -162,6 +163,11 @@ async fn put_back(app: SharedApp, wanted: PutBack, _turn: Turn) -> Result<Totals
         dry_run: false,
         unsigned: false,
     };
+    tracing::warn!(
+        tenant = order.tenant,
+        by = order.by,
+        "an undo from the page begins"
+    );
     let span = (wanted.since_ms, clock::now().timestamp_millis());
     let done = app.undo_recent(&order, span).await;
     tracing::warn!(

@@ -216,6 +216,9 @@ fn not_told(reason: Reason) -> Response {
         Reason::StoreUnavailable => {
             return refused(StatusCode::SERVICE_UNAVAILABLE, reason);
         }
+        Reason::Internal => {
+            return refused(StatusCode::INTERNAL_SERVER_ERROR, reason);
+        }
         _ => (
             StatusCode::GATEWAY_TIMEOUT,
             "the undo takes longer than this page can wait, and goes on; undo again in a minute \

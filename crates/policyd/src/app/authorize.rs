@@ -161,10 +161,6 @@ impl App {
         let claims = (outcome.verdict == Verdict::Allow)
             .then(|| self.claims(request, outcome, facts, id))
             .transpose()?;
-        if let Some(need) = outcome.approval.as_ref() {
-            let wait = i64::from(need.ttl_seconds);
-            decided.expires = facts.now.timestamp().saturating_add(wait);
-        }
         if let Some(claims) = &claims {
             decided.claims = claims.encode();
             decided.expires = i64::from(claims.exp);
@@ -450,7 +446,10 @@ fn decided(request: &Request, outcome: &Outcome, facts: &Facts) -> Decided {
         request_hash: request.hash().to_vec(),
         args_cbor: request.args_cbor.clone(),
         claims: Vec::new(),
-        expires: 0,
+        expires: outcome.approval.as_ref().map_or(0, |need| {
+            let wait = i64::from(need.ttl_seconds);
+            facts.now.timestamp().saturating_add(wait)
+        }),
         created_ms: facts.now.timestamp_millis(),
         agent: request.agent.as_str().to_owned(),
         action: request.action.as_str().to_owned(),

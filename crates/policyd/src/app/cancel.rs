@@ -15,7 +15,7 @@ use crate::domain::budget::{SettledAs, Settlement};
 use crate::domain::decide::Verdict;
 use crate::domain::record::Kind;
 use crate::domain::waiting;
-use crate::store::Append;
+use crate::store::{Append, Appended};
 
 /// The id under which the cancellation of a decision is kept.
 fn cancellation(decision: Uuid) -> Uuid {
@@ -68,7 +68,15 @@ impl App {
                 }),
                 ..Append::record(tenant.clone(), draft)
             };
-            self.writer.append(append).await?;
+            if self.writer.append(append).await? == Appended::DuplicateOutcome {
+                // Somebody else ended it first: as cancelled, or because its time was up.
+                let now = self.decision(tenant, Some(agent), id).await?;
+                return if now.cancelled {
+                    Ok(now)
+                } else {
+                    Err(AppError::of(Reason::DecisionFinal))
+                };
+            }
         }
         Ok(Answer {
             cancelled: true,

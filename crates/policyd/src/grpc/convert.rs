@@ -19,6 +19,7 @@ use crate::app::decided::Decided;
 use crate::app::offers::Offered;
 use crate::domain::counter_offer::{Retry, retry_of};
 use crate::domain::request::{Evidence, Request};
+use crate::domain::waiting;
 
 fn malformed(what: impl Into<String>) -> AppError {
     AppError::new(Reason::RequestMalformed, what)
@@ -216,7 +217,12 @@ pub fn decision(answer: Answer) -> pb::Decision {
         rule_ids: decided.rules,
         policy_version: decided.policy_version,
         request_hash: decided.request_hash,
-        expire_time: (token.is_some() || waits).then(|| seconds(decided.expires)),
+        expire_time: if waits {
+            let end = waiting::ends(decided.expires, decided.created_ms);
+            Some(seconds(end))
+        } else {
+            token.is_some().then(|| seconds(decided.expires))
+        },
         token: token.unwrap_or_default(),
         poll_after: (waits && !cancelled).then_some(prost_types::Duration {
             seconds: 15,

@@ -332,9 +332,21 @@ fn one<'a>(append: &'a Append, known: &mut Known, planned: &mut Planned<'a>) -> 
     {
         return Appended::DuplicateOutcome;
     }
-    let releases = append.draft.kind == Kind::BudgetChanged && append.settles.is_some();
+    let kind = append.draft.kind;
+    // What was decided before places were counted holds none and can still be taken back.
+    let placed = || {
+        append
+            .settles
+            .as_ref()
+            .is_some_and(|to| known.holds.contains_key(&to.decision))
+    };
+    let releases = match kind {
+        Kind::BudgetChanged | Kind::ApprovalExpired => append.settles.is_some(),
+        Kind::Cancelled => placed(),
+        _ => false,
+    };
     if releases && !is_held(append, known) {
-        // Its execution was reported in the meantime: there is nothing to give back.
+        // It ended in the meantime in another way: there is nothing to give back.
         return Appended::DuplicateOutcome;
     }
     if let Err(over) = planned.reserve(append, known) {

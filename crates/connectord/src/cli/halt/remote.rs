@@ -99,13 +99,23 @@ impl Remote {
         let scope = self.stored(typed);
         // It is over whatever else can be told, so a failure to tell is none of the command.
         let others = self.list().await.ok();
-        let still = scope.as_ref().zip(others).map(|(scope, (others, _))| {
-            let others = others
-                .iter()
-                .filter_map(|halt| halt.scope.parse::<Scope>().ok());
-            let others: Vec<Scope> = others.collect();
-            wider(scope, others.iter())
-        });
+        // Of another tenant this operator is not shown everything.
+        let is_seen = |scope: &&Scope| {
+            scope
+                .tenant()
+                .is_none_or(|of| Some(of) == self.own.as_ref())
+        };
+        let still = scope
+            .as_ref()
+            .filter(is_seen)
+            .zip(others)
+            .map(|(scope, (others, _))| {
+                let others = others
+                    .iter()
+                    .filter_map(|halt| halt.scope.parse::<Scope>().ok());
+                let others: Vec<Scope> = others.collect();
+                wider(scope, others.iter())
+            });
         Ok(Ended {
             scope: scope.map_or_else(|| typed.to_owned(), |scope| scope.to_string()),
             cleared: answer.cleared,

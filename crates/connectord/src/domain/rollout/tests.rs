@@ -143,6 +143,10 @@ fn a_pilot_widens_by_records_and_not_by_calls() {
         created_id: made.into(),
         ..wrote(id)
     };
+    let added = |id: u128| Execution {
+        created_id: format!("N{id}"),
+        ..again(id)
+    };
     let dry = Execution {
         execute: false,
         ..wrote(3)
@@ -152,6 +156,11 @@ fn a_pilot_widens_by_records_and_not_by_calls() {
         ("too few", vec![wrote(1), wrote(2)], false),
         ("none", vec![], false),
         ("a dry run", vec![wrote(1), wrote(2), dry], false),
+        (
+            "three notes on one",
+            vec![added(1), added(2), added(3)],
+            false,
+        ),
         ("one thrice", vec![again(1), again(2), again(3)], false),
         (
             "three new ones",
