@@ -112,7 +112,7 @@ async fn wrote(agent: &mut Actor, wish: &Wish) -> pb::Execution {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pilot_takes_few_records_a_day_and_one_field_at_a_time() {
-    let world = piloted();
+    let mut world = piloted();
     let (mut agent, mut operator) = (world.agent().await, world.operator().await);
     open(&world, &mut operator).await;
     let none = shift(&mut operator, "tidy_contact", pb::Rollout::Pilot).await;
@@ -135,7 +135,9 @@ async fn a_pilot_takes_few_records_a_day_and_one_field_at_a_time() {
     world.check_everything().await;
 
     // Who takes it back to the pilot begins anew, however long ago it was promoted.
+    world.kill_connectord();
     two_days_later(&world).await;
+    world.start_connectord(&program("connectord"), &[]);
     let demote = ["actions", "demote", "set_stage", "--reason", "too fast"];
     assert!(run(&world, &demote).1.contains("live -> pilot"));
     let begun = begun(&world, "set_stage").await;

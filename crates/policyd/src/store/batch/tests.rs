@@ -332,3 +332,20 @@ fn a_capture_in_part_gives_the_rest_back_and_never_takes_more() {
         );
     }
 }
+
+#[test]
+fn what_waits_ends_once_taken_back_or_out_of_time() {
+    let end = |id, kind| settling(id, (kind, Uuid::from_u128(1)), SettledAs::Void, None);
+    let (taken, late) = (Kind::Cancelled, Kind::ApprovalExpired);
+    for (first, second) in [(taken, late), (late, taken)] {
+        let mut memory = Memory::default();
+        memory.commit(&[holding(1, [1, 1])]);
+        let ended = memory.commit(&[end(11, first)]);
+        assert!(matches!(ended[0], Appended::Stored { .. }), "{first:?}");
+        let again = memory.commit(&[end(12, second)]);
+        assert_eq!(again[0], Appended::DuplicateOutcome, "{second:?}");
+    }
+    // What was decided before places were counted holds none, and is taken back all the same.
+    let ended = Memory::default().commit(&[end(11, taken)]);
+    assert!(matches!(ended[0], Appended::Stored { .. }));
+}
