@@ -69,7 +69,8 @@ pub(super) fn execution_lines() -> Vec<Line> {
                 name: format!("{THERE}/executions/{ID}"),
                 reason: "x".into(),
                 dry_run: false,
-                unsigned: false
+                unsigned: false,
+                request_id: String::new(),
             }),
             "NOT_FOUND",
             "NOT_FOUND"
@@ -120,6 +121,19 @@ pub(super) fn operator_lines() -> Vec<Line> {
                     rollout: pb::Rollout::Live.into(),
                     reason: "x".into(),
                     ..Default::default()
+                }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
+        ),
+        line!(
+            "ConnectorService/SettleExecution",
+            c,
+            c.actor
+                .execute
+                .settle_execution(pb::SettleExecutionRequest {
+                    name: format!("{THERE}/executions/{ID}"),
+                    applied: true,
+                    reason: "x".into()
                 }),
             "OPERATOR_REQUIRED",
             "NOT_FOUND"

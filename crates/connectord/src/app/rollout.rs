@@ -5,14 +5,15 @@ use writ_proto::Reason;
 use writ_proto::card::{Card, Rollout};
 use writ_proto::limits::PAGE_SIZE_MAX;
 
+use super::order::Order;
 use super::outcome::{Kind, Outcome};
-use super::undo::Order;
 use super::{App, AppError};
 use crate::clock;
+use crate::domain::difference::differences;
 use crate::domain::execution::{Execution, State};
 use crate::domain::rollout::{calm, demoted};
 use crate::halt::{Customer, Subject};
-use crate::store::{Filter, Promoted};
+use crate::store::{Filter, JournalError, Promoted};
 
 /// Longest time-boxed live, in milliseconds.
 const UNTIL_MS_MAX: i64 = 30 * 24 * 3_600 * 1_000;
@@ -30,6 +31,10 @@ pub struct Move {
     pub accept_surprises: bool,
     /// What was written before counts on: for the rates that demote, and for marks.
     pub keeps_log: bool,
+    /// Promote although no dry run was seen.
+    pub accept_unseen: bool,
+    /// The card that was in view; empty where none was.
+    pub card_digest: Vec<u8>,
 }
 
 impl Move {
@@ -48,6 +53,8 @@ pub struct WouldHave {
     pub rows: usize,
     /// Executions, dry or not, that are marked and were marked or changed since then.
     pub surprises: usize,
+    /// Nothing was to be moved.
+    pub unchanged: bool,
 }
 
 /// Where a card has a pilot, an action goes through it.
@@ -60,6 +67,32 @@ fn check_pilot(card: &Card, was: Rollout, to: Rollout) -> Result<(), AppError> {
         (Some(_), Rollout::Live) if was < Rollout::Pilot => Err(AppError::of(Reason::PilotFirst)),
         _ => Ok(()),
     }
+}
+
+/// A person promotes what was looked at: dry runs, marks, and the difference of the cards.
+fn check_seen(
+    card: &Card,
+    (was, to): (Rollout, &Move),
+    log: &WouldHave,
+    pending: &[String],
+) -> Result<(), AppError> {
+    if !to.rollout.writes() {
+        return Ok(());
+    }
+    if to.rollout > was && log.surprises > 0 && !to.accept_surprises {
+        let message = format!("{} of {} rows are marked", log.surprises, log.rows);
+        return Err(AppError::new(Reason::SurprisesMarked, message));
+    }
+    if to.rollout > was && !was.writes() && log.rows == 0 && !to.accept_unseen {
+        return Err(AppError::of(Reason::NothingSeen));
+    }
+    let in_view = to.card_digest == card.digest();
+    let asks = !pending.is_empty() || !to.card_digest.is_empty();
+    if asks && !in_view {
+        let message = format!("since it was promoted: {}", pending.join("; "));
+        return Err(AppError::new(Reason::CardChanged, message));
+    }
+    Ok(())
 }
 
 impl App {
@@ -88,6 +121,7 @@ impl App {
         Ok(WouldHave {
             rows: self.journal.list(tenant, &filter).await?.len(),
             surprises: self.journal.list(tenant, &marked).await?.len(),
+            unchanged: false,
         })
     }
 
@@ -110,7 +144,8 @@ impl App {
             ));
         }
         if to.rollout > card.rollout_max {
-            let message = format!("the card allows at most {}", card.rollout_max.name());
+            let most = card.rollout_max.name();
+            let message = format!("this card's rollout_max is `{most}`: raise it before promoting");
             return Err(AppError::new(Reason::DryRunOnly, message));
         }
         if to.until_ms != 0 && !to.rollout.writes() {
@@ -122,31 +157,61 @@ impl App {
             let message = "until: a time within the next 30 days";
             return Err(AppError::new(Reason::RequestMalformed, message));
         }
-        let was = self.rollout_of(&order.tenant, &card).await?;
+        let set = self.journal.rollout_now(&order.tenant, action).await?;
+        let was = Self::within(&card, set.as_ref());
         check_pilot(&card, was, to.rollout)?;
-        let log = self.would_have(&order.tenant, action).await?;
-        if to.rollout > was && log.surprises > 0 && !to.accept_surprises {
-            let message = format!("{} of {} rows are marked", log.surprises, log.rows);
-            return Err(AppError::new(Reason::SurprisesMarked, message));
+        let pending = self.pending(&order.tenant, &card, set.as_ref());
+        let mut log = self.would_have(&order.tenant, action).await?;
+        let stays = was == to.rollout && set.as_ref().map_or(0, |set| set.until_ms) == to.until_ms;
+        if stays && pending.is_empty() {
+            log.unchanged = true;
+            return Ok(log);
         }
+        check_seen(&card, (was, to), &log, &pending)?;
         let seen = format!(
             "{} (would-have log: {} rows, {} surprises marked)",
             order.reason, log.rows, log.surprises
         );
-        self.move_to(&card, (&order.tenant, &order.by), to, &seen)
+        self.move_to(&card, (&order.tenant, &order.by), (to, set), &seen)
             .await?;
         Ok(log)
+    }
+
+    /// What card and system file say otherwise than when the action was promoted.
+    pub fn pending(&self, tenant: &str, card: &Card, set: Option<&Promoted>) -> Vec<String> {
+        let Some(set) = set.filter(|set| set.rollout.writes()) else {
+            return Vec::new();
+        };
+        let mut lines = Vec::new();
+        if !set.card.is_empty() {
+            match Card::parse(&set.card) {
+                Ok(promoted) => {
+                    lines.extend(differences(&promoted, card).iter().map(ToString::to_string));
+                }
+                Err(error) => lines.push(format!(
+                    "other: the card that was promoted cannot be read: {error}"
+                )),
+            }
+        }
+        let system = self.system(tenant, card.connection.as_str());
+        let now = system.map(|system| hex::encode(system.digest(&card.target, card.verb.name())));
+        if !set.system.is_empty() && now.is_ok_and(|now| now != set.system) {
+            lines.push(format!(
+                "other: the system file does `{}` otherwise",
+                card.verb.name()
+            ));
+        }
+        lines
     }
 
     async fn move_to(
         &self,
         card: &Card,
         (tenant, by): (&str, &str),
-        to: &Move,
+        (to, set): (&Move, Option<Promoted>),
         reason: &str,
     ) -> Result<(), AppError> {
-        let was = self.rollout_of(tenant, card).await?;
-        let set = self.journal.rollout(tenant, card.name.as_str()).await?;
+        let was = Self::within(card, set.as_ref());
         let mut outcome = Outcome::new(Kind::RolloutChanged, tenant, to.rollout.name());
         card.name.as_str().clone_into(&mut outcome.action);
         card.connection.as_str().clone_into(&mut outcome.connection);
@@ -156,7 +221,20 @@ impl App {
             .map(|until| format!(" until {}", until.format("%Y-%m-%dT%H:%M:%SZ")));
         let (from, to_name) = (was.name(), to.rollout.name());
         let until = until.unwrap_or_default();
-        outcome.note = format!("{from} -> {to_name}{until}: {reason}");
+        let digest = hex::encode(card.digest());
+        outcome.note = format!("{from} -> {to_name}{until}, card {digest:.12}: {reason}");
+        let (kept, system) = if to.rollout.writes() {
+            let catalog = self.catalog.load();
+            let text = catalog.held(tenant, card.name.as_str())?.text.to_string();
+            let system = catalog.system(tenant, card.connection.as_str())?;
+            (
+                text,
+                hex::encode(system.digest(&card.target, card.verb.name())),
+            )
+        } else {
+            (String::new(), String::new())
+        };
+        let revision = set.as_ref().map_or(0, |set| set.revision);
         let promoted = Promoted {
             tenant: tenant.to_owned(),
             action: card.name.as_str().to_owned(),
@@ -165,8 +243,19 @@ impl App {
             set_ms: set
                 .filter(|_| to.goes_on(was))
                 .map_or(outcome.time_ms, |set| set.set_ms),
+            revision,
+            card: kept,
+            system,
         };
-        Ok(self.journal.set_rollout(promoted, outcome.report()).await?)
+        let moved = self.journal.set_rollout(promoted, outcome.report()).await;
+        moved.map_err(|error| match error {
+            JournalError::Conflict => {
+                let message =
+                    "it was moved by somebody else meanwhile; look again: connectord actions show";
+                AppError::new(Reason::PreconditionFailed, message)
+            }
+            error => error.into(),
+        })
     }
 
     /// Back to dry run, if the latest executions went wrong more often than the card allows, or if
@@ -214,13 +303,23 @@ impl App {
             why,
             "demoted to dry run"
         );
+        let set = self.journal.rollout_now(tenant, card.name.as_str()).await?;
+        // Somebody may have taken it back already.
+        if !Self::within(card, set.as_ref()).writes()
+            && set.as_ref().is_none_or(|set| set.until_ms == 0)
+        {
+            return Ok(());
+        }
         let to = Move {
             rollout: Rollout::DryRun,
             until_ms: 0,
             accept_surprises: false,
             keeps_log: true,
+            accept_unseen: true,
+            card_digest: Vec::new(),
         };
-        self.move_to(card, (tenant, "connectord"), &to, why).await
+        self.move_to(card, (tenant, "connectord"), (&to, set), why)
+            .await
     }
 
     /// After an execution went wrong or was undone: what that means for its action. What cannot be
@@ -247,7 +346,9 @@ impl App {
     /// # Errors
     /// When the journal is away.
     pub async fn move_what_is_due(&self, widens: bool) -> Result<(), AppError> {
-        for ((tenant, _), card) in &self.cards {
+        let catalog = self.catalog.load_full();
+        for ((tenant, _), held) in &catalog.cards {
+            let card = &held.card;
             let set = self.journal.rollout(tenant, card.name.as_str()).await?;
             let Some(set) = set else { continue };
             let now = clock::now().timestamp_millis();
@@ -296,9 +397,8 @@ impl App {
         let Some(held) = calm(widen, &all) else {
             return Ok(());
         };
-        // Somebody may have moved it since it was looked at.
-        let still = self.journal.rollout_now(tenant, card.name.as_str()).await?;
-        if still.as_ref() != Some(set) {
+        // What the pilot has shown, it has shown of the card that was promoted.
+        if !self.pending(tenant, card, Some(set)).is_empty() {
             return Ok(());
         }
         let to = Move {
@@ -306,9 +406,13 @@ impl App {
             until_ms: 0,
             accept_surprises: false,
             keeps_log: true,
+            accept_unseen: true,
+            card_digest: Vec::new(),
         };
         let why = format!("the pilot was calm: {held}");
-        self.move_to(card, (tenant, "connectord"), &to, &why).await
+        // Set only over what was looked at: whoever moved it meanwhile wins.
+        self.move_to(card, (tenant, "connectord"), (&to, Some(set.clone())), &why)
+            .await
     }
 
     /// Whether it is not known of an execution of the action, however old, what became of it.
@@ -359,8 +463,22 @@ impl App {
     ) -> Result<Execution, AppError> {
         let found = self.journal.execution(&order.tenant, id).await?;
         let mut execution = found.ok_or_else(|| AppError::of(Reason::NotFound))?;
+        // Its own end would come too late for the entry that the mark has written.
+        if !execution.state.is_final() {
+            let message = "it has not ended; mark it when it has";
+            return Err(AppError::new(Reason::RequestMalformed, message));
+        }
         why.clone_into(&mut execution.surprise);
-        self.journal.save(&mut [&mut execution], vec![]).await?;
+        let status = if why.is_empty() {
+            "SURPRISE_TAKEN_BACK"
+        } else {
+            "SURPRISE_MARKED"
+        };
+        let mut outcome = Outcome::of_execution(Kind::RolloutChanged, &execution, status);
+        (outcome.by, outcome.note) = (order.by.clone(), why.to_owned());
+        self.journal
+            .save(&mut [&mut execution], vec![outcome.report()])
+            .await?;
         Ok(execution)
     }
 }
