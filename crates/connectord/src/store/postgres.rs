@@ -230,7 +230,7 @@ async fn give_back(
     let (issuers, ctis): (Vec<String>, Vec<Uuid>) = inserted.into_iter().unzip();
     sqlx::query(
         "DELETE FROM claim USING UNNEST($1::text[], $2::uuid[]) AS gone (issuer, cti) \
-         WHERE claim.presented.issuer = gone.issuer AND claim.presented.cti = gone.cti",
+         WHERE claim.issuer = gone.issuer AND claim.cti = gone.cti",
     )
     .bind(issuers)
     .bind(ctis)

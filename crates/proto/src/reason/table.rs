@@ -35,7 +35,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::DryRunOnly, "DRY_RUN_ONLY", "this action is not live for this tenant, so only dry runs are accepted", "ask with mode dry run, or promote it: connectord actions promote"),
     Entry(Reason::ArgsNotCanonical, "ARGS_NOT_CANONICAL", "the argument bytes are not canonical", "send the args_cbor that policyd returned: policyd canonicalize FILE"),
     Entry(Reason::TokenArgsMismatch, "TOKEN_ARGS_MISMATCH", "the token does not match the request", "ask policyd to authorize this exact request"),
-    Entry(Reason::CardMismatch, "CARD_MISMATCH", "the token was issued for another version of the action card", "give both daemons the same card, and restart connectord: it reads cards when it starts"),
+    Entry(Reason::CardMismatch, "CARD_MISMATCH", "the token was issued for another version of the action card", "give both daemons the same card; each reads it again within seconds"),
     Entry(Reason::ArgsSchema, "ARGS_SCHEMA", "an argument is outside what the action card allows", "change the named argument to what the card allows"),
     Entry(Reason::TokenRevoked, "TOKEN_REVOKED", "the token was issued before the halt epoch was raised, or is revoked; nothing was done", "ask policyd to authorize the action again"),
     Entry(Reason::ApprovalRequired, "APPROVAL_REQUIRED", "a person has to decide", "go on with other work and read the decision later"),

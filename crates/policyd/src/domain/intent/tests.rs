@@ -8,6 +8,7 @@ use writ_proto::value::args_from_json;
 use super::*;
 
 const REFUND: &str = include_str!("../../../../../policies/acme/actions/refund.toml");
+const INTENT: &str = "\n[intent]\nby = [\"target\", \"amount\"]\nwithin = \"15m\"\n";
 
 type Change = fn(&mut Request);
 
@@ -37,7 +38,7 @@ fn request() -> Request {
 }
 
 fn keys(request: &Request, seconds: i64) -> BTreeSet<Key> {
-    let card = Card::parse(REFUND).unwrap();
+    let card = Card::parse(&format!("{REFUND}{INTENT}")).unwrap();
     let at = DateTime::from_timestamp(1_795_000_000 + seconds, 0).unwrap();
     places(&card, request, at, 60)
         .into_iter()
