@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::kind::{ArgText, args};
 use super::pilot::{self, PilotText};
-use super::rules::{Caps, CapsText, DemotionText, HoursText, IdentifyText};
+use super::rules::{Caps, CapsText, DemotionText, HoursText, IdentifyText, IntentText};
 use super::sight::SightText;
 use super::verb::{self, VERBS};
 use super::{Arg, ArgKind, Card, CardError, Risk, Rollout, Tier};
@@ -47,6 +47,7 @@ struct CardText {
     customer: Option<String>,
     demote: Option<DemotionText>,
     pilot: Option<PilotText>,
+    intent: Option<IntentText>,
 }
 
 #[derive(Deserialize, Default)]
@@ -203,6 +204,7 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
         customer: card.customer,
         demotion: card.demote.as_ref().map(DemotionText::check).transpose()?,
         pilot: card.pilot.as_ref().map(PilotText::check).transpose()?,
+        intent: card.intent.map(|intent| intent.check(&args)).transpose()?,
         args,
         when: card.precondition.when,
         version_required,
@@ -223,7 +225,9 @@ fn check_caps(
     let mut moneys = args
         .values()
         .filter(|arg| matches!(arg.kind, ArgKind::Money { .. }));
-    let counts_money = caps.amount_per_day.is_some() || caps.amount_per_run.is_some();
+    let counts_money = caps.amount_per_day.is_some()
+        || caps.amount_per_run.is_some()
+        || caps.amount_per_record.is_some();
     let first = moneys.next().is_some_and(|arg| !arg.optional);
     if counts_money && (!first || moneys.next().is_some()) {
         return Err(invalid(

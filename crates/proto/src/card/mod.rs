@@ -26,7 +26,7 @@ use crate::value::{Map, Value, write_array, write_text};
 pub use arg::{Arg, ArgKind, DayBound, WriteMode};
 pub use mechanical::same_words;
 pub use pilot::{Pilot, Widen};
-pub use rules::{Caps, Demotion, Hours};
+pub use rules::{Caps, Demotion, Hours, Intent, RecordCeiling};
 pub use sight::{Mask, Sight};
 pub use verb::{NO_RECORD, Verb};
 
@@ -158,6 +158,8 @@ pub struct Card {
     pub pilot: Option<Pilot>,
     /// Every argument by name; anything else is refused.
     pub args: BTreeMap<String, Arg>,
+    /// What makes two requests one intent.
+    pub intent: Option<Intent>,
     /// Field of the record, and the values one of which it must have right before the write.
     pub when: BTreeMap<String, Vec<String>>,
     /// Whether a request must name the version it relied on.

@@ -1,11 +1,13 @@
 //! Rules of a card beside its arguments: ceilings, hours, when it goes back to dry run.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Datelike as _, NaiveTime, Utc, Weekday};
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use super::CardError;
 use super::file::invalid;
+use super::{Arg, CardError};
 use crate::value::{Value, number_from_text};
 
 const PERCENT_MAX: u32 = 100;
@@ -31,6 +33,8 @@ pub struct Caps {
     pub amount_per_day: Option<Value>,
     /// Most money of one currency in one run.
     pub amount_per_run: Option<Value>,
+    /// Most money of one currency on one record, over all executions that were done or may be.
+    pub amount_per_record: Option<RecordCeiling>,
     /// Most executed records of a day as a multiple of the median of the 7 days before.
     pub spike: Option<u32>,
 }
@@ -45,6 +49,27 @@ impl Caps {
             || self.amount_per_run.is_some()
     }
 }
+
+/// The most that may be executed on one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordCeiling {
+    /// This amount, in the units that people write.
+    Amount(Value),
+    /// What this field of the record holds, such as the total of an order.
+    Field(String),
+}
+
+/// What makes two requests one intent, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// `target`, `agent`, and names of arguments.
+    pub by: Vec<String>,
+    /// Seconds in which the same intent is decided once.
+    pub within_seconds: u32,
+}
+
+/// Longest time in which one intent is decided once.
+const INTENT_SECONDS_MAX: u32 = 24 * 3_600;
 
 /// Weekly opening hours in a time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +118,48 @@ pub(super) struct CapsText {
     follow_ups_per_run: Option<u32>,
     amount_per_day: Option<String>,
     amount_per_run: Option<String>,
+    amount_per_record: Option<RecordText>,
     spike: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RecordText {
+    Amount(String),
+    Field(FieldText),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FieldText {
+    field: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IntentText {
+    by: Vec<String>,
+    within: String,
+}
+
+impl IntentText {
+    pub(super) fn check(&self, args: &BTreeMap<String, Arg>) -> Result<Intent, CardError> {
+        let known = |name: &&String| {
+            matches!(name.as_str(), "target" | "agent") || args.contains_key(name.as_str())
+        };
+        if self.by.is_empty() || !self.by.iter().all(|name| known(&name)) {
+            let why = "intent.by names `target`, `agent` and arguments of the card";
+            return Err(invalid(why));
+        }
+        let within_seconds = super::file::window("intent.within", &self.within)?;
+        if within_seconds > INTENT_SECONDS_MAX {
+            return Err(invalid("intent.within is at most 24h"));
+        }
+        let mut by = self.by.clone();
+        by.sort_unstable();
+        by.dedup();
+        Ok(Intent { by, within_seconds })
+    }
 }
 
 #[derive(Deserialize)]
@@ -131,6 +197,11 @@ impl CapsText {
             follow_ups_per_run: self.follow_ups_per_run,
             amount_per_day: self.amount_per_day.as_deref().map(amount).transpose()?,
             amount_per_run: self.amount_per_run.as_deref().map(amount).transpose()?,
+            amount_per_record: match self.amount_per_record {
+                None => None,
+                Some(RecordText::Amount(text)) => Some(RecordCeiling::Amount(amount(&text)?)),
+                Some(RecordText::Field(text)) => Some(RecordCeiling::Field(text.field)),
+            },
             spike,
         })
     }

@@ -122,6 +122,7 @@ pub(super) fn check(card: &Card) -> Result<(), CardError> {
     if verb.reads() {
         return check_reading(card, refuse);
     }
+    check_fields(card)?;
     if verb.sets_fields() {
         return Ok(());
     }
@@ -135,6 +136,22 @@ pub(super) fn check(card: &Card) -> Result<(), CardError> {
     }
     if !verb.has_record() && card.caps.records_per_customer_per_day.is_some() {
         return refuse("there is no record yet, so nothing can be counted by customer");
+    }
+    Ok(())
+}
+
+/// Each field is written by one argument: of two the system would take either.
+fn check_fields(card: &Card) -> Result<(), CardError> {
+    let signal = |name: &String| card.verb.has_record() && card.identify.contains(name);
+    let mut taken = BTreeMap::new();
+    for (name, arg) in card.args.iter().filter(|(name, _)| !signal(name)) {
+        let other = taken.insert(arg.field.as_str(), name);
+        if let Some(other) = other.filter(|_| card.verb.names_fields()) {
+            let field = &arg.field;
+            return Err(invalid(format!(
+                "args.{other} and args.{name} write one field, `{field}`"
+            )));
+        }
     }
     Ok(())
 }

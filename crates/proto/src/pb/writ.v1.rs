@@ -176,6 +176,10 @@ pub struct AuthorizeRequest {
     /// `context.confidence`, and the names in `evidence.uncertain_fields` as `context.uncertain`. Not in the request hash.
     #[prost(uint32, optional, tag = "9")]
     pub confidence_percent: ::core::option::Option<u32>,
+    /// The same intent is meant once more: a card may say that two alike within a time are one (DUPLICATE_INTENT). Not in the
+    /// request hash.
+    #[prost(bool, tag = "10")]
+    pub again: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuthorizeResponse {
@@ -2299,6 +2303,13 @@ pub struct Action {
     /// Absent where promotion goes from DRY_RUN to LIVE.
     #[prost(message, optional, tag = "20")]
     pub pilot: ::core::option::Option<Pilot>,
+    /// What the card or the system file says otherwise than when the action was promoted, an item a line, each with
+    /// `narrower`, `wider` or `other`. What is wider is a dry run until the action is promoted again.
+    #[prost(string, repeated, tag = "21")]
+    pub pending: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Why it cannot be performed at all; empty if it can.
+    #[prost(string, tag = "22")]
+    pub problem: ::prost::alloc::string::String,
 }
 /// One argument as the card has it. Numbers are exact decimal text; what its type does not use is empty.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2370,6 +2381,9 @@ pub struct ListActionsRequest {
 pub struct ListActionsResponse {
     #[prost(message, repeated, tag = "1")]
     pub actions: ::prost::alloc::vec::Vec<Action>,
+    /// What is wrong with the tenant's files; the last good ones are in force.
+    #[prost(string, repeated, tag = "2")]
+    pub problems: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetActionRequest {
@@ -2528,6 +2542,23 @@ pub struct Execution {
     /// Whether policyd has signed its undo, so that it can be undone also while policyd is away.
     #[prost(bool, tag = "21")]
     pub undo_signed: bool,
+    /// Right after the write the record showed another value or another version than was written.
+    #[prost(bool, tag = "22")]
+    pub seen_other: bool,
+    /// Where the system refuses no old version: milliseconds between the last look at the record and the end of the write.
+    #[prost(uint32, tag = "23")]
+    pub unprotected_ms: u32,
+    /// Of a dry run: the requests that would have been sent, without the credential; operators alone see them.
+    #[prost(string, repeated, tag = "24")]
+    pub requests: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Digests of the card and of the system file that were in force.
+    #[prost(bytes = "vec", tag = "25")]
+    pub card_digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "26")]
+    pub system_digest: ::prost::alloc::vec::Vec<u8>,
+    /// The operator who said what became of it, and nothing where it was seen.
+    #[prost(string, tag = "27")]
+    pub settled_by: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UndoRequest {
@@ -2542,11 +2573,17 @@ pub struct UndoRequest {
     /// An operator undoes it also where policyd has not signed the undo; needs a reason and is recorded.
     #[prost(bool, tag = "4")]
     pub unsigned: bool,
+    /// UUID: an identical retry under it gets the first outcome. Without one every call is a new one.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UndoResponse {
     #[prost(message, optional, tag = "1")]
     pub item: ::core::option::Option<UndoItem>,
+    /// The outcome was stored by an earlier identical call.
+    #[prost(bool, tag = "2")]
+    pub replayed: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UndoItem {
@@ -2565,6 +2602,15 @@ pub struct UndoItem {
     /// It rests, or would rest, on the word of an operator: policyd has not signed it.
     #[prost(bool, tag = "6")]
     pub unsigned: bool,
+    /// What is undone: the action, its record, who asked for it and when.
+    #[prost(string, tag = "7")]
+    pub action: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "8")]
+    pub target: ::core::option::Option<Target>,
+    #[prost(string, tag = "9")]
+    pub agent: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "10")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// One page of a batch: what a client that was interrupted left is what it finds when it asks again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2613,6 +2659,9 @@ pub struct BatchUndoResponse {
     /// Executions of this page that were undone earlier.
     #[prost(int32, tag = "4")]
     pub undone_earlier: i32,
+    /// Executions of this page of which it is not known whether they were written.
+    #[prost(string, repeated, tag = "5")]
+    pub in_doubt: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetExecutionRequest {
@@ -2675,6 +2724,12 @@ pub struct SetActionRolloutRequest {
     /// Promote although rows of the would-have log are marked as surprises.
     #[prost(bool, tag = "5")]
     pub accept_surprises: bool,
+    /// Promote although no dry run was seen since it was last moved.
+    #[prost(bool, tag = "6")]
+    pub accept_unseen: bool,
+    /// The card that was in view, from `Action`. Needed where something is pending; another one is CARD_CHANGED.
+    #[prost(bytes = "vec", tag = "7")]
+    pub card_digest: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SetActionRolloutResponse {
@@ -2686,6 +2741,25 @@ pub struct SetActionRolloutResponse {
     /// How many of them are marked as surprises.
     #[prost(int32, tag = "3")]
     pub surprises: i32,
+    /// It stood there already, with this card and system file, and nothing was changed.
+    #[prost(bool, tag = "4")]
+    pub unchanged: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SettleExecutionRequest {
+    /// `tenants/{tenant}/executions/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Whether the system of record was changed.
+    #[prost(bool, tag = "2")]
+    pub applied: bool,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SettleExecutionResponse {
+    #[prost(message, optional, tag = "1")]
+    pub execution: ::core::option::Option<Execution>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MarkSurpriseRequest {
@@ -3104,6 +3178,31 @@ pub mod connector_service_client {
                 .insert(GrpcMethod::new("writ.v1.ConnectorService", "SetActionRollout"));
             self.inner.unary(req, path, codec).await
         }
+        /// What became of an execution in doubt, by the word of an operator who looked; a record.
+        pub async fn settle_execution(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SettleExecutionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SettleExecutionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.ConnectorService/SettleExecution",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.ConnectorService", "SettleExecution"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Marks a row of the would-have log as something nobody expected, or takes the mark away.
         pub async fn mark_surprise(
             &mut self,
@@ -3204,6 +3303,14 @@ pub mod connector_service_server {
             request: tonic::Request<super::SetActionRolloutRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SetActionRolloutResponse>,
+            tonic::Status,
+        >;
+        /// What became of an execution in doubt, by the word of an operator who looked; a record.
+        async fn settle_execution(
+            &self,
+            request: tonic::Request<super::SettleExecutionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SettleExecutionResponse>,
             tonic::Status,
         >;
         /// Marks a row of the would-have log as something nobody expected, or takes the mark away.
@@ -3728,6 +3835,52 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetActionRolloutSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.ConnectorService/SettleExecution" => {
+                    #[allow(non_camel_case_types)]
+                    struct SettleExecutionSvc<T: ConnectorService>(pub Arc<T>);
+                    impl<
+                        T: ConnectorService,
+                    > tonic::server::UnaryService<super::SettleExecutionRequest>
+                    for SettleExecutionSvc<T> {
+                        type Response = super::SettleExecutionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SettleExecutionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ConnectorService>::settle_execution(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SettleExecutionSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -104,6 +104,12 @@ pub enum Reason {
     ApprovalQueueFull,
     /// `APPROVAL_EXPIRED`: nobody decided in time.
     ApprovalExpired,
+    /// `NOTHING_SEEN`: no dry run of the action was seen since it was last moved.
+    NothingSeen,
+    /// `CARD_CHANGED`: the card or the system file is not the one that was in view.
+    CardChanged,
+    /// `DUPLICATE_INTENT`: the same intent was decided a moment ago, under another request id.
+    DuplicateIntent,
     /// `PILOT_FIRST`: the card wants a pilot before the action goes live.
     PilotFirst,
     /// `PILOT_LIMIT`: more at once than the pilot of the action takes.
@@ -196,6 +202,12 @@ pub enum Reason {
     SystemUnavailable,
     /// `SYSTEM_RATE_LIMITED`: the system of record asks to slow down, and nothing was changed.
     SystemRateLimited,
+    /// `SYSTEM_DENIED`: the credential of the connection may not do this, and nothing was changed.
+    SystemDenied,
+    /// `NOT_TAKEN`: the system answered as if it had written, and the record shows that it did not.
+    NotTaken,
+    /// `FIELD_UNREADABLE`: a field of the record is missing in the answer, or holds what its codec has no meaning for.
+    FieldUnreadable,
     /// `SYSTEM_FILE_INVALID`: a system file cannot be accepted.
     SystemFileInvalid,
     /// `TARGET_NOT_FOUND`: the system of record has no such record.

@@ -123,7 +123,7 @@ impl<'a> UnverifiedUndo<'a> {
             .keys
             .find_at_any_time(&message.kid, KeyUse::Decision)
             .ok_or_else(|| unknown_key(message.kid))?;
-        let claims = signed_claims(&message, key, verifier)?;
+        let claims = signed_claims(&message, key, verifier.audience)?;
         if !key.verifies(KeyUse::Decision, i64::from(claims.iat)) {
             return Err(unknown_key(message.kid));
         }
