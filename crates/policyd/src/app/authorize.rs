@@ -17,6 +17,7 @@ use super::{App, AppError};
 use crate::domain::budget::{Hold, Key};
 use crate::domain::decide::{Outcome, Verdict, decide, reserve};
 use crate::domain::facts::Facts;
+use crate::domain::intent;
 use crate::domain::policy_set::TenantPolicies;
 use crate::domain::record::{Draft, Kind, PolicyStamp, TokenStamp};
 use crate::domain::request::Request;
@@ -123,7 +124,10 @@ impl App {
             Appended::OverBudget { hold, over } => {
                 let key = keys.into_iter().nth(hold);
                 let key = key.ok_or_else(|| AppError::of(Reason::Internal))?;
-                let (decided, append) = if waiting::is_place(&key) {
+                let (decided, append) = if intent::is_place(&key) {
+                    let first = self.ledger.holder(&request.caller_tenant, &key).await?;
+                    self.duplicate_intent(request, &facts, (outcome, first))?
+                } else if waiting::is_place(&key) {
                     self.queue_full(request, &facts, outcome)?
                 } else {
                     let denied = (outcome, Spent { key, over });

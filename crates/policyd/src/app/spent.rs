@@ -1,13 +1,14 @@
 //! A budget without room: the denial, its full figures in the record, what people are told, and
 //! the halt that the limit orders. All of it is one transaction.
 
+use uuid::Uuid;
 use writ_proto::value::Value;
 
 use super::decided::Decided;
 use super::disclosed::disclosure;
 use super::{App, AppError};
 use crate::domain::budget::{Budget, Fired, Key, Over, Scope};
-use crate::domain::decide::{Outcome, over_budget, queue_full};
+use crate::domain::decide::{Outcome, duplicate_intent, over_budget, queue_full};
 use crate::domain::facts::Facts;
 use crate::domain::notice::{Notice, NoticeKind};
 use crate::domain::record::BudgetStamp;
@@ -54,6 +55,19 @@ impl App {
 }
 
 impl App {
+    /// The denial of what was decided a moment ago, with the name of that decision.
+    pub(super) fn duplicate_intent(
+        &self,
+        request: &Request,
+        facts: &Facts,
+        (outcome, first): (Outcome, Option<Uuid>),
+    ) -> Result<(Decided, Append), AppError> {
+        // A place that is free by now: the first has just been found not to have happened.
+        let first = first.map_or_else(|| "-".to_owned(), |first| first.to_string());
+        let outcome = duplicate_intent(outcome, &first);
+        self.prepare(request, &outcome, facts, (Vec::new(), None))
+    }
+
     /// The denial of what would have waited behind too many others of its agent.
     pub(super) fn queue_full(
         &self,

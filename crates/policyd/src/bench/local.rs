@@ -222,6 +222,7 @@ pub(super) fn decision(
         reason: "arrived broken".to_owned(),
         evidence: Vec::new(),
         confidence: None,
+        again: false,
         trace_id: None,
         run: None,
     };

@@ -48,6 +48,9 @@ pub(super) struct AuthorizeArgs {
     /// An argument that you are not sure of; may be repeated.
     #[arg(long, value_name = "ARGUMENT")]
     uncertain: Vec<String>,
+    /// Ask although the same was decided a moment ago: it is meant once more.
+    #[arg(long)]
+    again: bool,
     /// Ask for a dry run.
     #[arg(long)]
     dry_run: bool,
@@ -213,6 +216,7 @@ pub(super) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppE
         confidence_percent: args.confidence,
         traceparent: String::new(),
         run_id: args.run.clone(),
+        again: args.again,
     };
     let mut client = AuthorizationServiceClient::new(args.remote.channel().await?);
     let answer = client

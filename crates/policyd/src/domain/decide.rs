@@ -6,6 +6,7 @@ use writ_proto::token::Mode;
 use super::budget::{Asked, Budget, Fired, Hold, Over, holds, refusal};
 use super::cedar::{Answer, evaluate};
 use super::facts::Facts;
+use super::intent;
 use super::policy_set::{ApprovalNeed, Rule};
 use super::request::Request;
 use super::waiting;
@@ -133,9 +134,13 @@ pub fn reserve(
     }
     let card = policies.card(&request.action);
     let executes = outcome.verdict == Verdict::Allow && request.mode == Mode::Execute;
-    let Some(card) = card.filter(|_| executes && !policies.budgets.is_empty()) else {
+    let Some(card) = card.filter(|_| executes) else {
         return (outcome, Vec::new());
     };
+    let mut places = intent::places(card, request, facts.now, ttl_seconds);
+    if policies.budgets.is_empty() {
+        return (outcome, places);
+    }
     let customer = policies.customer_of(request);
     let asked = Asked {
         request,
@@ -146,7 +151,11 @@ pub fn reserve(
         ttl_seconds,
     };
     match holds(&policies.budgets, &asked) {
-        Ok(holds) => (outcome, holds),
+        Ok(holds) => {
+            // The intent is looked at first: a repeated request is told so, and not of a budget.
+            places.extend(holds);
+            (outcome, places)
+        }
         Err(uncounted) => {
             let message = uncounted.message(&request.action);
             (unbudgeted(outcome, uncounted.reason(), message), Vec::new())
@@ -179,6 +188,14 @@ pub fn over_budget(
 pub fn queue_full(outcome: Outcome) -> Outcome {
     let reason = Reason::ApprovalQueueFull;
     unbudgeted(outcome, reason, reason.sentence().to_owned())
+}
+
+/// The denial of what was decided a moment ago under another request id.
+#[must_use]
+pub fn duplicate_intent(outcome: Outcome, first: &str) -> Outcome {
+    let reason = Reason::DuplicateIntent;
+    let message = format!("{}: decisions/{first}", reason.sentence());
+    unbudgeted(outcome, reason, message)
 }
 
 fn unbudgeted(outcome: Outcome, reason: Reason, message: String) -> Outcome {

@@ -12,6 +12,7 @@ pub mod decide;
 pub mod escalation;
 pub mod export;
 pub mod facts;
+pub mod intent;
 pub mod merkle;
 pub mod notice;
 pub mod policy_set;

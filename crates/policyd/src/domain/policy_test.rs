@@ -144,6 +144,7 @@ fn request(policies: &TenantPolicies, case: &Case) -> Result<(Request, DateTime<
     let noon = DateTime::from_timestamp(1_793_703_600, 0);
     let now = case.now.or(noon).ok_or("no time")?;
     let request = Request {
+        again: false,
         caller_tenant: policies.tenant.clone(),
         agent: AgentId::parse(&case.agent).map_err(|error| text(&error))?,
         cert_sha256: None,

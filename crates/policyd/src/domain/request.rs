@@ -73,6 +73,8 @@ pub struct Request {
     pub trace_id: Option<[u8; 16]>,
     /// The run of the agent that it belongs to; recorded and counted, not hashed.
     pub run: Option<RunId>,
+    /// The agent says that it means the same once more.
+    pub again: bool,
 }
 
 impl Request {

@@ -60,17 +60,11 @@ pub fn schema_text<'a>(cards: impl Iterator<Item = &'a Card> + Clone, facts: &Fa
          entity Agent in [Role] = { \"tenant\": String };\n\
          entity Customer = { \"tenant\": String, \"tier\": String };\n",
     );
-    let targets: BTreeSet<&str> = cards.clone().map(|card| card.target.as_str()).collect();
-    let listed = facts
-        .keys()
-        .map(String::as_str)
-        .filter(|name| *name != "customer");
-    for target in targets
-        .iter()
-        .copied()
-        .chain(listed)
-        .collect::<BTreeSet<_>>()
-    {
+    let targets = cards.clone().map(|card| card.target.as_str());
+    let mut types: BTreeSet<&str> = targets.chain(facts.keys().map(String::as_str)).collect();
+    // Declared above: a customer without known facts has no tier, so a rule that reads it denies.
+    types.remove("customer");
+    for target in types {
         let name = entity_type(target);
         let _ = write!(out, "entity {name} = {{ \"tenant\": String");
         for (attribute, kind) in facts.get(target).into_iter().flatten() {

@@ -51,6 +51,7 @@ pub fn request(
         traceparent,
         run_id,
         confidence_percent,
+        again,
     } = message;
     let tenant = parent
         .strip_prefix("tenants/")
@@ -97,6 +98,7 @@ pub fn request(
         confidence: confidence_percent.map(confidence).transpose()?,
         trace_id: trace_id(&traceparent),
         run: run(&run_id)?,
+        again,
     })
 }
 

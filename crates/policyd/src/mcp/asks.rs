@@ -76,6 +76,7 @@ impl Tools {
             confidence_percent: ask.confidence,
             traceparent: trace.to_owned(),
             run_id: self.run_id.clone(),
+            again: ask.again,
         };
         let decision = self.peers.authorize(request).await?;
         self.keep(&decision, call)?;

@@ -9,8 +9,8 @@ use writ_proto::pb;
 
 use super::schema::of_arguments;
 use super::sheets::{
-    DECIDED, EXECUTED, UNTRUSTED, asking, confidence, doing, gives, mode, precondition, reason,
-    request_id, takes, uncertain,
+    DECIDED, EXECUTED, UNTRUSTED, again, asking, confidence, doing, gives, mode, precondition,
+    reason, request_id, takes, uncertain,
 };
 
 /// Which tools are offered.
@@ -108,6 +108,7 @@ fn of_card(action: &pb::Action) -> Tool {
     member("reason", reason());
     member("confidence", confidence());
     member("uncertain", uncertain());
+    member("again", again());
     member("request_id", request_id());
     if verb(action).is_none_or(Verb::has_record) {
         let id = json!({"type": "string", "minLength": 1, "maxLength": 128, "description": target});

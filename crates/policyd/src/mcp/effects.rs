@@ -97,6 +97,7 @@ impl Tools {
             reason: undo.reason,
             dry_run: undo.dry_run,
             unsigned: false,
+            request_id: String::new(),
         };
         match self.peers.undo(request).await {
             Ok(item) => Ok(told::undone(&item, undo.dry_run)),
@@ -134,6 +135,7 @@ impl Tools {
             request_id: asked.request_id,
             confidence: asked.confidence,
             uncertain: asked.uncertain,
+            again: asked.again,
         };
         let (decision, told) = self.ask(ask, trace).await;
         let executable = told.json.get("executable") == Some(&Json::Bool(true));

@@ -34,6 +34,11 @@ pub(super) fn confidence() -> Json {
         "description": "How sure you are, in percent. A person may be asked where you are not."})
 }
 
+pub(super) fn again() -> Json {
+    json!({"type": "boolean", "default": false,
+        "description": "You mean the same once more, after DUPLICATE_INTENT named the first decision."})
+}
+
 pub(super) fn uncertain() -> Json {
     json!({"type": "array", "items": {"type": "string"}, "uniqueItems": true,
         "description": "Names of the arguments that you are not sure of."})
@@ -133,7 +138,7 @@ pub(super) fn asking(name: &'static str) -> Option<Sheet> {
                     "arguments": {"type": "object",
                         "description": "As the arguments_schema of the action says."},
                     "mode": mode(), "reason": reason(), "precondition": precondition(),
-                    "confidence": confidence(), "uncertain": uncertain(),
+                    "confidence": confidence(), "uncertain": uncertain(), "again": again(),
                     "request_id": request_id()}),
                 &json!(["action", "target_id", "arguments"]),
             ),

@@ -30,6 +30,8 @@ pub(super) struct Ask {
     pub(super) confidence: Option<u32>,
     #[serde(default)]
     pub(super) uncertain: Vec<String>,
+    #[serde(default)]
+    pub(super) again: bool,
 }
 
 fn no_record() -> String {
@@ -53,6 +55,8 @@ pub(super) struct AskCard {
     pub(super) confidence: Option<u32>,
     #[serde(default)]
     pub(super) uncertain: Vec<String>,
+    #[serde(default)]
+    pub(super) again: bool,
 }
 
 /// What `get_decision` takes.

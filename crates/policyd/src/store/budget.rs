@@ -112,6 +112,14 @@ impl Ledger {
         either!(self, ledger => ledger.trip_done(tenant, trip).await)
     }
 
+    /// The decision that holds, or held and executed, a place.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn holder(&self, tenant: &TenantId, key: &Key) -> Result<Option<Uuid>, StoreError> {
+        either!(self, ledger => ledger.holder(tenant, key).await)
+    }
+
     /// Decisions whose holds are open though nothing can be executed under them any more.
     ///
     /// # Errors

@@ -318,7 +318,7 @@ async fn a_database_of_a_later_version_is_refused() {
         let error = Ledger::open(&url).await.unwrap_err();
         let known = StoreError::SchemaVersion {
             found: 99,
-            known: 4,
+            known: 5,
         };
         assert_eq!(error, known, "{name}");
     }

@@ -17,11 +17,12 @@ use writ_proto::ids::TenantId;
 use super::batch::{Known, Planned, plan};
 use super::{Append, Appended, DecisionRow, Head, RecordRow, StoreError, corrupt, limit, number};
 
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/postgres/0001_init.sql"),
     include_str!("migrations/postgres/0002_budgets.sql"),
     include_str!("migrations/postgres/0003_notices.sql"),
     include_str!("migrations/postgres/0004_undo.sql"),
+    include_str!("migrations/postgres/0005_intent.sql"),
 ];
 
 /// A ledger in one PostgreSQL database.

@@ -22,11 +22,12 @@ use writ_proto::ids::TenantId;
 use super::batch::{Known, Planned, plan};
 use super::{Append, Appended, DecisionRow, Head, RecordRow, StoreError, corrupt, limit, number};
 
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/sqlite/0001_init.sql"),
     include_str!("migrations/sqlite/0002_budgets.sql"),
     include_str!("migrations/sqlite/0003_notices.sql"),
     include_str!("migrations/sqlite/0004_undo.sql"),
+    include_str!("migrations/sqlite/0005_intent.sql"),
 ];
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);

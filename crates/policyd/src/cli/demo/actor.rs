@@ -123,6 +123,7 @@ impl Actor {
             reason: "the customer asked for it".to_owned(),
             evidence: Vec::new(),
             confidence_percent: None,
+            again: false,
             traceparent: String::new(),
             run_id: self.run.to_owned(),
         };

@@ -148,7 +148,7 @@ impl Starter<'_> {
         let addr = |port: u16| format!("server.grpc_addr=127.0.0.1:{port}");
         let url = |port: u16| format!("https://localhost:{port}");
         let connection = format!(
-            "connection=[{{name=\"crm/main\", system=\"sandbox\", base_url=\"http://127.0.0.1:{}\"}}]",
+            "connection=[{{name=\"crm/main\", system=\"sandbox\", base_url=\"http://127.0.0.1:{}\", tenants=[\"acme\", \"globex\"]}}]",
             ports.sandbox
         );
         let (own, peer) = (

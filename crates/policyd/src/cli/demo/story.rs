@@ -114,6 +114,8 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
             name: format!("tenants/acme/actions/{action}"),
             rollout: pb::Rollout::Live.into(),
             reason: "the would-have log looks right".to_owned(),
+            // Not every action of the story was dry-run before.
+            accept_unseen: true,
             ..pb::SetActionRolloutRequest::default()
         };
         let set = self.operator.execute.set_action_rollout(request).await;
@@ -126,6 +128,7 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
             reason: "demo".to_owned(),
             dry_run: false,
             unsigned: false,
+            request_id: String::new(),
         };
         let answer = self
             .operator

@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub use counter::{Counter, Fired, Limits, Over, Spike, fits, limit, report};
 pub use figure::Unit;
 pub use key::{Key, SPIKE_DAYS, Subject, reset};
-pub use rule::{Asked, Budget, Measure, Scope, Uncounted, Window, holds};
+pub use rule::{Asked, Budget, EXPIRY_GRACE_MS, Measure, Scope, Uncounted, Window, holds};
 pub use text::{BUDGETS_MAX, BudgetText, Ground};
 pub use view::{View, refusal, usage_keys, view};
 

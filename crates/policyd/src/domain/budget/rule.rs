@@ -14,7 +14,8 @@ use crate::domain::request::Request;
 
 /// A writ may have been presented in its last second, and its outcome may come late. Until then
 /// what it held stays held: a cap must not be passed because a report is on its way.
-const EXPIRY_GRACE_MS: i64 = 60 * 60 * 1_000;
+/// How long after its life a writ may still have been executed without a report.
+pub const EXPIRY_GRACE_MS: i64 = 60 * 60 * 1_000;
 
 /// Whose use is counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -45,6 +45,7 @@ pub(crate) fn refund(amount: &str) -> Request {
         reason: "broken".into(),
         evidence: vec![],
         confidence: None,
+        again: false,
         trace_id: None,
         run: None,
     }

@@ -51,6 +51,23 @@ fn the_shipped_sets_pass_their_tests() {
 }
 
 #[test]
+fn a_card_may_act_on_a_customer() {
+    let mut sources = shipped("acme");
+    let (_, card) = sources
+        .cards
+        .iter()
+        .find(|(name, _)| name == "add_note.toml")
+        .unwrap();
+    let card = card
+        .replace("add_note", "note_customer")
+        .replace("target = \"deal\"", "target = \"customer\"");
+    assert!(card.contains("\"customer\""));
+    sources.cards.push(("note_customer.toml".into(), card));
+    let set = TenantPolicies::build(&sources).unwrap();
+    assert!(set.schema_text.contains("resource: [Customer]"));
+}
+
+#[test]
 fn a_set_with_a_flaw_is_refused_and_says_what() {
     type Break = fn(&mut Sources);
     fn policy(sources: &mut Sources, text: &str) {

@@ -124,6 +124,22 @@ impl PostgresLedger {
         Ok(())
     }
 
+    /// The decision that holds, or held and executed, a place.
+    pub(in crate::store) async fn holder(
+        &self,
+        tenant: &TenantId,
+        key: &Key,
+    ) -> Result<Option<Uuid>, StoreError> {
+        let row = sqlx::query(
+            "SELECT decision FROM hold WHERE tenant = $1 AND key = $2 AND state <> 2 LIMIT 1",
+        )
+        .bind(tenant.as_str())
+        .bind(key.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.as_ref().map(|row| row.try_get(0)).transpose()?)
+    }
+
     pub(in crate::store) async fn expired_holds(
         &self,
         now_ms: i64,

@@ -124,6 +124,22 @@ impl SqliteLedger {
         Ok(())
     }
 
+    /// The decision that holds, or held and executed, a place.
+    pub(in crate::store) async fn holder(
+        &self,
+        tenant: &TenantId,
+        key: &Key,
+    ) -> Result<Option<Uuid>, StoreError> {
+        let row = sqlx::query(
+            "SELECT decision FROM hold WHERE tenant = ? AND key = ? AND state <> 2 LIMIT 1",
+        )
+        .bind(tenant.as_str())
+        .bind(key.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(|row| uuid_at(row, 0)).transpose()
+    }
+
     pub(in crate::store) async fn expired_holds(
         &self,
         now_ms: i64,

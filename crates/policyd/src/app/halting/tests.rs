@@ -1,0 +1,24 @@
+//! Halt orders wait in a bounded queue until they stand.
+
+use super::*;
+
+#[tokio::test]
+async fn a_halt_waits_until_it_is_set_and_the_queue_is_bounded() {
+    let (client, mut queue) = channel();
+    let tenant = TenantId::parse("acme").unwrap();
+    let set = |part| client.set(&tenant, part, "over", Cause::Budget);
+    assert!(set(Part::All).is_err() && set(Part::Customer("x".into())).is_err());
+    for _ in 0..2 {
+        set(Part::Run("r-0".into())).unwrap();
+    }
+    assert_eq!(client.waiting().len(), 1);
+    for number in 1..WAITING_MAX {
+        set(Part::Run(format!("r-{number}"))).unwrap();
+    }
+    let full = set(Part::Run("one more".into())).unwrap_err();
+    assert_eq!(full.reason, Reason::RateLimited);
+    let first = queue.next().await.unwrap();
+    assert_eq!(first.scope.to_string(), "tenant:acme/run:r-0");
+    queue.done(&first.scope);
+    assert!(!client.waiting().contains(&first.scope));
+}
