@@ -13,9 +13,30 @@ pub async fn point(name: &str) {
         eprintln!("crash point {name}");
         std::future::pending::<()>().await;
     }
+    // A process that is stopped here by a signal goes on afterwards: the test holds it for a while.
+    if let Ok(wanted) = std::env::var("CONNECTORD_PAUSE_AT")
+        && let Some((wanted, milliseconds)) = wanted.split_once('=')
+        && wanted == name
+    {
+        eprintln!("pause point {name}");
+        std::thread::sleep(std::time::Duration::from_millis(
+            milliseconds.parse().unwrap_or(0),
+        ));
+    }
+}
+
+/// The same for a point that a write and its undo share.
+#[cfg(feature = "failpoints")]
+pub async fn point_of(act: &str, name: &str) {
+    point(&format!("{act}{name}")).await;
 }
 
 /// Nothing.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 pub async fn point(_name: &str) {}
+
+/// Nothing.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+pub async fn point_of(_act: &str, _name: &str) {}

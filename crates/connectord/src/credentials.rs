@@ -9,7 +9,9 @@ use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgConnectOptions;
 use writ_proto::Reason;
+use writ_proto::digest::sha256;
 use zeroize::Zeroizing;
 
 use crate::domain::gate::Refusal;
@@ -17,6 +19,8 @@ use crate::private_file::{read_private, write_private};
 use crate::system::file::Auth;
 
 const SECRET_BYTES_MAX: usize = 16 * 1_024;
+/// A secret of so many characters is a token that was made by a machine.
+const TOKEN_CHARS_MIN: usize = 24;
 
 /// A secret that can be shown to its system and to nobody else.
 #[derive(Clone)]
@@ -29,16 +33,46 @@ impl core::fmt::Debug for Credential {
 }
 
 impl Credential {
-    /// Puts the secret on a request. Header values are marked so that nothing prints them.
-    pub fn put_on(&self, request: reqwest::RequestBuilder, auth: Auth) -> reqwest::RequestBuilder {
-        let secret = self.0.expose_secret();
+    /// Puts the secret on a request, none if it has fewer parts than the system file names. Header
+    /// values are marked so that nothing prints them.
+    pub fn put_on(
+        &self,
+        request: reqwest::RequestBuilder,
+        auth: &Auth,
+    ) -> Option<reqwest::RequestBuilder> {
+        let parts = self.parts(auth.parts());
+        let marked = |text: String| {
+            let mut value = reqwest::header::HeaderValue::from_str(&text).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        };
         match auth {
-            Auth::Bearer => request.bearer_auth(secret),
-            Auth::Basic => {
-                let (user, password) = secret.split_once(':').unwrap_or((secret, ""));
-                request.basic_auth(user, Some(password))
+            Auth::Bearer(secret) => Some(request.bearer_auth(secret.fill(&parts)?)),
+            Auth::Basic(secret) => {
+                let text = secret.fill(&parts)?;
+                let (user, password) = text.split_once(':').unwrap_or((&text, ""));
+                Some(request.basic_auth(user, Some(password)))
             }
+            Auth::Header(name, secret) => Some(request.header(name, marked(secret.fill(&parts)?)?)),
+            Auth::Password => None,
         }
+    }
+
+    /// Puts the secret as the password of a login.
+    #[must_use]
+    pub fn log_in(&self, options: PgConnectOptions) -> PgConnectOptions {
+        options.password(self.0.expose_secret())
+    }
+
+    /// The parts of the one line that is sealed: divided by colons, the last one takes the rest.
+    fn parts(&self, count: usize) -> Vec<&str> {
+        self.0.expose_secret().splitn(count.max(1), ':').collect()
+    }
+
+    /// Which secret it is, without telling anything of it: connections are made anew when it changes.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        sha256(self.0.expose_secret().as_bytes())
     }
 }
 
@@ -137,7 +171,8 @@ impl CredentialStore {
             nonce: hex::encode(nonce),
             sealed: hex::encode(sealed),
             added: now,
-            last_four: if secret.chars().count() >= 16 {
+            // Of a user and a password no letter is told.
+            last_four: if secret.chars().count() >= TOKEN_CHARS_MIN && !secret.contains(':') {
                 tail
             } else {
                 String::new()
@@ -221,10 +256,10 @@ mod tests {
         let credential = store.open("crm/main").unwrap();
         assert!(!format!("{credential:?}").contains("canary"));
         assert_eq!(store.list().unwrap()[0].last_four, "cret");
-        let request = credential.put_on(
-            reqwest::Client::new().get("http://127.0.0.1/"),
-            Auth::Bearer,
-        );
+        let bearer = toml::toml! { bearer = "{secret.token}" };
+        let auth = Auth::test(&bearer.into(), &["token"]);
+        let request = reqwest::Client::new().get("http://127.0.0.1/");
+        let request = credential.put_on(request, &auth).unwrap();
         let request = request.build().unwrap();
         assert!(!format!("{request:?}").contains("canary"));
         assert_eq!(

@@ -7,7 +7,7 @@
 pub mod access;
 pub mod app;
 mod bench;
-pub mod cards;
+pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -1,7 +1,6 @@
 //! Puts the daemon together: configuration to listener to services, until told to stop.
 //! `open` only reads, so that `doctor` may run beside a daemon; `bind` takes over its journal.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use writ_host::postgres::without_password;
@@ -18,12 +18,11 @@ use writ_proto::pb::connector_service_server::ConnectorServiceServer;
 use writ_proto::pb::halt_service_server::HaltServiceServer;
 
 use crate::access::Access;
-use crate::app::reconcile::TAKEOVER;
+use crate::app::catalog::{Catalog, Connection};
 use crate::app::work::Work;
-use crate::app::{App, AppError, Rules, SharedApp};
-use crate::cards;
-use crate::config::{Config, ConnectionConfig};
-use crate::credentials::CredentialStore;
+use crate::app::{App, AppError, Rules, Settling, SharedApp};
+use crate::catalog::Files;
+use crate::config::Config;
 use crate::grpc::authn::Authn;
 use crate::grpc::client::{ClientFiles, endpoint};
 use crate::grpc::{connector::Connector, halt::Halts};
@@ -31,9 +30,6 @@ use crate::halt::HaltStore;
 use crate::http::port::Port;
 use crate::private_file::read_private;
 use crate::store::Journal;
-use crate::system::file::SystemFile;
-use crate::system::http::{HttpClient, base_url};
-use crate::system::{Document, HttpJson, System};
 use crate::task;
 use crate::trust::Trust;
 
@@ -56,33 +52,6 @@ fn fail(reason: Reason, why: impl core::fmt::Display) -> AppError {
     AppError::new(reason, why.to_string())
 }
 
-fn connect_system(config: &Config, connection: &ConnectionConfig) -> Result<System, AppError> {
-    if let Some(folder) = &connection.folder {
-        let opened = Document::open(folder).map_err(|error| fail(Reason::ConfigInvalid, error))?;
-        return Ok(System::Document(opened));
-    }
-    let path = config
-        .systems
-        .dir
-        .join(format!("{}.toml", connection.system));
-    let wrong = |why: &dyn core::fmt::Display| {
-        fail(
-            Reason::SystemFileInvalid,
-            format!("{}: {why}", path.display()),
-        )
-    };
-    let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
-    let file = SystemFile::parse(&text).map_err(|error| wrong(&error))?;
-    let base = base_url(&connection.base_url).map_err(|why| fail(Reason::ConfigInvalid, why))?;
-    let sealed = CredentialStore::new(
-        config.credentials.file.clone(),
-        config.credentials.key_file.clone(),
-    );
-    let credential = sealed.open(&connection.name)?;
-    let client = HttpClient::new(base, &file, credential).map_err(|why| wrong(&why))?;
-    Ok(System::HttpJson(Box::new(HttpJson::new(file, client))))
-}
-
 /// The halt store of a configuration.
 ///
 /// # Errors
@@ -98,12 +67,8 @@ pub async fn open_halts(config: &Config) -> Result<HaltStore, AppError> {
 /// Whatever is wrong with one of them, with its code.
 pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
     let trust = Trust::load(config.trust.keys_file.clone(), &config.trust.root_key)?;
-    let cards = cards::load(&config.cards.dir)?;
-    let mut systems = BTreeMap::new();
-    for connection in &config.connection {
-        let system = connect_system(config, connection)?;
-        systems.insert(connection.name.clone(), Arc::new(system));
-    }
+    let catalog = Files::new(config.clone()).load(&Catalog::default(), 0)?;
+    check_catalog(&catalog)?;
     let journal = Journal::open(&config.store.url).await.map_err(|error| {
         let public = format!("{}: {error}", without_password(&config.store.url));
         AppError {
@@ -118,17 +83,42 @@ pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
     };
     let halts = open_halts(config).await?;
     Ok(Arc::new(App {
-        cards,
-        systems,
+        catalog: ArcSwap::from_pointee(catalog),
         journal,
         halts,
         halt_changes: tokio::sync::watch::Sender::new(None),
         instance: crate::ids::new_id().to_string(),
         global_operators: config.halt.global_operators.clone(),
         work: Work::default(),
+        settling: Settling::default(),
         trust,
         rules,
     }))
+}
+
+/// One tenant's bad file stops nobody; but where nothing at all can be done, the start says so.
+fn check_catalog(catalog: &Catalog) -> Result<(), AppError> {
+    let first = || catalog.problems.first().map(|problem| problem.what.clone());
+    if catalog.cards.is_empty() {
+        let why = first().unwrap_or_else(|| "there are no cards".to_owned());
+        return Err(fail(Reason::CardMissing, why));
+    }
+    let usable = |connection: &Connection| connection.system.is_ok();
+    if !catalog.connections.is_empty() && !catalog.connections.values().any(usable) {
+        let why = first().unwrap_or_else(|| "no connection can be used".to_owned());
+        let credential = why.contains(Reason::CredentialMissing.code());
+        let reason = if credential {
+            Reason::CredentialMissing
+        } else {
+            Reason::SystemFileInvalid
+        };
+        return Err(fail(reason, why));
+    }
+    for problem in &catalog.problems {
+        let tenant = problem.tenant.as_deref().unwrap_or("*");
+        tracing::error!(tenant, "{}", problem.what);
+    }
+    Ok(())
 }
 
 /// Makes sure that no other process uses a journal in a file: at the start, what has not ended
@@ -161,10 +151,16 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         fail(Reason::PortInUse, message)
     })?;
     let port = Port::bind(&config).await?;
-    let idle = own.as_ref().map_or(TAKEOVER, |_| Duration::ZERO);
-    let settled = app.reconcile(idle).await?;
-    if settled > 0 {
-        tracing::warn!(settled, "executions of an earlier process were settled");
+    // What was being sent is marked as in doubt here; that is looked into in the background, because
+    // a system that hangs must not hold up the start.
+    if own.is_some() {
+        let marked = app.take_over().await?;
+        if marked > 0 {
+            tracing::warn!(
+                marked,
+                "executions of an earlier process have not ended; they are being settled"
+            );
+        }
     }
     Ok(Bound {
         app,
@@ -178,10 +174,21 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
 /// What is in force, in one line.
 #[must_use]
 pub fn summary(app: &SharedApp) -> String {
-    let systems: Vec<&str> = app.systems.keys().map(String::as_str).collect();
-    let (cards, keys) = (app.cards.len(), app.trust.keys().version);
-    let systems = systems.join(", ");
-    format!("cards {cards}  connections {systems}  keys v{keys}")
+    let catalog = app.catalog.load();
+    let shown = |(name, connection): (&String, &Connection)| match &connection.system {
+        Ok(_) => name.clone(),
+        Err(_) => format!("{name} (UNUSABLE)"),
+    };
+    let systems: Vec<String> = catalog.connections.iter().map(shown).collect();
+    let (cards, keys) = (catalog.cards.len(), app.trust.keys().version);
+    let problems = match catalog.problems.len() {
+        0 => String::new(),
+        count => format!("  PROBLEMS {count}: connectord doctor"),
+    };
+    format!(
+        "cards {cards}  connections {}  keys v{keys}{problems}",
+        systems.join(", ")
+    )
 }
 
 /// A server with its limits.
@@ -243,6 +250,11 @@ impl Bound {
             tokio::spawn(task::outbox::deliver(SharedApp::clone(&app), endpoint));
         }
         tokio::spawn(task::settle::settle(SharedApp::clone(&app)));
+        tokio::spawn(task::reload::watch(
+            SharedApp::clone(&app),
+            Files::new(config.clone()),
+        ));
+        tokio::spawn(task::reload::watch_trust(SharedApp::clone(&app)));
         tokio::spawn(task::halt_watch::watch(SharedApp::clone(&app)));
         let member = tokio::spawn(task::member::answer(SharedApp::clone(&app)));
         let enrolled = SharedApp::clone(&app);

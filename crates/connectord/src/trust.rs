@@ -55,7 +55,14 @@ impl Trust {
             return false;
         }
         self.read_at.store(now_seconds, Ordering::Relaxed);
+        self.look()
+    }
+
+    /// Reads the document again; true if it is a newer one. A key that it revokes is believed no
+    /// longer from here on.
+    pub fn look(&self) -> bool {
         match read(&self.file, &self.root) {
+            Ok(keys) if keys.version == self.keys.load().version => false,
             Ok(keys) if keys.supersedes(&self.keys.load()) => {
                 self.keys.store(Arc::new(keys));
                 true

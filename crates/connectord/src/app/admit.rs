@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use writ_proto::Reason;
 use writ_proto::card::{Card, Rollout};
-use writ_proto::token::{UnverifiedToken, VerifiedToken, Verifier};
+use writ_proto::token::{Claims, Mode, UnverifiedToken, VerifiedToken, Verifier};
 
 use super::halts::{issued_ms, subject};
 use super::{App, AppError};
 use crate::clock;
+use crate::domain::difference::check_promoted;
 use crate::domain::gate::{Call, Permit, Refusal, Seen, Standing, admit, check_scope};
 use crate::halt::Customer;
+use crate::store::Promoted;
 use crate::system::System;
 
 /// A call that may be claimed, with what it takes to do it.
@@ -24,6 +26,8 @@ pub struct Admitted {
     pub system: Arc<System>,
     /// How far its action goes.
     pub rollout: Rollout,
+    /// The card as it was promoted, where it was another one: a write must satisfy both.
+    pub promoted: Option<Arc<Card>>,
 }
 
 /// What a token is presented for.
@@ -42,26 +46,41 @@ impl App {
     /// When the journal is away.
     pub async fn rollout_of(&self, tenant: &str, card: &Card) -> Result<Rollout, AppError> {
         let promoted = self.journal.rollout(tenant, card.name.as_str()).await?;
+        Ok(Self::within(card, promoted.as_ref()))
+    }
+
+    /// The same, as the database has it at this moment.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn rollout_now(&self, tenant: &str, card: &Card) -> Result<Rollout, AppError> {
+        let promoted = self.journal.rollout_now(tenant, card.name.as_str()).await?;
+        Ok(Self::within(card, promoted.as_ref()))
+    }
+
+    pub(super) fn within(card: &Card, promoted: Option<&Promoted>) -> Rollout {
         let set = promoted.map_or(card.rollout, |set| set.at(clock::now().timestamp_millis()));
         // The card's own limit holds even if it was lowered after the promotion.
         let set = set.min(card.rollout_max);
         // A pilot whose card has lost its limits would be a live action.
         if set == Rollout::Pilot && card.pilot.is_none() {
-            return Ok(Rollout::DryRun);
+            return Rollout::DryRun;
         }
-        Ok(set)
+        set
     }
 
-    /// connectord's own card of an action.
-    ///
-    /// # Errors
-    /// `CARD_MISSING`.
-    pub fn card(&self, tenant: &str, action: &str) -> Result<Arc<Card>, Refusal> {
-        let card = self
-            .cards
-            .get(&(tenant.to_owned(), action.to_owned()))
-            .cloned();
-        card.ok_or_else(|| Refusal::new(Reason::CardMissing, format!("no card for `{action}`")))
+    /// The card of a writ and the driver of its connection, if the card is in force or was when the
+    /// writ was signed a moment ago, and the connection is this tenant's and can perform it.
+    fn chosen(&self, claims: &Claims, call: &Call) -> Result<(Arc<Card>, Arc<System>), Refusal> {
+        let catalog = self.catalog.load();
+        let held = catalog.held(&call.tenant, &call.action)?;
+        let now = clock::now().timestamp_millis();
+        let signed = held.of_digest(&claims.card_digest, now);
+        let card = Arc::clone(signed.unwrap_or(&held.card));
+        if let Some(why) = &held.unfit {
+            return Err(Refusal::new(Reason::CardInvalid, why.clone()));
+        }
+        Ok((card, catalog.system(&call.tenant, &call.connection)?))
     }
 
     /// Checks 1 to 18.
@@ -87,13 +106,25 @@ impl App {
             Err(refusal) => return Ok(Err(refusal)),
         };
         // The gate checks this too; here it comes before the card of another scope is looked for.
-        let card = check_scope(verified.claims(), call)
-            .and_then(|()| self.card(&call.tenant, &call.action));
-        let card = match card {
-            Ok(card) => card,
+        let chosen = check_scope(verified.claims(), call)
+            .and_then(|()| self.chosen(verified.claims(), call));
+        let (card, system) = match chosen {
+            Ok(chosen) => chosen,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let rollout = self.rollout_of(&call.tenant, &card).await?;
+        let set = self
+            .journal
+            .rollout(&call.tenant, card.name.as_str())
+            .await?;
+        let rollout = Self::within(&card, set.as_ref());
+        let writes = call.mode == Mode::Execute && rollout.writes();
+        let promoted = match set.filter(|_| writes) {
+            None => None,
+            Some(set) => match self.as_promoted(&set, &card, &system) {
+                Ok(promoted) => promoted,
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+        };
         if card.verb.reads() != (purpose == Purpose::Read) {
             return Ok(Err(Refusal::of(Reason::VerbMismatch)));
         }
@@ -119,15 +150,47 @@ impl App {
             Ok(permit) => permit,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let Some(system) = self.systems.get(&call.connection).cloned() else {
-            return Ok(Err(Refusal::of(Reason::UnknownConnection)));
-        };
+        if let Some(promoted) = &promoted
+            && let Err(refusal) = check_promoted(promoted, &card, call, permit.args(), clock::now())
+        {
+            return Ok(Err(refusal));
+        }
         Ok(Ok(Admitted {
             permit,
             card,
             system,
             rollout,
+            promoted,
         }))
+    }
+
+    /// The card as it was promoted, if it is not the one in force. What the system file says of the
+    /// verb must be what it said then.
+    fn as_promoted(
+        &self,
+        set: &Promoted,
+        card: &Card,
+        system: &System,
+    ) -> Result<Option<Arc<Card>>, Refusal> {
+        let now = hex::encode(system.digest(&card.target, card.verb.name()));
+        let again = format!("promote it again: connectord actions promote {}", card.name);
+        if !set.system.is_empty() && set.system != now {
+            let detail = format!(
+                "the system file does `{}` otherwise than when it was promoted; {again}",
+                card.verb.name()
+            );
+            return Err(Refusal::new(Reason::DryRunOnly, detail));
+        }
+        if set.card.is_empty() {
+            return Ok(None);
+        }
+        let promoted = Card::parse(&set.card).map_err(|error| {
+            Refusal::new(
+                Reason::DryRunOnly,
+                format!("the card that was promoted cannot be read any more ({error}); {again}"),
+            )
+        })?;
+        Ok((promoted.digest() != card.digest()).then(|| Arc::new(promoted)))
     }
 
     /// Checks 2 to 14, with one look at the trust document for a key that is not known.

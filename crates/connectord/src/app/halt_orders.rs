@@ -249,7 +249,13 @@ impl App {
         let Some(tenant) = scope.tenant() else {
             return Ok(scope);
         };
-        if self.cards.keys().any(|(known, _)| known == tenant.as_str()) {
+        if self
+            .catalog
+            .load()
+            .cards
+            .keys()
+            .any(|(known, _)| known == tenant.as_str())
+        {
             return Ok(scope);
         }
         let message = format!("no tenant `{}` has cards here", tenant.as_str());

@@ -2,24 +2,31 @@
 //! changes nothing.
 
 pub mod admit;
+pub mod catalog;
 pub mod error;
-pub mod execute;
 pub mod halt_orders;
 pub mod halts;
+pub mod order;
 pub mod outcome;
 pub mod read;
 pub mod reconcile;
 pub mod rollout;
+mod settling;
 pub mod undo;
-mod undo_writ;
 pub mod work;
+pub mod write;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use writ_proto::card::Card;
 
 pub use error::AppError;
 
-use crate::cards::CardTable;
+use catalog::Catalog;
+pub use settling::Settling;
+
+use crate::domain::gate::Refusal;
 use crate::halt::{HaltState, HaltStore};
 use crate::store::Journal;
 use crate::system::System;
@@ -28,10 +35,8 @@ use crate::trust::Trust;
 /// Everything the use cases share.
 #[derive(Debug)]
 pub struct App {
-    /// connectord's own cards.
-    pub cards: CardTable,
-    /// Drivers by connection.
-    pub systems: BTreeMap<String, Arc<System>>,
+    /// connectord's own cards and connections, as their files say now.
+    pub catalog: ArcSwap<Catalog>,
     /// Spent tokens, executions, outbox.
     pub journal: Journal,
     /// Halts.
@@ -44,6 +49,8 @@ pub struct App {
     pub global_operators: Vec<String>,
     /// What is going on, for those who halt it.
     pub work: work::Work,
+    /// Connections whose doubts are being settled.
+    pub settling: Settling,
     /// Trusted keys.
     pub trust: Trust,
     /// What this connectord accepts.
@@ -63,3 +70,21 @@ pub struct Rules {
 
 /// Shared handle.
 pub type SharedApp = Arc<App>;
+
+impl App {
+    /// connectord's own card of an action.
+    ///
+    /// # Errors
+    /// `CARD_MISSING`.
+    pub fn card(&self, tenant: &str, action: &str) -> Result<Arc<Card>, Refusal> {
+        Ok(Arc::clone(&self.catalog.load().held(tenant, action)?.card))
+    }
+
+    /// The driver of a connection of a tenant.
+    ///
+    /// # Errors
+    /// `UNKNOWN_CONNECTION` or `SYSTEM_FILE_INVALID`.
+    pub fn system(&self, tenant: &str, connection: &str) -> Result<Arc<System>, Refusal> {
+        self.catalog.load().system(tenant, connection)
+    }
+}

@@ -112,7 +112,11 @@ impl Outcome {
             milliseconds: u64::try_from(now.saturating_sub(execution.created_ms)).unwrap_or(0),
             changes: execution.changes.clone(),
             collateral: execution.collateral.clone(),
-            note: execution.sentence.clone(),
+            note: match execution.message.as_str() {
+                "" => execution.sentence.clone(),
+                message => format!("{message}; {}", execution.sentence),
+            },
+            by: execution.settled_by.clone(),
             ..Self::new(kind, &execution.tenant, status)
         }
     }
@@ -134,6 +138,19 @@ impl Outcome {
                 format!("{} (asked of tenant {})", refusal.detail, call.tenant)
             },
             ..Self::new(Kind::Refused, &call.caller_tenant, "REFUSED")
+        }
+    }
+
+    /// The outcome of a preview: that a record was looked at is a record.
+    #[must_use]
+    pub fn of_preview(call: &Call) -> Self {
+        Self {
+            agent: call.agent.clone(),
+            connection: call.connection.clone(),
+            action: call.action.clone(),
+            target: call.target.clone(),
+            execute: Some(false),
+            ..Self::new(Kind::Result, &call.tenant, "PREVIEWED")
         }
     }
 

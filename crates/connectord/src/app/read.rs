@@ -7,16 +7,16 @@ use writ_proto::token::Mode;
 use writ_proto::value::Value;
 
 use super::admit::{Admitted, Purpose};
-use super::execute::{Spent, unreadable};
 use super::outcome::Kind;
+use super::write::Spent;
 use super::{App, AppError};
-use crate::clock;
 use crate::domain::caps;
 use crate::domain::execution::{Execution, State};
 use crate::domain::gate::{Call, Refusal};
 use crate::domain::identity::{Signal, matches};
 use crate::domain::image::Image;
 use crate::store::JournalError;
+use crate::system::Wanted;
 
 /// Most records that one search shows; more are an answer that says to narrow it.
 pub const FOUND_MAX: usize = 10;
@@ -108,7 +108,7 @@ impl App {
         };
         // The first record was counted when the writ was spent.
         let more = records.len().saturating_sub(1);
-        let counts = caps::at_read(&admitted.card, call, more, clock::now());
+        let counts = caps::at_read(&admitted.card, call, more, self.local_now(&call.tenant));
         let counted = &mut [&mut execution];
         match self.journal.save_counted(counted, vec![], counts).await {
             Ok(()) => {}
@@ -139,7 +139,7 @@ impl App {
                 let found = system.find(&object, name, admitted.permit.args()).await;
                 signals.push(Signal {
                     name: name.clone(),
-                    ids: found.map_err(unreadable)?,
+                    ids: found?,
                 });
             }
             let ids = matches(&signals)?;
@@ -151,16 +151,15 @@ impl App {
         } else {
             vec![id]
         };
-        let names: Vec<String> = card
-            .sight
-            .iter()
-            .flat_map(writ_proto::card::Sight::fields)
-            .map(str::to_owned)
-            .collect();
+        let seen_fields = card.sight.iter().flat_map(writ_proto::card::Sight::fields);
+        let wanted = Wanted {
+            written: Vec::new(),
+            seen: seen_fields.map(str::to_owned).collect(),
+        };
         let mut records = Vec::new();
         for id in ids {
-            let image = system.read(&object, &id, &names).await;
-            records.push(seen(card, &id, &image.map_err(unreadable)?));
+            let image = system.read(&object, &id, &wanted).await?;
+            records.push(seen(card, &id, &image));
         }
         Ok(records)
     }

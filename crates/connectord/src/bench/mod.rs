@@ -222,8 +222,11 @@ fn in_process(
     output: Output,
     (lone, busy, memory): &Loaded,
 ) -> Result<u8, AppError> {
-    let cards = crate::cards::load(&config.cards.dir)?;
-    let card = cards.get(&(writs::TENANT.to_owned(), writs::ACTION.to_owned()));
+    let catalog = crate::catalog::Files::new(config.clone()).load(&Default::default(), 0)?;
+    let card = catalog
+        .cards
+        .get(&(writs::TENANT.to_owned(), writs::ACTION.to_owned()));
+    let card = card.map(|held| &held.card);
     let parts = local::parts(mint, config, card.ok_or_else(|| fail("no card"))?)?;
     for (what, time) in [
         ("check 1: halt folder read, nothing halted", parts.halts),

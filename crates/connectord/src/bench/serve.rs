@@ -13,7 +13,7 @@ use writ_proto::pb::connector_service_server::{ConnectorService, ConnectorServic
 
 use super::stage::fail;
 use crate::app::admit::Purpose;
-use crate::app::{AppError, SharedApp, execute::Spent};
+use crate::app::{AppError, SharedApp, write::Spent};
 use crate::config::Config;
 use crate::grpc::authn::Authn;
 use crate::grpc::convert;
@@ -110,6 +110,13 @@ impl ConnectorService for Measured {
         &self,
         _: Request<pb::BatchUndoRequest>,
     ) -> Result<Response<pb::BatchUndoResponse>, Status> {
+        Err(absent())
+    }
+
+    async fn settle_execution(
+        &self,
+        _: Request<pb::SettleExecutionRequest>,
+    ) -> Result<Response<pb::SettleExecutionResponse>, Status> {
         Err(absent())
     }
 

@@ -139,7 +139,7 @@ impl Stage {
     ) -> Result<Running, AppError> {
         let mut command = self.command();
         let connection = format!(
-            "connection=[{{name=\"crm/main\", system=\"sandbox\", base_url=\"http://{}\"}}]",
+            "connection=[{{name=\"crm/main\", system=\"sandbox\", base_url=\"http://{}\", tenants=[\"acme\"]}}]",
             sandbox.addr
         );
         command.args(["server", "--set", "server.grpc_addr=127.0.0.1:0"]);

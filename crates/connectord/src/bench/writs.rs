@@ -18,7 +18,7 @@ use crate::app::AppError;
 use crate::config::Config;
 use crate::private_file::read_private;
 use crate::trust::Trust;
-use crate::{cards, clock, ids};
+use crate::{clock, ids};
 
 pub(super) const TENANT: &str = "acme";
 pub(super) const AGENT: &str = "triage";
@@ -78,8 +78,9 @@ impl Mint {
         let listed = listed.ok_or_else(|| fail("keys/token.pem is not a trusted key"))?;
         let pem = std::fs::read(folder.join("certs/agent-acme-triage.pem")).map_err(fail)?;
         let (_, pem) = parse_x509_pem(&pem).map_err(fail)?;
-        let cards = cards::load(&config.cards.dir)?;
-        let card = cards.get(&(TENANT.to_owned(), ACTION.to_owned()));
+        let catalog = crate::catalog::Files::new(config.clone()).load(&Default::default(), 0)?;
+        let card = catalog.cards.get(&(TENANT.to_owned(), ACTION.to_owned()));
+        let card = card.map(|held| &held.card);
         Ok(Self {
             issuer: listed.issuer.clone(),
             audience: config.server.audience.clone(),

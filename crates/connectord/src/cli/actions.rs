@@ -46,6 +46,9 @@ pub(super) struct Move {
     /// Promote although rows of the would-have log are marked as surprises.
     #[arg(long)]
     accept_surprises: bool,
+    /// Promote although nobody has seen a dry run since it was last moved.
+    #[arg(long)]
+    accept_unseen: bool,
 }
 
 const STEPS: [pb::Rollout; 4] = [
@@ -82,13 +85,26 @@ fn describe(action: &pb::Action) -> String {
         until(action).map_or_else(String::new, |until| format!(" until {until}")),
         action.owner,
         action.sentence
-    )
+    ) + &pending(action)
+}
+
+/// What waits for a promotion, and what keeps the action from running at all.
+fn pending(action: &pb::Action) -> String {
+    let mut text = String::new();
+    for line in &action.pending {
+        text.push_str(&format!("\n  since it was promoted, {line}"));
+    }
+    if !action.problem.is_empty() {
+        text.push_str(&format!("\n  CANNOT RUN: {}", action.problem));
+    }
+    text
 }
 
 fn shown(action: &pb::Action) -> Json {
     json!({"name": action.name, "sentence": action.sentence, "connection": action.connection,
         "verb": action.verb, "target": action.target_type, "tier": action.tier, "risk": action.risk,
-        "owner": action.owner, "rollout": rollout(action), "rollout_until": until(action), "fields": action.fields, "undo": action.undo, "pilot": action.pilot.as_ref().map(|pilot| json!({
+        "owner": action.owner, "rollout": rollout(action), "rollout_until": until(action),
+        "pending": action.pending, "problem": action.problem, "fields": action.fields, "undo": action.undo, "pilot": action.pilot.as_ref().map(|pilot| json!({
             "records_per_day": pilot.records_per_day, "fields_per_record": pilot.fields_per_record,
             "widen_seconds": pilot.widen_seconds, "widen_records": pilot.widen_records}))})
 }
@@ -150,13 +166,25 @@ fn pilot(action: &pb::Action) -> Option<String> {
 
 async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppError> {
     let action = get(&args.remote, &args.action).await?;
-    let wanted = next(&action, forward);
+    // What is pending is promoted where the action is: a step further would be another promotion.
+    let wanted = if forward && !action.pending.is_empty() {
+        pb::Rollout::try_from(action.rollout).unwrap_or(pb::Rollout::Live)
+    } else {
+        next(&action, forward)
+    };
+    if forward && output.is_table() {
+        for line in &action.pending {
+            output.line(&format!("since it was promoted, {line}"), &Json::Null);
+        }
+    }
     let request = pb::SetActionRolloutRequest {
         name: format!("{}/actions/{}", args.remote.parent(), args.action),
         rollout: wanted.into(),
         reason: args.reason.clone(),
         until: args.until.as_deref().map(ahead).transpose()?,
         accept_surprises: args.accept_surprises,
+        accept_unseen: args.accept_unseen,
+        card_digest: action.card_digest.clone(),
     };
     let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
     if forward && output.is_table() {
@@ -177,12 +205,23 @@ async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppErr
     } else {
         ""
     };
+    if answer.unchanged {
+        let text = format!(
+            "{} is {is} already for {}; nothing was changed",
+            args.action, args.remote.tenant
+        );
+        output.line(
+            &text,
+            &json!({"action": args.action, "is": is, "unchanged": true}),
+        );
+        return Ok(0);
+    }
     let text = format!(
         "{} {was} -> {is} for {}{end}. Would-have log: {rows} rows, {marked} surprises marked{unseen}",
         args.action, args.remote.tenant
     );
     let value = json!({"action": args.action, "was": was, "is": is, "until": until(&after),
-        "would_have_rows": rows, "surprises": marked});
+        "would_have_rows": rows, "surprises": marked, "pending": action.pending});
     output.line(&text, &value);
     Ok(0)
 }
@@ -201,6 +240,9 @@ pub(super) async fn run(command: &ActionsCommand, output: &Output) -> Result<u8,
                 .into_inner();
             for action in &answer.actions {
                 output.line(&describe(action), &shown(action));
+            }
+            for problem in &answer.problems {
+                output.line(&format!("PROBLEM {problem}"), &json!({"problem": problem}));
             }
             Ok(0)
         }

@@ -23,7 +23,7 @@ pub(super) enum ExecutionsCommand {
         /// At most this many.
         #[arg(long, default_value_t = 50)]
         limit: i32,
-        /// Only those in doubt.
+        /// Only those in doubt, and those that wait for a person to look.
         #[arg(long)]
         in_doubt: bool,
         /// Only this action.
@@ -38,6 +38,22 @@ pub(super) enum ExecutionsCommand {
         /// Only those of the last so many minutes or hours, such as 15m.
         #[arg(long)]
         since: Option<String>,
+    },
+    /// Says what became of an execution in doubt, after you looked in the system itself; recorded.
+    Settle {
+        #[command(flatten)]
+        remote: Remote,
+        /// Execution id.
+        id: String,
+        /// The system was changed.
+        #[arg(long, required_unless_present = "not_applied")]
+        applied: bool,
+        /// The system was not changed.
+        #[arg(long, conflicts_with = "applied")]
+        not_applied: bool,
+        /// What you saw; recorded.
+        #[arg(long, default_value = "")]
+        reason: String,
     },
     /// One execution with before and after.
     Show {
@@ -103,6 +119,13 @@ pub(super) fn describe(execution: &pb::Execution) -> String {
             execution.reason_code, execution.message
         ));
     }
+    if execution.unprotected_ms > 0 {
+        let window = execution.unprotected_ms;
+        text.push_str(&format!("\n  the system has no versions: for {window} ms an edit of others could be replaced unseen"));
+    }
+    for request in &execution.requests {
+        text.push_str(&format!("\n  would send {request}"));
+    }
     if !execution.undone_by.is_empty() {
         text.push_str(&format!("\n  undone by {}", execution.undone_by));
     }
@@ -147,7 +170,33 @@ pub(super) fn shown(execution: &pb::Execution) -> Json {
         "undone_by": execution.undone_by,
         "undo_signed": execution.undo_signed,
         "created_id": execution.created_id,
+        "seen_other": execution.seen_other,
+        "unprotected_ms": execution.unprotected_ms,
+        "settled_by": execution.settled_by,
+        "requests": execution.requests,
     })
+}
+
+/// The id at the end of whatever a list printed.
+fn last(id: &str) -> &str {
+    id.rsplit('/').next().unwrap_or_default()
+}
+
+async fn settle(
+    remote: &Remote,
+    (id, applied, reason): (&str, bool, &str),
+    output: &Output,
+) -> Result<(), AppError> {
+    let request = pb::SettleExecutionRequest {
+        name: format!("{}/executions/{}", remote.parent(), last(id)),
+        applied,
+        reason: reason.to_owned(),
+    };
+    let mut client = ConnectorServiceClient::new(remote.channel().await?);
+    let answer = client.settle_execution(request).await.map_err(failed)?;
+    let execution = answer.into_inner().execution.unwrap_or_default();
+    output.line(&describe(&execution), &shown(&execution));
+    Ok(())
 }
 
 pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<u8, AppError> {
@@ -162,12 +211,16 @@ pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<
             target,
             since,
         } => {
-            let wanted = pb::ExecutionState::InDoubt;
+            use pb::ExecutionState as State;
+            let wanted: &[State] = if *in_doubt {
+                &[State::Human, State::InDoubt]
+            } else {
+                &[State::Unspecified]
+            };
             let request = pb::ListExecutionsRequest {
                 parent: remote.parent(),
                 page_size: *limit,
                 page_token: String::new(),
-                state: if *in_doubt { wanted.into() } else { 0 },
                 run_id: run.clone(),
                 action: action.clone(),
                 agent: agent.clone(),
@@ -176,17 +229,26 @@ pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<
                 ..pb::ListExecutionsRequest::default()
             };
             let mut client = ConnectorServiceClient::new(remote.channel().await?);
-            let answer = client
-                .list_executions(request)
-                .await
-                .map_err(failed)?
-                .into_inner();
-            for execution in &answer.executions {
-                output.line(&looked_up(execution), &shown(execution));
+            for state in wanted {
+                let request = pb::ListExecutionsRequest {
+                    state: (*state).into(),
+                    ..request.clone()
+                };
+                let answer = client.list_executions(request).await;
+                for execution in &answer.map_err(failed)?.into_inner().executions {
+                    output.line(&looked_up(execution), &shown(execution));
+                }
             }
         }
+        ExecutionsCommand::Settle {
+            remote,
+            id,
+            applied,
+            not_applied: _,
+            reason,
+        } => settle(remote, (id, *applied, reason), output).await?,
         ExecutionsCommand::Show { remote, id } => {
-            let name = format!("{}/executions/{id}", remote.parent());
+            let name = format!("{}/executions/{}", remote.parent(), last(id));
             let mut client = ConnectorServiceClient::new(remote.channel().await?);
             let request = pb::GetExecutionRequest { name };
             let answer = client

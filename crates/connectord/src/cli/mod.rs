@@ -193,7 +193,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
             () = server::stop() => Ok(1),
         },
         Command::BenchServe(args) => {
-            bench::serve::serve(&common.read()?, args, server::stop()).await?;
+            Box::pin(bench::serve::serve(&common.read()?, args, server::stop())).await?;
             Ok(0)
         }
         Command::Explain { code } => Ok(output.explain(code)),

@@ -22,8 +22,23 @@ pub(crate) enum Format {
 }
 
 /// A reader that has seen enough is no failure of ours.
-fn out(line: &dyn core::fmt::Display) {
-    drop(writeln!(std::io::stdout(), "{line}"));
+fn out(line: &str) {
+    drop(writeln!(std::io::stdout(), "{}", printable(line)));
+}
+
+/// A text without what acts on a terminal or turns the reading order round: a system of record can
+/// put anything into its messages. New lines and tabs stay.
+pub(crate) fn printable(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if turns || (c.is_control() && !matches!(c, '\n' | '\t')) {
+            plain.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
 }
 
 /// Prints results.
@@ -45,8 +60,8 @@ impl Output {
     /// One line of a result, for people or as JSON.
     pub(crate) fn line(self, text: &str, value: &Json) {
         match self.format {
-            Format::Table => out(&text),
-            Format::Json | Format::Jsonl => out(value),
+            Format::Table => out(text),
+            Format::Json | Format::Jsonl => out(&value.to_string()),
         }
     }
 
@@ -56,7 +71,7 @@ impl Output {
         match self.format {
             Format::Table => eprintln!(
                 "{code} {}\nFix: {fix}.  connectord explain {code}",
-                error.public
+                printable(&error.public)
             ),
             Format::Json | Format::Jsonl => {
                 eprintln!(
@@ -107,5 +122,26 @@ pub(crate) fn exit_code(reason: Reason) -> u8 {
         reason if reason.code().starts_with("TOKEN_") => 13,
         Reason::CardMismatch | Reason::DryRunOnly | Reason::ArgsSchema => 13,
         _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_is_shown_and_not_done() {
+        for (text, want) in [
+            ("a\nb\tc", "a\nb\tc"),
+            ("\u{1b}[2Jx\u{7}", "\\u001b[2Jx\\u0007"),
+            ("paid \u{202e}00.1", "paid \\u202e00.1"),
+            ("\u{9b}31m", "\\u009b31m"),
+            ("é 漢", "é 漢"),
+        ] {
+            assert_eq!(printable(text), want);
+        }
+        let json = json!({ "said": "\u{202e}x" }).to_string();
+        let read: Json = serde_json::from_str(&printable(&json)).unwrap();
+        assert_eq!(read["said"], "\u{202e}x", "JSON stays the same JSON");
     }
 }

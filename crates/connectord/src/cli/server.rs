@@ -71,5 +71,30 @@ pub(super) async fn doctor(common: &Common, output: &Output) -> Result<u8, AppEr
         "keys, cards, systems, credentials, journal: {}",
         summary(&app)
     ));
-    Ok(0)
+    let bad = |what: &str| output.line(&format!("FAIL  {what}"), &json!({"fail": what}));
+    let catalog = app.catalog.load_full();
+    for problem in &catalog.problems {
+        bad(&problem.what);
+    }
+    let mut failed = catalog.problems.len();
+    for (name, connection) in &catalog.connections {
+        let Ok(system) = &connection.system else {
+            continue;
+        };
+        // What a file leaves to chance, it leaves aloud.
+        for choice in system.choices_of_none() {
+            let what = format!("connection {name}: {choice}");
+            output.line(&format!("note  {what}"), &json!({"note": what}));
+        }
+        match system.probe().await {
+            Ok(()) => ok(&format!(
+                "connection {name}: it answers, and takes the credential"
+            )),
+            Err(error) => {
+                bad(&format!("connection {name}: {} {error}", error.reason()));
+                failed = failed.saturating_add(1);
+            }
+        }
+    }
+    Ok(u8::from(failed > 0))
 }

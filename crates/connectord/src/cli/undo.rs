@@ -21,6 +21,10 @@ const PAGES_MAX: usize = 4_000;
 const BAR: usize = 30;
 
 /// What to undo.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of its own on the command line"
+)]
 #[derive(Debug, Args)]
 pub(super) struct UndoArgs {
     #[command(flatten)]
@@ -55,6 +59,9 @@ pub(super) struct UndoArgs {
     /// Undo also what policyd has not signed the undo of; needs --reason, and is recorded.
     #[arg(long)]
     unsigned: bool,
+    /// Do not ask before it is undone.
+    #[arg(long, short)]
+    yes: bool,
     /// Go on with the same selection after an interruption: what was undone by then counts too.
     #[arg(long, conflicts_with = "dry_run")]
     resume: bool,
@@ -79,6 +86,7 @@ struct Count {
     planned: usize,
     earlier: usize,
     total: usize,
+    in_doubt: Vec<String>,
 }
 
 impl Count {
@@ -98,10 +106,13 @@ impl Count {
             (false, "") => format!("would be undone{word}"),
             (false, code) => format!("REFUSED {code} {}", item.message),
         };
+        let target = item.target.clone().unwrap_or_default();
         let value = json!({"execution": item.execution, "undone": item.undone,
+            "action": item.action, "target": format!("{}/{}", target.r#type, target.id), "agent": item.agent,
+            "time": item.create_time.as_ref().and_then(written_at),
             "reason_code": item.reason_code, "message": item.message,
             "changes": changes(&item.changes), "unsigned": item.unsigned});
-        let id = item.execution.rsplit('/').next().unwrap_or_default();
+        let id = named(item);
         let fields: Vec<String> = item.changes.iter().map(changed).collect();
         let fields = match fields.as_slice() {
             [] => String::new(),
@@ -128,6 +139,55 @@ impl Count {
             let _ = writeln!(err);
         }
     }
+}
+
+/// `2026-11-28T09:00:00Z`.
+fn written_at(time: &prost_types::Timestamp) -> Option<String> {
+    let time = chrono::DateTime::from_timestamp(time.seconds, 0)?;
+    Some(time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// What is undone: its id, its record, who wrote it by which action, and when.
+fn named(item: &pb::UndoItem) -> String {
+    let id = item.execution.rsplit('/').next().unwrap_or_default();
+    let target = item.target.clone().unwrap_or_default();
+    let time = item
+        .create_time
+        .as_ref()
+        .and_then(written_at)
+        .unwrap_or_default();
+    format!(
+        "{id}  {}/{}  {} by {}  {time}",
+        target.r#type, target.id, item.action, item.agent
+    )
+}
+
+/// Shows the plan and asks, where a person sits at the terminal.
+async fn confirmed(
+    client: &mut ConnectorServiceClient<Channel>,
+    args: &UndoArgs,
+    output: &Output,
+) -> Result<bool, AppError> {
+    if args.dry_run || args.yes || !output.is_table() || !std::io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    let mut request = selection(args)?;
+    request.dry_run = true;
+    let page = client
+        .batch_undo(request)
+        .await
+        .map_err(failed)?
+        .into_inner();
+    let mut count = Count::default();
+    for item in &page.items {
+        count.item(item, output);
+    }
+    let mut err = std::io::stderr();
+    let _ = write!(err, "undo {} writes? [y/N] ", page.total);
+    let _ = err.flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    Ok(read.is_ok() && answer.trim().eq_ignore_ascii_case("y"))
 }
 
 fn moment(text: &str) -> Result<prost_types::Timestamp, AppError> {
@@ -190,6 +250,7 @@ async fn batch(
         if request.page_token.is_empty() {
             count.total = usize::try_from(page.total).unwrap_or_default();
         }
+        count.in_doubt.extend(page.in_doubt);
         let earlier = usize::try_from(page.undone_earlier).unwrap_or_default();
         count.earlier = count.earlier.saturating_add(earlier);
         for item in &page.items {
@@ -217,6 +278,7 @@ pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError
             reason: args.reason.clone(),
             dry_run: args.dry_run,
             unsigned: args.unsigned,
+            request_id: crate::ids::new_id().to_string(),
         };
         let answer = client.undo(request).await.map_err(failed)?.into_inner();
         let mut count = Count::default();
@@ -224,8 +286,11 @@ pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError
             count.item(item, output);
         }
         count
-    } else {
+    } else if confirmed(&mut client, args, output).await? {
         batch(&mut client, args, output).await?
+    } else {
+        output.line("nothing was undone", &json!({"undone": 0}));
+        return Ok(1);
     };
     let (number, verb) = if args.dry_run {
         (count.planned, "would undo")
@@ -239,12 +304,22 @@ pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError
         String::new()
     };
     let value = json!({"undone": count.done, "planned": count.planned, "of": count.seen,
-        "undone_earlier": count.earlier});
+        "undone_earlier": count.earlier, "in_doubt": count.in_doubt});
     let text = if args.names_nothing(&count) {
         "nothing was written in that run".to_owned()
     } else {
         format!("{verb} {number} of {}{more}", count.seen)
     };
     output.line(&text, &value);
-    Ok(u8::from(count.planned != count.seen))
+    if !count.in_doubt.is_empty() {
+        let ids = count.in_doubt.join(", ");
+        let text = format!(
+            "{} more may have been written, which nobody knows yet: {ids}; they are being settled, then run this again",
+            count.in_doubt.len()
+        );
+        output.line(&text, &json!({"in_doubt": count.in_doubt}));
+    }
+    Ok(u8::from(
+        count.planned != count.seen || !count.in_doubt.is_empty(),
+    ))
 }

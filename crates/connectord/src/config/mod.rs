@@ -1,6 +1,7 @@
 //! The configuration of connectord, and the only reader of the environment. Every path is
 //! relative to the folder of the file.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use writ_host::duration::seconds;
 use writ_host::postgres::is_postgres;
+use writ_proto::ids::TenantId;
 use writ_proto::limits::{LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_TTL_SECONDS_MAX};
 
 use crate::halt::Place;
@@ -197,6 +199,11 @@ pub struct ConnectionConfig {
     pub system: String,
     /// https, or http on loopback; of `document` the folder: `file://FOLDER`.
     pub base_url: String,
+    /// Tenants that may use it; nobody else's cards can name it.
+    pub tenants: Vec<String>,
+    /// Whether the system may have an address of a private network; default false.
+    #[serde(default)]
+    pub private: bool,
     /// The folder of `document`, absolute.
     #[serde(skip)]
     pub folder: Option<PathBuf>,
@@ -213,7 +220,21 @@ impl ConnectionConfig {
             return Err(ConfigError::invalid(detail));
         }
         self.folder = folder.map(|folder| base.join(folder));
-        Ok(())
+        let unknown = |tenant: &&String| TenantId::parse(tenant).is_err();
+        match self.tenants.iter().find(unknown) {
+            Some(tenant) => Err(ConfigError::invalid(format!(
+                "connection `{}`: `{tenant}` is no tenant",
+                self.name
+            ))),
+            None if self.tenants.is_empty() => {
+                let detail = format!(
+                    "connection `{}`: tenants = [\"...\"] names who may use it",
+                    self.name
+                );
+                Err(ConfigError::invalid(detail))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -270,8 +291,13 @@ impl Config {
             *path = base.join(&*path);
         }
         config.halt.rebase(&base)?;
+        let mut names = BTreeSet::new();
         for connection in &mut config.connection {
             connection.rebase(&base)?;
+            if !names.insert(connection.name.clone()) {
+                let detail = format!("connection `{}` is there twice", connection.name);
+                return Err(ConfigError::invalid(detail));
+            }
         }
         config.http()?;
         let file = config.store.url.strip_prefix("sqlite://");

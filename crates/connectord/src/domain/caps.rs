@@ -1,9 +1,10 @@
 //! connectord's own ceilings: what a call adds to which count, and how far each may go. The
 //! counts themselves are kept by the database, in the transaction that spends the token.
 
-use chrono::{DateTime, Days, Utc};
+use chrono::{DateTime, Days};
+use chrono_tz::Tz;
 use writ_proto::Reason;
-use writ_proto::card::{Card, Pilot, Rollout};
+use writ_proto::card::{Card, Pilot, RecordCeiling, Rollout};
 use writ_proto::money::{Money, minor_digits};
 use writ_proto::token::Mode;
 use writ_proto::value::{Value, minor_units};
@@ -30,10 +31,24 @@ pub struct Count {
     pub bucket: String,
     /// How much this call adds.
     pub add: i64,
+    /// Whether it is money: what was not paid for certain is taken back. That a call was made counts.
+    pub is_amount: bool,
     /// How far the count may go.
     pub cap: i64,
     /// The ceiling, for people.
     pub what: String,
+}
+
+impl Count {
+    /// What takes this count back, when it is certain that nothing was executed. Nothing stops it.
+    #[must_use]
+    pub fn back(&self) -> Self {
+        Self {
+            add: self.add.saturating_neg(),
+            cap: i64::MAX,
+            ..self.clone()
+        }
+    }
 }
 
 /// A ceiling that is reached.
@@ -65,19 +80,27 @@ impl core::fmt::Display for Over {
 /// How the buckets of runs begin.
 const RUN: &str = "run/";
 
-fn bucket_of_run(call: &Call) -> String {
-    format!("{RUN}{}/{}", call.agent, call.run_id)
+/// How the buckets of looks begin.
+const LOOK: &str = "look/";
+
+/// A name as part of a bucket: one that holds a slash cannot be read as two.
+fn part(name: &str) -> String {
+    name.replace('%', "%25").replace('/', "%2F")
 }
 
-/// The bucket of a UTC day.
+fn bucket_of_run(call: &Call) -> String {
+    format!("{RUN}{}/{}", part(&call.agent), part(&call.run_id))
+}
+
+/// The bucket of a day, in the zone of the tenant's policy set.
 #[must_use]
-pub fn day(now: DateTime<Utc>) -> String {
+pub fn day(now: DateTime<Tz>) -> String {
     now.format("%Y-%m-%d").to_string()
 }
 
 /// The buckets of the days a spike is measured against.
 #[must_use]
-pub fn days_before(now: DateTime<Utc>) -> Vec<String> {
+pub fn days_before(now: DateTime<Tz>) -> Vec<String> {
     let before = (1..=SPIKE_DAYS).filter_map(|days| now.checked_sub_days(Days::new(days)));
     before.map(day).collect()
 }
@@ -128,6 +151,7 @@ impl Counts<'_> {
             action: self.card.name.as_str().to_owned(),
             bucket,
             add,
+            is_amount: false,
             cap,
             what,
         });
@@ -140,6 +164,7 @@ impl Counts<'_> {
                 action: ANY_ACTION.to_owned(),
                 bucket: format!("{run}/calls"),
                 add: 1,
+                is_amount: false,
                 cap: i64::from(most).saturating_add(1),
                 what: "the ceiling of calls after the first of a run is reached".to_owned(),
             });
@@ -154,7 +179,14 @@ impl Counts<'_> {
         // A ceiling that says nothing in this currency allows nothing.
         let what = format!("the ceiling of {code} {per} is reached");
         let bucket = format!("{bucket}/{code}");
-        self.add_many((bucket, money.minor()), most.unwrap_or_default(), what);
+        self.add_money((bucket, money), most.unwrap_or_default(), what);
+    }
+
+    fn add_money(&mut self, (bucket, money): (String, &Money), cap: i64, what: String) {
+        self.add_many((bucket, money.minor()), cap, what);
+        if let Some(last) = self.list.last_mut() {
+            last.is_amount = true;
+        }
     }
 }
 
@@ -183,7 +215,7 @@ pub fn at_claim(
     permit: &Permit,
     call: &Call,
     (card, rollout): (&Card, Rollout),
-    now: DateTime<Utc>,
+    now: DateTime<Tz>,
 ) -> Result<Vec<Count>, Refusal> {
     let day = &day(now);
     let caps = &card.caps;
@@ -201,9 +233,9 @@ pub fn at_claim(
         counts.extend(call_of_run.list);
         return Ok(counts);
     }
-    // A dry run changes nothing in the system of record: it is spent but not counted.
+    // A dry run changes nothing in the system of record, but it looks at a record.
     if call.mode != Mode::Execute {
-        return Ok(Vec::new());
+        return Ok(at_dry_look(card, call, now));
     }
     let mut counts = Counts {
         card,
@@ -219,7 +251,7 @@ pub fn at_claim(
         None => counts.add(day.clone(), Some(caps.records_per_day), "records a day"),
     }
     counts.add(
-        format!("{day}/agent/{}", call.agent),
+        format!("{day}/agent/{}", part(&call.agent)),
         caps.records_per_agent_per_day,
         "records a day and agent",
     );
@@ -242,7 +274,7 @@ pub fn at_look(
     call: &Call,
     plan: &Plan,
     before: &Image,
-    now: DateTime<Utc>,
+    now: DateTime<Tz>,
 ) -> Result<Vec<Count>, Refusal> {
     let mut counts = Counts {
         card,
@@ -258,10 +290,13 @@ pub fn at_look(
             Refusal::new(Reason::BudgetExceeded, why)
         })?;
         counts.add(
-            format!("{}/customer/{customer}", day(now)),
+            format!("{}/customer/{}", day(now), part(&customer)),
             card.caps.records_per_customer_per_day,
             "records a day and customer",
         );
+    }
+    if let Some(ceiling) = &card.caps.amount_per_record {
+        per_record(&mut counts, call, plan, (ceiling, before))?;
     }
     if let Some(most) = card.caps.fields_per_run {
         let bucket = format!("{}/fields", bucket_of_run(call));
@@ -273,13 +308,74 @@ pub fn at_look(
     Ok(counts.list)
 }
 
+/// The amount on this one record, over all executions that were done or may be: several parts of a
+/// refund are held to the order together.
+fn per_record(
+    counts: &mut Counts<'_>,
+    call: &Call,
+    plan: &Plan,
+    (ceiling, before): (&RecordCeiling, &Image),
+) -> Result<(), Refusal> {
+    let named = counts.card.money_arg().and_then(|name| plan.args.get(name));
+    let Some(asked) = named else { return Ok(()) };
+    let asked = Money::from_value(asked).map_err(|_| Refusal::of(Reason::ArgsSchema))?;
+    let most = match ceiling {
+        RecordCeiling::Amount(value) => Money::new(asked.currency(), value).ok(),
+        RecordCeiling::Field(field) => match before.value(field) {
+            Some(value @ Value::Map(_)) => Money::from_value(value).ok(),
+            Some(number) => Money::new(asked.currency(), number).ok(),
+            None => None,
+        },
+    };
+    let code = asked.currency();
+    let most = most.filter(|most| most.currency() == code);
+    let most = most.ok_or_else(|| {
+        let why = format!("the record says nothing in {code} that this amount could be held to");
+        Refusal::new(Reason::BudgetExceeded, why)
+    })?;
+    let (object, id) = call.target.clone().unwrap_or_default();
+    let connection = part(&call.connection);
+    let bucket = format!("record/{connection}/{}/{}/{code}", part(&object), part(&id));
+    let what = format!("the ceiling of {code} on this record is reached");
+    counts.add_money((bucket, &asked), most.minor(), what);
+    Ok(())
+}
+
+/// The counts of two cards: of one bucket the lower ceiling.
+#[must_use]
+pub fn narrower(mut counts: Vec<Count>, others: Vec<Count>) -> Vec<Count> {
+    for other in others {
+        match counts
+            .iter_mut()
+            .find(|count| count.bucket == other.bucket && count.action == other.action)
+        {
+            Some(count) if count.cap <= other.cap => {}
+            Some(count) => *count = other,
+            None => counts.push(other),
+        }
+    }
+    counts
+}
+
+/// What a look at a record counts that changes nothing, of a card that writes: dry runs and previews
+/// are held to as many records as the card may change, apart from those that it changes.
+#[must_use]
+pub fn at_dry_look(card: &Card, call: &Call, now: DateTime<Tz>) -> Vec<Count> {
+    let mut counts = at_read(card, call, 1, now);
+    for count in &mut counts {
+        count.bucket = format!("{LOOK}{}", count.bucket);
+        count.what.push_str(" for dry runs");
+    }
+    counts
+}
+
 /// What records that are shown count.
 #[must_use]
-pub fn at_read(card: &Card, call: &Call, records: usize, now: DateTime<Utc>) -> Vec<Count> {
+pub fn at_read(card: &Card, call: &Call, records: usize, now: DateTime<Tz>) -> Vec<Count> {
     let (caps, day) = (&card.caps, day(now));
     let add = i64::try_from(records).unwrap_or(i64::MAX);
     let run = bucket_of_run(call);
-    let agent = format!("{day}/agent/{}", call.agent);
+    let agent = format!("{day}/agent/{}", part(&call.agent));
     let mut counts = Counts {
         card,
         list: Vec::new(),

@@ -1,7 +1,11 @@
 //! One execution as it is journaled: what was asked, what was seen, what was done.
 
 use serde::{Deserialize, Serialize};
+use writ_proto::token::Mode;
 use writ_proto::value::{Value, value_from_json};
+
+use super::caps::Count;
+use super::gate::Call;
 
 /// Where an execution stands. Nothing ever goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +99,72 @@ impl Change {
     }
 }
 
+/// What was seen of a write.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// Nothing.
+    #[default]
+    None,
+    /// The answer held what the system file expects.
+    Answered,
+    /// So it did, and right afterwards the record showed another value or version than was written.
+    SeenOther,
+}
+
+/// One count that an execution made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Name of the action, or `*`.
+    pub action: String,
+    /// What is counted together.
+    pub bucket: String,
+    /// How much.
+    pub add: i64,
+}
+
+impl Execution {
+    /// Remembers what it counts of money, to take it back if nothing is executed.
+    pub fn remember(&mut self, counts: &[Count]) {
+        let amounts = counts.iter().filter(|count| count.is_amount);
+        self.counted.extend(amounts.map(|count| Counted {
+            action: count.action.clone(),
+            bucket: count.bucket.clone(),
+            add: count.add,
+        }));
+    }
+
+    /// What takes its counts back; they are forgotten.
+    pub fn take_back(&mut self) -> Vec<Count> {
+        let back = self.counted.drain(..).map(|counted| {
+            let count = Count {
+                action: counted.action,
+                bucket: counted.bucket,
+                add: counted.add,
+                is_amount: true,
+                cap: 0,
+                what: String::new(),
+            };
+            count.back()
+        });
+        back.collect()
+    }
+}
+
+/// One call that wanted an execution undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The caller's id of the call, hyphenated; empty where it gave none.
+    pub request: String,
+    /// Who called.
+    pub by: String,
+    /// The execution that it made.
+    pub execution: String,
+}
+
+/// Most attempts that are kept of one execution; older ones that failed are forgotten.
+pub const ATTEMPTS_MAX: usize = 32;
+
 /// The journal entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Execution {
@@ -158,9 +228,88 @@ pub struct Execution {
     /// Why an operator marked it as a surprise, or empty.
     #[serde(default)]
     pub surprise: String,
+    /// Calls that wanted it undone, oldest first.
+    #[serde(default)]
+    pub undo_attempts: Vec<Attempt>,
+    /// What was seen of the write.
+    #[serde(default)]
+    pub proof: Proof,
+    /// Version of the record after the write, if the answer told it.
+    #[serde(default)]
+    pub version_written: Option<String>,
+    /// Where the system refuses no old version: milliseconds from the last look to the end of the write.
+    #[serde(default)]
+    pub unprotected_ms: u32,
+    /// How often a look after the time of late commits found nothing.
+    #[serde(default)]
+    pub looked: u32,
+    /// The operator who said what became of it, or empty.
+    #[serde(default)]
+    pub settled_by: String,
+    /// What it counts against ceilings of amounts; taken back if nothing was executed for certain.
+    #[serde(default)]
+    pub counted: Vec<Counted>,
+    /// The requests that a dry run would have sent, without the credential.
+    #[serde(default)]
+    pub requests: Vec<String>,
+    /// Digests of the card and of what the system file says of the verb, hex.
+    #[serde(default)]
+    pub card_digest: String,
+    /// As above.
+    #[serde(default)]
+    pub system_digest: String,
     /// How often it was written; 0 before the first time. Kept beside the entry.
     #[serde(skip)]
     pub revision: i64,
+}
+
+impl Execution {
+    /// The entry of a call whose token is spent, with nothing done yet.
+    #[must_use]
+    pub fn claimed(id: uuid::Uuid, call: &Call, now_ms: i64) -> Self {
+        Self {
+            id: id.to_string(),
+            tenant: call.tenant.clone(),
+            decision: String::new(),
+            cti: String::new(),
+            agent: call.agent.clone(),
+            connection: call.connection.clone(),
+            action: call.action.clone(),
+            verb: String::new(),
+            object: String::new(),
+            target: String::new(),
+            run: call.run_id.clone(),
+            execute: call.mode == Mode::Execute,
+            state: State::Claimed,
+            wrote: false,
+            sentence: String::new(),
+            changes: Vec::new(),
+            collateral: Vec::new(),
+            args_json: "{}".to_owned(),
+            version: None,
+            key: String::new(),
+            reason_code: String::new(),
+            message: String::new(),
+            created_id: String::new(),
+            created_ms: now_ms,
+            sent_ms: 0,
+            undo_until_ms: 0,
+            undone_by: String::new(),
+            undo_of: String::new(),
+            surprise: String::new(),
+            undo_attempts: Vec::new(),
+            proof: Proof::default(),
+            version_written: None,
+            unprotected_ms: 0,
+            looked: 0,
+            settled_by: String::new(),
+            counted: Vec::new(),
+            requests: Vec::new(),
+            card_digest: String::new(),
+            system_digest: String::new(),
+            revision: 0,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -169,37 +318,27 @@ pub(crate) mod tests {
 
     /// An execution that has just been claimed.
     pub(crate) fn execution(id: u128) -> Execution {
-        Execution {
-            id: uuid::Uuid::from_u128(id).to_string(),
+        let call = Call {
             tenant: "acme".into(),
-            decision: uuid::Uuid::from_u128(id).to_string(),
-            cti: String::new(),
+            caller_tenant: "acme".into(),
             agent: "triage".into(),
             connection: "crm/main".into(),
             action: "refund".into(),
+            target: None,
+            args_cbor: vec![],
+            precondition: None,
+            mode: Mode::Execute,
+            request_id: uuid::Uuid::nil(),
+            run_id: String::new(),
+        };
+        let id = uuid::Uuid::from_u128(id);
+        let created = i64::try_from(id.as_u128()).unwrap();
+        Execution {
+            decision: id.to_string(),
             verb: "refund".into(),
             object: "order".into(),
             target: "O-7".into(),
-            run: String::new(),
-            execute: true,
-            state: State::Claimed,
-            wrote: false,
-            sentence: String::new(),
-            changes: vec![],
-            collateral: vec![],
-            args_json: "{}".into(),
-            version: None,
-            key: String::new(),
-            reason_code: String::new(),
-            message: String::new(),
-            created_id: String::new(),
-            created_ms: i64::try_from(id).unwrap(),
-            sent_ms: 0,
-            undo_until_ms: 0,
-            undone_by: String::new(),
-            undo_of: String::new(),
-            surprise: String::new(),
-            revision: 0,
+            ..Execution::claimed(id, &call, created)
         }
     }
 }

@@ -39,6 +39,22 @@ pub struct Call {
     pub run_id: String,
 }
 
+impl Call {
+    /// The hash of the request over the very bytes that would be executed, canonical or not.
+    #[must_use]
+    pub fn request_hash(&self) -> [u8; 32] {
+        let target = self.target.as_ref();
+        request_hash(&RequestParts {
+            tenant: &self.tenant,
+            connection: &self.connection,
+            action: &self.action,
+            target: target.map(|(kind, id)| (kind.as_str(), id.as_str())),
+            args_cbor: &self.args_cbor,
+            precondition: self.precondition.as_deref(),
+        })
+    }
+}
+
 /// Why a call is refused: a value, not a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -194,17 +210,7 @@ fn check_args(
 ) -> Result<(Map, [u8; 32]), Refusal> {
     let args = args_from_cbor(&call.args_cbor)
         .map_err(|error| Refusal::new(Reason::ArgsNotCanonical, error.to_string()))?;
-    let hash = request_hash(&RequestParts {
-        tenant: &call.tenant,
-        connection: &call.connection,
-        action: &call.action,
-        target: call
-            .target
-            .as_ref()
-            .map(|(kind, id)| (kind.as_str(), id.as_str())),
-        args_cbor: &call.args_cbor,
-        precondition: call.precondition.as_deref(),
-    });
+    let hash = call.request_hash();
     if !bool::from(hash.ct_eq(&claims.request_hash)) {
         return Err(Refusal::of(Reason::TokenArgsMismatch));
     }

@@ -4,6 +4,7 @@
 //! `Permit`; `tests/it/tidy.rs` enforces both.
 
 pub mod caps;
+pub mod difference;
 pub mod execution;
 pub mod gate;
 pub mod identity;

@@ -150,7 +150,11 @@ fn check_reliance(call: &Call, before: &Image) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::PreconditionFailed, detail))
 }
 
-fn check_when(card: &Card, before: &Image) -> Result<(), Refusal> {
+/// Whether the record is in a state in which the card allows it.
+///
+/// # Errors
+/// `STATE_NOT_ALLOWED`.
+pub fn check_when(card: &Card, before: &Image) -> Result<(), Refusal> {
     for (field, allowed) in &card.when {
         let found = before.value(field);
         let text = found.and_then(Value::as_text);
@@ -191,10 +195,10 @@ fn sentence(card: &Card, (object, id): (&str, &str), fields: &[FieldPlan], args:
 impl Plan {
     /// A plan that changes nothing, to fill the placeholders of reads.
     #[must_use]
-    pub const fn nowhere(object: String, args: Map) -> Self {
+    pub const fn nowhere(object: String, id: String, args: Map) -> Self {
         Self {
             object,
-            id: String::new(),
+            id,
             verb: String::new(),
             fields: Vec::new(),
             args,
@@ -212,11 +216,24 @@ impl Plan {
             .all(|field| same(image.value(&field.field), Some(&field.new)))
     }
 
-    /// Whether an image still shows what stood there before.
+    /// Whether an image still shows what stood there before, in its version too.
     #[must_use]
     pub fn is_untouched_in(&self, image: &Image) -> bool {
+        self.is_unchanged_in(image) && self.version == image.version
+    }
+
+    /// Whether every field that the plan changes shows its earlier value.
+    #[must_use]
+    pub fn is_unchanged_in(&self, image: &Image) -> bool {
         let old = |field: &FieldPlan| same(image.value(&field.field), field.old.as_ref());
-        self.fields.iter().all(old) && self.version == image.version
+        self.fields.iter().all(old)
+    }
+
+    /// Whether the plan changes nothing that stands there.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let idle = |field: &FieldPlan| same(field.old.as_ref(), Some(&field.new));
+        !self.fields.is_empty() && self.fields.iter().all(idle)
     }
 
     /// Changes on fields that the plan does not name.

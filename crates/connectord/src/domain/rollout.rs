@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use writ_proto::Reason;
 use writ_proto::card::{Demotion, NO_RECORD, Widen};
 
-use super::execution::{Execution, State};
+use super::execution::{Execution, Proof, State};
 
 /// Refusals that say that the action does not fit its records. That a system is away, or somebody
 /// halted, says nothing of the action.
-const OF_THE_RECORD: [Reason; 10] = [
+const OF_THE_RECORD: [Reason; 12] = [
     Reason::PreconditionFailed,
     Reason::StateNotAllowed,
     Reason::FieldNotEmpty,
@@ -21,6 +21,8 @@ const OF_THE_RECORD: [Reason; 10] = [
     Reason::TargetNotFound,
     Reason::AlreadyExists,
     Reason::SystemRefused,
+    Reason::NotTaken,
+    Reason::FieldUnreadable,
 ];
 
 /// States of which somebody could not tell for a while, or still cannot, what had happened.
@@ -80,6 +82,7 @@ pub fn calm(widen: Widen, executions: &[Execution]) -> Option<String> {
         !own.undo_of.is_empty()
             || !own.undone_by.is_empty()
             || !own.surprise.is_empty()
+            || own.proof == Proof::SeenOther
             || !own.collateral.is_empty()
             || is_refused(own)
             || IN_DOUBT.contains(&own.state)

@@ -46,15 +46,26 @@ pub fn plan(execution: &Execution, now_ms: i64, current: &Image) -> Result<Plan,
         fields,
         args: Map::new(),
         version: current.version.clone(),
-        key: key_of(&execution.id),
+        key: key_of(execution),
         sentence,
     })
 }
 
-/// The idempotency key of the undo of an execution.
+/// The idempotency key of the next attempt to undo an execution. Each attempt has its own: a system
+/// that remembers keys would answer the second one with the failure of the first.
 #[must_use]
-pub fn key_of(execution: &str) -> String {
-    format!("undo-{execution}")
+pub fn key_of(execution: &Execution) -> String {
+    let attempt = execution.undo_attempts.len().saturating_add(1);
+    format!("undo-{}-{attempt}", execution.id)
+}
+
+/// Whether a key is that of an attempt to undo this execution.
+#[must_use]
+pub fn is_key_of(key: &str, execution: &str) -> bool {
+    let rest = key
+        .strip_prefix("undo-")
+        .and_then(|rest| rest.strip_prefix(execution));
+    rest.is_some_and(|rest| rest.starts_with('-'))
 }
 
 /// What needs no look at the record.

@@ -1,7 +1,6 @@
 //! `ConnectorService`.
 
 use tonic::{Request, Response, Status};
-use writ_proto::card::Card;
 use writ_proto::ids::TenantId;
 use writ_proto::limits::REASON_BYTES_MAX;
 use writ_proto::pb::connector_service_server::ConnectorService;
@@ -11,7 +10,8 @@ use super::authn::{Authn, own_tenant};
 use super::outcome::changes;
 use super::status::status;
 use super::{convert, sheet, veil};
-use crate::app::undo::Order;
+use crate::app::catalog::Held;
+use crate::app::order::Order;
 use crate::app::{AppError, SharedApp};
 use crate::domain::execution::{Change, Execution};
 
@@ -63,6 +63,7 @@ impl Connector {
             reason: reason.to_owned(),
             dry_run,
             unsigned: false,
+            request: String::new(),
         })
     }
 
@@ -91,6 +92,7 @@ impl Connector {
             reason: reason.to_owned(),
             dry_run,
             unsigned: false,
+            request: String::new(),
         };
         Ok((tenant, order))
     }
@@ -115,19 +117,22 @@ impl Connector {
     }
 
     async fn action(&self, tenant: &TenantId, name: &str) -> Result<pb::Action, AppError> {
-        let card = self.app.card(tenant.as_str(), name)?;
-        self.shown(tenant, &card).await
+        let catalog = self.app.catalog.load_full();
+        self.shown(tenant, catalog.held(tenant.as_str(), name)?)
+            .await
     }
 
-    async fn shown(&self, tenant: &TenantId, card: &Card) -> Result<pb::Action, AppError> {
+    async fn shown(&self, tenant: &TenantId, held: &Held) -> Result<pb::Action, AppError> {
+        let card = &held.card;
         let rollout = self.app.rollout_of(tenant.as_str(), card).await?;
-        let set = self
-            .app
-            .journal
-            .rollout(tenant.as_str(), card.name.as_str());
-        let until = set.await?.map_or(0, |set| set.until_ms);
+        let name = card.name.as_str();
+        let set = self.app.journal.rollout(tenant.as_str(), name).await?;
+        let until = set.as_ref().map_or(0, |set| set.until_ms);
         let lasts = until > crate::clock::now().timestamp_millis();
-        Ok(sheet::action(card, rollout, if lasts { until } else { 0 }))
+        let mut action = sheet::action(card, rollout, if lasts { until } else { 0 });
+        action.pending = self.app.pending(tenant.as_str(), card, set.as_ref());
+        action.problem = held.unfit.clone().unwrap_or_default();
+        Ok(action)
     }
 }
 
@@ -144,16 +149,20 @@ impl ConnectorService for Connector {
         let pb::ListActionsRequest { parent } = request.into_inner();
         own_tenant(&parent, &own).map_err(|error| status(&error))?;
         let mut actions = Vec::new();
-        let own_cards = self
-            .app
+        let catalog = self.app.catalog.load_full();
+        let own_cards = catalog
             .cards
             .iter()
             .filter(|((tenant, _), _)| tenant == own.as_str());
-        for (_, card) in own_cards {
-            let shown = self.shown(&own, card).await;
+        for (_, held) in own_cards {
+            let shown = self.shown(&own, held).await;
             actions.push(shown.map_err(|error| status(&error))?);
         }
-        Ok(Response::new(pb::ListActionsResponse { actions }))
+        let problems = catalog
+            .problems_of(own.as_str())
+            .map(str::to_owned)
+            .collect();
+        Ok(Response::new(pb::ListActionsResponse { actions, problems }))
     }
 
     async fn get_action(
@@ -247,8 +256,10 @@ impl ConnectorService for Connector {
             reason: _,
             dry_run: _,
             unsigned,
+            request_id,
         } = request.into_inner();
-        let order = doing_without(order, unsigned).map_err(|error| status(&error))?;
+        let mut order = doing_without(order, unsigned).map_err(|error| status(&error))?;
+        order.request = convert::optional_request(&request_id).map_err(|error| status(&error))?;
         let id = name_in(&name, "executions", &own).map_err(|error| status(&error))?;
         let (app, agent) = (SharedApp::clone(&self.app), order.agent.clone());
         let task = tokio::spawn(async move { app.undo(&order, &id).await });
@@ -257,11 +268,12 @@ impl ConnectorService for Connector {
             .map_err(|_| status(&AppError::of(Reason::OutcomeUnknown)))?;
         let mut item = item.map_err(|error| status(&error))?;
         if agent.is_some() {
-            let card = self.app.card(own.as_str(), &item.action).ok();
+            let card = self.app.card(own.as_str(), &item.execution.action).ok();
             item = veil::undone(card.as_deref(), item);
         }
-        let item = convert::undone(own.as_str(), item);
-        Ok(Response::new(pb::UndoResponse { item: Some(item) }))
+        let replayed = item.replayed;
+        let item = Some(convert::undone(item));
+        Ok(Response::new(pb::UndoResponse { item, replayed }))
     }
 
     async fn batch_undo(
@@ -285,7 +297,7 @@ impl ConnectorService for Connector {
             .await
             .map_err(|_| status(&AppError::of(Reason::OutcomeUnknown)))?;
         let batch = batch.map_err(|error| status(&error))?;
-        Ok(Response::new(convert::batch(own.as_str(), batch)))
+        Ok(Response::new(convert::batch(batch)))
     }
 
     async fn get_execution(
@@ -362,6 +374,31 @@ impl ConnectorService for Connector {
             action: Some(action.map_err(|error| status(&error))?),
             would_have_rows: i32::try_from(log.rows).unwrap_or(i32::MAX),
             surprises: i32::try_from(log.surprises).unwrap_or(i32::MAX),
+            unchanged: log.unchanged,
+        }))
+    }
+
+    async fn settle_execution(
+        &self,
+        request: Request<pb::SettleExecutionRequest>,
+    ) -> Result<Response<pb::SettleExecutionResponse>, Status> {
+        let reason = request.get_ref().reason.clone();
+        let order = self.order(&request, &reason, false);
+        let order = order.map_err(|error| status(&error))?;
+        let (own, _) = self
+            .authn
+            .operator(&request)
+            .map_err(|error| status(&error))?;
+        let pb::SettleExecutionRequest {
+            name,
+            applied,
+            reason: _,
+        } = request.into_inner();
+        let id = name_in(&name, "executions", &own).map_err(|error| status(&error))?;
+        let settled = self.app.settle_by_hand(&order, &id, applied).await;
+        let execution = convert::execution(settled.map_err(|error| status(&error))?, false);
+        Ok(Response::new(pb::SettleExecutionResponse {
+            execution: Some(execution),
         }))
     }
 

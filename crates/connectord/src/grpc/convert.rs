@@ -14,7 +14,7 @@ use crate::app::AppError;
 use crate::app::read::{Reading, SeenRecord};
 use crate::app::rollout::Move;
 use crate::app::undo::{Batch, Undone};
-use crate::domain::execution::{Execution, State};
+use crate::domain::execution::{Execution, Proof, State};
 use crate::domain::gate::Call;
 use crate::store::Filter;
 
@@ -259,6 +259,12 @@ pub fn execution(execution: Execution, undo_signed: bool) -> pb::Execution {
         created_id: execution.created_id,
         surprise: execution.surprise,
         undo_signed: undoable && undo_signed,
+        seen_other: execution.proof == Proof::SeenOther,
+        unprotected_ms: execution.unprotected_ms,
+        card_digest: hex::decode(&execution.card_digest).unwrap_or_default(),
+        system_digest: hex::decode(&execution.system_digest).unwrap_or_default(),
+        settled_by: execution.settled_by,
+        requests: execution.requests,
     }
 }
 
@@ -354,16 +360,29 @@ pub fn selection(message: pb::BatchUndoRequest) -> Result<Filter, AppError> {
     })
 }
 
+/// The id of a call that may do without one.
+///
+/// # Errors
+/// When it is no UUID.
+pub fn optional_request(text: &str) -> Result<String, AppError> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let request = RequestId::parse(text).map_err(|error| malformed(error.to_string()))?;
+    Ok(request.uuid().to_string())
+}
+
 /// One page of a batch for the wire.
 #[must_use]
-pub fn batch(tenant: &str, batch: Batch) -> pb::BatchUndoResponse {
-    let items = batch.items.into_iter().map(|item| undone(tenant, item));
+pub fn batch(batch: Batch) -> pb::BatchUndoResponse {
+    let items = batch.items.into_iter().map(undone);
     let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     pb::BatchUndoResponse {
         items: items.collect(),
         next_page_token: batch.next.unwrap_or_default(),
         total: count(batch.total),
         undone_earlier: count(batch.earlier),
+        in_doubt: batch.in_doubt,
     }
 }
 
@@ -385,22 +404,32 @@ pub fn shift(message: &pb::SetActionRolloutRequest) -> Result<Move, AppError> {
         until_ms: until.map_or(0, |until| until.seconds.saturating_mul(1_000)),
         accept_surprises: message.accept_surprises,
         keeps_log: false,
+        accept_unseen: message.accept_unseen,
+        card_digest: message.card_digest.clone(),
     })
 }
 
 /// The undo of one execution for the wire.
 #[must_use]
-pub fn undone(tenant: &str, item: Undone) -> pb::UndoItem {
+pub fn undone(item: Undone) -> pb::UndoItem {
+    let execution = *item.execution;
     let (reason_code, message) = item
         .refusal
         .map(|refusal| (refusal.reason.code().to_owned(), refusal.detail))
         .unwrap_or_default();
     pb::UndoItem {
-        execution: format!("tenants/{tenant}/executions/{}", item.execution),
+        execution: format!("tenants/{}/executions/{}", execution.tenant, execution.id),
         undone: item.undone,
         reason_code,
         message,
         changes: changes(&item.changes),
         unsigned: item.unsigned,
+        action: execution.action,
+        target: Some(pb::Target {
+            r#type: execution.object,
+            id: execution.target,
+        }),
+        agent: execution.agent,
+        create_time: Some(timestamp(execution.created_ms)),
     }
 }

@@ -9,6 +9,8 @@ use super::outcome::timestamp;
 #[must_use]
 pub fn action(card: &Card, rollout: Rollout, until_ms: i64) -> pb::Action {
     pb::Action {
+        pending: Vec::new(),
+        problem: String::new(),
         name: card.name.to_string(),
         sentence: card.sentence.clone(),
         connection: card.connection.to_string(),

@@ -45,13 +45,30 @@ const fn code(reason: Reason) -> Code {
         | R::DryRunOnly
         | R::UndoExpired
         | R::UndoImpossible
+        | R::UndoNotSigned
+        | R::UndoMismatch
         | R::AlreadyUndone
+        | R::VerbMismatch
         | R::SystemRefused
+        | R::SystemDenied
+        | R::NotTaken
+        | R::FieldUnreadable
+        | R::NothingSeen
+        | R::SurprisesMarked
+        | R::CardChanged
+        | R::PilotFirst
+        | R::PilotLimit
+        | R::OutsideHours
+        | R::StateNotAllowed
+        | R::FieldNotEmpty
+        | R::AppendImpossible
+        | R::TargetAmbiguous
+        | R::TargetMismatch
         | R::UnknownConnection
         | R::CredentialMissing
         | R::CredentialSeal => Code::FailedPrecondition,
         R::PreconditionFailed => Code::Aborted,
-        R::TokenReplayed => Code::AlreadyExists,
+        R::TokenReplayed | R::AlreadyExists | R::RequestIdReused => Code::AlreadyExists,
         R::BudgetExceeded | R::RateLimited | R::SystemRateLimited => Code::ResourceExhausted,
         R::StoreUnavailable | R::Unavailable | R::PeerUnreachable | R::SystemUnavailable => {
             Code::Unavailable
@@ -89,6 +106,22 @@ mod tests {
             let info = status.get_details_error_info().unwrap();
             assert_eq!(info.reason, reason.code());
             assert_eq!(info.metadata["fix"], reason.fix());
+        }
+    }
+
+    #[test]
+    fn a_record_in_the_way_is_no_fault_of_the_request() {
+        for (reason, expected) in [
+            (Reason::AlreadyExists, Code::AlreadyExists),
+            (Reason::RequestIdReused, Code::AlreadyExists),
+            (Reason::SystemDenied, Code::FailedPrecondition),
+            (Reason::NotTaken, Code::FailedPrecondition),
+            (Reason::NothingSeen, Code::FailedPrecondition),
+            (Reason::CardChanged, Code::FailedPrecondition),
+            (Reason::PilotLimit, Code::FailedPrecondition),
+            (Reason::ArgsSchema, Code::InvalidArgument),
+        ] {
+            assert_eq!(code(reason), expected, "{reason}");
         }
     }
 

@@ -50,6 +50,8 @@ pub fn changes(card: Option<&Card>, list: Vec<Change>) -> Vec<Change> {
 pub fn execution(card: Option<&Card>, mut execution: Execution) -> Execution {
     execution.changes = changes(card, execution.changes);
     execution.collateral = changes(card, execution.collateral);
+    // The requests name paths and values of the system; they are for operators.
+    execution.requests = Vec::new();
     if card.is_some_and(|card| card.sight.is_none()) {
         return execution;
     }

@@ -15,7 +15,8 @@ use writ_proto::Reason;
 
 use super::{Names, PutBack, Rules, Site, Undoes, bind, router};
 use crate::access::Access;
-use crate::app::undo::{Order, Totals};
+use crate::app::order::Order;
+use crate::app::undo::Totals;
 use crate::app::{AppError, SharedApp};
 use crate::clock;
 use crate::config::Config;
@@ -162,6 +163,7 @@ async fn put_back(app: SharedApp, wanted: PutBack, _turn: Turn) -> Result<Totals
         reason: wanted.reason,
         dry_run: false,
         unsigned: false,
+        request: String::new(),
     };
     tracing::warn!(
         tenant = order.tenant,
@@ -189,12 +191,13 @@ async fn ping(app: SharedApp, answers: Arc<AtomicBool>) {
 }
 
 fn names(app: &SharedApp) -> Names {
-    let actions: Vec<(String, String)> = app.cards.keys().cloned().collect();
+    let catalog = app.catalog.load();
+    let actions: Vec<(String, String)> = catalog.cards.keys().cloned().collect();
     let mut tenants: Vec<String> = actions.iter().map(|(tenant, _)| tenant.clone()).collect();
     tenants.dedup();
     Names {
         tenants,
         actions,
-        connections: app.systems.keys().cloned().collect(),
+        connections: catalog.connections.keys().cloned().collect(),
     }
 }

@@ -238,12 +238,13 @@ async fn change(
         return fail(StatusCode::PRECONDITION_REQUIRED, "If-Match is required");
     };
     let (inner, actor) = (Arc::clone(&sandbox), by(&headers));
+    let key = headers
+        .get("x-change-key")
+        .and_then(|value| value.to_str().ok());
+    let key = key.map(|key| key.chars().take(128).collect::<String>());
     let work = async move {
-        match inner
-            .store
-            .change(&kind, &id, (&expected, &actor), &fields)
-            .await
-        {
+        let act = (expected.as_str(), actor.as_str(), key.as_deref());
+        match inner.store.change((&kind, &id), act, &fields).await {
             Ok(store::Changed::Done(record)) => answer(StatusCode::OK, &record),
             Ok(store::Changed::Missing) => fail(StatusCode::NOT_FOUND, "no such record"),
             Ok(store::Changed::Stale) => {

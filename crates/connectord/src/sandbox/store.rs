@@ -151,7 +151,7 @@ impl Store {
     /// When the file cannot be read.
     pub async fn list(&self, kind: &str, key: Option<&str>) -> Result<Vec<Stored>, sqlx::Error> {
         let rows = sqlx::query(
-            "SELECT id, version, fields FROM record WHERE kind = ? AND (? IS NULL OR key = ?) \
+            "SELECT id, version, fields, key FROM record WHERE kind = ? AND (? IS NULL OR key = ?) \
              ORDER BY id LIMIT ?",
         )
         .bind(kind)
@@ -160,7 +160,15 @@ impl Store {
         .bind(LIST_MAX)
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(stored).collect()
+        // A hit carries the key that it was made under: a filter may be ignored.
+        let keyed = |row: &sqlx::sqlite::SqliteRow| {
+            let (mut record, key) = (stored(row)?, row.try_get::<Option<String>, _>(3)?);
+            if let (Some(object), Some(key)) = (record.fields.as_object_mut(), key) {
+                object.insert("key".to_owned(), Json::String(key));
+            }
+            Ok(record)
+        };
+        rows.iter().map(keyed).collect()
     }
 
     /// Every real change, oldest first.
@@ -192,12 +200,12 @@ impl Store {
         Ok(latest.fetch_optional(&self.pool).await?.unwrap_or_default())
     }
 
-    /// Changes fields of a record that still has the expected version.
+    /// Changes fields of a record that still has the expected version. `_changed_by` then names the
+    /// key of the change, or else who made it.
     pub(super) async fn change(
         &self,
-        kind: &str,
-        id: &str,
-        (expected, actor): (&str, &str),
+        (kind, id): (&str, &str),
+        (expected, actor, key): (&str, &str, Option<&str>),
         fields: &Map<String, Json>,
     ) -> Result<Changed, sqlx::Error> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
@@ -219,6 +227,11 @@ impl Store {
             }
             object.insert(name.clone(), value.clone());
         }
+        let changed_by = key.unwrap_or(actor);
+        object.insert(
+            "_changed_by".to_owned(),
+            Json::String(changed_by.to_owned()),
+        );
         record.version = record.version.saturating_add(1);
         update(&mut tx, kind, &record).await?;
         note(&mut tx, actor, (kind, id), fields).await?;

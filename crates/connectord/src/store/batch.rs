@@ -30,6 +30,8 @@ pub(super) struct Known {
     pub(super) used: BTreeMap<Counter, i64>,
     /// Revisions of the executions of the batch; absent means not stored.
     pub(super) revisions: BTreeMap<String, i64>,
+    /// Revisions of the rollouts of the batch; 0 means not stored.
+    pub(super) rollouts: BTreeMap<(String, String), i64>,
 }
 
 /// What to write, and what to answer.
@@ -50,9 +52,12 @@ pub(super) struct Planned<'a> {
 
 impl<'a> Planned<'a> {
     fn claim(&mut self, claim: &'a Claim, known: &mut Known) -> Claimed {
-        let key = (claim.issuer.clone(), claim.cti);
+        let key = (claim.presented.issuer.clone(), claim.presented.cti);
         if let Some(spent) = known.spent.get(&key) {
-            if claim.repeats(spent.request_id, &spent.request_hash, &spent.caller) {
+            if claim
+                .presented
+                .repeats(spent.request_id, &spent.request_hash, &spent.caller)
+            {
                 return Claimed::Repeated(Box::new(spent.execution.clone()));
             }
             return Claimed::Replayed;
@@ -63,9 +68,9 @@ impl<'a> Planned<'a> {
         let mut execution = claim.execution.clone();
         execution.revision = 1;
         let spent = Spent {
-            request_id: claim.request_id,
-            request_hash: claim.request_hash.to_vec(),
-            caller: claim.caller.clone(),
+            request_id: claim.presented.request_id,
+            request_hash: claim.presented.request_hash.to_vec(),
+            caller: claim.presented.caller.clone(),
             execution: execution.clone(),
         };
         known.spent.insert(key, spent);
@@ -80,10 +85,13 @@ impl<'a> Planned<'a> {
         for count in counts {
             let counter = counter(tenant, count);
             let used = known.used.get(&counter).copied().unwrap_or_default();
-            let after = used
-                .checked_add(count.add)
-                .filter(|after| *after <= count.cap);
-            let after = after.filter(|_| count.add >= 0);
+            let after = used.checked_add(count.add);
+            // What is taken back is never refused, and never goes below nothing.
+            let after = match after {
+                Some(after) if count.add < 0 && count.cap == i64::MAX => Some(after.max(0)),
+                Some(after) => Some(after).filter(|after| count.add >= 0 && *after <= count.cap),
+                None => None,
+            };
             then.push((counter, after.ok_or_else(|| Over::of(count))?));
         }
         known.used.extend(then.iter().cloned());
@@ -99,6 +107,7 @@ impl<'a> Planned<'a> {
 
     fn save(
         &mut self,
+        tenant: &str,
         (executions, counts): (&[Execution], &[Count]),
         known: &mut Known,
     ) -> Written {
@@ -108,7 +117,6 @@ impl<'a> Planned<'a> {
         if !executions.iter().all(follows) {
             return Written::Conflict;
         }
-        let tenant = executions.first().map_or("", |own| own.tenant.as_str());
         if let Err(what) = self.count(tenant, counts, known) {
             return Written::OverCap(what);
         }
@@ -137,12 +145,22 @@ pub(super) fn plan(batch: &[Work], mut known: Known) -> Planned<'_> {
         let answer = match work {
             Work::Claim(claim) => Written::Claimed(planned.claim(claim, &mut known)),
             Work::Save {
+                tenant,
                 executions,
                 reports,
                 rollout,
                 counts,
             } => {
-                let written = planned.save((executions, counts), &mut known);
+                if let Some(to) = rollout {
+                    let key = (to.tenant.clone(), to.action.clone());
+                    let now = known.rollouts.entry(key).or_default();
+                    if *now != to.revision {
+                        planned.answers.push(Written::Conflict);
+                        continue;
+                    }
+                    *now = now.saturating_add(1);
+                }
+                let written = planned.save(tenant, (executions, counts), &mut known);
                 if written == Written::Saved {
                     planned.reports.extend(reports);
                     let set = rollout.iter();
@@ -181,17 +199,22 @@ pub(super) fn followed(batch: &[Work]) -> impl Iterator<Item = &Execution> {
     })
 }
 
+/// Tenant and action of the rollouts that a batch sets, sorted.
+pub(super) fn rollouts(batch: &[Work]) -> BTreeSet<(&str, &str)> {
+    let set = batch.iter().filter_map(|work| match work {
+        Work::Save { rollout, .. } => rollout.as_ref(),
+        Work::Claim(_) | Work::Delivered { .. } => None,
+    });
+    set.map(|to| (to.tenant.as_str(), to.action.as_str()))
+        .collect()
+}
+
 /// The counts that a batch looks at.
 pub(super) fn counters(batch: &[Work]) -> BTreeSet<Counter> {
     let counted = batch.iter().flat_map(|work| {
         let (tenant, counts): (&str, &[Count]) = match work {
             Work::Claim(claim) => (&claim.execution.tenant, &claim.counts),
-            Work::Save {
-                executions, counts, ..
-            } => (
-                executions.first().map_or("", |own| own.tenant.as_str()),
-                counts,
-            ),
+            Work::Save { tenant, counts, .. } => (tenant, counts),
             Work::Delivered { .. } => ("", &[]),
         };
         counts.iter().map(move |count| counter(tenant, count))

@@ -5,9 +5,9 @@ use uuid::Uuid;
 use crate::domain::caps::{Count, Over};
 use crate::domain::execution::Execution;
 
-/// What spends a token.
-#[derive(Debug, Clone)]
-pub struct Claim {
+/// One token as one call presents it. Two that are equal are one call, asked twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presented {
     /// Issuer of the token.
     pub issuer: String,
     /// Token id.
@@ -18,14 +18,21 @@ pub struct Claim {
     pub request_hash: [u8; 32],
     /// Tenant and agent.
     pub caller: String,
+}
+
+/// What spends a token.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The token and the call that presents it.
+    pub presented: Presented,
     /// What it counts against the ceilings of the card.
     pub counts: Vec<Count>,
     /// The journal entry.
     pub execution: Execution,
 }
 
-impl Claim {
-    /// Whether both are one call, asked twice.
+impl Presented {
+    /// Whether the call that spent the token is this one.
     pub(super) fn repeats(&self, request_id: Uuid, request_hash: &[u8], caller: &str) -> bool {
         self.request_id == request_id && self.request_hash == request_hash && self.caller == caller
     }

@@ -1,6 +1,8 @@
 //! What every driver of the journal does, on real databases: SQLite always, PostgreSQL when
 //! `WRIT_TEST_POSTGRES` names a server.
 
+mod shares;
+
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -8,6 +10,7 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::execution::State;
 use crate::domain::execution::tests::execution;
+use writ_proto::card::Rollout;
 
 /// An empty database of each kind. The folder must outlive the test.
 async fn stores() -> (tempfile::TempDir, Vec<(&'static str, String)>) {
@@ -35,11 +38,13 @@ async fn fresh_database(server: &str) -> String {
 /// A call under a token.
 fn claim(token: u128, call: u128, cap: u32) -> Claim {
     Claim {
-        issuer: "https://policyd.localhost".into(),
-        cti: Uuid::from_u128(token),
-        request_id: Uuid::from_u128(call),
-        request_hash: [7; 32],
-        caller: "acme/triage".into(),
+        presented: Presented {
+            issuer: "https://policyd.localhost".into(),
+            cti: Uuid::from_u128(token),
+            request_id: Uuid::from_u128(call),
+            request_hash: [7; 32],
+            caller: "acme/triage".into(),
+        },
         counts: vec![count("2026-11-21", 1, cap)],
         execution: execution(call),
     }
@@ -50,6 +55,7 @@ fn count(bucket: &str, add: i64, cap: u32) -> Count {
         action: "refund".into(),
         bucket: bucket.into(),
         add,
+        is_amount: false,
         cap: i64::from(cap),
         what: format!("at most {cap} in {bucket}"),
     }
@@ -116,9 +122,9 @@ async fn only_the_very_same_call_gets_its_outcome_again() {
         let again = journal.claim(retry).await.unwrap();
         assert_eq!(again, Claimed::Repeated(first.clone()), "{name}");
         let others: [fn(&mut Claim); 3] = [
-            |claim| claim.request_id = Uuid::nil(),
-            |claim| claim.request_hash = [8; 32],
-            |claim| claim.caller = "acme/other".into(),
+            |claim| claim.presented.request_id = Uuid::nil(),
+            |claim| claim.presented.request_hash = [8; 32],
+            |claim| claim.presented.caller = "acme/other".into(),
         ];
         for change in others {
             let mut other = own.clone();
@@ -128,7 +134,7 @@ async fn only_the_very_same_call_gets_its_outcome_again() {
         }
         // Another issuer's token of the same id is another token.
         let mut foreign = claim(1, 12, 5);
-        foreign.issuer = "https://other".into();
+        foreign.presented.issuer = "https://other".into();
         assert!(matches!(
             journal.claim(foreign).await.unwrap(),
             Claimed::Fresh(_)
@@ -388,17 +394,32 @@ async fn rollouts_and_the_outbox_are_kept() {
             "{name}"
         );
         assert_eq!(journal.rollout("acme", "refund").await.unwrap(), None);
-        for (rollout, until_ms, set_ms) in [(Rollout::Live, 9, 3), (Rollout::DryRun, 0, 4)] {
+        for (revision, rollout, until_ms, set_ms) in
+            [(0, Rollout::Live, 9, 3), (1, Rollout::DryRun, 0, 4)]
+        {
             let set = Promoted {
                 tenant: "acme".into(),
                 action: "refund".into(),
                 rollout,
                 until_ms,
                 set_ms,
+                revision,
+                card: "a card".into(),
+                system: "77".into(),
             };
             journal.set_rollout(set.clone(), report(7)).await.unwrap();
+            let late = journal.set_rollout(set.clone(), report(8)).await;
+            assert_eq!(
+                late.unwrap_err(),
+                JournalError::Conflict,
+                "{name}: moved since it was looked at"
+            );
             let found = journal.rollout("acme", "refund").await.unwrap();
-            assert_eq!(found, Some(set), "{name}");
+            let stored = Promoted {
+                revision: revision + 1,
+                ..set
+            };
+            assert_eq!(found, Some(stored), "{name}");
         }
         assert_eq!(journal.outbox(9).await.unwrap().len(), 3, "{name}");
         journal.ping().await.unwrap();

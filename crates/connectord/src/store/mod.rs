@@ -5,37 +5,46 @@
 //! A state and its report are one transaction, so that no execution ends unreported; and a state
 //! is written only over the one it follows, so that no two processes settle an execution.
 
+/// Calls the same method of whichever driver it is.
+macro_rules! either {
+    ($self:ident, $reader:ident => $call:expr) => {
+        match &$self.reader {
+            Reader::Sqlite($reader) => $call,
+            Reader::Postgres($reader) => $call,
+        }
+    };
+}
+
 mod batch;
 mod claim;
 mod postgres;
+mod rollouts;
 mod rows;
 mod sqlite;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use uuid::Uuid;
 use writ_host::group_commit::{Commit, GroupCommit, Undone};
 use writ_host::postgres::is_postgres;
 use writ_host::schema::SchemaError;
-use writ_proto::card::Rollout;
 
 use crate::domain::caps::{Count, Over};
 use crate::domain::execution::Execution;
 use claim::Counter;
-pub use claim::{Claim, Claimed};
+pub use claim::{Claim, Claimed, Presented};
 use postgres::{PostgresReader, PostgresWriter};
+use rollouts::Seen;
 pub use rows::{Filter, Promoted, Report, UndoWrit};
 use sqlite::{SqliteReader, SqliteWriter};
 
 /// Longest wait for a commit.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How old a rollout may be: a demotion by another process holds within this time.
-const ROLLOUT_AGE: Duration = Duration::from_millis(250);
-const ROLLOUTS_MAX: usize = 4_096;
-/// Most executions that are settled in one round.
+/// Most executions that are settled in one round, and those of one connection of a tenant.
 const OPEN_MAX: i64 = 10_000;
+const OPEN_EACH_MAX: i64 = 500;
 
 /// Why the journal did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +103,8 @@ impl From<Undone> for JournalError {
 enum Work {
     Claim(Box<Claim>),
     Save {
+        /// Whose counts they are.
+        tenant: String,
         executions: Vec<Execution>,
         reports: Vec<Report>,
         rollout: Option<Promoted>,
@@ -112,14 +123,6 @@ enum Written {
     Saved,
     Conflict,
     OverCap(Over),
-}
-
-/// The stored name of a rollout.
-fn rollout_from(name: &str) -> Result<Rollout, JournalError> {
-    Rollout::STEPS
-        .into_iter()
-        .find(|r| r.name() == name)
-        .ok_or_else(|| JournalError::Corrupt(format!("rollout `{name}`")))
 }
 
 fn decode(body: &str, revision: i64) -> Result<Execution, JournalError> {
@@ -173,23 +176,6 @@ pub struct Journal {
     rollouts: Arc<Mutex<BTreeMap<(String, String), Seen>>>,
 }
 
-/// A rollout as it was read, and when.
-#[derive(Debug, Clone)]
-struct Seen {
-    at: Instant,
-    rollout: Option<Promoted>,
-}
-
-/// Calls the same method of whichever driver it is.
-macro_rules! either {
-    ($self:ident, $reader:ident => $call:expr) => {
-        match &$self.reader {
-            Reader::Sqlite($reader) => $call,
-            Reader::Postgres($reader) => $call,
-        }
-    };
-}
-
 impl Journal {
     /// Opens `sqlite://FILE` or `postgres://...` and brings its schema up to date.
     ///
@@ -227,6 +213,15 @@ impl Journal {
         }
     }
 
+    /// What this very call spent its token for, if it did: for a retry that comes when the token
+    /// would be refused by now.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn spent_by(&self, presented: &Presented) -> Result<Option<Execution>, JournalError> {
+        either!(self, reader => reader.spent_by(presented).await)
+    }
+
     /// Writes executions and their reports in one transaction.
     ///
     /// # Errors
@@ -251,6 +246,9 @@ impl Journal {
         counts: Vec<Count>,
     ) -> Result<(), JournalError> {
         let work = Work::Save {
+            tenant: executions
+                .first()
+                .map_or_else(String::new, |own| own.tenant.clone()),
             executions: executions.iter().map(|own| (**own).clone()).collect(),
             reports,
             rollout: None,
@@ -263,33 +261,32 @@ impl Journal {
         Ok(())
     }
 
+    /// Counts for a tenant, if the ceilings allow it, with a report.
+    ///
+    /// # Errors
+    /// As [`Self::save_counted`].
+    pub async fn count(
+        &self,
+        tenant: &str,
+        counts: Vec<Count>,
+        report: Report,
+    ) -> Result<(), JournalError> {
+        let work = Work::Save {
+            tenant: tenant.to_owned(),
+            executions: Vec::new(),
+            reports: vec![report],
+            rollout: None,
+            counts,
+        };
+        self.save_work(work).await
+    }
+
     /// Writes a report alone.
     ///
     /// # Errors
     /// When the journal is away.
     pub async fn report(&self, report: Report) -> Result<(), JournalError> {
         self.save(&mut [], vec![report]).await
-    }
-
-    /// Sets how far an action goes, with the report of it.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn set_rollout(
-        &self,
-        promoted: Promoted,
-        report: Report,
-    ) -> Result<(), JournalError> {
-        let work = Work::Save {
-            executions: Vec::new(),
-            reports: vec![report],
-            rollout: Some(promoted),
-            counts: Vec::new(),
-        };
-        let saved = self.save_work(work).await;
-        // Whatever came of it, it is read again.
-        self.seen().clear();
-        saved
     }
 
     async fn save_work(&self, work: Work) -> Result<(), JournalError> {
@@ -386,62 +383,6 @@ impl Journal {
         let found = either!(self, reader => reader.tallies(tenant, action, buckets).await?);
         let of = |bucket: &String| found.get(bucket).copied().unwrap_or_default();
         Ok(buckets.iter().map(of).collect())
-    }
-
-    /// How far an action was promoted for a tenant, if it was; as old as `ROLLOUT_AGE` at most.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn rollout(
-        &self,
-        tenant: &str,
-        action: &str,
-    ) -> Result<Option<Promoted>, JournalError> {
-        let key = (tenant.to_owned(), action.to_owned());
-        let seen = self.seen().get(&key).cloned();
-        if let Some(seen) = seen.filter(|seen| seen.at.elapsed() < ROLLOUT_AGE) {
-            return Ok(seen.rollout);
-        }
-        let at = Instant::now();
-        let row = either!(self, reader => reader.rollout(tenant, action).await?);
-        let promoted = row.map(|(name, until_ms, set_ms)| {
-            rollout_from(&name).map(|rollout| Promoted {
-                tenant: tenant.to_owned(),
-                action: action.to_owned(),
-                rollout,
-                until_ms,
-                set_ms,
-            })
-        });
-        let rollout = promoted.transpose()?;
-        let mut all = self.seen();
-        if all.len() >= ROLLOUTS_MAX {
-            all.clear();
-        }
-        let seen = Seen {
-            at,
-            rollout: rollout.clone(),
-        };
-        all.insert(key, seen);
-        Ok(rollout)
-    }
-
-    /// The same, as the database has it at this moment.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn rollout_now(
-        &self,
-        tenant: &str,
-        action: &str,
-    ) -> Result<Option<Promoted>, JournalError> {
-        self.seen().remove(&(tenant.to_owned(), action.to_owned()));
-        self.rollout(tenant, action).await
-    }
-
-    fn seen(&self) -> MutexGuard<'_, BTreeMap<(String, String), Seen>> {
-        // What a panic left is a map, whole.
-        self.rollouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The oldest waiting reports.

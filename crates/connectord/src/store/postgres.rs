@@ -1,189 +1,19 @@
 //! The journal in PostgreSQL: many processes, one journal. Whoever inserts the key of a token
 //! first has spent it; the others wait for that transaction and then see it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod reader;
 
-use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres, QueryBuilder, Row as _};
+use std::collections::BTreeSet;
+
+use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
-use writ_host::postgres::{WriteConnection, options, pool, writes_to_disk};
+use writ_host::postgres::WriteConnection;
 
-use super::batch::{Known, Planned, Spent, TokenKey, claims, counters, followed, plan};
-use super::{
-    Claim, Counter, Filter, JournalError, OPEN_MAX, Report, Work, Written, decode, encode,
-};
+use super::batch::{Known, Planned, Spent, TokenKey, claims, counters, followed, plan, rollouts};
+use super::{Claim, Counter, JournalError, Work, Written, encode};
 use crate::domain::execution::Execution;
-
-const MIGRATIONS: [&str; 3] = [
-    include_str!("migrations/postgres/0001_init.sql"),
-    include_str!("migrations/postgres/0002_counts.sql"),
-    include_str!("migrations/postgres/0003_undo.sql"),
-];
-const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-
-/// The reading side.
-#[derive(Debug, Clone)]
-pub(super) struct PostgresReader {
-    pool: PgPool,
-    options: PgConnectOptions,
-}
-
-fn execution_at(row: &PgRow) -> Result<Execution, JournalError> {
-    decode(row.try_get("body")?, row.try_get("revision")?)
-}
-
-impl PostgresReader {
-    /// Connects and brings the schema up to date.
-    pub(super) async fn open(url: &str) -> Result<Self, JournalError> {
-        let options = options(url)?;
-        let pool = pool(options.clone());
-        if !writes_to_disk(&pool).await? {
-            let why = "the server runs with fsync = off: claims would not survive it";
-            return Err(JournalError::Unavailable(why.to_owned()));
-        }
-        writ_host::schema::prepare_postgres(&pool, &MIGRATIONS).await?;
-        Ok(Self { pool, options })
-    }
-
-    pub(super) fn writer(&self) -> PostgresWriter {
-        PostgresWriter {
-            connection: WriteConnection::new(self.options.clone()),
-        }
-    }
-
-    pub(super) async fn execution(
-        &self,
-        tenant: &str,
-        id: Uuid,
-    ) -> Result<Option<Execution>, JournalError> {
-        let row = sqlx::query("SELECT body, revision FROM execution WHERE id = $1 AND tenant = $2")
-            .bind(id)
-            .bind(tenant)
-            .fetch_optional(&self.pool)
-            .await?;
-        row.as_ref().map(execution_at).transpose()
-    }
-
-    pub(super) async fn list(
-        &self,
-        tenant: &str,
-        filter: &Filter,
-    ) -> Result<Vec<Execution>, JournalError> {
-        let mut query =
-            QueryBuilder::<Postgres>::new("SELECT body, revision FROM execution WHERE tenant = ");
-        query.push_bind(tenant.to_owned());
-        for (column, wanted) in filter.texts() {
-            query
-                .push(format!(" AND {column} = "))
-                .push_bind(wanted.to_owned());
-        }
-        if let Some(since) = filter.since_ms {
-            query.push(" AND created_ms >= ").push_bind(since);
-        }
-        if let Some(since) = filter.touched_since_ms {
-            query.push(" AND touched_ms >= ").push_bind(since);
-        }
-        if let Some(until) = filter.until_ms {
-            query.push(" AND created_ms < ").push_bind(until);
-        }
-        if let Some(execute) = filter.execute {
-            query.push(" AND execute = ").push_bind(execute);
-        }
-        if filter.surprises {
-            query.push(" AND surprise");
-        }
-        if let Some(before) = &filter.before {
-            let before = Uuid::try_parse(before).unwrap_or(Uuid::nil());
-            query.push(" AND id < ").push_bind(before);
-        }
-        // Ids begin with their time, and the key is sorted already.
-        query
-            .push(" ORDER BY id DESC LIMIT ")
-            .push_bind(i64::from(filter.limit));
-        let rows = query.build().fetch_all(&self.pool).await?;
-        rows.iter().map(execution_at).collect()
-    }
-
-    pub(super) async fn open_executions(&self, idle: i64) -> Result<Vec<Execution>, JournalError> {
-        let mut query = QueryBuilder::<Postgres>::new(
-            "SELECT body, revision FROM execution WHERE state IN ('CLAIMED', 'SENDING', 'IN_DOUBT') \
-             AND (state = 'IN_DOUBT' OR touched_ms <= ",
-        );
-        query.push(NOW_MS).push(" - ").push_bind(idle);
-        query
-            .push(") ORDER BY created_ms LIMIT ")
-            .push_bind(OPEN_MAX);
-        let rows = query.build().fetch_all(&self.pool).await?;
-        rows.iter().map(execution_at).collect()
-    }
-
-    pub(super) async fn rollout(
-        &self,
-        tenant: &str,
-        action: &str,
-    ) -> Result<Option<(String, i64, i64)>, JournalError> {
-        let sql = "SELECT rollout, until_ms, set_ms FROM rollout WHERE tenant = $1 AND action = $2";
-        Ok(sqlx::query_as(sql)
-            .bind(tenant)
-            .bind(action)
-            .fetch_optional(&self.pool)
-            .await?)
-    }
-
-    pub(super) async fn tallies(
-        &self,
-        tenant: &str,
-        action: &str,
-        buckets: &[String],
-    ) -> Result<BTreeMap<String, i64>, JournalError> {
-        let sql = "SELECT bucket, used FROM tally \
-                   WHERE tenant = $1 AND action = $2 AND bucket = ANY($3)";
-        let rows: Vec<(String, i64)> = sqlx::query_as(sql)
-            .bind(tenant)
-            .bind(action)
-            .bind(buckets)
-            .fetch_all(&self.pool)
-            .await?;
-        Ok(rows.into_iter().collect())
-    }
-
-    pub(super) async fn undo_writs(
-        &self,
-        tenant: &str,
-        executions: &[Uuid],
-    ) -> Result<BTreeMap<String, Vec<u8>>, JournalError> {
-        let sql = "SELECT execution, token FROM undo_writ \
-                   WHERE tenant = $1 AND execution = ANY($2)";
-        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(sql)
-            .bind(tenant)
-            .bind(executions)
-            .fetch_all(&self.pool)
-            .await?;
-        let named = |(id, token): (Uuid, Vec<u8>)| (id.to_string(), token);
-        Ok(rows.into_iter().map(named).collect())
-    }
-
-    pub(super) async fn outbox(&self, limit: u32) -> Result<Vec<Report>, JournalError> {
-        let rows = sqlx::query("SELECT id, body FROM outbox ORDER BY id LIMIT $1")
-            .bind(i64::from(limit))
-            .fetch_all(&self.pool)
-            .await?;
-        let read = |row: &PgRow| {
-            Ok(Report {
-                id: row.try_get(0)?,
-                body: row.try_get(1)?,
-            })
-        };
-        rows.iter().map(read).collect()
-    }
-
-    pub(super) async fn ping(&self) -> Result<(), JournalError> {
-        sqlx::query("SELECT max(version) FROM schema_version")
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(())
-    }
-}
+pub(super) use reader::PostgresReader;
+use reader::{NOW_MS, execution_at};
 
 /// The writing side, over a connection of its own.
 #[derive(Debug)]
@@ -195,7 +25,7 @@ impl PostgresWriter {
     /// One transaction. After any error the connection is gone, and the transaction with it.
     ///
     /// Locks are taken in one order by everybody, keys sorted within each: tokens, counts,
-    /// executions. So two processes wait for each other but never in a circle.
+    /// executions, rollouts. So two processes wait for each other but never in a circle.
     pub(super) async fn commit(&mut self, batch: &[Work]) -> Result<Vec<Written>, JournalError> {
         let mut connection = self.connection.take().await?;
         let mut tx = connection.begin().await?;
@@ -203,8 +33,11 @@ impl PostgresWriter {
         let inserted = spend(&mut tx, batch, &mut known).await?;
         read_used(&mut tx, batch, &mut known).await?;
         read_revisions(&mut tx, batch, &mut known).await?;
+        read_rollouts(&mut tx, batch, &mut known).await?;
         let planned = plan(batch, known);
-        let ours = |claim: &&Claim| inserted.contains(&(claim.issuer.clone(), claim.cti));
+        let ours = |claim: &&Claim| {
+            inserted.contains(&(claim.presented.issuer.clone(), claim.presented.cti))
+        };
         if !planned.claims.iter().all(ours) {
             return Err(JournalError::Corrupt(
                 "a claim without its execution".to_owned(),
@@ -230,9 +63,13 @@ async fn spend(
     known: &mut Known,
 ) -> Result<BTreeSet<TokenKey>, JournalError> {
     let mut wanted: Vec<&Claim> = claims(batch).collect();
-    wanted.sort_by(|a, b| (&a.issuer, a.cti).cmp(&(&b.issuer, b.cti)));
+    wanted.sort_by(|a, b| {
+        (&a.presented.issuer, a.presented.cti).cmp(&(&b.presented.issuer, b.presented.cti))
+    });
     // The first of the batch to name a token is the one that spends it; the sort is stable.
-    wanted.dedup_by(|a, b| (&a.issuer, a.cti) == (&b.issuer, b.cti));
+    wanted.dedup_by(|a, b| {
+        (&a.presented.issuer, a.presented.cti) == (&b.presented.issuer, b.presented.cti)
+    });
     if wanted.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -245,11 +82,11 @@ async fn spend(
          SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::bytea[], $5::text[], $6::uuid[]) \
          ON CONFLICT (issuer, cti) DO NOTHING RETURNING issuer, cti",
     )
-    .bind(column(&wanted, |claim| claim.issuer.as_str()))
-    .bind(column(&wanted, |claim| claim.cti))
-    .bind(column(&wanted, |claim| claim.request_id))
-    .bind(column(&wanted, |claim| claim.request_hash.as_slice()))
-    .bind(column(&wanted, |claim| claim.caller.as_str()))
+    .bind(column(&wanted, |claim| claim.presented.issuer.as_str()))
+    .bind(column(&wanted, |claim| claim.presented.cti))
+    .bind(column(&wanted, |claim| claim.presented.request_id))
+    .bind(column(&wanted, |claim| claim.presented.request_hash.as_slice()))
+    .bind(column(&wanted, |claim| claim.presented.caller.as_str()))
     .bind(executions.map_err(|_| JournalError::Corrupt("an execution id".to_owned()))?)
     .fetch_all(&mut *tx)
     .await?;
@@ -257,7 +94,8 @@ async fn spend(
     for row in &rows {
         inserted.insert((row.try_get(0)?, row.try_get(1)?));
     }
-    wanted.retain(|claim| !inserted.contains(&(claim.issuer.clone(), claim.cti)));
+    wanted
+        .retain(|claim| !inserted.contains(&(claim.presented.issuer.clone(), claim.presented.cti)));
     if !wanted.is_empty() {
         read_spent(tx, &wanted, known).await?;
     }
@@ -274,8 +112,8 @@ async fn read_spent(
          FROM UNNEST($1::text[], $2::uuid[]) AS asked (issuer, cti) \
          JOIN claim c USING (issuer, cti) JOIN execution e ON e.id = c.execution",
     )
-    .bind(column(wanted, |claim| claim.issuer.as_str()))
-    .bind(column(wanted, |claim| claim.cti))
+    .bind(column(wanted, |claim| claim.presented.issuer.as_str()))
+    .bind(column(wanted, |claim| claim.presented.cti))
     .fetch_all(tx)
     .await?;
     for row in &rows {
@@ -349,6 +187,34 @@ async fn read_revisions(
     Ok(())
 }
 
+/// How often each rollout of the batch was set, with its row locked. A row that is not there is made
+/// first, as one that says nothing yet: two processes that set it for the first time meet there.
+async fn read_rollouts(
+    tx: &mut PgConnection,
+    batch: &[Work],
+    known: &mut Known,
+) -> Result<(), JournalError> {
+    for (tenant, action) in rollouts(batch) {
+        sqlx::query(
+            "INSERT INTO rollout (tenant, action, rollout, revision) VALUES ($1, $2, 'suggest', 0) \
+             ON CONFLICT (tenant, action) DO NOTHING",
+        )
+        .bind(tenant)
+        .bind(action)
+        .execute(&mut *tx)
+        .await?;
+        let sql = "SELECT revision FROM rollout WHERE tenant = $1 AND action = $2 FOR UPDATE";
+        let revision: i64 = sqlx::query_scalar(sql)
+            .bind(tenant)
+            .bind(action)
+            .fetch_one(&mut *tx)
+            .await?;
+        let key = (tenant.to_owned(), action.to_owned());
+        known.rollouts.insert(key, revision);
+    }
+    Ok(())
+}
+
 /// Takes back the claims that the caps refused.
 async fn give_back(
     tx: &mut PgConnection,
@@ -356,7 +222,7 @@ async fn give_back(
     planned: &Planned<'_>,
 ) -> Result<(), JournalError> {
     for claim in &planned.claims {
-        inserted.remove(&(claim.issuer.clone(), claim.cti));
+        inserted.remove(&(claim.presented.issuer.clone(), claim.presented.cti));
     }
     if inserted.is_empty() {
         return Ok(());
@@ -442,15 +308,17 @@ async fn write_small(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(),
     }
     for ((tenant, action), promoted) in &planned.rollouts {
         sqlx::query(
-            "INSERT INTO rollout (tenant, action, rollout, until_ms, set_ms) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (tenant, action) DO UPDATE SET rollout = excluded.rollout, \
-             until_ms = excluded.until_ms, set_ms = excluded.set_ms",
+            "UPDATE rollout SET rollout = $3, until_ms = $4, set_ms = $5, revision = $6, \
+             card = $7, system = $8 WHERE tenant = $1 AND action = $2",
         )
         .bind(*tenant)
         .bind(*action)
         .bind(promoted.rollout.name())
         .bind(promoted.until_ms)
         .bind(promoted.set_ms)
+        .bind(promoted.revision.saturating_add(1))
+        .bind(&promoted.card)
+        .bind(&promoted.system)
         .execute(&mut *tx)
         .await?;
     }

@@ -81,7 +81,16 @@ pub struct Promoted {
     pub until_ms: i64,
     /// Unix milliseconds at which it was set.
     pub set_ms: i64,
+    /// How often it was set before: it is set only over the one that was looked at.
+    pub revision: i64,
+    /// The card as it was promoted, as its file was written; empty where nothing may be written.
+    pub card: String,
+    /// Hash of what the system file said of its verb then, hex.
+    pub system: String,
 }
+
+/// A rollout as it is stored: name, end, begin, revision, card, system.
+pub(super) type RolloutRow = (String, i64, i64, i64, String, String);
 
 impl Promoted {
     /// How far it goes at a moment: what has an end goes back to dry run.

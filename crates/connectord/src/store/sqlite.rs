@@ -1,222 +1,23 @@
 //! The journal in SQLite: WAL, `synchronous=FULL`, one connection that writes.
 
-use std::collections::BTreeMap;
-use std::str::FromStr as _;
-use std::time::Duration;
+mod reader;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
-};
-use sqlx::{
-    ConnectOptions as _, Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection,
-};
+use std::collections::BTreeMap;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::batch::{Known, Planned, Spent, claims, counters, followed, plan};
-use super::{
-    Claimed, Counter, Filter, JournalError, OPEN_MAX, Report, Work, Written, decode, encode,
-};
+use super::batch::{Known, Planned, Spent, claims, counters, followed, plan, rollouts};
+use super::{Claimed, Counter, JournalError, Work, Written, encode};
 use crate::domain::execution::Execution;
+pub(super) use reader::SqliteReader;
+use reader::{NOW_MS, execution_at, uuid_at};
 
-const MIGRATIONS: [&str; 3] = [
-    include_str!("migrations/sqlite/0001_init.sql"),
-    include_str!("migrations/sqlite/0002_counts.sql"),
-    include_str!("migrations/sqlite/0003_undo.sql"),
-];
-const READERS_MAX: u32 = 4;
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Negative means KiB: the inner pages of the keys stay in memory.
-const CACHE: &str = "-8192";
 /// Statements of so few rows come back often enough to be kept prepared.
 const ROWS_KEPT_PREPARED: usize = 4;
 /// Counts that are remembered.
 const COUNTS_MAX: usize = 4_096;
-const NOW_MS: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
-
-/// The reading side.
-#[derive(Debug, Clone)]
-pub(super) struct SqliteReader {
-    pool: SqlitePool,
-    options: SqliteConnectOptions,
-}
-
-fn uuid_at(row: &SqliteRow, at: usize) -> Result<Uuid, JournalError> {
-    let bytes: &[u8] = row.try_get(at)?;
-    Uuid::from_slice(bytes).map_err(|_| JournalError::Corrupt("an id".to_owned()))
-}
-
-fn execution_at(row: &SqliteRow) -> Result<Execution, JournalError> {
-    decode(row.try_get("body")?, row.try_get("revision")?)
-}
-
-impl SqliteReader {
-    /// Opens or makes the file and brings its schema up to date.
-    pub(super) async fn open(url: &str) -> Result<Self, JournalError> {
-        let options = SqliteConnectOptions::from_str(url)?
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .pragma("cache_size", CACHE)
-            .disable_statement_logging();
-        let pool = SqlitePoolOptions::new()
-            .max_connections(READERS_MAX)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            // A connection to a file does not go stale.
-            .test_before_acquire(false)
-            .connect_with(options.clone())
-            .await?;
-        writ_host::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
-        Ok(Self { pool, options })
-    }
-
-    pub(super) fn writer(&self) -> SqliteWriter {
-        SqliteWriter {
-            options: self.options.clone(),
-            open: None,
-            used: BTreeMap::new(),
-        }
-    }
-
-    pub(super) async fn execution(
-        &self,
-        tenant: &str,
-        id: Uuid,
-    ) -> Result<Option<Execution>, JournalError> {
-        let row = sqlx::query("SELECT body, revision FROM execution WHERE id = ? AND tenant = ?")
-            .bind(id.to_string())
-            .bind(tenant)
-            .fetch_optional(&self.pool)
-            .await?;
-        row.as_ref().map(execution_at).transpose()
-    }
-
-    pub(super) async fn list(
-        &self,
-        tenant: &str,
-        filter: &Filter,
-    ) -> Result<Vec<Execution>, JournalError> {
-        let mut query =
-            QueryBuilder::<Sqlite>::new("SELECT body, revision FROM execution WHERE tenant = ");
-        query.push_bind(tenant.to_owned());
-        for (column, wanted) in filter.texts() {
-            query
-                .push(format!(" AND {column} = "))
-                .push_bind(wanted.to_owned());
-        }
-        if let Some(since) = filter.since_ms {
-            query.push(" AND created_ms >= ").push_bind(since);
-        }
-        if let Some(since) = filter.touched_since_ms {
-            query.push(" AND touched_ms >= ").push_bind(since);
-        }
-        if let Some(until) = filter.until_ms {
-            query.push(" AND created_ms < ").push_bind(until);
-        }
-        if let Some(execute) = filter.execute {
-            query.push(" AND execute = ").push_bind(execute);
-        }
-        if filter.surprises {
-            query.push(" AND surprise = 1");
-        }
-        if let Some(before) = &filter.before {
-            query.push(" AND id < ").push_bind(before.clone());
-        }
-        // Ids begin with their time, and the key is sorted already.
-        query
-            .push(" ORDER BY id DESC LIMIT ")
-            .push_bind(filter.limit);
-        let rows = query.build().fetch_all(&self.pool).await?;
-        rows.iter().map(execution_at).collect()
-    }
-
-    pub(super) async fn open_executions(&self, idle: i64) -> Result<Vec<Execution>, JournalError> {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT body, revision FROM execution WHERE state IN ('CLAIMED', 'SENDING', 'IN_DOUBT') \
-             AND (state = 'IN_DOUBT' OR touched_ms <= ",
-        );
-        query.push(NOW_MS).push(" - ").push_bind(idle);
-        query
-            .push(") ORDER BY created_ms LIMIT ")
-            .push_bind(OPEN_MAX);
-        let rows = query.build().fetch_all(&self.pool).await?;
-        rows.iter().map(execution_at).collect()
-    }
-
-    pub(super) async fn rollout(
-        &self,
-        tenant: &str,
-        action: &str,
-    ) -> Result<Option<(String, i64, i64)>, JournalError> {
-        let sql = "SELECT rollout, until_ms, set_ms FROM rollout WHERE tenant = ? AND action = ?";
-        Ok(sqlx::query_as(sql)
-            .bind(tenant)
-            .bind(action)
-            .fetch_optional(&self.pool)
-            .await?)
-    }
-
-    pub(super) async fn tallies(
-        &self,
-        tenant: &str,
-        action: &str,
-        buckets: &[String],
-    ) -> Result<BTreeMap<String, i64>, JournalError> {
-        let mut query =
-            QueryBuilder::<Sqlite>::new("SELECT bucket, used FROM tally WHERE tenant = ");
-        query.push_bind(tenant.to_owned());
-        query.push(" AND action = ").push_bind(action.to_owned());
-        query.push(" AND bucket IN (");
-        let mut list = query.separated(", ");
-        for bucket in buckets {
-            list.push_bind(bucket.clone());
-        }
-        query.push(")");
-        let rows: Vec<(String, i64)> = query.build_query_as().fetch_all(&self.pool).await?;
-        Ok(rows.into_iter().collect())
-    }
-
-    pub(super) async fn undo_writs(
-        &self,
-        tenant: &str,
-        executions: &[Uuid],
-    ) -> Result<BTreeMap<String, Vec<u8>>, JournalError> {
-        let mut query =
-            QueryBuilder::<Sqlite>::new("SELECT execution, token FROM undo_writ WHERE tenant = ");
-        query.push_bind(tenant.to_owned());
-        query.push(" AND execution IN (");
-        let mut list = query.separated(", ");
-        for execution in executions {
-            list.push_bind(execution.to_string());
-        }
-        query.push(")");
-        let rows: Vec<(String, Vec<u8>)> = query.build_query_as().fetch_all(&self.pool).await?;
-        Ok(rows.into_iter().collect())
-    }
-
-    pub(super) async fn outbox(&self, limit: u32) -> Result<Vec<Report>, JournalError> {
-        let rows = sqlx::query("SELECT id, body FROM outbox ORDER BY id LIMIT ?")
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
-        let read = |row: &SqliteRow| {
-            Ok(Report {
-                id: uuid_at(row, 0)?,
-                body: row.try_get(1)?,
-            })
-        };
-        rows.iter().map(read).collect()
-    }
-
-    pub(super) async fn ping(&self) -> Result<(), JournalError> {
-        sqlx::query("SELECT max(version) FROM schema_version")
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(())
-    }
-}
 
 /// The writing side: its own connection, and the counts as it left them.
 #[derive(Debug)]
@@ -237,20 +38,33 @@ impl SqliteWriter {
                 SqliteConnection::connect_with(&self.options).await?
             }
         };
+        // Everything is read inside the transaction: a commit that was given up on, and that the
+        // database still makes, is waited for here and not overlooked.
+        begin(&mut connection).await?;
         let known = self.known(&mut connection, batch).await?;
         let planned = plan(batch, known);
         // A token that is spent already says so, also when a ceiling is reached.
         let capped = |answer: &Written| matches!(answer, Written::Claimed(Claimed::OverCap(_)));
-        let mut answers = if planned.answers.iter().any(capped) {
+        let is_capped = planned.answers.iter().any(capped);
+        let mut answers = if is_capped {
             None
         } else {
             self.write(&mut connection, planned).await?
         };
         if answers.is_none() {
+            if !is_capped {
+                begin(&mut connection).await?;
+            }
             self.used.clear();
             let mut known = self.known(&mut connection, batch).await?;
             for claim in claims(batch) {
-                read_spent(&mut connection, &claim.issuer, claim.cti, &mut known).await?;
+                read_spent(
+                    &mut connection,
+                    &claim.presented.issuer,
+                    claim.presented.cti,
+                    &mut known,
+                )
+                .await?;
             }
             answers = self.write(&mut connection, plan(batch, known)).await?;
         }
@@ -265,6 +79,7 @@ impl SqliteWriter {
         planned: Planned<'_>,
     ) -> Result<Option<Vec<Written>>, JournalError> {
         if planned.is_empty() {
+            sqlx::raw_sql("ROLLBACK").execute(connection).await?;
             return Ok(Some(planned.answers));
         }
         let mut sql = statements(&planned)?;
@@ -286,7 +101,7 @@ impl SqliteWriter {
         }
     }
 
-    /// Counts and revisions. Nobody else writes the file.
+    /// Counts and revisions, inside the transaction.
     async fn known(
         &self,
         connection: &mut SqliteConnection,
@@ -299,6 +114,16 @@ impl SqliteWriter {
                 None => read_used(connection, &counter).await?,
             };
             known.used.insert(counter, used);
+        }
+        for (tenant, action) in rollouts(batch) {
+            let sql = "SELECT revision FROM rollout WHERE tenant = ? AND action = ?";
+            let revision: Option<i64> = sqlx::query_scalar(sql)
+                .bind(tenant)
+                .bind(action)
+                .fetch_optional(&mut *connection)
+                .await?;
+            let key = (tenant.to_owned(), action.to_owned());
+            known.rollouts.insert(key, revision.unwrap_or_default());
         }
         let ids: Vec<&str> = followed(batch).map(|own| own.id.as_str()).collect();
         if ids.is_empty() {
@@ -316,6 +141,11 @@ impl SqliteWriter {
         }
         Ok(known)
     }
+}
+
+async fn begin(connection: &mut SqliteConnection) -> Result<(), JournalError> {
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(connection).await?;
+    Ok(())
 }
 
 async fn read_used(
@@ -360,16 +190,16 @@ async fn read_spent(
 
 /// The whole transaction as one text: every hop to the thread of the database costs.
 fn statements(planned: &Planned<'_>) -> Result<QueryBuilder<Sqlite>, JournalError> {
-    let mut sql = QueryBuilder::new("BEGIN IMMEDIATE");
+    let mut sql = QueryBuilder::new("SELECT 1");
     if !planned.claims.is_empty() {
         sql.push("; INSERT INTO claim (issuer, cti, request_id, request_hash, caller, execution) ");
         sql.push_values(&planned.claims, |mut values, claim| {
             values
-                .push_bind(claim.issuer.clone())
-                .push_bind(claim.cti.as_bytes().to_vec())
-                .push_bind(claim.request_id.as_bytes().to_vec())
-                .push_bind(claim.request_hash.to_vec())
-                .push_bind(claim.caller.clone())
+                .push_bind(claim.presented.issuer.clone())
+                .push_bind(claim.presented.cti.as_bytes().to_vec())
+                .push_bind(claim.presented.request_id.as_bytes().to_vec())
+                .push_bind(claim.presented.request_hash.to_vec())
+                .push_bind(claim.presented.caller.clone())
                 .push_bind(claim.execution.id.clone());
         });
     }
@@ -435,18 +265,25 @@ fn small_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
         sql.push(" ON CONFLICT (id) DO NOTHING");
     }
     if !planned.rollouts.is_empty() {
-        sql.push("; INSERT INTO rollout (tenant, action, rollout, until_ms, set_ms) ");
+        sql.push(
+            "; INSERT INTO rollout \
+             (tenant, action, rollout, until_ms, set_ms, revision, card, system) ",
+        );
         sql.push_values(&planned.rollouts, |mut values, ((tenant, action), to)| {
             values
                 .push_bind((*tenant).to_owned())
                 .push_bind((*action).to_owned())
                 .push_bind(to.rollout.name())
                 .push_bind(to.until_ms)
-                .push_bind(to.set_ms);
+                .push_bind(to.set_ms)
+                .push_bind(to.revision.saturating_add(1))
+                .push_bind(to.card.clone())
+                .push_bind(to.system.clone());
         });
         sql.push(
             " ON CONFLICT (tenant, action) DO UPDATE SET rollout = excluded.rollout, \
-             until_ms = excluded.until_ms, set_ms = excluded.set_ms",
+             until_ms = excluded.until_ms, set_ms = excluded.set_ms, \
+             revision = excluded.revision, card = excluded.card, system = excluded.system",
         );
     }
     if !planned.undo_writs.is_empty() {

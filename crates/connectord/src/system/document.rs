@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use writ_proto::value::{Map, Value};
 
-use super::{Applied, Happened, SystemError};
+use super::{Applied, Happened, NotDone, SystemError, Wanted};
 use crate::domain::image::Image;
 use crate::domain::plan::Plan;
 use shelf::{About, Master, Shelf, Standing, hash};
@@ -63,7 +63,7 @@ impl Document {
         &self,
         object: &str,
         id: &str,
-        fields: &[String],
+        wanted: &Wanted,
     ) -> Result<Image, SystemError> {
         check_target(object, id).map_err(SystemError::Unknown)?;
         let name = id.to_owned();
@@ -79,7 +79,7 @@ impl Document {
             fields: Map::new(),
             version: Some(version(&master)),
         };
-        for field in fields {
+        for field in wanted.written.iter().chain(&wanted.seen) {
             let text = match field.as_str() {
                 "placeholders" => placeholders.join(", "),
                 "sha256" => master.sha256.clone(),
@@ -104,11 +104,26 @@ impl Document {
         Err(SystemError::Unknown(why.to_owned()))
     }
 
+    /// Fills the master of a plan and keeps nothing of it.
+    ///
+    /// # Errors
+    /// When it could not be filled with these values.
+    pub async fn rehearse(&self, plan: &Plan) -> Result<(), SystemError> {
+        check_plan(plan).map_err(SystemError::Unknown)?;
+        let plan = plan.clone();
+        let filled = self.blocking(move |shelf| {
+            let master = shelf.master(&plan.id)?.ok_or("there is no such template")?;
+            let text = parsed(&master).and_then(|template| template.fill(&plan.args));
+            text.map(drop).map_err(|error| error.to_string())
+        });
+        filled.await.flatten().map_err(SystemError::Field)
+    }
+
     /// Makes the one document of a plan; its id is the key of the plan. A second call with the
     /// same key and the same text finds the document of the first.
     pub async fn write(&self, plan: &Plan) -> Applied {
         if let Err(why) = check_plan(plan) {
-            return Applied::Refused(why);
+            return Applied::Not(NotDone::Refused, why);
         }
         let plan = plan.clone();
         let written = self.blocking(move |shelf| make(shelf, &plan)).await;
@@ -147,22 +162,27 @@ fn parsed(master: &Master) -> Result<Template<'_>, TemplateError> {
 fn make(shelf: &Shelf, plan: &Plan) -> Applied {
     let master = match shelf.master(&plan.id) {
         Ok(Some(master)) => master,
-        Ok(None) => return Applied::Refused(format!("there is no template `{}`", plan.id)),
-        Err(why) => return Applied::Refused(why),
+        Ok(None) => {
+            return Applied::Not(
+                NotDone::Refused,
+                format!("there is no template `{}`", plan.id),
+            );
+        }
+        Err(why) => return Applied::Not(NotDone::Refused, why),
     };
     let Some(relied) = &plan.version else {
-        return Applied::Refused("no version to write against".to_owned());
+        return Applied::Not(NotDone::Refused, "no version to write against".to_owned());
     };
     let current = version(&master);
     if *relied != current {
-        return Applied::Conflict(format!(
-            "template `{}`: relied on {relied}, is {current}",
-            plan.id
-        ));
+        return Applied::Not(
+            NotDone::Stale,
+            format!("template `{}`: relied on {relied}, is {current}", plan.id),
+        );
     }
     let text = match parsed(&master).and_then(|template| template.fill(&plan.args)) {
         Ok(text) => text,
-        Err(error) => return Applied::Refused(error.to_string()),
+        Err(error) => return Applied::Not(NotDone::Refused, error.to_string()),
     };
     let about = About {
         template: plan.id.clone(),

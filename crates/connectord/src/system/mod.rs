@@ -1,25 +1,31 @@
 //! Systems of record: drivers that read a record, make exactly one write, and look whether a
 //! write has happened. What is specific to a vendor is data in `deploy/systems/*.toml`.
 //!
-//! Contract: `write` makes at most one call that can change anything and never repeats it. It
-//! answers `Refused`, `Conflict` or `RateLimited` only when nothing was changed for certain.
+//! Contract: `write` makes each call of its plan at most once and never repeats one. It answers
+//! `Not` only when nothing was changed for certain, and `Answered` only when the answers held what
+//! the file expects of them; whether the record shows it is for the caller to see.
 
 pub mod document;
+mod failure;
 pub mod file;
 pub mod http;
-pub mod http_json;
-mod template;
+pub mod postgres;
 
-use writ_proto::value::Map;
+use std::time::Duration;
 
-use crate::domain::gate::Permit;
+use serde_json::Value as Json;
+use writ_proto::value::{Map, Value};
+
+use crate::domain::gate::{Permit, Refusal};
 use crate::domain::image::Image;
 use crate::domain::plan::Plan;
 use crate::domain::undo;
 use crate::domain::undo_writ::UndoPermit;
 
 pub use document::Document;
-pub use http_json::HttpJson;
+pub use failure::{NotDone, SystemError};
+pub use http::Http;
+pub use postgres::Postgres;
 
 /// Leave to write: one of the two permits, and nothing else.
 #[derive(Debug, Clone, Copy)]
@@ -30,34 +36,38 @@ pub enum Leave<'a> {
     Undo(&'a UndoPermit),
 }
 
-/// Why a record could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SystemError {
-    /// There is no such record.
-    #[error("there is no such record")]
-    NotFound,
-    /// The id or object is not one the system file knows.
-    #[error("{0}")]
-    Unknown(String),
-    /// It did not answer, or not in a way that can be understood.
-    #[error("{0}")]
-    Unavailable(String),
+/// Asked right before each step of a write, by its number from 0: whether it may be made still.
+pub type Between<'a> = dyn Fn(usize) -> Result<(), Refusal> + Send + Sync + 'a;
+
+/// Which fields of a record are read.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Those that are to be written: each must be readable.
+    pub written: Vec<String>,
+    /// Those that are only looked at: carried as they are.
+    pub seen: Vec<String>,
+}
+
+/// What an answered write brought.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Receipt {
+    /// Id of a record that was created.
+    pub created_id: String,
+    /// Version of the record after the write, if the answer told it.
+    pub version: Option<String>,
+    /// Where the system refuses no old version: from the last look to the end of the write.
+    pub unprotected: Option<Duration>,
+    /// The system's own sentence, if it had one.
+    pub said: Option<String>,
 }
 
 /// What became of the one write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
-    /// It happened.
-    Done {
-        /// Id of a record that was created.
-        created_id: String,
-    },
-    /// The record has another version; nothing happened.
-    Conflict(String),
-    /// The system said no; nothing happened.
-    Refused(String),
-    /// The system asks to slow down; nothing happened.
-    RateLimited(String),
+    /// The answers held what the file expects.
+    Answered(Receipt),
+    /// Nothing was done, for certain.
+    Not(NotDone, String),
     /// Nobody knows.
     Unknown(String),
 }
@@ -70,23 +80,132 @@ pub enum Happened {
         /// Id of a record that was created.
         created_id: String,
     },
-    /// No.
+    /// Nothing shows it. That proves something only after a while.
     No,
     /// It cannot be told from here.
     CannotTell(String),
+    /// The system did not answer.
+    Away(String),
 }
+
+/// What is known of a write of unknown outcome.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doubt {
+    /// The answer held what the file expects, and then the record could not be read.
+    pub answered: bool,
+    /// Version of the record after the write, if the answer told it.
+    pub version: Option<String>,
+}
+
+impl Doubt {
+    /// What the record itself tells. A value that a person may have written is not ours: only an
+    /// answer, its version, or a member of the record that names the call (`ours`) says so.
+    #[must_use]
+    pub fn settled(&self, plan: &Plan, image: &Image, ours: bool) -> Happened {
+        if plan.is_untouched_in(image) {
+            return Happened::No;
+        }
+        if !plan.is_applied_in(image) {
+            return Happened::CannotTell(
+                "the record shows neither what stood there nor what was written".to_owned(),
+            );
+        }
+        let same = self.version.is_some() && self.version == image.version;
+        if ours || same || self.answered {
+            return Happened::Yes {
+                created_id: String::new(),
+            };
+        }
+        Happened::CannotTell(
+            "the record shows what was planned, and nothing tells whether this call or somebody else wrote it".to_owned(),
+        )
+    }
+}
+
+/// Answers of the reads before a write.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prepared(pub Vec<Json>);
 
 /// A connection to one system of record, by its driver.
 #[derive(Debug)]
 pub enum System {
     /// JSON over HTTP.
-    HttpJson(Box<HttpJson>),
+    Http(Box<Http>),
+    /// Tables of PostgreSQL.
+    Postgres(Box<Postgres>),
     /// Locked templates and what is made from them.
     Document(Document),
 }
 
 impl System {
-    /// Reads the named and the watched fields of a record, and its version.
+    /// The compiled file of it; none where no file says anything.
+    fn bound(&self) -> Option<&file::Bound> {
+        match self {
+            Self::Http(system) => Some(system.bound()),
+            Self::Postgres(system) => Some(system.bound()),
+            Self::Document(_) => None,
+        }
+    }
+
+    fn verb(&self, object: &str, verb: &str) -> Option<&file::Verb> {
+        self.bound()?.objects.get(object)?.verbs.get(verb)
+    }
+
+    /// Whether a card can be performed here, from argument to byte.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn fits(&self, card: &writ_proto::card::Card) -> Result<(), String> {
+        let fits = self.bound().map_or(Ok(()), |bound| bound.fits(card));
+        fits.map_err(|error| error.to_string())
+    }
+
+    /// Hash of what a verb sends, proves and guards; zeros where no file says it.
+    #[must_use]
+    pub fn digest(&self, object: &str, verb: &str) -> [u8; 32] {
+        self.verb(object, verb).map_or([0; 32], |verb| verb.digest)
+    }
+
+    /// What the file leaves to chance: verbs that cannot be undone, guarded or told of after a lost
+    /// answer.
+    #[must_use]
+    pub fn choices_of_none(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (object, one) in self.bound().into_iter().flat_map(|bound| &bound.objects) {
+            for (name, verb) in &one.verbs {
+                let mut say = |what: &str| found.push(format!("{object}.{name}: {what}"));
+                if verb.undo == file::UndoBy::None {
+                    say("undo = \"none\"");
+                }
+                if verb.once == file::Once::None && !verb.guard.is_native() {
+                    say("once = \"none\" without a guard: a repeated call would count twice");
+                }
+                if verb.guard == file::Guard::Compare {
+                    say("guard = \"compare\": an edit within the write is replaced unseen");
+                }
+                if matches!(verb.settle, file::Settle::None) {
+                    say("settle = \"none\": a person looks after each lost answer");
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether the verb is undone by putting back the earlier values.
+    #[must_use]
+    pub fn restores(&self, object: &str, verb: &str) -> bool {
+        let verb = self.verb(object, verb);
+        verb.is_some_and(|verb| verb.undo == file::UndoBy::Restore)
+    }
+
+    /// Before so long after a call was sent, "not there" proves nothing.
+    #[must_use]
+    pub fn settle_after(&self) -> Duration {
+        self.bound()
+            .map_or(Duration::ZERO, |bound| bound.settle_after)
+    }
+
+    /// Reads the wanted and the watched fields of a record, and its version.
     ///
     /// # Errors
     /// When there is no such record or it cannot be read.
@@ -94,11 +213,12 @@ impl System {
         &self,
         object: &str,
         id: &str,
-        fields: &[String],
+        wanted: &Wanted,
     ) -> Result<Image, SystemError> {
         match self {
-            Self::HttpJson(system) => system.read(object, id, fields).await,
-            Self::Document(system) => system.read(object, id, fields).await,
+            Self::Http(system) => system.read(object, id, wanted).await,
+            Self::Postgres(system) => system.read(object, id, wanted).await,
+            Self::Document(system) => system.read(object, id, wanted).await,
         }
     }
 
@@ -113,30 +233,105 @@ impl System {
         args: &Map,
     ) -> Result<Vec<String>, SystemError> {
         match self {
-            Self::HttpJson(system) => system.find(object, signal, args).await,
+            Self::Http(system) => system.find(object, signal, args).await,
+            Self::Postgres(_) => postgres::find(args),
             Self::Document(system) => system.find(object, signal, args).await,
         }
     }
 
-    /// Makes the one write of a plan. The leave is not looked into: it is the proof that somebody
-    /// with the right to let this happen did.
-    pub async fn write(&self, leave: Leave<'_>, plan: &Plan) -> Applied {
+    /// The spelling of a value that a later read will show.
+    ///
+    /// # Errors
+    /// `FIELD_UNREADABLE` when the field cannot hold it.
+    pub fn spelled(&self, object: &str, field: &str, value: &Value) -> Result<Value, SystemError> {
+        let Some(bound) = self.bound() else {
+            return Ok(value.clone());
+        };
+        let object = bound.objects.get(object);
+        let field = object.and_then(|object| object.fields.get(field));
+        let field = field
+            .ok_or_else(|| SystemError::Unknown("the system file has no such field".to_owned()))?;
+        field.canonical(value).map_err(SystemError::Field)
+    }
+
+    /// Makes the reads before the write and holds the call to what they show.
+    ///
+    /// # Errors
+    /// When one cannot be made, or the record has less left than the call asks for.
+    pub async fn prepare(&self, plan: &Plan) -> Result<Prepared, SystemError> {
+        match self {
+            Self::Http(system) => system.prepare(plan).await,
+            Self::Postgres(_) | Self::Document(_) => Ok(Prepared::default()),
+        }
+    }
+
+    /// Everything that the live run would do but the last call: the requests as they would go out,
+    /// without the credential.
+    ///
+    /// # Errors
+    /// What could never be sent.
+    pub async fn rehearse(
+        &self,
+        plan: &Plan,
+        prepared: &Prepared,
+    ) -> Result<Vec<String>, SystemError> {
+        match self {
+            Self::Http(system) => {
+                let requests = system.build(plan, prepared)?;
+                Ok(requests.iter().map(file::Request::line).collect())
+            }
+            Self::Postgres(system) => system.rehearse(plan).await,
+            Self::Document(system) => system.rehearse(plan).await.map(|()| Vec::new()),
+        }
+    }
+
+    /// Makes the one write of a plan. The leave is not looked into, but that an undo is the one that
+    /// it is for: it is the proof that somebody with the right to let this happen did.
+    pub async fn write(
+        &self,
+        leave: Leave<'_>,
+        (plan, prepared): (&Plan, &Prepared),
+        between: &Between<'_>,
+    ) -> Applied {
         if let Leave::Undo(permit) = leave
-            && plan.key != undo::key_of(permit.execution())
+            && !undo::is_key_of(&plan.key, permit.execution())
         {
-            return Applied::Refused("this leave is for the undo of another execution".to_owned());
+            return Applied::Not(
+                NotDone::Refused,
+                "this leave is for the undo of another execution".to_owned(),
+            );
+        }
+        if let Self::Http(system) = self {
+            return system.write(plan, prepared, between).await;
+        }
+        if let Err(refusal) = between(0) {
+            return Applied::Not(NotDone::Stopped(refusal.reason), refusal.detail);
         }
         match self {
-            Self::HttpJson(system) => system.write(leave, plan).await,
+            Self::Http(system) => system.write(plan, prepared, between).await,
+            Self::Postgres(system) => system.write(plan).await,
             Self::Document(system) => system.write(plan).await,
         }
     }
 
     /// Looks whether a write of unknown outcome has happened.
-    pub async fn reconcile(&self, plan: &Plan) -> Happened {
+    pub async fn settle(&self, plan: &Plan, doubt: &Doubt) -> Happened {
         match self {
-            Self::HttpJson(system) => system.reconcile(plan).await,
+            Self::Http(system) => system.settle(plan, doubt).await,
+            Self::Postgres(system) => system.settle(plan, doubt).await,
             Self::Document(system) => system.reconcile(plan).await,
+        }
+    }
+
+    /// Shows that the credential works.
+    ///
+    /// # Errors
+    /// What the system said instead.
+    pub async fn probe(&self) -> Result<(), SystemError> {
+        match self {
+            Self::Http(system) => system.probe().await,
+            Self::Postgres(system) => system.probe().await,
+            Self::Document(_) => Ok(()),
         }
     }
 }

@@ -163,7 +163,8 @@ fn id_of(tenant: &str, status: &str, flag: &Flag) -> Uuid {
 
 /// The tenants whose log tells of a halt.
 fn tenants(app: &SharedApp, flag: &Flag) -> BTreeSet<String> {
-    let all = app.cards.keys().map(|(tenant, _)| tenant);
+    let catalog = app.catalog.load();
+    let all = catalog.cards.keys().map(|(tenant, _)| tenant);
     all.filter(|tenant| flag.scope.concerns(tenant))
         .cloned()
         .collect()

@@ -3,4 +3,5 @@
 pub mod halt_watch;
 pub mod member;
 pub mod outbox;
+pub mod reload;
 pub mod settle;

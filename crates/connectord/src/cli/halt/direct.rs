@@ -1,11 +1,13 @@
 //! Halts by the store itself: whoever can write it may halt and resume everything.
 
+use std::collections::BTreeSet;
+
 use writ_proto::Reason;
 
 use super::{Answers, Ended, PATIENCE, Peer, Shown, malformed, wider};
 use crate::app::AppError;
 use crate::app::halt_orders::HALT_SECONDS_MAX;
-use crate::cards;
+use crate::catalog::tenants_of;
 use crate::cli::Common;
 use crate::halt::{Act, Drill, Flag, HaltError, HaltState, HaltStore, Place, Scope};
 use crate::{clock, ids};
@@ -15,7 +17,7 @@ use crate::{clock, ids};
 pub(super) struct Direct {
     store: HaltStore,
     /// None where nobody can tell: a broken card must not keep anybody from halting.
-    tenants: Option<Vec<String>>,
+    tenants: Option<BTreeSet<String>>,
 }
 
 fn unknown(error: &HaltError) -> AppError {
@@ -40,9 +42,7 @@ impl Direct {
             }
             None => {
                 let config = common.read()?;
-                let cards = cards::load(&config.cards.dir).ok();
-                let names =
-                    cards.map(|cards| cards.into_keys().map(|(tenant, _)| tenant).collect());
+                let names = tenants_of(&config.cards.dir).ok();
                 (config.halt.place.without_epoch_file(), names)
             }
         };

@@ -51,8 +51,9 @@ amount_per_run = "100"
 spike = "5x median of 7 days""#;
 
 /// The last second of a day.
-pub(crate) fn now() -> DateTime<Utc> {
-    "2026-11-21T23:59:59Z".parse().unwrap()
+pub(crate) fn now() -> DateTime<Tz> {
+    let now: DateTime<chrono::Utc> = "2026-11-21T23:59:59Z".parse().unwrap();
+    now.with_timezone(&Tz::UTC)
 }
 
 /// The card under another name and with another verb, with more ceilings.
@@ -84,9 +85,9 @@ pub(crate) fn call(run: &str, currency: &str) -> Call {
 }
 
 /// What a call counts when its token is spent.
-pub(crate) fn spent(card: &Card, call: &Call, now: DateTime<Utc>) -> Result<Vec<Count>, Refusal> {
+pub(crate) fn spent(card: &Card, call: &Call, now: DateTime<Tz>) -> Result<Vec<Count>, Refusal> {
     at_claim(
-        &admitted(call, card, now)?,
+        &admitted(call, card, now.to_utc())?,
         call,
         (card, Rollout::Live),
         now,
@@ -98,11 +99,11 @@ pub(crate) fn seen(
     card: &Card,
     call: &Call,
     customer: Value,
-    now: DateTime<Utc>,
+    now: DateTime<Tz>,
 ) -> Result<Vec<Count>, Refusal> {
     let mut before = Image::default();
     before.fields.set("customer", customer);
-    let plan = plan(&admitted(call, card, now)?, call, card, &before)?;
+    let plan = plan(&admitted(call, card, now.to_utc())?, call, card, &before)?;
     at_look(card, call, &plan, &before, now)
 }
 
@@ -116,6 +117,7 @@ type Expected = (&'static str, &'static str, i64, i64, &'static str);
 
 fn count((action, bucket, add, cap, what): Expected) -> Count {
     Count {
+        is_amount: what.starts_with("EUR"),
         action: action.to_owned(),
         bucket: bucket.to_owned(),
         add,
@@ -144,8 +146,68 @@ const CALLS: Expected = (
 #[test]
 fn the_days_before_do_not_hold_today() {
     let now = DateTime::from_timestamp(1_795_219_200, 0).unwrap();
+    let now = now.with_timezone(&Tz::UTC);
     let days = days_before(now);
     assert_eq!(days.len(), 7);
     assert!(!days.contains(&day(now)));
     assert_eq!(days.iter().max().unwrap(), &days[0]);
+}
+
+#[test]
+fn a_day_ends_where_the_policy_set_says() {
+    let amsterdam = now().with_timezone(&Tz::Europe__Amsterdam);
+    assert_eq!(
+        (day(now()), day(amsterdam)),
+        ("2026-11-21".to_owned(), "2026-11-22".to_owned())
+    );
+}
+
+#[test]
+fn a_name_with_a_slash_falls_into_no_bucket_of_another() {
+    let bucket = |agent: &str, run: &str| {
+        let call = Call {
+            agent: agent.into(),
+            run_id: run.into(),
+            ..call("r", "EUR")
+        };
+        bucket_of_run(&call)
+    };
+    assert_ne!(bucket("a/b", "c"), bucket("a", "b/c"));
+    assert_ne!(bucket("a%2Fb", "c"), bucket("a/b", "c"));
+}
+
+#[test]
+fn parts_of_an_amount_are_held_to_their_record_together() {
+    let held = |ceiling: &str, total: Option<Value>| {
+        let card = card(&format!("amount_per_record = {ceiling}"));
+        let mut before = Image::default();
+        if let Some(total) = total {
+            before.fields.set("total", total);
+        }
+        let plan = Plan {
+            args: amount(),
+            ..Plan::nowhere("deal".into(), "D-1".into(), amount())
+        };
+        at_look(&card, &call("r", "EUR"), &plan, &before, now())
+    };
+    let fixed = held("\"120.00\"", None).unwrap();
+    assert_eq!(fixed.len(), 1);
+    assert!(
+        fixed[0].cap == 12_000 && fixed[0].bucket.starts_with("record/crm%2Fmain/"),
+        "{fixed:?}"
+    );
+    let total = writ_proto::value::number_from_text("120").unwrap();
+    assert_eq!(
+        held("{ field = \"total\" }", Some(total)).unwrap()[0].cap,
+        12_000
+    );
+    for nothing in [None, Some(Value::Text("120".into()))] {
+        let refused = held("{ field = \"total\" }", nothing).unwrap_err();
+        assert_eq!(refused.reason, Reason::BudgetExceeded);
+    }
+}
+
+/// The amount that [`call`] names.
+fn amount() -> writ_proto::value::Map {
+    writ_proto::value::args_from_cbor(&call("r", "EUR").args_cbor).unwrap()
 }

@@ -3,6 +3,7 @@
 
 use writ_proto::card::Card;
 
+use super::super::Presented;
 use super::*;
 use crate::domain::caps::tests::{call, card, card_of, customer, now, seen, spent};
 use crate::domain::execution::tests::execution;
@@ -14,6 +15,7 @@ fn work(id: u128, card: &Card, call: &Call) -> (Vec<Count>, Work) {
     let later = seen(card, call, customer(), now()).unwrap();
     if !later.is_empty() {
         let save = Work::Save {
+            tenant: "acme".into(),
             executions: vec![execution(id)],
             reports: vec![],
             rollout: None,
@@ -23,11 +25,13 @@ fn work(id: u128, card: &Card, call: &Call) -> (Vec<Count>, Work) {
     }
     let counts = spent(card, call, now()).unwrap();
     let claim = Claim {
-        issuer: "https://policyd.localhost".into(),
-        cti: Uuid::from_u128(id),
-        request_id: Uuid::from_u128(id),
-        request_hash: [7; 32],
-        caller: "acme/triage".into(),
+        presented: Presented {
+            issuer: "https://policyd.localhost".into(),
+            cti: Uuid::from_u128(id),
+            request_id: Uuid::from_u128(id),
+            request_hash: [7; 32],
+            caller: "acme/triage".into(),
+        },
         counts: counts.clone(),
         execution: execution(id),
     };

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use writ_proto::digest::sha256;
 
-use super::super::Applied;
+use super::super::{Applied, NotDone, Receipt};
 use super::template::{DOCUMENT_BYTES_MAX, Format};
 
 /// Largest master in bytes.
@@ -145,11 +145,11 @@ impl Shelf {
         match self.standing(&about.key) {
             Ok(Standing::Absent) => {}
             Ok(found) => return self.taken(found, about),
-            Err(why) => return Applied::Refused(why),
+            Err(why) => return Applied::Not(NotDone::Refused, why),
         }
         let draft = match self.draft(about, format, text) {
             Ok(draft) => draft,
-            Err(why) => return Applied::Refused(why),
+            Err(why) => return Applied::Not(NotDone::Refused, why),
         };
         // It fails where anything stands but an empty folder, which would be replaced: it could
         // only have come since the look above, and holds nothing that could be lost.
@@ -162,7 +162,7 @@ impl Shelf {
             ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory
         );
         match self.standing(&about.key) {
-            Ok(Standing::Absent) => Applied::Refused(failed(&self.documents, error)),
+            Ok(Standing::Absent) => Applied::Not(NotDone::Refused, failed(&self.documents, error)),
             // A second call with the same key was faster.
             Ok(found @ Standing::Made(_)) => self.taken(found, about),
             Ok(found @ Standing::Other(_)) if certain => self.taken(found, about),
@@ -174,18 +174,23 @@ impl Shelf {
     fn taken(&self, found: Standing, about: &About) -> Applied {
         match found {
             Standing::Made(earlier) if earlier == *about => self.keep(&about.key),
-            Standing::Other(why) => Applied::Conflict(why),
-            Standing::Made(_) | Standing::Absent => {
-                Applied::Conflict(format!("`{}` is another document", about.key))
-            }
+            Standing::Other(why) => Applied::Not(NotDone::Stale, why),
+            Standing::Made(_) | Standing::Absent => Applied::Not(
+                NotDone::Stale,
+                format!("`{}` is another document", about.key),
+            ),
         }
     }
 
     /// Makes the move to a key last.
     fn keep(&self, key: &str) -> Applied {
         let created_id = key.to_owned();
-        self.sync()
-            .map_or_else(Applied::Unknown, |()| Applied::Done { created_id })
+        self.sync().map_or_else(Applied::Unknown, |()| {
+            Applied::Answered(Receipt {
+                created_id,
+                ..Receipt::default()
+            })
+        })
     }
 
     /// Makes what stands in the folder of documents survive a power cut.

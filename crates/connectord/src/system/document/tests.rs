@@ -77,19 +77,26 @@ impl Desk {
     }
 
     async fn read(&self, object: &str, id: &str) -> Result<Image, SystemError> {
-        let fields = ["sha256", "placeholders", "name"].map(str::to_owned);
-        self.driver.read(object, id, &fields).await
+        let seen = ["sha256", "placeholders", "name"]
+            .map(str::to_owned)
+            .to_vec();
+        let wanted = Wanted {
+            seen,
+            ..Wanted::default()
+        };
+        self.driver.read(object, id, &wanted).await
     }
 }
 
 fn done() -> Applied {
-    Applied::Done {
+    Applied::Answered(crate::system::Receipt {
         created_id: KEY.to_owned(),
-    }
+        ..crate::system::Receipt::default()
+    })
 }
 
 fn refused_for(applied: &Applied, part: &str) -> bool {
-    matches!(applied, Applied::Refused(why) if why.contains(part))
+    matches!(applied, Applied::Not(NotDone::Refused, why) if why.contains(part))
 }
 
 #[tokio::test]
@@ -266,7 +273,7 @@ async fn a_template_that_changed_in_between_is_not_filled() {
     let plan = desk.plan("letter", ARGS);
     desk.master("letter.md", MASTER.replace("we owe you", "you owe us"));
     let got = desk.driver.write(&plan).await;
-    assert!(matches!(got, Applied::Conflict(_)), "{got:?}");
+    assert!(matches!(got, Applied::Not(NotDone::Stale, _)), "{got:?}");
     assert!(desk.documents().is_empty());
 }
 
@@ -284,7 +291,7 @@ async fn one_key_is_one_document() {
     let before = desk.made("1.md");
     let other = desk.plan("letter", &ARGS.replace("Ann", "Bob"));
     let got = desk.driver.write(&other).await;
-    assert!(matches!(got, Applied::Conflict(_)), "{got:?}");
+    assert!(matches!(got, Applied::Not(NotDone::Stale, _)), "{got:?}");
     // What a person adds is neither touched nor in the way.
     fs::write(desk.path(format!("documents/{KEY}/2.md")), "by hand").unwrap();
     assert_eq!(desk.driver.write(&plan).await, done());
@@ -310,7 +317,10 @@ async fn a_place_that_is_taken_is_left_as_it_is() {
         prepare(&desk.path(format!("documents/{KEY}")));
         let plan = desk.plan("letter", ARGS);
         let got = desk.driver.write(&plan).await;
-        assert!(matches!(got, Applied::Conflict(_)), "{what}: {got:?}");
+        assert!(
+            matches!(got, Applied::Not(NotDone::Stale, _)),
+            "{what}: {got:?}"
+        );
         assert_eq!(desk.documents(), [KEY], "{what}");
         let got = desk.driver.reconcile(&plan).await;
         assert!(matches!(got, Happened::CannotTell(_)), "{what}: {got:?}");

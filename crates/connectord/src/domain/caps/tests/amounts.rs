@@ -14,6 +14,7 @@ fn an_amount_counts_in_units_of_its_currency_against_the_same_figure() {
             let card = card(&format!("amount_per_{per} = \"{ceiling}\""));
             let counts = spent(&card, &call("r-1", currency), now()).unwrap();
             let amount = Count {
+                is_amount: true,
                 action: "set_amount".to_owned(),
                 bucket: format!("{bucket}/{currency}"),
                 add,
@@ -54,7 +55,7 @@ fn an_argument_that_is_no_money_is_refused_where_money_is_counted() {
     let number = CARD.replace(money, "type = \"integer\"\nmin = 1\nmax = 9");
     let number = Card::parse(&number).unwrap();
     let call = asked("r-1", r#"{"amount":5}"#);
-    let permit = admitted(&call, &number, now()).unwrap();
+    let permit = admitted(&call, &number, now().to_utc()).unwrap();
     let plain = at_claim(&permit, &call, (&number, Rollout::Live), now());
     assert_eq!(plain, Ok(vec![count(DAY)]));
     let counted = at_claim(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-fn buckets(card: &Card, (call, customer): (&Call, &str), now: DateTime<Utc>) -> BTreeSet<String> {
+fn buckets(card: &Card, (call, customer): (&Call, &str), now: DateTime<Tz>) -> BTreeSet<String> {
     let mut counts = spent(card, call, now).unwrap();
     counts.extend(seen(card, call, Value::Text(customer.to_owned()), now).unwrap());
     counts.into_iter().map(|count| count.bucket).collect()

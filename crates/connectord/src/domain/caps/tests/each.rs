@@ -54,12 +54,20 @@ fn all_ceilings_of_a_card_count_together() {
 }
 
 #[test]
-fn a_dry_run_of_a_write_counts_nothing() {
+fn a_dry_run_of_a_write_counts_as_a_look_and_as_nothing_else() {
     let dry_run = Call {
         mode: Mode::DryRun,
         ..call("r-1", "EUR")
     };
-    assert_eq!(spent(&card(ALL), &dry_run, now()), Ok(vec![]));
+    let counts = spent(&card(ALL), &dry_run, now()).unwrap();
+    assert!(!counts.is_empty());
+    for count in counts {
+        assert!(count.bucket.starts_with("look/"), "{count:?}");
+        assert!(
+            count.add == 1 && count.what.ends_with("for dry runs"),
+            "{count:?}"
+        );
+    }
 }
 
 #[test]
@@ -76,7 +84,7 @@ fn a_ceiling_of_runs_takes_only_what_was_signed_for_one() {
             };
             assert_eq!(spent(&card, &of("r-1"), now()).err(), None, "{ceiling}");
             assert_eq!(spent(&card, &of(""), now()).err(), want, "{ceiling}");
-            let nameless = admitted(&of(""), &card, now()).unwrap();
+            let nameless = admitted(&of(""), &card, now().to_utc()).unwrap();
             let renamed = at_claim(&nameless, &of("r-1"), (&card, Rollout::Live), now());
             assert_eq!(renamed.err(), want, "{ceiling}");
         }

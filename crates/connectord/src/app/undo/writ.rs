@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep};
 use writ_proto::limits::UNDO_SECONDS_MAX;
 use writ_proto::token::Verifier;
 
-use super::undo::Order;
-use super::{App, AppError};
+use super::super::order::Order;
+use super::super::{App, AppError};
 use crate::clock;
 use crate::domain::execution::Execution;
 use crate::domain::gate::Refusal;

@@ -1,0 +1,95 @@
+//! The end of an execution: its state and its report in one transaction.
+
+use super::super::outcome::{Kind, Outcome};
+use super::super::{App, AppError};
+use crate::domain::execution::{Execution, State};
+use crate::domain::gate::{Call, Refusal};
+use crate::store::{Journal, JournalError, Report};
+use writ_proto::Reason;
+
+const SAVES_MAX: u32 = 120;
+const SAVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
+
+impl App {
+    /// Records a refusal. If that fails the caller is still refused, and told of the store.
+    pub(in crate::app) async fn refuse(&self, call: &Call, refusal: &Refusal) -> AppError {
+        let report = Outcome::of_refusal(call, refusal).report();
+        match self.journal.report(report).await {
+            Ok(()) => AppError::from(refusal.clone()),
+            Err(error) => AppError::from(error),
+        }
+    }
+
+    /// Ends an execution that did not happen.
+    pub(in crate::app) async fn fail(
+        &self,
+        mut execution: Execution,
+        refusal: &Refusal,
+    ) -> Result<Execution, AppError> {
+        refusal.reason.code().clone_into(&mut execution.reason_code);
+        execution.message.clone_from(&refusal.detail);
+        let failed = self.end(execution, State::Failed, Kind::Result).await?;
+        self.after_trouble(&failed).await;
+        Ok(failed)
+    }
+
+    /// Writes the end and its report in one transaction.
+    pub(in crate::app) async fn end(
+        &self,
+        mut execution: Execution,
+        state: State,
+        kind: Kind,
+    ) -> Result<Execution, AppError> {
+        execution.state = state;
+        let report = Outcome::of_execution(kind, &execution, state.name()).report();
+        // What was not executed, for certain, counts against no ceiling.
+        let back = match state {
+            State::Failed | State::ReconciledNotApplied => execution.take_back(),
+            _ => Vec::new(),
+        };
+        let saved = self
+            .journal
+            .save_counted(&mut [&mut execution], vec![report.clone()], back)
+            .await;
+        match saved {
+            Ok(()) => {}
+            // Something may have been sent: "nothing happened" would be a lie.
+            Err(JournalError::Unavailable(_) | JournalError::Full) if execution.sent_ms > 0 => {
+                tokio::spawn(keep_saving(self.journal.clone(), execution, report));
+                return Err(AppError::of(Reason::OutcomeUnknown));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tracing::info!(
+            execution = execution.id,
+            tenant = execution.tenant,
+            action = execution.action,
+            state = state.name(),
+            reason = execution.reason_code,
+            "execution ended"
+        );
+        Ok(execution)
+    }
+}
+
+/// Writes the end of an execution when the journal is back.
+async fn keep_saving(journal: Journal, mut execution: Execution, report: Report) {
+    for _ in 0..SAVES_MAX {
+        tokio::time::sleep(SAVE_PAUSE).await;
+        let saved = journal
+            .save(&mut [&mut execution], vec![report.clone()])
+            .await;
+        match saved {
+            Err(JournalError::Unavailable(_) | JournalError::Full) => {}
+            Ok(()) => return,
+            Err(error) => {
+                tracing::warn!(%error, execution = execution.id, "left to be settled");
+                return;
+            }
+        }
+    }
+    tracing::error!(
+        execution = execution.id,
+        "its end could not be written; left to be settled"
+    );
+}

@@ -1,0 +1,336 @@
+//! Reads what connectord's files say: `<dir>/<tenant>/actions/*.toml` and `<kind>.toml`. A file that
+//! is refused keeps what it said before, is told to its tenant, and holds up nobody else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use writ_proto::Reason;
+use writ_proto::card::Card;
+use writ_proto::digest::sha256;
+use writ_proto::ids::TenantId;
+
+use crate::app::AppError;
+use crate::app::catalog::{Catalog, Connection, HELD_MS, Held, Problem};
+use crate::config::{Config, ConnectionConfig};
+use crate::credentials::CredentialStore;
+use crate::system::file::{Bound, Driver};
+use crate::system::http::{HttpClient, base_url};
+use crate::system::{Document, Http, Postgres, System};
+
+const CARDS_MAX: usize = 100_000;
+/// Longest card or system file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 256 * 1_024;
+/// Most earlier cards that are held of one action.
+const EARLIER_MAX: usize = 16;
+
+/// Where everything is, and what was read there last.
+#[derive(Debug)]
+pub struct Files {
+    config: Config,
+    /// Cards as their files last held them, by file.
+    cards: BTreeMap<PathBuf, (String, Arc<Card>, Arc<str>)>,
+    /// Drivers and what they were made from, by connection.
+    systems: BTreeMap<String, ([u8; 32], Arc<System>)>,
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let wrong = |why: &dyn core::fmt::Display| format!("{}: {why}", path.display());
+    let size = std::fs::metadata(path)
+        .map_err(|error| wrong(&error))?
+        .len();
+    if size > FILE_BYTES_MAX {
+        return Err(wrong(&format!("more than {FILE_BYTES_MAX} bytes")));
+    }
+    std::fs::read_to_string(path).map_err(|error| wrong(&error))
+}
+
+/// The folders of tenants and the card files in each, sorted.
+fn card_files(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for tenant in std::fs::read_dir(folder)? {
+        let path = tenant?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if !path.is_dir() || TenantId::parse(name).is_err() {
+            continue;
+        }
+        let Ok(files) = std::fs::read_dir(path.join("actions")) else {
+            continue;
+        };
+        for file in files {
+            let file = file?.path();
+            let hidden = file
+                .file_name()
+                .and_then(|name| name.to_str())
+                .is_none_or(|name| name.starts_with('.'));
+            if !hidden && file.extension().is_some_and(|found| found == "toml") {
+                found.push((name.to_owned(), file));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The zone that a policy set names. The rest of the set is policyd's.
+fn zone(file: &Path) -> Option<Tz> {
+    let table: toml::Table = toml::from_str(&read(file).ok()?).ok()?;
+    table.get("zone")?.as_str()?.parse().ok()
+}
+
+/// The tenants that have a card, whether or not it can be read.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn tenants_of(folder: &Path) -> std::io::Result<BTreeSet<String>> {
+    let files = card_files(folder)?;
+    Ok(files.into_iter().map(|(tenant, _)| tenant).collect())
+}
+
+impl Files {
+    /// Of a configuration; nothing is read yet.
+    #[must_use]
+    pub const fn new(config: Config) -> Self {
+        Self {
+            config,
+            cards: BTreeMap::new(),
+            systems: BTreeMap::new(),
+        }
+    }
+
+    /// Everything that is read, by name and hash of its bytes: whether a file changed is seen here,
+    /// however it was put in place.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let config = &self.config;
+        let mut files: Vec<PathBuf> = card_files(&config.cards.dir)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(_, file)| file)
+            .collect();
+        let set = |file: &PathBuf| Some(file.parent()?.parent()?.join("set.toml"));
+        let sets: BTreeSet<PathBuf> = files.iter().filter_map(set).collect();
+        files.extend(sets);
+        files.extend(
+            config
+                .connection
+                .iter()
+                .map(|connection| self.system_file(connection)),
+        );
+        files.push(config.credentials.file.clone());
+        let mut all = Vec::new();
+        for file in files {
+            all.extend_from_slice(file.as_os_str().as_encoded_bytes());
+            all.extend_from_slice(&std::fs::read(&file).map_or([0; 32], |bytes| sha256(&bytes)));
+        }
+        sha256(&all)
+    }
+
+    fn system_file(&self, connection: &ConnectionConfig) -> PathBuf {
+        self.config
+            .systems
+            .dir
+            .join(format!("{}.toml", connection.system))
+    }
+
+    /// Reads all files. What is refused keeps what it said before.
+    ///
+    /// # Errors
+    /// When the folder of cards cannot be read, or there are too many.
+    pub fn load(&mut self, before: &Catalog, now_ms: i64) -> Result<Catalog, AppError> {
+        let mut catalog = Catalog::default();
+        self.load_systems(&mut catalog);
+        self.load_cards(&mut catalog)?;
+        for (key, held) in &mut catalog.cards {
+            if let Some(earlier) = before.cards.get(key) {
+                held.earlier.clone_from(&earlier.earlier);
+                if earlier.card.digest() != held.card.digest() {
+                    held.earlier.push((Arc::clone(&earlier.card), now_ms));
+                }
+                held.earlier
+                    .retain(|(_, replaced)| now_ms.saturating_sub(*replaced) < HELD_MS);
+                let surplus = held.earlier.len().saturating_sub(EARLIER_MAX);
+                held.earlier.drain(..surplus);
+            }
+        }
+        Ok(catalog)
+    }
+
+    fn load_cards(&mut self, catalog: &mut Catalog) -> Result<(), AppError> {
+        let folder = &self.config.cards.dir;
+        let invalid = |why: &dyn core::fmt::Display| {
+            AppError::new(Reason::CardInvalid, format!("{}: {why}", folder.display()))
+        };
+        let files = card_files(folder).map_err(|error| invalid(&error))?;
+        if files.len() > CARDS_MAX {
+            return Err(invalid(&"too many cards"));
+        }
+        let mut now = BTreeMap::new();
+        for (tenant, file) in files {
+            let read = read(&file).and_then(|text| {
+                let card =
+                    Card::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+                Ok((tenant.clone(), Arc::new(card), Arc::from(text)))
+            });
+            let entry = match read {
+                Ok(entry) => entry,
+                Err(what) => {
+                    let kept = self.cards.get(&file).cloned();
+                    let note = if kept.is_some() {
+                        "; the last good card stays in force"
+                    } else {
+                        "; the action is not there"
+                    };
+                    catalog.problems.push(Problem {
+                        tenant: Some(tenant),
+                        what: format!("{what}{note}"),
+                    });
+                    let Some(kept) = kept else { continue };
+                    kept
+                }
+            };
+            now.insert(file, entry);
+        }
+        self.cards = now;
+        for (tenant, _, _) in self.cards.values() {
+            if let Some(zone) = zone(&folder.join(tenant).join("set.toml")) {
+                catalog.zones.insert(tenant.clone(), zone);
+            }
+        }
+        self.place_cards(catalog);
+        Ok(())
+    }
+
+    /// Puts the cards in force that their connections can perform; two of one name are neither.
+    fn place_cards(&self, catalog: &mut Catalog) {
+        let mut twice = BTreeSet::new();
+        for (file, (tenant, card, text)) in &self.cards {
+            let key = (tenant.clone(), card.name.to_string());
+            let unfit = catalog
+                .system(tenant, card.connection.as_str())
+                .ok()
+                .and_then(|system| system.fits(card).err());
+            if let Some(why) = &unfit {
+                let what = format!(
+                    "{}: action `{}` cannot be performed: {why}",
+                    file.display(),
+                    card.name
+                );
+                catalog.problems.push(Problem {
+                    tenant: Some(tenant.clone()),
+                    what,
+                });
+            }
+            let held = Held {
+                card: Arc::clone(card),
+                text: Arc::clone(text),
+                unfit,
+                earlier: Vec::new(),
+            };
+            if catalog.cards.insert(key.clone(), held).is_some() {
+                let what = format!(
+                    "{}: another file holds a card of this name; neither is in force",
+                    file.display()
+                );
+                catalog.problems.push(Problem {
+                    tenant: Some(tenant.clone()),
+                    what,
+                });
+                twice.insert(key);
+            }
+        }
+        catalog.cards.retain(|key, _| !twice.contains(key));
+    }
+
+    fn load_systems(&mut self, catalog: &mut Catalog) {
+        let mut now = BTreeMap::new();
+        for connection in self.config.connection.clone() {
+            let tenants: BTreeSet<String> = connection.tenants.iter().cloned().collect();
+            let system = match self.connect(&connection) {
+                Ok((key, system)) => {
+                    now.insert(connection.name.clone(), (key, Arc::clone(&system)));
+                    Ok(system)
+                }
+                Err(why) => {
+                    let what = format!("connection `{}`: {why}", connection.name);
+                    let kept = self.systems.get(&connection.name).cloned();
+                    let note = if kept.is_some() {
+                        "; what it was before stays in force"
+                    } else {
+                        "; it cannot be used"
+                    };
+                    for tenant in &tenants {
+                        catalog.problems.push(Problem {
+                            tenant: Some(tenant.clone()),
+                            what: format!("{what}{note}"),
+                        });
+                    }
+                    match kept {
+                        Some((key, system)) => {
+                            now.insert(connection.name.clone(), (key, Arc::clone(&system)));
+                            Ok(system)
+                        }
+                        None => Err(what),
+                    }
+                }
+            };
+            catalog
+                .connections
+                .insert(connection.name.clone(), Connection { tenants, system });
+        }
+        self.systems = now;
+    }
+
+    /// The driver of a connection; the one that is there, if nothing of it changed.
+    fn connect(&self, connection: &ConnectionConfig) -> Result<([u8; 32], Arc<System>), String> {
+        if let Some(folder) = &connection.folder {
+            if let Some((key, system)) = self.systems.get(&connection.name) {
+                return Ok((*key, Arc::clone(system)));
+            }
+            let opened = Document::open(folder).map_err(|error| error.to_string())?;
+            return Ok(([0; 32], Arc::new(System::Document(opened))));
+        }
+        let path = self.system_file(connection);
+        let text = read(&path)?;
+        let bound =
+            Bound::compile(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let config = &self.config.credentials;
+        let sealed = CredentialStore::new(config.file.clone(), config.key_file.clone());
+        let credential = sealed
+            .open(&connection.name)
+            .map_err(|refusal| format!("{}: {}", refusal.reason, refusal.detail))?;
+        let key = sha256(
+            &[
+                sha256(text.as_bytes()),
+                credential.fingerprint(),
+                sha256(connection.base_url.as_bytes()),
+            ]
+            .concat(),
+        );
+        if let Some((known, system)) = self.systems.get(&connection.name)
+            && *known == key
+        {
+            return Ok((key, Arc::clone(system)));
+        }
+        let bound = Arc::new(bound);
+        let system = match bound.driver {
+            Driver::Http => {
+                let base = base_url(&connection.base_url, connection.private)?;
+                let client = HttpClient::new(base, &bound, credential, connection.private)?;
+                System::Http(Box::new(Http::new(bound, client)))
+            }
+            Driver::Postgres => {
+                let opened = Postgres::new(bound, &connection.base_url, &credential)?;
+                System::Postgres(Box::new(opened))
+            }
+        };
+        Ok((key, Arc::new(system)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

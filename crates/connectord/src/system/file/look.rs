@@ -1,0 +1,141 @@
+//! Look-ups of records by something they carry: finds by a signal, and what settles a doubt. Each
+//! hit must itself carry what was looked for, because a filter may have been ignored.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use super::field::pointer;
+use super::slot::{Scope, Slot, Template};
+use super::{Exchange, FileError};
+
+/// What a member of a hit must be.
+#[derive(Debug, Clone)]
+struct Match {
+    at: String,
+    wanted: Template,
+    /// Whether more may stand before and after it.
+    open: (bool, bool),
+}
+
+/// All members that a hit must have.
+#[derive(Debug, Clone, Default)]
+pub struct Matches(Vec<Match>);
+
+fn text(value: &Json) -> Option<String> {
+    match value {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.to_string()),
+        Json::Bool(truth) => Some(truth.to_string()),
+        _ => None,
+    }
+}
+
+impl Matches {
+    /// A member that is the same for every call, such as the author, tells whose a record is and
+    /// not which call it came from: only a look at the target itself may name one.
+    pub(super) fn compile(
+        raw: &BTreeMap<String, String>,
+        of_target: bool,
+    ) -> Result<Self, FileError> {
+        let mut all = Vec::new();
+        for (at, wanted) in raw {
+            let begins = wanted.strip_prefix('*');
+            let rest = begins.unwrap_or(wanted);
+            let ends = rest.strip_suffix('*');
+            let template = Template::parse(ends.unwrap_or(rest))?;
+            if template.slots().count() == 0 && !of_target {
+                return Err(FileError::new(format!(
+                    "match {at}: it names nothing of this call"
+                )));
+            }
+            all.push(Match {
+                at: pointer(at)?,
+                wanted: template,
+                open: (begins.is_some(), ends.is_some()),
+            });
+        }
+        Ok(Self(all))
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.0.iter().flat_map(|one| one.wanted.slots())
+    }
+
+    pub(in crate::system) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a hit, or a record, carries all of them.
+    pub fn hold(&self, item: &Json, scope: &impl Scope) -> bool {
+        self.0.iter().all(|one| {
+            let wanted = one.wanted.plain(scope).filter(|wanted| !wanted.is_empty());
+            let found = item.pointer(&one.at).and_then(text);
+            wanted
+                .zip(found)
+                .is_some_and(|(wanted, found)| match one.open {
+                    (false, false) => found == wanted,
+                    (true, false) => found.ends_with(&wanted),
+                    (false, true) => found.starts_with(&wanted),
+                    (true, true) => found.contains(&wanted),
+                })
+        })
+    }
+}
+
+/// One search.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// The request.
+    pub exchange: Exchange,
+    /// `{q}` of it.
+    pub(super) q: Option<Template>,
+    /// The list in the answer.
+    pub(super) items: String,
+    pub(super) matching: Matches,
+    /// The id in an item.
+    pub(super) id: Option<String>,
+    /// What is there while there is more.
+    pub(super) more: Option<String>,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Ids of the hits that carry what was looked for; empty texts where the file names no id.
+    pub ids: Vec<String>,
+    /// Whether the system has more than it showed.
+    pub more: bool,
+}
+
+impl Look {
+    /// The search text, if the file builds one apart.
+    pub fn query(&self, scope: &impl Scope) -> Option<String> {
+        self.q.as_ref()?.plain(scope)
+    }
+
+    /// Reads the hits out of an answer.
+    ///
+    /// # Errors
+    /// When there is no list, or a hit without an id.
+    pub fn read(&self, answer: &Json, scope: &impl Scope) -> Result<Found, String> {
+        let list = answer.pointer(&self.items).and_then(Json::as_array);
+        let list = list.ok_or_else(|| format!("the search gave no list at `{}`", self.items))?;
+        let more = self.more.as_ref().and_then(|at| answer.pointer(at));
+        let more = more.is_some_and(|more| {
+            !matches!(more, Json::Null | Json::Bool(false)) && *more != Json::String(String::new())
+        });
+        let mut ids = Vec::new();
+        for item in list.iter().filter(|item| self.matching.hold(item, scope)) {
+            ids.push(match &self.id {
+                None => String::new(),
+                Some(at) => match item.pointer(at) {
+                    Some(Json::String(id)) if !id.is_empty() => id.clone(),
+                    Some(Json::Number(id)) => id.to_string(),
+                    _ => return Err(format!("a hit without an id at {at}")),
+                },
+            });
+        }
+        Ok(Found { ids, more })
+    }
+}

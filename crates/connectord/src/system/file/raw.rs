@@ -1,0 +1,181 @@
+//! A system file as it is written: the shapes of TOML, before anything of it is understood.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::{Table, Value as Toml};
+
+/// A whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSystem {
+    pub(super) kind: String,
+    pub(super) driver: String,
+    pub(super) encode: Option<String>,
+    pub(super) auth: Option<Toml>,
+    #[serde(default)]
+    pub(super) secret: Vec<String>,
+    pub(super) timeout: Option<String>,
+    pub(super) settle_after: Option<String>,
+    pub(super) rate: Option<RawRate>,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) answers: Vec<RawRule>,
+    pub(super) refusals: Option<String>,
+    #[serde(default)]
+    pub(super) say: Texts,
+    pub(super) probe: Option<RawExchange>,
+    #[serde(default)]
+    pub(super) object: BTreeMap<String, RawObject>,
+}
+
+/// One text or several.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Texts {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl Texts {
+    pub(super) const fn all(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts.as_slice(),
+        }
+    }
+}
+
+/// How fast a system may be asked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRate {
+    pub(super) concurrent: u32,
+    #[serde(default)]
+    pub(super) retry_after: Texts,
+}
+
+/// One answer rule.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRule {
+    pub(super) status: Option<u16>,
+    pub(super) at: Option<String>,
+    pub(super) is: Option<Toml>,
+    pub(super) has: Option<String>,
+    pub(super) present: Option<bool>,
+    pub(super) means: String,
+    pub(super) say: Option<String>,
+}
+
+/// One object type.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawObject {
+    pub(super) id: String,
+    pub(super) read: Option<RawExchange>,
+    /// Of the driver `postgres`: `schema.table`, and the columns of its key by the parts of the id.
+    pub(super) table: Option<String>,
+    #[serde(default)]
+    pub(super) key: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) field: BTreeMap<String, RawField>,
+    #[serde(default)]
+    pub(super) watch: Vec<String>,
+    #[serde(default)]
+    pub(super) find: BTreeMap<String, RawFind>,
+    #[serde(default)]
+    pub(super) verb: BTreeMap<String, RawVerb>,
+}
+
+/// One request and what its answer must hold. Reads, finds, steps, look-ups and probes are this.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawExchange {
+    pub(super) request: String,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: Option<Toml>,
+    pub(super) document: Option<String>,
+    pub(super) variables: Option<Table>,
+    pub(super) expect: Option<Toml>,
+    pub(super) created: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) id_at: Option<String>,
+    pub(super) guard: Option<Toml>,
+    pub(super) reads: Option<bool>,
+    pub(super) ceiling: Option<RawCeiling>,
+    #[serde(default)]
+    pub(super) unchanged: Vec<String>,
+}
+
+/// What an amount may not exceed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCeiling {
+    pub(super) arg: String,
+    pub(super) at: String,
+    pub(super) less: Option<String>,
+    #[serde(rename = "as")]
+    pub(super) unit: String,
+}
+
+/// One field of a record.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawField {
+    pub(super) at: String,
+    #[serde(rename = "as")]
+    pub(super) codec: String,
+    pub(super) key: Option<Table>,
+    pub(super) value: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) absent: Option<String>,
+    pub(super) clear: Option<String>,
+    pub(super) values: Option<Table>,
+    pub(super) words: Option<Vec<Toml>>,
+    pub(super) currency: Option<String>,
+    pub(super) decimals: Option<u32>,
+    #[serde(default)]
+    pub(super) trim: bool,
+}
+
+/// How records are found by one signal.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFind {
+    pub(super) request: String,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: Option<Toml>,
+    pub(super) document: Option<String>,
+    pub(super) variables: Option<Table>,
+    pub(super) q: Option<String>,
+    #[serde(default)]
+    pub(super) items: String,
+    #[serde(rename = "match", default)]
+    pub(super) matching: BTreeMap<String, String>,
+    pub(super) id: Option<String>,
+    pub(super) more: Option<String>,
+}
+
+/// How a verb is performed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawVerb {
+    pub(super) guard: Option<Toml>,
+    pub(super) once: Option<Toml>,
+    pub(super) undo: Option<Toml>,
+    pub(super) settle: Option<Toml>,
+    #[serde(default)]
+    pub(super) prepare: Vec<RawExchange>,
+    #[serde(default)]
+    pub(super) step: Vec<RawExchange>,
+}

@@ -1,0 +1,368 @@
+//! How a verb is performed: its guard, its key, its steps, and how a doubt is settled. Each of these
+//! is a closed choice without a default: whoever writes a file says it aloud.
+
+use toml::Value as Toml;
+
+use super::allowed::{Allowed, Place, check_slots};
+use super::exchange::header_name;
+use super::field::pointer;
+use super::raw::{RawCeiling, RawExchange, RawVerb};
+use super::settle::{SETTLES, settle};
+use super::slot::Slot;
+use super::{Encoding, Exchange, FileError, Object, Settle};
+
+/// Most steps, prepare steps or look-ups of one verb.
+pub(super) const STEPS_MAX: usize = 4;
+
+/// What keeps a write from replacing what somebody else wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// The version goes into this header of the last step.
+    Header(String),
+    /// The version goes into the body of the last step, at this pointer.
+    Body(String),
+    /// The steps carry `{version}` themselves.
+    Directive,
+    /// The system has no versions: the record is read again right before the write.
+    Compare,
+    /// The write adds something of its own, so its order does not matter.
+    Commutative,
+    /// The row version of PostgreSQL.
+    Xmin,
+}
+
+impl Guard {
+    /// Whether the system itself refuses a write against an old version.
+    #[must_use]
+    pub const fn is_native(&self) -> bool {
+        !matches!(self, Self::Compare | Self::Commutative)
+    }
+
+    /// The name in files.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Header(_) => "header",
+            Self::Body(_) => "body",
+            Self::Directive => "directive",
+            Self::Compare => "compare",
+            Self::Commutative => "commutative",
+            Self::Xmin => "xmin",
+        }
+    }
+}
+
+/// How the system recognises a call that it has seen before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Once {
+    /// By the key of the call in this header.
+    Header(String),
+    /// By the key that the steps carry themselves.
+    Carried,
+    /// It does not.
+    None,
+}
+
+/// How the verb is undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UndoBy {
+    /// The same steps with the earlier values.
+    Restore,
+    /// Not by Writ.
+    None,
+}
+
+/// A read before the write, which a dry run makes too.
+#[derive(Debug, Clone)]
+pub struct Prepare {
+    /// The request.
+    pub exchange: Exchange,
+    /// What an amount may not exceed.
+    pub ceiling: Option<Ceiling>,
+    /// What must stand right before the write as it stood at the first look.
+    pub unchanged: Vec<String>,
+}
+
+/// How numbers of a ceiling are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Whole minor units.
+    Minor,
+    /// The units that people write.
+    Major,
+}
+
+/// An amount of the call against one of the record: `arg <= at - less`.
+#[derive(Debug, Clone)]
+pub struct Ceiling {
+    /// The argument.
+    pub arg: String,
+    /// The most there is.
+    pub at: String,
+    /// What is gone of it already.
+    pub less: Option<String>,
+    /// How they are written.
+    pub unit: Unit,
+}
+
+/// One call that may change something.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The request.
+    pub exchange: Exchange,
+    /// Whether it carries the guard of the verb.
+    pub guarded: bool,
+}
+
+/// How a verb is performed.
+#[derive(Debug, Clone)]
+pub struct Verb {
+    /// What keeps it from replacing what somebody else wrote.
+    pub guard: Guard,
+    /// How a repeated call is recognised.
+    pub once: Once,
+    /// How it is undone.
+    pub undo: UndoBy,
+    /// How a doubt is settled.
+    pub settle: Settle,
+    /// Reads before it.
+    pub prepare: Vec<Prepare>,
+    /// Its calls, in order; only the last may change the target.
+    pub steps: Vec<Step>,
+    /// Hash of what it sends, proves and guards.
+    pub digest: [u8; 32],
+}
+
+fn words<'a>(raw: Option<&'a Toml>, key: &str, choices: &str) -> Result<&'a Toml, FileError> {
+    raw.ok_or_else(|| FileError::new(format!("say it aloud: {choices}")).within(key))
+}
+
+/// The one member of a table, as text.
+fn member<'a>(value: &'a Toml, name: &str) -> Option<&'a str> {
+    value.as_table()?.get(name)?.as_str()
+}
+
+const GUARDS: &str = "guard = { header = \"If-Match\" }, { body = \"/pointer\" }, \"directive\", \"compare\" or \"commutative\"";
+
+fn guard(raw: &Toml) -> Result<Guard, FileError> {
+    if let Some(name) = member(raw, "header").or_else(|| raw.as_str()?.strip_prefix("header:")) {
+        return header_name(name).map(Guard::Header);
+    }
+    if let Some(at) = member(raw, "body") {
+        return pointer(at).map(Guard::Body);
+    }
+    match raw.as_str() {
+        Some("directive") => Ok(Guard::Directive),
+        Some("compare") => Ok(Guard::Compare),
+        Some("commutative") => Ok(Guard::Commutative),
+        Some("xmin") => Ok(Guard::Xmin),
+        _ => Err(FileError::new(GUARDS)),
+    }
+}
+
+const ONCES: &str = "once = { header = \"Idempotency-Key\", keeps = \"24h\" }, \"carried\" (the steps hold {decision.key}) or \"none\"";
+
+fn once(raw: &Toml) -> Result<Once, FileError> {
+    if let Some(name) = member(raw, "header") {
+        return header_name(name).map(Once::Header);
+    }
+    match raw.as_str() {
+        Some("carried") => Ok(Once::Carried),
+        Some("none") => Ok(Once::None),
+        _ => Err(FileError::new(ONCES)),
+    }
+}
+
+fn ceiling(raw: &RawCeiling) -> Result<Ceiling, FileError> {
+    let unit = match raw.unit.as_str() {
+        "minor" => Unit::Minor,
+        "decimal" => Unit::Major,
+        _ => return Err(FileError::new("as = \"minor\" or \"decimal\"").within("ceiling")),
+    };
+    Ok(Ceiling {
+        arg: raw.arg.clone(),
+        at: pointer(&raw.at)?,
+        less: raw.less.as_deref().map(pointer).transpose()?,
+        unit,
+    })
+}
+
+impl Verb {
+    pub(super) fn compile(
+        name: &str,
+        raw: &RawVerb,
+        object: &Object,
+        encoding: Encoding,
+    ) -> Result<Self, FileError> {
+        let of = writ_proto::card::Verb::from_name(name).filter(|verb| !verb.reads());
+        let of = of.ok_or_else(|| FileError::new("there is no such verb"))?;
+        let guard = guard(words(raw.guard.as_ref(), "guard", GUARDS)?)
+            .map_err(|error| error.within("guard"))?;
+        let once =
+            once(words(raw.once.as_ref(), "once", ONCES)?).map_err(|error| error.within("once"))?;
+        let undo = match words(raw.undo.as_ref(), "undo", "undo = \"restore\" or \"none\"")?
+            .as_str()
+        {
+            Some("restore") if of.sets_fields() => UndoBy::Restore,
+            Some("restore") => {
+                return Err(FileError::new("only what sets fields can be restored").within("undo"));
+            }
+            Some("none") => UndoBy::None,
+            _ => return Err(FileError::new("undo = \"restore\" or \"none\"").within("undo")),
+        };
+        let settle = settle(
+            words(raw.settle.as_ref(), "settle", SETTLES)?,
+            object,
+            encoding,
+        )
+        .map_err(|error| error.within("settle"))?;
+        let allowed = Allowed::of_write(object);
+        let mut prepare = Vec::new();
+        for (at, one) in raw.prepare.iter().enumerate() {
+            let allowed = allowed.clone().after(at, 0);
+            prepare.push(
+                prepared(one, encoding, &allowed)
+                    .map_err(|error| error.within(&format!("prepare.{at}")))?,
+            );
+        }
+        let mut steps = Vec::new();
+        let last = raw.step.len().saturating_sub(1);
+        for (at, one) in raw.step.iter().enumerate() {
+            let allowed = allowed.clone().after(prepare.len(), at);
+            let allowed = allowed.and(Place::Fields, of.names_fields());
+            steps.push(
+                step(one, encoding, &allowed, at == last)
+                    .map_err(|error| error.within(&format!("step.{at}")))?,
+            );
+        }
+        let verb = Self {
+            guard,
+            once,
+            undo,
+            settle,
+            prepare,
+            steps,
+            digest: [0; 32],
+        };
+        verb.check(of, object)?;
+        Ok(verb)
+    }
+
+    fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.steps
+            .iter()
+            .flat_map(|step| step.exchange.slots())
+            .map(|(slot, _)| slot)
+    }
+
+    fn check(&self, of: writ_proto::card::Verb, object: &Object) -> Result<(), FileError> {
+        let refuse = |key: &str, why: &str| Err(FileError::new(why).within(key));
+        if object.table.is_some() {
+            let plain = self.steps.is_empty() && self.prepare.is_empty() && self.once == Once::None;
+            let settled = matches!(&self.settle, Settle::AfterImage(matches) if matches.is_empty());
+            return if of.sets_fields() && plain && settled && self.guard == Guard::Xmin {
+                Ok(())
+            } else {
+                refuse(
+                    "step",
+                    "in a table a verb sets fields: guard = \"xmin\", once = \"none\", settle = \"after_image\", and no steps",
+                )
+            };
+        }
+        if self.guard == Guard::Xmin {
+            return refuse("guard", GUARDS);
+        }
+        if !(1..=STEPS_MAX).contains(&self.steps.len()) || self.prepare.len() > STEPS_MAX {
+            return refuse(
+                "step",
+                "a verb has 1 to 4 steps, and at most 4 prepare steps",
+            );
+        }
+        let proves = self.steps.iter().all(|step| step.exchange.proves());
+        if !proves {
+            return refuse(
+                "step",
+                "every step says what of its answer proves it: expect = \"/id\" or created = \"/id\"",
+            );
+        }
+        if self.guard.is_native() && object.version.is_none() {
+            return refuse(
+                "guard",
+                "the object's read names no `version` to guard with; use \"compare\"",
+            );
+        }
+        if self.guard == Guard::Directive && !self.slots().any(|slot| slot == Slot::Version) {
+            return refuse("guard", "\"directive\" means that a step holds {version}");
+        }
+        if self.guard == Guard::Commutative && of.sets_fields() {
+            return refuse(
+                "guard",
+                "a verb that sets fields replaces what others wrote: it is not commutative",
+            );
+        }
+        if self.once == Once::Carried && !self.slots().any(|slot| slot == Slot::Key) {
+            return refuse("once", "\"carried\" means that a step holds {decision.key}");
+        }
+        if matches!(self.settle, Settle::AfterImage(_)) && !of.sets_fields() {
+            return refuse(
+                "settle",
+                "the target does not show what was added beside it: use { find = .. } or \"none\"",
+            );
+        }
+        let by_args = self.slots().any(|slot| matches!(slot, Slot::Arg(..)));
+        if self.undo == UndoBy::Restore && by_args {
+            return refuse(
+                "undo",
+                "a step holds {args..}, which an undo does not have: use {fields}, or undo = \"none\"",
+            );
+        }
+        if of.sets_fields() && !self.slots().any(|slot| slot == Slot::Fields) && !by_args {
+            return refuse("step", "no step holds {fields}");
+        }
+        Ok(())
+    }
+}
+
+fn prepared(
+    raw: &RawExchange,
+    encoding: Encoding,
+    allowed: &Allowed,
+) -> Result<Prepare, FileError> {
+    let exchange = Exchange::compile(raw, encoding, false)?;
+    check_slots(&exchange, allowed)?;
+    Ok(Prepare {
+        exchange,
+        ceiling: raw.ceiling.as_ref().map(ceiling).transpose()?,
+        unchanged: raw
+            .unchanged
+            .iter()
+            .map(|at| pointer(at))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn step(
+    raw: &RawExchange,
+    encoding: Encoding,
+    allowed: &Allowed,
+    last: bool,
+) -> Result<Step, FileError> {
+    if raw.ceiling.is_some() || !raw.unchanged.is_empty() {
+        return Err(FileError::new(
+            "`ceiling` and `unchanged` belong to prepare",
+        ));
+    }
+    let guarded = match raw.guard.as_ref().and_then(Toml::as_str) {
+        None if raw.guard.is_none() => last,
+        Some("none") => false,
+        Some("same") => true,
+        _ => {
+            return Err(
+                FileError::new("guard = \"same\" or \"none\" of the verb's guard").within("guard"),
+            );
+        }
+    };
+    let exchange = Exchange::compile(raw, encoding, true)?;
+    check_slots(&exchange, allowed)?;
+    Ok(Step { exchange, guarded })
+}

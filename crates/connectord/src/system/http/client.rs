@@ -1,0 +1,354 @@
+//! One HTTP client for all systems: a pinned base URL, addresses that are checked when a name is
+//! resolved, no redirects, bounded time and size.
+//!
+//! Retries: none. The credential is put on each request by `credentials.rs` and never seen here.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, Method, Response, Url};
+use tokio::sync::Semaphore;
+use writ_host::egress::{self, Named, is_private};
+
+use crate::clock;
+use crate::credentials::Credential;
+use crate::system::file::slot::{Scope, Slot};
+use crate::system::file::{Answer, Bound, Request, Sent, VersionAt, clean};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const BODY_BYTES_MAX: usize = 1_024 * 1_024;
+/// Most headers of an answer that are kept, and their longest value in bytes.
+const HEADERS_MAX: usize = 64;
+const HEADER_BYTES_MAX: usize = 1_024;
+/// Longest time a system may ask to wait, in seconds.
+const WAIT_SECONDS_MAX: u64 = 24 * 3_600;
+
+/// A client of one connection.
+#[derive(Debug)]
+pub struct HttpClient {
+    client: Client,
+    base: Url,
+    bound: Arc<Bound>,
+    headers: Vec<(String, String)>,
+    credential: Credential,
+    places: Semaphore,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// No byte of the request was sent.
+    #[error("no connection: {0}")]
+    NotSent(String),
+    /// It may have been sent.
+    #[error("no answer: {0}")]
+    Lost(String),
+}
+
+/// Checks a base URL: https, or http on loopback; a host, no user, no query. A private address is
+/// taken only where the connection says so.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn base_url(text: &str, private: bool) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("base_url `{text}`: {error}"))?;
+    let refuse = |why: &str| Err(format!("base_url `{text}`: {why}"));
+    if !url.username().is_empty() || url.password().is_some() {
+        return refuse("no user or password in a URL");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return refuse("no query and no fragment");
+    }
+    let Some(host) = url.host_str() else {
+        return refuse("no host");
+    };
+    let scheme = url.scheme();
+    match egress::check(Named { scheme, host }) {
+        Ok(()) => Ok(url),
+        Err("a private address") if private => Ok(url),
+        Err("a private address") => refuse(
+            "a private address; if the system is in your own network, say private = true in the connection",
+        ),
+        Err(why) => refuse(why),
+    }
+}
+
+/// The addresses of a name that may be connected to: what the name resolves to when it is
+/// connected, not when it was checked.
+fn usable(name: &str, private: bool, found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let local = name == "localhost";
+    let good = |address: &SocketAddr| {
+        let ip = address.ip().to_canonical();
+        ip.is_loopback() == local && (private || !is_private(ip))
+    };
+    found.filter(good).collect()
+}
+
+/// A name may resolve to an address inside our own network: that is no system of record, unless the
+/// connection says so.
+#[derive(Debug, Clone, Copy)]
+struct Checked {
+    private: bool,
+}
+
+impl Resolve for Checked {
+    fn resolve(&self, name: Name) -> Resolving {
+        let private = self.private;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let good = usable(name.as_str(), private, found);
+            if good.is_empty() {
+                return Err("the name resolves to no address that may be used".into());
+            }
+            let addresses: Addrs = Box::new(good.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+/// `{base_url}`, and nothing else.
+struct OfBase<'a>(&'a str);
+
+impl Scope for OfBase<'_> {
+    fn get(&self, slot: &Slot) -> Option<serde_json::Value> {
+        (*slot == Slot::BaseUrl).then(|| serde_json::Value::String(self.0.to_owned()))
+    }
+}
+
+impl HttpClient {
+    /// A client for a checked base URL.
+    ///
+    /// # Errors
+    /// When the TLS library cannot be started.
+    pub fn new(
+        base: Url,
+        bound: &Arc<Bound>,
+        credential: Credential,
+        private: bool,
+    ) -> Result<Self, String> {
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(bound.timeout)
+            .no_proxy()
+            .dns_resolver(Checked { private })
+            .user_agent("writ-connectord")
+            .build()
+            .map_err(|error| error.to_string())?;
+        let origin = base.origin().ascii_serialization();
+        let mut headers = Vec::new();
+        for (name, value) in &bound.headers {
+            let value = value.plain(&OfBase(&origin));
+            headers.push((name.clone(), value.ok_or("a header cannot be filled")?));
+        }
+        Ok(Self {
+            client,
+            base,
+            bound: Arc::clone(bound),
+            headers,
+            credential,
+            places: Semaphore::new(bound.concurrent),
+        })
+    }
+
+    /// Scheme, host and port.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.base.origin().ascii_serialization()
+    }
+
+    /// The URL of a request. Parsing must change nothing: whatever a value holds, the path stays
+    /// the one that the file says.
+    fn url(&self, request: &Request) -> Result<Url, String> {
+        let base = self.base.path().trim_end_matches('/');
+        let wanted = format!("{base}{}", request.path);
+        let mut text = format!("{}{wanted}", self.origin());
+        if !request.query.is_empty() {
+            text.push('?');
+            text.push_str(&request.query);
+        }
+        let url = Url::parse(&text).map_err(|error| error.to_string())?;
+        if url.origin() != self.base.origin() || url.path() != wanted {
+            return Err("the path leaves the base URL".to_owned());
+        }
+        Ok(url)
+    }
+
+    /// Makes one call.
+    ///
+    /// # Errors
+    /// Whether the request can have been sent or not.
+    pub async fn call(&self, request: &Request) -> Result<Answer, CallError> {
+        let not_sent = |error: &dyn core::fmt::Display| CallError::NotSent(error.to_string());
+        let place = tokio::time::timeout(self.bound.timeout, self.places.acquire()).await;
+        let _place = place
+            .map_err(|_| CallError::NotSent("too many calls to this system are open".to_owned()))?
+            .map_err(|error| not_sent(&error))?;
+        let method =
+            Method::from_bytes(request.method.as_bytes()).map_err(|error| not_sent(&error))?;
+        let url = self.url(request).map_err(|error| not_sent(&error))?;
+        let mut built = self.client.request(method, url);
+        for (name, value) in self.headers.iter().chain(&request.headers) {
+            built = built.header(name, value);
+        }
+        built = self
+            .credential
+            .put_on(built, &self.bound.auth)
+            .ok_or_else(|| {
+                CallError::NotSent(
+                    "the credential has fewer parts than the system file names".to_owned(),
+                )
+            })?;
+        built = match &request.body {
+            Sent::Nothing => built,
+            Sent::Json(body) => built
+                .header("content-type", "application/json")
+                .body(body.clone()),
+            Sent::Form(body) => built
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(body.clone()),
+        };
+        match built.send().await {
+            Ok(response) => read(response, &self.bound.retry_after).await,
+            Err(error) if error.is_connect() || error.is_builder() => {
+                Err(CallError::NotSent(without_url(error)))
+            }
+            Err(error) => Err(CallError::Lost(without_url(error))),
+        }
+    }
+}
+
+/// The text of an error and its causes; the URL may hold ids of customers.
+fn without_url(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    clean(&text)
+}
+
+/// Seconds of a `Retry-After`: a number, or a moment as HTTP writes it.
+fn seconds(text: &str) -> Option<u64> {
+    if let Ok(number) = text.trim().parse::<u64>() {
+        return Some(number.min(WAIT_SECONDS_MAX));
+    }
+    let until = chrono::DateTime::parse_from_rfc2822(text.trim()).ok()?;
+    let ahead = until.timestamp().saturating_sub(clock::now().timestamp());
+    Some(u64::try_from(ahead).unwrap_or(0).min(WAIT_SECONDS_MAX))
+}
+
+async fn read(mut response: Response, waits: &[VersionAt]) -> Result<Answer, CallError> {
+    let short = |(name, value): (&reqwest::header::HeaderName, &reqwest::header::HeaderValue)| {
+        let value = value
+            .to_str()
+            .ok()
+            .filter(|value| value.len() <= HEADER_BYTES_MAX)?;
+        Some((name.as_str().to_owned(), value.to_owned()))
+    };
+    let headers: Vec<_> = response
+        .headers()
+        .iter()
+        .take(HEADERS_MAX)
+        .filter_map(short)
+        .collect();
+    let status = response.status().as_u16();
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = response
+            .chunk()
+            .await
+            .map_err(|error| CallError::Lost(without_url(error)))?;
+        let Some(chunk) = chunk else { break };
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > BODY_BYTES_MAX {
+            return Err(CallError::Lost("an answer that is too long".to_owned()));
+        }
+    }
+    let mut answer = Answer {
+        status,
+        headers,
+        wait: None,
+        body: None,
+        media: String::new(),
+    };
+    let media = answer.header("content-type").unwrap_or_default();
+    answer.media = clean(media.split(';').next().unwrap_or_default());
+    if answer.media.is_empty() || answer.media.contains("json") {
+        answer.body = serde_json::from_slice(&bytes).ok();
+    }
+    let usual = answer.header("retry-after").and_then(seconds);
+    answer.wait = waits
+        .iter()
+        .find_map(|at| seconds(&at.read(&answer)?))
+        .or(usual);
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_or_loopback_is_a_base_url() {
+        for good in [
+            "https://crm.example",
+            "http://127.0.0.1:7380",
+            "http://[::1]:1/t1",
+            "http://localhost:1",
+        ] {
+            assert!(base_url(good, false).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://crm.example",
+            "ftp://127.0.0.1",
+            "file:///etc/passwd",
+            "gopher://x",
+            "http://10.0.0.1",
+            "http://169.254.169.254",
+            "https://169.254.169.254",
+            "https://10.1.2.3",
+            "https://192.168.1.1",
+            "https://[::ffff:10.0.0.1]",
+            "https://[fe80::1]",
+            "https://[fd00::1]",
+            "https://0x0a000001",
+            "https://167772161",
+            "https://0.0.0.0",
+            "https://u:p@crm.example",
+            "https://crm.example/?a=b",
+            "https://crm.example/#a",
+            "https://100.64.0.1",
+            "not a url",
+            "https://172.16.0.1",
+        ] {
+            assert!(base_url(bad, false).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_resolves_into_our_own_network_is_no_system_unless_the_connection_says_so() {
+        let table = [
+            ("crm.example", "93.184.216.34", true, true),
+            ("crm.example", "10.0.0.1", false, true),
+            ("crm.example", "127.0.0.1", false, false),
+            ("crm.example", "169.254.169.254", false, true),
+            ("crm.example", "::ffff:192.168.0.1", false, true),
+            ("localhost", "127.0.0.1", true, true),
+            ("localhost", "10.0.0.1", false, false),
+        ];
+        for (name, address, public, private) in table {
+            let found = [SocketAddr::new(address.parse().unwrap(), 0)];
+            let kept = |private| usable(name, private, found.into_iter()).len() == 1;
+            assert_eq!(
+                (kept(false), kept(true)),
+                (public, private),
+                "{name} {address}"
+            );
+        }
+    }
+}

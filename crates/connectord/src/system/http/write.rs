@@ -1,0 +1,467 @@
+//! Writing over HTTP: prepared, built, guarded, sent once, judged; and what settles a doubt.
+
+use std::time::Instant;
+
+use serde_json::Value as Json;
+use writ_proto::money::Money;
+use writ_proto::value::{Value, minor_units, number_from_text};
+
+use super::scope::Filled;
+use super::{CallError, Http, not_done, told};
+use crate::domain::plan::Plan;
+use crate::system::file::slot::Scope as _;
+use crate::system::file::slot::Slot;
+use crate::system::file::{
+    Answer, Ceiling, Guard, Judged, Look, Object, Once, Request, Sent, Settle, Step, Unit, Verb,
+    VersionAt,
+};
+use crate::system::{
+    Applied, Between, Doubt, Happened, NotDone, Prepared, Receipt, SystemError, Wanted,
+};
+
+/// What a step came to, where the verb ends with it.
+enum Ended {
+    /// Nothing of this step was done, for certain.
+    Not(NotDone, String),
+    /// Nobody knows.
+    Unknown(String),
+}
+
+/// The number at a pointer, in minor units of a currency or as it is.
+fn amount(body: &Json, at: &str, unit: Unit, digits: u32) -> Option<i64> {
+    let text = match body.pointer(at)? {
+        Json::Number(number) => number.to_string(),
+        Json::String(text) => text.clone(),
+        _ => return None,
+    };
+    let value = number_from_text(&text).ok()?;
+    match unit {
+        Unit::Minor => minor_units(&value, 0),
+        Unit::Major => minor_units(&value, digits),
+    }
+}
+
+/// What is left against what is asked for, both in minor units; the error says what cannot be read.
+fn left(ceiling: &Ceiling, plan: &Plan, body: &Json) -> Result<(), SystemError> {
+    let unreadable = |at: &str| SystemError::Field(format!("the ceiling at {at} cannot be read"));
+    let Some(asked) = plan.args.get(&ceiling.arg) else {
+        return Ok(());
+    };
+    let (asked, digits, code) = match asked {
+        Value::Map(_) => {
+            let money =
+                Money::from_value(asked).map_err(|error| SystemError::Field(error.to_string()))?;
+            let digits = writ_proto::money::minor_digits(money.currency()).unwrap_or_default();
+            (money.minor(), digits, money.currency().to_owned())
+        }
+        number => {
+            let digits = 6;
+            (
+                minor_units(number, digits).ok_or_else(|| unreadable(&ceiling.arg))?,
+                digits,
+                String::new(),
+            )
+        }
+    };
+    let most =
+        amount(body, &ceiling.at, ceiling.unit, digits).ok_or_else(|| unreadable(&ceiling.at))?;
+    let gone = match &ceiling.less {
+        Some(at) => amount(body, at, ceiling.unit, digits).ok_or_else(|| unreadable(at))?,
+        None => 0,
+    };
+    let left = most.saturating_sub(gone);
+    if asked <= left {
+        return Ok(());
+    }
+    Err(SystemError::Over(format!(
+        "{} {}: {asked} {code} asked for in minor units, {left} left of {most}",
+        plan.object, plan.id
+    )))
+}
+
+/// The version as a header wants it: `If-Unmodified-Since` takes a date of HTTP.
+fn header_version(name: &str, version: &str) -> String {
+    if !name.eq_ignore_ascii_case("If-Unmodified-Since") {
+        return version.to_owned();
+    }
+    chrono::DateTime::parse_from_rfc3339(version).map_or_else(
+        |_| version.to_owned(),
+        |at| {
+            at.with_timezone(&chrono::Utc)
+                .format("%a, %d %b %Y %H:%M:%S GMT")
+                .to_string()
+        },
+    )
+}
+
+/// Puts a value at a pointer of a JSON body.
+fn put(body: &mut Sent, at: &str, value: &str) -> Result<(), String> {
+    let wrong = || "the body has no place for the version".to_owned();
+    let Sent::Json(text) = body else {
+        return Err(wrong());
+    };
+    let mut json: Json = serde_json::from_str(text).map_err(|_| wrong())?;
+    let (parent, name) = at.rsplit_once('/').ok_or_else(wrong)?;
+    let object = json
+        .pointer_mut(parent)
+        .and_then(Json::as_object_mut)
+        .ok_or_else(wrong)?;
+    object.insert(name.to_owned(), Json::String(value.to_owned()));
+    *text = json.to_string();
+    Ok(())
+}
+
+/// The fields of a plan that stand otherwise than when it was made.
+fn moved(plan: &Plan, image: &crate::domain::image::Image) -> Option<String> {
+    let old = |field: &&crate::domain::plan::FieldPlan| {
+        image.value(&field.field) != field.old.as_ref().filter(|old| **old != Value::Null)
+    };
+    let field = plan
+        .fields
+        .iter()
+        .find(old)
+        .map(|field| field.field.clone());
+    field.or_else(|| (image.version != plan.version).then(|| "the version".to_owned()))
+}
+
+impl Http {
+    fn verb<'a>(&self, object: &'a Object, plan: &Plan) -> Result<&'a Verb, SystemError> {
+        object.verbs.get(&plan.verb).ok_or_else(|| {
+            SystemError::Unknown(format!(
+                "the system file has no `{}` for a {}",
+                plan.verb, plan.object
+            ))
+        })
+    }
+
+    /// Makes the reads before the write, which dry runs make too, and holds the call to what they
+    /// show.
+    ///
+    /// # Errors
+    /// When one cannot be made, or the call asks for more than the record has left.
+    pub async fn prepare(&self, plan: &Plan) -> Result<Prepared, SystemError> {
+        let object = self.object(&plan.object)?;
+        let verb = self.verb(object, plan)?;
+        let mut answers: Vec<Json> = Vec::new();
+        for prepare in &verb.prepare {
+            let mut scope = self.scope(object, plan)?;
+            scope.prepared = &answers;
+            let body = self
+                .ask(&prepare.exchange, &scope)
+                .await?
+                .body
+                .unwrap_or(Json::Null);
+            if let Some(ceiling) = &prepare.ceiling {
+                left(ceiling, plan, &body)?;
+            }
+            answers.push(body);
+        }
+        Ok(Prepared(answers))
+    }
+
+    /// Builds every request that the live run would send, byte for byte, but for what only the
+    /// answers of its own earlier steps can tell.
+    ///
+    /// # Errors
+    /// Which request cannot be built.
+    pub fn build(&self, plan: &Plan, prepared: &Prepared) -> Result<Vec<Request>, SystemError> {
+        let object = self.object(&plan.object)?;
+        let verb = self.verb(object, plan)?;
+        let mut scope = self
+            .scope(object, plan)?
+            .with_fields(object)
+            .map_err(SystemError::Field)?;
+        scope.prepared = &prepared.0;
+        scope.dry = true;
+        let build = |(at, step): (usize, &Step)| {
+            let built = request(verb, step, &scope, at);
+            built.map_err(|why| SystemError::Field(format!("step {}: {why}", at.saturating_add(1))))
+        };
+        verb.steps.iter().enumerate().map(build).collect()
+    }
+
+    /// Makes the steps of a plan, each once. `between` is asked right before each of them.
+    pub(in crate::system) async fn write(
+        &self,
+        plan: &Plan,
+        prepared: &Prepared,
+        between: &Between<'_>,
+    ) -> Applied {
+        let found = self
+            .object(&plan.object)
+            .and_then(|object| Ok((object, self.verb(object, plan)?)));
+        let (object, verb) = match found {
+            Ok(found) => found,
+            Err(error) => return Applied::Not(NotDone::Refused, error.to_string()),
+        };
+        let looked = Instant::now();
+        if let Err(error) = self.stands(object, verb, (plan, prepared)).await {
+            return Applied::Not(NotDone::of(&error), error.to_string());
+        }
+        let scope = self
+            .scope(object, plan)
+            .and_then(|scope| scope.with_fields(object).map_err(SystemError::Field));
+        let mut scope = match scope {
+            Ok(scope) => scope,
+            Err(error) => return Applied::Not(NotDone::Refused, error.to_string()),
+        };
+        scope.prepared = &prepared.0;
+        let (mut answers, mut last) = (Vec::new(), None);
+        for (at, step) in verb.steps.iter().enumerate() {
+            let ended = match between(at) {
+                Ok(()) => {
+                    let scope = Filled {
+                        answers: &answers,
+                        ..scope.clone()
+                    };
+                    self.step(verb, step, &scope, at).await
+                }
+                Err(refusal) => Err(Ended::Not(NotDone::Stopped(refusal.reason), refusal.detail)),
+            };
+            match ended {
+                Ok(answer) => {
+                    answers.push(answer.body.clone().unwrap_or(Json::Null));
+                    last = Some(answer);
+                }
+                Err(Ended::Not(not, why)) if at == 0 => return Applied::Not(not, why),
+                // After the first step something is there, so "nothing happened" would be a lie.
+                Err(Ended::Not(_, why) | Ended::Unknown(why)) => {
+                    return Applied::Unknown(format!("step {}: {why}", at.saturating_add(1)));
+                }
+            }
+        }
+        let scope = Filled {
+            answers: &answers,
+            ..scope.clone()
+        };
+        let (Some(step), Some(answer)) = (verb.steps.last(), last) else {
+            return Applied::Not(NotDone::Refused, "the verb has no step".to_owned());
+        };
+        let mut told = verb.steps.iter().zip(&answers).rev();
+        let created = told.find_map(|(step, body)| step.exchange.created_id(body, &scope));
+        Applied::Answered(Receipt {
+            created_id: created.unwrap_or_default(),
+            version: written_version(object, step, &answer),
+            unprotected: (!verb.guard.is_native() && verb.guard != Guard::Commutative)
+                .then(|| looked.elapsed()),
+            said: self.bound.rules.sentence(&answer),
+        })
+    }
+
+    /// Where the system refuses no old version, the record is looked at right before the write; and
+    /// so is what the reads before it said must not move.
+    async fn stands(
+        &self,
+        object: &Object,
+        verb: &Verb,
+        (plan, prepared): (&Plan, &Prepared),
+    ) -> Result<(), SystemError> {
+        for (at, prepare) in verb.prepare.iter().enumerate() {
+            if prepare.unchanged.is_empty() && prepare.ceiling.is_none() {
+                continue;
+            }
+            let mut scope = self.scope(object, plan)?;
+            scope.prepared = &prepared.0;
+            let body = self
+                .ask(&prepare.exchange, &scope)
+                .await?
+                .body
+                .unwrap_or(Json::Null);
+            let before = prepared.0.get(at);
+            let other =
+                |at: &&String| before.and_then(|before| before.pointer(at)) != body.pointer(at);
+            if let Some(at) = prepare.unchanged.iter().find(other) {
+                return Err(SystemError::Moved(format!(
+                    "{at} changed since it was looked at"
+                )));
+            }
+            if let Some(ceiling) = &prepare.ceiling {
+                left(ceiling, plan, &body)?;
+            }
+        }
+        if verb.guard != Guard::Compare || object.read.is_none() {
+            return Ok(());
+        }
+        let written = plan
+            .fields
+            .iter()
+            .map(|field| field.field.clone())
+            .collect();
+        let (image, _) = self
+            .record(
+                object,
+                plan,
+                &Wanted {
+                    written,
+                    seen: Vec::new(),
+                },
+            )
+            .await?;
+        match moved(plan, &image) {
+            Some(what) => Err(SystemError::Moved(format!(
+                "{what} changed since it was looked at"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    async fn step(
+        &self,
+        verb: &Verb,
+        step: &Step,
+        scope: &Filled<'_>,
+        at: usize,
+    ) -> Result<Answer, Ended> {
+        let request =
+            request(verb, step, scope, at).map_err(|why| Ended::Not(NotDone::Refused, why))?;
+        let answer = match self.client.call(&request).await {
+            Ok(answer) => answer,
+            Err(CallError::NotSent(why)) => return Err(Ended::Not(NotDone::Unreached, why)),
+            Err(CallError::Lost(why)) => return Err(Ended::Unknown(why)),
+        };
+        let guarded = step.guarded && verb.guard.is_native();
+        match self.bound.rules.judge(&answer, guarded) {
+            Judged::Answered => {}
+            Judged::Not(meaning, said) => {
+                let why = told(&answer, said);
+                return Err(match not_done(meaning, answer.wait) {
+                    Some(not) => Ended::Not(not, why),
+                    None => Ended::Unknown(why),
+                });
+            }
+        }
+        let body = answer.body.clone().unwrap_or(Json::Null);
+        let own = [body.clone()];
+        let answers = [scope.answers, own.as_slice()].concat();
+        let scope = Filled {
+            answers: &answers,
+            ..scope.clone()
+        };
+        match step.exchange.proof(&body, &scope) {
+            Ok(()) => Ok(answer),
+            Err(why) => {
+                let said = self.bound.rules.sentence(&answer);
+                Err(Ended::Unknown(format!("{}; {why}", told(&answer, said))))
+            }
+        }
+    }
+
+    /// Looks whether a write of unknown outcome has happened.
+    pub async fn settle(&self, plan: &Plan, doubt: &Doubt) -> Happened {
+        let settled = async {
+            let object = self.object(&plan.object)?;
+            let verb = self.verb(object, plan)?;
+            match &verb.settle {
+                Settle::None => Ok(Happened::CannotTell(
+                    "the system file cannot tell".to_owned(),
+                )),
+                Settle::Find(looks) => self.search(object, looks, plan).await,
+                Settle::AfterImage(matches) => {
+                    let written = plan
+                        .fields
+                        .iter()
+                        .map(|field| field.field.clone())
+                        .collect();
+                    let wanted = Wanted {
+                        written,
+                        seen: Vec::new(),
+                    };
+                    let (image, body) = self.record(object, plan, &wanted).await?;
+                    let scope = self.scope(object, plan)?;
+                    let ours = !matches.is_empty() && matches.hold(&body, &scope);
+                    Ok(doubt.settled(plan, &image, ours))
+                }
+            }
+        };
+        settled.await.unwrap_or_else(|error| match error {
+            SystemError::NotFound
+            | SystemError::Unknown(_)
+            | SystemError::Alias(_)
+            | SystemError::Field(_) => Happened::CannotTell(error.to_string()),
+            _ => Happened::Away(error.to_string()),
+        })
+    }
+
+    /// Every search must find something that carries the key of this call; what the first one finds
+    /// is what was created.
+    async fn search(
+        &self,
+        object: &Object,
+        looks: &[Look],
+        plan: &Plan,
+    ) -> Result<Happened, SystemError> {
+        let (mut answers, mut created_id) = (Vec::new(), None);
+        for look in looks {
+            let mut scope = self.scope(object, plan)?;
+            scope.answers = &answers;
+            scope.query = look.query(&scope);
+            let body = self
+                .ask(&look.exchange, &scope)
+                .await?
+                .body
+                .unwrap_or(Json::Null);
+            let found = look.read(&body, &scope).map_err(SystemError::Unavailable)?;
+            match found.ids.into_iter().next() {
+                Some(id) => {
+                    created_id.get_or_insert(id);
+                }
+                None if found.more => {
+                    let why = "the search has more pages than can be looked through";
+                    return Ok(Happened::CannotTell(why.to_owned()));
+                }
+                None => return Ok(Happened::No),
+            }
+            answers.push(body);
+        }
+        Ok(Happened::Yes {
+            created_id: created_id.unwrap_or_default(),
+        })
+    }
+}
+
+/// The request of a step, with the guard and the key of the verb on it.
+fn request(verb: &Verb, step: &Step, scope: &Filled<'_>, at: usize) -> Result<Request, String> {
+    let mut request = step.exchange.build(scope)?;
+    let version = scope
+        .get(&Slot::Version)
+        .and_then(|version| version.as_str().map(str::to_owned));
+    let needed = || {
+        version
+            .clone()
+            .ok_or_else(|| "there is no version to write against".to_owned())
+    };
+    match &verb.guard {
+        Guard::Header(name) if step.guarded => {
+            request
+                .headers
+                .push((name.clone(), header_version(name, &needed()?)));
+        }
+        Guard::Body(pointer) if step.guarded => put(&mut request.body, pointer, &needed()?)?,
+        Guard::Directive => {
+            needed()?;
+        }
+        _ => {}
+    }
+    if let Once::Header(name) = &verb.once {
+        let key = scope.plan.map(|plan| plan.key.as_str()).unwrap_or_default();
+        // Another body under a key that was seen is refused by systems that remember keys.
+        let key = if at == 0 {
+            key.to_owned()
+        } else {
+            format!("{key}-{}", at.saturating_add(1))
+        };
+        request.headers.push((name.clone(), key));
+    }
+    Ok(request)
+}
+
+/// The version that the answer of the last step tells: where the step says, or where a read has it
+/// if that is a header.
+fn written_version(object: &Object, step: &Step, answer: &Answer) -> Option<String> {
+    let own = step.exchange.version().and_then(|at| at.read(answer));
+    let as_read = || match &object.version {
+        Some(at @ VersionAt::Header(_)) if step.guarded => at.read(answer),
+        _ => None,
+    };
+    own.or_else(as_read)
+}
