@@ -233,6 +233,7 @@ async fn another_tenant_finds_nothing_and_an_agent_operates_nothing() {
         reason: String::new(),
         dry_run: false,
         unsigned: false,
+        request_id: String::new(),
     };
     let status = stranger.execute.undo(undo).await.unwrap_err();
     assert_eq!(code(&status), "NOT_FOUND");

@@ -48,6 +48,7 @@ impl Pair {
             name: "tenants/acme/actions/add_note".into(),
             rollout: pb::Rollout::Live.into(),
             reason: "test".into(),
+            accept_unseen: true,
             ..pb::SetActionRolloutRequest::default()
         };
         there.execute.set_action_rollout(request).await.unwrap();

@@ -1,5 +1,6 @@
 //! The end-to-end tests: one file a subject.
 
+mod answers;
 mod approval_flood;
 mod attack;
 mod bad_input;
@@ -28,11 +29,13 @@ mod pilot;
 mod python;
 mod reading;
 mod replicas;
+mod retry;
 mod rollout;
 mod roundup;
 mod safety;
 mod sandbox_copy;
 mod sandbox_reset;
+mod servers;
 mod story;
 mod templates;
 mod tidy;

@@ -304,6 +304,7 @@ async fn nobody_reaches_another_tenant_or_acts_as_what_he_is_not() {
         incident_lines(),
         connectord::execution_lines(),
         connectord::operator_lines(),
+        connectord::halt_lines(),
     ]
     .concat();
     let tried: BTreeSet<String> = table.iter().map(|(name, ..)| (*name).to_owned()).collect();

@@ -44,6 +44,7 @@ async fn shift(operator: &mut Actor, action: &str, to: pb::Rollout) -> Result<i3
         name: format!("tenants/acme/actions/{action}"),
         rollout: to.into(),
         reason: "looks good".into(),
+        accept_unseen: true,
         ..pb::SetActionRolloutRequest::default()
     };
     let answer = operator.execute.set_action_rollout(request).await;
@@ -91,7 +92,14 @@ async fn open(world: &World, operator: &mut Actor) {
     for action in PILOTED {
         let skipped = shift(operator, action, pb::Rollout::Live).await;
         assert_eq!(skipped.unwrap_err(), "PILOT_FIRST");
-        let promote = ["actions", "promote", action, "--reason", "small first"];
+        let promote = [
+            "actions",
+            "promote",
+            action,
+            "--reason",
+            "small first",
+            "--accept-unseen",
+        ];
         let step = run(world, &promote);
         assert!(step.1.contains("dry_run -> pilot"), "{step:?}");
     }

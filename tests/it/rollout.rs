@@ -93,9 +93,20 @@ async fn promotion_shows_the_log_needs_a_reason_and_asks_twice_after_a_surprise(
     assert!(run(&world, &["wouldhave", "ls", "--surprise"]).1.is_empty());
 
     let (_, records) = world.settle().await;
+    let is_moved = |record: &&serde_json::Value| record["kind"] == "rollout_changed";
+    let is_mark = |record: &&serde_json::Value| {
+        record["status"]
+            .as_str()
+            .is_some_and(|status| status.starts_with("SURPRISE_"))
+    };
+    assert_eq!(
+        records.iter().filter(is_mark).count(),
+        3,
+        "marks are records"
+    );
     let notes: Vec<&str> = records
         .iter()
-        .filter(|record| record["kind"] == "rollout_changed")
+        .filter(is_moved)
         .filter_map(|record| {
             record["outcome"]["note"]
                 .as_str()
@@ -105,7 +116,8 @@ async fn promotion_shows_the_log_needs_a_reason_and_asks_twice_after_a_surprise(
     assert_eq!(
         records
             .iter()
-            .filter(|record| record["kind"] == "rollout_changed")
+            .filter(is_moved)
+            .filter(|record| !is_mark(record))
             .count(),
         2,
         "{notes:?}"
@@ -131,9 +143,11 @@ async fn a_time_boxed_live_ends_by_itself_and_the_end_is_a_record() {
         "REQUEST_MALFORMED",
         "it writes nothing"
     );
-    let answer = shift(&mut operator, |request| request.until = until(now + 4))
-        .await
-        .unwrap();
+    let answer = shift(&mut operator, |request| {
+        (request.until, request.accept_unseen) = (until(now + 4), true);
+    })
+    .await
+    .unwrap();
     assert_eq!(answer.action.unwrap().rollout_until, until(now + 4));
     assert!(
         present(&mut agent, &stage("D-104", "qualified"))

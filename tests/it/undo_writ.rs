@@ -13,6 +13,7 @@ fn undo_of(execution: &pb::Execution, reason: &str, unsigned: bool) -> pb::UndoR
         reason: reason.into(),
         dry_run: false,
         unsigned,
+        request_id: String::new(),
     }
 }
 
@@ -241,8 +242,10 @@ async fn a_preview_shows_what_an_undo_would_write() {
     agent.signed(&done).await;
     let (status, planned) = run(&world, &["undo", "--since", "1h", "--dry-run"]);
     let change = r#"stage: "qualified" -> "new""#;
-    let line = format!("{}  {change}  would be undone", id(&done));
-    assert!(planned.lines().any(|one| one == line), "{planned}");
+    let whose = format!("{}  deal/D-104  set_stage by triage  20", id(&done));
+    let end = format!("  {change}  would be undone");
+    let told = |line: &str| line.starts_with(&whose) && line.ends_with(&end);
+    assert!(planned.lines().any(told), "{planned}");
     assert_eq!(status, Some(0), "{planned}");
     let (_, mistyped) = run(&world, &["undo", "--run", "r-0"]);
     let nothing = "nothing was written in that run";

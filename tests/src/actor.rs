@@ -53,6 +53,7 @@ impl Actor {
             reason: wish.reason.clone(),
             evidence: vec![],
             confidence_percent: None,
+            again: false,
             traceparent: String::new(),
             run_id: "test".into(),
         }
@@ -140,6 +141,7 @@ impl Actor {
             reason: "test".into(),
             dry_run: false,
             unsigned: false,
+            request_id: String::new(),
         };
         self.execute
             .undo(request)

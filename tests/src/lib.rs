@@ -10,6 +10,7 @@ mod actor;
 pub mod browser;
 mod budget;
 mod clients;
+pub mod crm;
 pub mod halt_page;
 mod mcp;
 pub mod postgres;
@@ -242,6 +243,7 @@ impl World {
                 name: format!("tenants/acme/actions/{action}"),
                 rollout: pb::Rollout::Live.into(),
                 reason: "test".into(),
+                accept_unseen: true,
                 ..pb::SetActionRolloutRequest::default()
             };
             operator.execute.set_action_rollout(request).await.unwrap();

@@ -29,7 +29,7 @@ impl World {
         let mut all = vec![("crm/main", "sandbox", crm)];
         all.extend_from_slice(&self.connections);
         let all = all.iter().map(|(name, system, base)| {
-            format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\"}}")
+            format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\", tenants=[\"acme\", \"globex\"]}}")
         });
         let connection = format!("connection=[{}]", all.collect::<Vec<_>>().join(", "));
         let mut args = vec![

@@ -69,7 +69,8 @@ pub(super) fn execution_lines() -> Vec<Line> {
                 name: format!("{THERE}/executions/{ID}"),
                 reason: "x".into(),
                 dry_run: false,
-                unsigned: false
+                unsigned: false,
+                request_id: String::new(),
             }),
             "NOT_FOUND",
             "NOT_FOUND"
@@ -125,6 +126,19 @@ pub(super) fn operator_lines() -> Vec<Line> {
             "NOT_FOUND"
         ),
         line!(
+            "ConnectorService/SettleExecution",
+            c,
+            c.actor
+                .execute
+                .settle_execution(pb::SettleExecutionRequest {
+                    name: format!("{THERE}/executions/{ID}"),
+                    applied: true,
+                    reason: "x".into()
+                }),
+            "OPERATOR_REQUIRED",
+            "NOT_FOUND"
+        ),
+        line!(
             "ConnectorService/MarkSurprise",
             c,
             c.actor.execute.mark_surprise(pb::MarkSurpriseRequest {
@@ -134,6 +148,11 @@ pub(super) fn operator_lines() -> Vec<Line> {
             "OPERATOR_REQUIRED",
             "NOT_FOUND"
         ),
+    ]
+}
+
+pub(super) fn halt_lines() -> Vec<Line> {
+    vec![
         line!(
             "HaltService/SetHalt",
             c,

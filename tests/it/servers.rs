@@ -1,0 +1,92 @@
+//! Three real servers that Writ has no line of Rust for, each behind its system file alone: Kinto
+//! (documents), localstripe (it keeps no promise) and a table of PostgreSQL. What happened is read
+//! from the server itself.
+
+use e2e::{Actor, Process, Wish, World, program, root, stage};
+use serde_json::Value as Json;
+use writ_proto::pb;
+
+mod kinto;
+mod localstripe;
+mod table;
+
+const CARD: &str = r#"
+sentence = "Test."
+owner = "x@acme.example"
+risk = "low"
+tier = "reversible"
+undo = "puts back"
+rollback_minutes = 1
+approver = "role:x"
+rollout = "live"
+rollout_max = "live"
+rollback_window = "24h"
+"#;
+
+/// A world with one more connection, some cards for it, and a rule that allows each.
+fn world(
+    connection: &'static str,
+    system: &'static str,
+    base: String,
+    secret: &str,
+    cards: &[(&str, &str)],
+) -> World {
+    let mut world = World::prepare(&[]);
+    let file = root().join(format!("tests/systems/{system}.toml"));
+    std::fs::copy(file, world.path(&format!("systems/{system}.toml"))).unwrap();
+    let mut rules = String::new();
+    for (name, rest) in cards {
+        let text = format!(
+            "name = \"{name}\"\nconnection = \"{connection}\"\n{}{rest}",
+            CARD.trim_start()
+        );
+        std::fs::write(
+            world.path(&format!("policies/acme/actions/{name}.toml")),
+            text,
+        )
+        .unwrap();
+        rules.push_str(&format!(
+            "@id(\"{name}\")\n@reason(\"t\")\n@owner(\"x@acme.example\")\npermit (principal in Role::\"support-agent\", \
+             action == Action::\"{name}\", resource) when {{ resource.tenant == principal.tenant }};\n"
+        ));
+    }
+    std::fs::write(world.path("policies/acme/servers.cedar"), rules).unwrap();
+    std::fs::write(world.path("keys/other.secret"), secret).unwrap();
+    let add = ["creds", "add", connection, "--file", "keys/other.secret"];
+    assert!(world.run("connectord", &add).status.success());
+    world.connections.push((connection, system, base));
+    world.start_policyd();
+    world.start_connectord(&program("connectord"), &[]);
+    world
+}
+
+fn wish(connection: &str, action: &str, target: (&str, &str), args: Json) -> Wish {
+    Wish {
+        connection: connection.into(),
+        action: action.into(),
+        target: (target.0.into(), target.1.into()),
+        args: args.to_string(),
+        ..stage("", "")
+    }
+}
+
+async fn undone(world: &World, agent: &mut Actor, execution: &pb::Execution) -> pb::UndoItem {
+    agent.signed(execution).await;
+    world.operator().await.undo(execution).await
+}
+
+/// A server from `tests/services`.
+fn served(world: &tempfile::TempDir, name: &str, args: &[&str]) -> Process {
+    let python = root().join(format!("target/services/{name}/bin/python"));
+    assert!(
+        python.exists(),
+        "{name} is not installed: run `tests/services/{name} install` (tests/run does it)"
+    );
+    Process::start(
+        world.path(),
+        name,
+        &root().join("tests/services").join(name),
+        args,
+        &[],
+    )
+}

@@ -1,0 +1,180 @@
+//! A plain table of PostgreSQL behind its system file.
+
+use e2e::{Wish, World};
+use serde_json::{Value as Json, json};
+use writ_proto::pb;
+use writ_proto::pb::ExecutionState as State;
+
+use super::super::rollout::present;
+use super::{undone, wish, world};
+
+/// `doctor` over the connections of a world.
+fn doctor_args(world: &World) -> Vec<String> {
+    let all = world.connections.iter().map(|(name, system, base)| {
+        format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\", tenants=[\"acme\"]}}")
+    });
+    let connection = format!("connection=[{}]", all.collect::<Vec<_>>().join(", "));
+    vec!["doctor".into(), "--set".into(), connection]
+}
+
+/// A world with one table behind it, its database, and the role that connectord logs in as.
+async fn table() -> Option<(World, sqlx::PgPool, String)> {
+    let Some(server) = e2e::postgres::server() else {
+        println!("SKIPPED: WRIT_TEST_POSTGRES names no server");
+        return None;
+    };
+    let url = e2e::postgres::fresh_database(&server).await;
+    let admin = sqlx::PgPool::connect(&url).await.unwrap();
+    let role = format!("writ_hands_{}", e2e::request_id().replace('-', ""));
+    let make = format!(
+        "CREATE TABLE ticket (id int PRIMARY KEY, status text NOT NULL, amount numeric(12,2), due timestamptz, tags text[], meta jsonb, secret text);
+         INSERT INTO ticket VALUES (7, 'open', 12.50, '2026-11-28T10:00:00+01', ARRAY['b','a'], '{{\"x\":1e30}}', 's'), (8, 'open', 1, NULL, NULL, NULL, 's');
+         CREATE ROLE {role} LOGIN PASSWORD 'pw-of-a-test';
+         GRANT SELECT ON ticket TO {role}; GRANT UPDATE (status, amount, due, tags) ON ticket TO {role};"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(make))
+        .execute(&admin)
+        .await
+        .unwrap();
+    let base = url.replace("postgres://writ@", &format!("postgres://{role}@"));
+    let cards = [(
+        "ticket",
+        "verb = \"update_fields\"\ntarget = \"ticket\"\n[caps]\nrecords_per_day = 50\n[args.status]\ntype = \"choice\"\nvalues = [\"open\", \"closed\"]\noptional = true\n[args.amount]\ntype = \"decimal\"\ndecimals = 2\nmin = \"0\"\nmax = \"1000\"\noptional = true\n[args.due]\ntype = \"timestamp\"\nmin = \"2020-01-01\"\nmax = \"2035-01-01\"\noptional = true\n[args.tags]\ntype = \"list\"\nmax_items = 5\noptional = true\n[args.tags.of]\ntype = \"text\"\nmax_chars = 20\n",
+    )];
+    let world = world("db/main", "table", base, "pw-of-a-test", &cards);
+    Some((world, admin, role))
+}
+
+fn change(id: &str, args: Json) -> Wish {
+    wish("db/main", "ticket", ("ticket", id), args)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_changes_one_row_of_its_version_or_nothing() {
+    let Some((world, admin, _)) = table().await else {
+        return;
+    };
+    let mut agent = world.agent().await;
+    let row = async |sql: &'static str| -> String {
+        sqlx::query_scalar(sql).fetch_one(&admin).await.unwrap()
+    };
+
+    let all = json!({"status": "closed", "amount": 99.9, "due": "2026-12-01T00:00:00Z", "tags": ["z", "y"]});
+    let dry = Wish {
+        mode: pb::Mode::DryRun,
+        ..change("7", all.clone())
+    };
+    assert_eq!(
+        present(&mut agent, &dry).await.unwrap().state,
+        i32::from(State::Done)
+    );
+    assert_eq!(
+        row("SELECT status FROM ticket WHERE id = 7").await,
+        "open",
+        "the same statement, rolled back"
+    );
+    let done = present(&mut agent, &change("7", all)).await.unwrap();
+    assert!(done.wrote && !done.seen_other, "{done:?}");
+    assert_eq!(row("SELECT concat_ws('|', status, amount, due AT TIME ZONE 'UTC', tags, secret) FROM ticket WHERE id = 7").await, "closed|99.90|2026-12-01 00:00:00|{y,z}|s");
+    assert_eq!(
+        row("SELECT status FROM ticket WHERE id = 8").await,
+        "open",
+        "no other row"
+    );
+    let back = undone(&world, &mut agent, &done).await;
+    assert!(back.undone, "{back:?}");
+    assert_eq!(
+        row(
+            "SELECT concat_ws('|', status, amount, due AT TIME ZONE 'UTC') FROM ticket WHERE id = 7"
+        )
+        .await,
+        "open|12.50|2026-11-28 09:00:00"
+    );
+
+    let done = present(&mut agent, &change("7", json!({"status": "closed"})))
+        .await
+        .unwrap();
+    sqlx::query("UPDATE ticket SET status = 'open' WHERE id = 7")
+        .execute(&admin)
+        .await
+        .unwrap();
+    let kept = undone(&world, &mut agent, &done).await;
+    assert_eq!(
+        (kept.undone, kept.reason_code.as_str()),
+        (false, "PRECONDITION_FAILED")
+    );
+
+    // Somebody holds the row: nothing is written, and it is said why.
+    let mut held = admin.begin().await.unwrap();
+    sqlx::query("UPDATE ticket SET secret = 't' WHERE id = 8")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let waited = present(&mut agent, &change("8", json!({"status": "closed"})))
+        .await
+        .unwrap();
+    assert_eq!(
+        (waited.wrote, waited.reason_code.as_str()),
+        (false, "SYSTEM_UNAVAILABLE"),
+        "{waited:?}"
+    );
+    held.rollback().await.unwrap();
+    let missing = present(&mut agent, &change("9", json!({"status": "closed"})))
+        .await
+        .unwrap();
+    assert_eq!(missing.reason_code, "TARGET_NOT_FOUND");
+    let alias = present(&mut agent, &change("007", json!({"status": "closed"})))
+        .await
+        .unwrap();
+    assert!(!alias.wrote, "{alias:?}");
+    world.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_may_do_more_or_less_than_the_cards_need_is_named() {
+    let Some((world, admin, role)) = table().await else {
+        return;
+    };
+    let mut agent = world.agent().await;
+    let doctor = || {
+        String::from_utf8(
+            world
+                .run(
+                    "connectord",
+                    &doctor_args(&world)
+                        .iter()
+                        .map(String::as_str)
+                        .collect::<Vec<_>>(),
+                )
+                .stdout,
+        )
+        .unwrap()
+    };
+    let said = doctor();
+    assert!(said.contains("ok    connection db/main"), "{said}");
+    let more = format!("GRANT DELETE ON ticket TO {role}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(more))
+        .execute(&admin)
+        .await
+        .unwrap();
+    assert!(
+        doctor().contains("may do more than update declared columns"),
+        "a login that could do more"
+    );
+    let less = format!(
+        "REVOKE DELETE ON ticket FROM {role}; REVOKE UPDATE (amount) ON ticket FROM {role}"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(less))
+        .execute(&admin)
+        .await
+        .unwrap();
+    assert!(
+        doctor().contains("may not UPDATE (amount)"),
+        "a login that cannot do what the cards need"
+    );
+    let denied = present(&mut agent, &change("7", json!({"amount": 5})))
+        .await
+        .unwrap();
+    assert_eq!(denied.reason_code, "SYSTEM_DENIED", "{denied:?}");
+    world.settle().await;
+}
