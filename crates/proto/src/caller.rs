@@ -64,6 +64,27 @@ impl Caller {
         }
     }
 
+    /// What its connections to one daemon count as, and how many of each there may be. Agents leave places
+    /// to operators and daemons, and the agents of one tenant to those of others.
+    #[must_use]
+    pub fn connection_shares(&self) -> Vec<(String, usize)> {
+        match self {
+            Self::Agent { tenant, agent } => vec![
+                (format!("agent {tenant}/{agent}"), 64),
+                (format!("agents of {tenant}"), 256),
+                ("agents".to_owned(), 768),
+            ],
+            Self::Operator { tenant, name } => vec![
+                (format!("operator {tenant}/{name}"), 16),
+                (format!("operators of {tenant}"), 32),
+                ("operators".to_owned(), 128),
+            ],
+            Self::Service { name } => {
+                vec![(format!("service {name}"), 64), ("services".to_owned(), 96)]
+            }
+        }
+    }
+
     /// The URI that names this caller inside a trust domain.
     #[must_use]
     pub fn spiffe(&self, trust_domain: &str) -> String {
@@ -98,35 +119,4 @@ impl Caller {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_uri_round_trips() {
-        for uri in [
-            "spiffe://writ.localhost/tenant/acme/agent/triage",
-            "spiffe://writ.localhost/tenant/acme/operator/ops",
-            "spiffe://writ.localhost/service/connectord/eu-1",
-        ] {
-            let caller = Caller::from_spiffe(uri, "writ.localhost").unwrap();
-            assert_eq!(caller.spiffe("writ.localhost"), uri);
-        }
-    }
-
-    #[test]
-    fn a_uri_of_another_shape_or_domain_is_refused() {
-        for uri in [
-            "",
-            "https://writ.localhost/tenant/acme/agent/triage",
-            "spiffe://other/tenant/acme/agent/triage",
-            "spiffe://writ.localhost.evil/tenant/acme/agent/triage",
-            "spiffe://writ.localhost/tenant/acme/agent/",
-            "spiffe://writ.localhost/tenant/ACME/agent/triage",
-            "spiffe://writ.localhost/tenant/acme/admin/triage",
-            "spiffe://writ.localhost/tenant/acme",
-            "spiffe://writ.localhost/tenant/acme/agent/a b",
-        ] {
-            assert!(Caller::from_spiffe(uri, "writ.localhost").is_err(), "{uri}");
-        }
-    }
-}
+mod tests;
