@@ -5,9 +5,10 @@ use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tonic::transport::Server;
 use tonic::transport::server::Router;
-use tonic::transport::{Error, Server, ServerTlsConfig};
 
+use crate::door::{Door, HANDSHAKES_MAX};
 use crate::fronts::{self, CONNECTIONS_MAX};
 
 const STREAMS_MAX: u32 = 256;
@@ -17,13 +18,10 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
 
-/// A server over mTLS. No call takes longer than `call_timeout`.
-///
-/// # Errors
-/// When the certificates are unusable.
-pub fn server(tls: ServerTlsConfig, call_timeout: Duration) -> Result<Server, Error> {
-    Ok(Server::builder()
-        .tls_config(tls)?
+/// A server behind a door. No call takes longer than `call_timeout`.
+#[must_use]
+pub fn server(call_timeout: Duration) -> Server {
+    Server::builder()
         .timeout(call_timeout)
         .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
         .load_shed(true)
@@ -32,7 +30,7 @@ pub fn server(tls: ServerTlsConfig, call_timeout: Duration) -> Result<Server, Er
         .max_connection_age_grace(call_timeout)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT)))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }
 
 /// Serves on one thread a core until `stop` is done, and waits for the calls in flight.
@@ -42,13 +40,17 @@ pub fn server(tls: ServerTlsConfig, call_timeout: Duration) -> Result<Server, Er
 pub async fn serve(
     router: Router,
     listener: TcpListener,
+    door: Door,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let front = move |incoming, stop: fronts::Stop| {
+        let served = door.admit(incoming);
         router
             .clone()
-            .serve_with_incoming_shutdown(incoming, stop.requested())
+            .serve_with_incoming_shutdown(served, stop.requested())
     };
-    fronts::serve(listener, (cores, CONNECTIONS_MAX), stop, front).await
+    // Those that shake hands take no place of those that are served.
+    let most = CONNECTIONS_MAX.saturating_add(HANDSHAKES_MAX.saturating_mul(cores));
+    fronts::serve(listener, (cores, most), stop, front).await
 }

@@ -14,6 +14,7 @@
     )
 )]
 
+pub mod door;
 pub mod duration;
 pub mod egress;
 pub mod fronts;

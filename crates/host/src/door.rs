@@ -1,0 +1,279 @@
+//! Who comes in: the TLS handshake with a client certificate, and a share of the connections for each
+//! caller. Raw sockets that never shake hands push out only each other; one caller takes no place that is
+//! kept for others; and a connection ends when its certificate does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future as _;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
+
+use crate::incoming::{Counted, Incoming};
+
+/// Longest handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Most connections of one front that shake hands at once; one more ends the oldest.
+pub(crate) const HANDSHAKES_MAX: usize = 64;
+/// Connections that are ready and not served yet.
+const READY_MAX: usize = 64;
+/// Longest life of a certificate that is counted, so that no timer overflows.
+const VALID_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+/// What is known of a caller by its certificate.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// What its connection counts as, and how many of each there may be.
+    pub shares: Vec<(String, usize)>,
+    /// How long its certificate is valid.
+    pub valid: Duration,
+}
+
+/// Reads a certificate (DER) that the CA has signed; none for one that names no caller.
+pub type Reads = Arc<dyn Fn(&[u8]) -> Option<Guest> + Send + Sync>;
+
+/// TLS with client certificates of one CA. PEM texts.
+///
+/// # Errors
+/// Which of them cannot be used.
+pub fn mutual_tls(chain: &Path, key: &str, ca: &Path) -> Result<Arc<rustls::ServerConfig>, String> {
+    let read = |path: &Path| -> Result<Vec<CertificateDer<'static>>, String> {
+        let wrong = |error: &dyn core::fmt::Display| format!("{}: {error}", path.display());
+        let all = CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))?;
+        let all: Result<Vec<_>, _> = all.collect();
+        let all = all.map_err(|error| wrong(&error))?;
+        if all.is_empty() {
+            return Err(wrong(&"it holds no certificate"));
+        }
+        Ok(all)
+    };
+    let text = |error: &dyn core::fmt::Display| error.to_string();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    for root in read(ca)? {
+        roots.add(root).map_err(|error| text(&error))?;
+    }
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let verifier = verifier.build().map_err(|error| text(&error))?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| text(&error))?;
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| text(&error))?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(read(chain)?, key)
+        .map_err(|error| format!("{}: {error}", chain.display()))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The door of a server, shared by its fronts.
+#[derive(Clone)]
+pub struct Door {
+    acceptor: TlsAcceptor,
+    reads: Reads,
+    shares: Shares,
+}
+
+impl core::fmt::Debug for Door {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Door").finish_non_exhaustive()
+    }
+}
+
+impl Door {
+    /// With a configuration that demands client certificates.
+    #[must_use]
+    pub fn new(tls: Arc<rustls::ServerConfig>, reads: Reads) -> Self {
+        Self {
+            acceptor: tls.into(),
+            reads,
+            shares: Shares::default(),
+        }
+    }
+
+    /// The connections of one front that came in.
+    pub(crate) fn admit(&self, mut incoming: Incoming) -> ReceiverStream<io::Result<Served>> {
+        let (ready, served) = mpsc::channel(READY_MAX);
+        let door = self.clone();
+        tokio::spawn(async move {
+            let mut shaking: VecDeque<AbortHandle> = VecDeque::new();
+            while let Some(accepted) = incoming.next().await {
+                let Ok(stream) = accepted else { continue };
+                shaking.retain(|task| !task.is_finished());
+                if shaking.len() >= HANDSHAKES_MAX
+                    && let Some(oldest) = shaking.pop_front()
+                {
+                    oldest.abort();
+                }
+                let (door, ready) = (door.clone(), ready.clone());
+                let task = tokio::spawn(async move {
+                    if let Some(served) = door.shake(stream).await {
+                        // A front that ends serves nobody any more.
+                        drop(ready.send(Ok(served)).await);
+                    }
+                });
+                shaking.push_back(task.abort_handle());
+            }
+        });
+        ReceiverStream::new(served)
+    }
+
+    async fn shake(&self, stream: Counted) -> Option<Served> {
+        let shaken = tokio::time::timeout(HANDSHAKE, self.acceptor.accept(stream)).await;
+        let stream = shaken.ok()?.ok()?;
+        let leaf = stream.get_ref().1.peer_certificates()?.first()?;
+        let guest = (self.reads)(leaf.as_ref())?;
+        let Some(share) = self.shares.take(&guest.shares) else {
+            tracing::warn!(shares = ?guest.shares, "a caller has too many connections");
+            return None;
+        };
+        Some(Served {
+            stream,
+            until: Box::pin(tokio::time::sleep(guest.valid.min(VALID_MAX))),
+            _share: share,
+        })
+    }
+}
+
+/// How many connections each share has.
+#[derive(Debug, Clone, Default)]
+struct Shares(Arc<Mutex<BTreeMap<String, usize>>>);
+
+/// A place in some shares, until it is dropped.
+#[derive(Debug)]
+struct Share(Shares, Vec<String>);
+
+impl Shares {
+    fn take(&self, wanted: &[(String, usize)]) -> Option<Share> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let full =
+            |(name, most): &(String, usize)| counts.get(name).is_some_and(|count| *count >= *most);
+        if wanted.iter().any(full) {
+            return None;
+        }
+        for (name, _) in wanted {
+            let count = counts.entry(name.clone()).or_default();
+            *count = count.saturating_add(1);
+        }
+        let names = wanted.iter().map(|(name, _)| name.clone()).collect();
+        Some(Share(self.clone(), names))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in &self.1 {
+            let left = counts.get(name).map_or(0, |count| count.saturating_sub(1));
+            if left == 0 {
+                counts.remove(name);
+            } else {
+                counts.insert(name.clone(), left);
+            }
+        }
+    }
+}
+
+/// A connection of a known caller.
+#[derive(Debug)]
+pub struct Served {
+    stream: TlsStream<Counted>,
+    until: Pin<Box<Sleep>>,
+    _share: Share,
+}
+
+impl Connected for Served {
+    type ConnectInfo = TlsConnectInfo<TcpConnectInfo>;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Served {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.until.as_mut().poll(cx).is_ready() {
+            let why = "the client certificate has expired";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, why)));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Served {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_that_is_full_takes_nothing_of_another() {
+        let shares = Shares::default();
+        let of = |agent: &str, tenant: &str| {
+            [
+                (format!("agent:{agent}"), 2),
+                (format!("tenant:{tenant}"), 3),
+            ]
+        };
+        let first = shares.take(&of("a", "acme")).unwrap();
+        let _second = shares.take(&of("a", "acme")).unwrap();
+        assert!(shares.take(&of("a", "acme")).is_none());
+        let _third = shares.take(&of("b", "acme")).unwrap();
+        assert!(
+            shares.take(&of("b", "acme")).is_none(),
+            "its tenant is full"
+        );
+        let other = shares.take(&of("a2", "globex")).unwrap();
+        drop((first, other));
+        assert!(shares.take(&of("a", "acme")).is_some());
+        assert!(!shares.0.lock().unwrap().contains_key("agent:a2"));
+    }
+}
