@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,8 +9,8 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tonic::transport::server::Router;
-use tonic::transport::{Certificate, Identity as TlsIdentity, ServerTlsConfig};
 use tonic_health::pb::health_server::{Health, HealthServer};
+use writ_host::door::{Door, mutual_tls};
 use writ_host::postgres::without_password;
 use writ_proto::Reason;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
@@ -39,7 +38,6 @@ use crate::store::{Ledger, Writer};
 use crate::task::notify::Notifier;
 use crate::{ids, keys, task};
 
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 
 /// A daemon that listens but does not serve yet.
@@ -174,8 +172,9 @@ impl Bound {
         let authn = Authn::new(&config.tls.trust_domain);
         let (reporter, health) = tonic_health::server::health_reporter();
         tokio::spawn(watch_health(reporter, SharedApp::clone(&app)));
+        let door = door(&config)?;
         let router = router(&config, &app, &authn, health)?;
-        let served = writ_host::grpc::serve(router, listener, stop).await;
+        let served = writ_host::grpc::serve(router, listener, door, stop).await;
         served.map_err(|error| fail(Reason::Internal, error))
     }
 }
@@ -216,8 +215,7 @@ fn router(
     let incidents =
         IncidentServiceServer::new(incidents).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let call_timeout = Duration::from_secs(config.server.timeout_seconds.saturating_add(1).into());
-    let mut router = writ_host::grpc::server(server_tls(config)?, call_timeout)
-        .map_err(|error| fail(Reason::TlsInvalid, error))?
+    let mut router = writ_host::grpc::server(call_timeout)
         .add_service(health)
         .add_service(authorization)
         .add_service(records)
@@ -242,18 +240,14 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(writ_proto::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// The server side of mTLS.
-pub(crate) fn server_tls(config: &Config) -> Result<ServerTlsConfig, AppError> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path)
-            .map_err(|error| fail(Reason::TlsInvalid, format!("{}: {error}", path.display())))
-    };
+/// Who may come in: callers with a certificate of our CA, each with a share of the connections.
+pub(crate) fn door(config: &Config) -> Result<Door, AppError> {
     let key = keys::read_private(&config.tls.key_file)
         .map_err(|error| fail(error.reason, error.detail))?;
-    Ok(ServerTlsConfig::new()
-        .identity(TlsIdentity::from_pem(read(&config.tls.cert)?, key.as_str()))
-        .client_ca_root(Certificate::from_pem(read(&config.tls.ca)?))
-        .timeout(HANDSHAKE_TIMEOUT))
+    let tls = mutual_tls(&config.tls.cert, key.as_str(), &config.tls.ca);
+    let tls = tls.map_err(|why| fail(Reason::TlsInvalid, why))?;
+    let authn = Authn::new(&config.tls.trust_domain);
+    Ok(Door::new(tls, authn.reads()))
 }
 
 /// Says SERVING while the store answers.

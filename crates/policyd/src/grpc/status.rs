@@ -25,7 +25,9 @@ const fn code(reason: Reason) -> Code {
             Code::Unavailable
         }
         Reason::Deadline => Code::DeadlineExceeded,
-        Reason::StoreCorrupt | Reason::SchemaVersion | Reason::Internal => Code::Internal,
+        Reason::StoreCorrupt | Reason::StoreRestored | Reason::SchemaVersion | Reason::Internal => {
+            Code::Internal
+        }
         _ => Code::InvalidArgument,
     }
 }
