@@ -37,10 +37,12 @@ pub struct Files {
 
 fn read(path: &Path) -> Result<String, String> {
     let wrong = |why: &dyn core::fmt::Display| format!("{}: {why}", path.display());
-    let size = std::fs::metadata(path)
-        .map_err(|error| wrong(&error))?
-        .len();
-    if size > FILE_BYTES_MAX {
+    let about = std::fs::metadata(path).map_err(|error| wrong(&error))?;
+    // A pipe would never end.
+    if !about.is_file() {
+        return Err(wrong(&"not a file"));
+    }
+    if about.len() > FILE_BYTES_MAX {
         return Err(wrong(&format!("more than {FILE_BYTES_MAX} bytes")));
     }
     std::fs::read_to_string(path).map_err(|error| wrong(&error))
@@ -125,7 +127,8 @@ impl Files {
         let mut all = Vec::new();
         for file in files {
             all.extend_from_slice(file.as_os_str().as_encoded_bytes());
-            all.extend_from_slice(&std::fs::read(&file).map_or([0; 32], |bytes| sha256(&bytes)));
+            let text = read(&file).unwrap_or_else(|why| why);
+            all.extend_from_slice(&sha256(text.as_bytes()));
         }
         sha256(&all)
     }
@@ -145,6 +148,10 @@ impl Files {
         let mut catalog = Catalog::default();
         self.load_systems(&mut catalog);
         self.load_cards(&mut catalog)?;
+        // A set that cannot be read for a moment begins no new day.
+        for (tenant, zone) in &before.zones {
+            catalog.zones.entry(tenant.clone()).or_insert(*zone);
+        }
         for (key, held) in &mut catalog.cards {
             if let Some(earlier) = before.cards.get(key) {
                 held.earlier.clone_from(&earlier.earlier);

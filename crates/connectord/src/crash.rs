@@ -19,9 +19,8 @@ pub async fn point(name: &str) {
         && wanted == name
     {
         eprintln!("pause point {name}");
-        std::thread::sleep(std::time::Duration::from_millis(
-            milliseconds.parse().unwrap_or(0),
-        ));
+        let span = std::time::Duration::from_millis(milliseconds.parse().unwrap_or(0));
+        tokio::time::sleep(span).await;
     }
 }
 

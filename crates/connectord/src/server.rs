@@ -4,13 +4,13 @@
 use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::transport::Server;
+use writ_host::door::{Door, mutual_tls};
 use writ_host::postgres::without_password;
 use writ_proto::Reason;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
@@ -28,14 +28,17 @@ use crate::grpc::client::{ClientFiles, endpoint};
 use crate::grpc::{connector::Connector, halt::Halts};
 use crate::halt::HaltStore;
 use crate::http::port::Port;
+use crate::marks::{MarkFile, check_journal};
 use crate::private_file::read_private;
 use crate::store::Journal;
 use crate::task;
 use crate::trust::Trust;
 
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const HEALTH_PERIOD: Duration = Duration::from_millis(500);
+/// How far the clock may be behind what an earlier process saw, in milliseconds: time stands still for so
+/// long at most.
+const BEHIND_MS_MAX: i64 = 60_000;
 
 /// A daemon that listens but does not serve yet.
 #[derive(Debug)]
@@ -91,6 +94,7 @@ pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
         global_operators: config.halt.global_operators.clone(),
         work: Work::default(),
         settling: Settling::default(),
+        marks: Arc::new(MarkFile::open(config)?),
         trust,
         rules,
     }))
@@ -123,7 +127,7 @@ fn check_catalog(catalog: &Catalog) -> Result<(), AppError> {
 
 /// Makes sure that no other process uses a journal in a file: at the start, what has not ended
 /// is taken for the work of a process that is gone, and is settled.
-fn own_journal(url: &str) -> Result<Option<File>, AppError> {
+pub(crate) fn own_journal(url: &str) -> Result<Option<File>, AppError> {
     let Some(file) = url.strip_prefix("sqlite://") else {
         return Ok(None);
     };
@@ -145,6 +149,7 @@ fn own_journal(url: &str) -> Result<Option<File>, AppError> {
 pub async fn bind(config: Config) -> Result<Bound, AppError> {
     let app = open(&config).await?;
     let own = own_journal(&config.store.url)?;
+    check_marks(&app).await?;
     let addr = config.server.grpc_addr;
     let listener = TcpListener::bind(addr).await.map_err(|error| {
         let message = format!("{addr}: {error}; choose another with --set server.grpc_addr=...");
@@ -162,6 +167,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
             );
         }
     }
+    app.start_new_actions(&app.catalog.load_full()).await?;
     Ok(Bound {
         app,
         listener,
@@ -169,6 +175,43 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         config,
         _own: own,
     })
+}
+
+/// Whether a store was put back while this connectord was down: what it remembers is newer then.
+///
+/// # Errors
+/// `STORE_RESTORED`, `TRUST_INVALID`, or the journal is away. Halts that went back are not known.
+pub async fn check_marks(app: &SharedApp) -> Result<(), AppError> {
+    let marks = app.marks.held();
+    check_journal(&app.marks.journal(), &app.journal.mark().await?)?;
+    let version = app.trust.keys().version;
+    if version < marks.trust {
+        let message = format!(
+            "the trust document has version {version}, and version {} was in force here",
+            marks.trust
+        );
+        return Err(fail(Reason::TrustInvalid, message));
+    }
+    app.halts.remember(app.marks.halts()).await;
+    let behind = marks
+        .clock_ms
+        .saturating_sub(crate::clock::of_machine().timestamp_millis());
+    if behind > BEHIND_MS_MAX {
+        let message = format!(
+            "the clock is {} s behind what this connectord saw; set it right, or, if it ran ahead once: \
+             connectord journal accept --reason WHY",
+            behind / 1_000
+        );
+        return Err(fail(Reason::StoreRestored, message));
+    }
+    crate::clock::not_before(marks.clock_ms);
+    if behind > 0 {
+        tracing::error!(
+            behind_ms = behind,
+            "the clock is behind what an earlier process saw; time stands still until it is not"
+        );
+    }
+    Ok(())
 }
 
 /// What is in force, in one line.
@@ -192,12 +235,9 @@ pub fn summary(app: &SharedApp) -> String {
 }
 
 /// A server with its limits.
-///
-/// # Errors
-/// When the certificates are unusable.
-pub fn builder(config: &Config) -> Result<Server, AppError> {
-    writ_host::grpc::server(server_tls(config)?, CALL_TIMEOUT)
-        .map_err(|error| fail(Reason::TlsInvalid, error))
+#[must_use]
+pub fn builder() -> Server {
+    writ_host::grpc::server(CALL_TIMEOUT)
 }
 
 impl Bound {
@@ -256,6 +296,7 @@ impl Bound {
         ));
         tokio::spawn(task::reload::watch_trust(SharedApp::clone(&app)));
         tokio::spawn(task::halt_watch::watch(SharedApp::clone(&app)));
+        tokio::spawn(task::marks::keep(SharedApp::clone(&app)));
         let member = tokio::spawn(task::member::answer(SharedApp::clone(&app)));
         let enrolled = SharedApp::clone(&app);
         let authn = Authn::new(&config.tls.trust_domain);
@@ -274,7 +315,8 @@ impl Bound {
         };
         let halts = HaltServiceServer::new(Halts::new(app, authn, stopping))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let mut router = builder(&config)?
+        let door = door(&config)?;
+        let mut router = builder()
             .add_service(health)
             .add_service(connector)
             .add_service(halts);
@@ -287,7 +329,7 @@ impl Bound {
                 .map_err(|error| fail(Reason::Internal, error))?;
             router = router.add_service(v1).add_service(v1alpha);
         }
-        let served = writ_host::grpc::serve(router, listener, stop).await;
+        let served = writ_host::grpc::serve(router, listener, door, stop).await;
         if let Some(page) = page {
             page.end().await?;
         }
@@ -304,16 +346,16 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(writ_proto::pb::FILE_DESCRIPTOR_SET)
 }
 
-fn server_tls(config: &Config) -> Result<ServerTlsConfig, AppError> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path)
-            .map_err(|error| fail(Reason::TlsInvalid, format!("{}: {error}", path.display())))
-    };
+/// Who may come in: callers with a certificate of our CA, each with a share of the connections.
+///
+/// # Errors
+/// When the certificates are unusable.
+pub fn door(config: &Config) -> Result<Door, AppError> {
     let key = read_private(&config.tls.key_file)?;
-    Ok(ServerTlsConfig::new()
-        .identity(Identity::from_pem(read(&config.tls.cert)?, key.as_str()))
-        .client_ca_root(Certificate::from_pem(read(&config.tls.ca)?))
-        .timeout(HANDSHAKE_TIMEOUT))
+    let tls = mutual_tls(&config.tls.cert, key.as_str(), &config.tls.ca);
+    let tls = tls.map_err(|why| fail(Reason::TlsInvalid, why))?;
+    let authn = Authn::new(&config.tls.trust_domain);
+    Ok(Door::new(tls, authn.reads()))
 }
 
 /// Says SERVING while the journal answers.

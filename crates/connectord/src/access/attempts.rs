@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// Most attempts at one name within the window.
+/// Most attempts at one name from one device within the window.
 pub const ATTEMPTS_PER_NAME_MAX: usize = 5;
 /// Most attempts from one network within the window.
 pub const ATTEMPTS_PER_NETWORK_MAX: usize = 20;
@@ -14,7 +14,8 @@ const REMEMBERED_MAX: usize = 4_096;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
-    Name(String),
+    /// By the device that it is tried from: who has one of another tenant locks nobody else out.
+    Name(String, String),
     Network(IpAddr),
 }
 
@@ -28,14 +29,17 @@ pub struct Attempts {
 impl Attempts {
     /// Counts an attempt, or refuses it.
     #[must_use]
-    pub fn admit(&mut self, name: &str, network: IpAddr, now_ms: i64) -> bool {
+    pub fn admit(&mut self, (device, name): (&str, &str), network: IpAddr, now_ms: i64) -> bool {
         let begin = now_ms.saturating_sub(WINDOW_MS);
         self.times.retain(|_, times| {
             times.retain(|time| *time > begin);
             !times.is_empty()
         });
         let keys = [
-            (Key::Name(name.to_owned()), ATTEMPTS_PER_NAME_MAX),
+            (
+                Key::Name(device.to_owned(), name.to_owned()),
+                ATTEMPTS_PER_NAME_MAX,
+            ),
             (Key::Network(network), ATTEMPTS_PER_NETWORK_MAX),
         ];
         let made = |key: &Key| self.times.get(key).map_or(0, Vec::len);
@@ -51,8 +55,9 @@ impl Attempts {
 
     /// The password was right: earlier mistakes at this name are forgotten. Those of the network
     /// are not, or one who has a password could guess at others without end.
-    pub fn succeeded(&mut self, name: &str) {
-        self.times.remove(&Key::Name(name.to_owned()));
+    pub fn succeeded(&mut self, device: &str, name: &str) {
+        let key = Key::Name(device.to_owned(), name.to_owned());
+        self.times.remove(&key);
     }
 }
 
@@ -68,16 +73,20 @@ mod tests {
     fn a_name_is_tried_five_times_in_a_window() {
         let mut attempts = Attempts::default();
         for time in 0..5 {
-            assert!(attempts.admit("ben", at(time), i64::from(time)));
+            assert!(attempts.admit(("phone", "ben"), at(time), i64::from(time)));
         }
-        assert!(!attempts.admit("ben", at(9), 5), "from wherever");
-        assert!(attempts.admit("ada", at(9), 5), "another name");
+        assert!(!attempts.admit(("phone", "ben"), at(9), 5), "from wherever");
+        assert!(attempts.admit(("phone", "ada"), at(9), 5), "another name");
         assert!(
-            attempts.admit("ben", at(9), WINDOW_MS),
+            attempts.admit(("phone", "ben"), at(9), WINDOW_MS),
             "the first is out of the window"
         );
-        attempts.succeeded("ben");
-        assert!(attempts.admit("ben", at(9), WINDOW_MS));
+        assert!(
+            attempts.admit(("phone of globex", "ben"), at(9), 6),
+            "whom another device tries is not locked out"
+        );
+        attempts.succeeded("phone", "ben");
+        assert!(attempts.admit(("phone", "ben"), at(9), WINDOW_MS));
     }
 
     #[test]
@@ -85,11 +94,11 @@ mod tests {
         let mut attempts = Attempts::default();
         for time in 0..20 {
             let name = format!("name-{time}");
-            assert!(attempts.admit(&name, at(1), time));
-            attempts.succeeded(&name);
+            assert!(attempts.admit(("phone", &name), at(1), time));
+            attempts.succeeded("phone", &name);
         }
-        assert!(!attempts.admit("ben", at(1), 20));
-        assert!(attempts.admit("ben", at(2), 20));
+        assert!(!attempts.admit(("phone", "ben"), at(1), 20));
+        assert!(attempts.admit(("phone", "ben"), at(2), 20));
     }
 
     #[test]
@@ -97,10 +106,10 @@ mod tests {
         let mut attempts = Attempts::default();
         for number in 0..u32::try_from(REMEMBERED_MAX).unwrap() {
             let addr = IpAddr::from(number.to_be_bytes());
-            let _counted = attempts.admit(&format!("n-{number}"), addr, 0);
+            let _counted = attempts.admit(("phone", &format!("n-{number}")), addr, 0);
         }
         assert!(attempts.times.len() <= REMEMBERED_MAX + 1);
-        assert!(!attempts.admit("ben", at(1), 1));
-        assert!(attempts.admit("ben", at(1), WINDOW_MS + 1));
+        assert!(!attempts.admit(("phone", "ben"), at(1), 1));
+        assert!(attempts.admit(("phone", "ben"), at(1), WINDOW_MS + 1));
     }
 }

@@ -1,6 +1,7 @@
 //! Checks 1 to 18 in their order: halts before anything is parsed, then the token, then the gate.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use writ_proto::Reason;
 use writ_proto::card::{Card, Rollout};
@@ -9,11 +10,15 @@ use writ_proto::token::{Claims, Mode, UnverifiedToken, VerifiedToken, Verifier};
 use super::halts::{issued_ms, subject};
 use super::{App, AppError};
 use crate::clock;
-use crate::domain::difference::check_promoted;
 use crate::domain::gate::{Call, Permit, Refusal, Seen, Standing, admit, check_scope};
+use crate::domain::promotion::check_promoted;
 use crate::halt::Customer;
 use crate::store::Promoted;
 use crate::system::System;
+
+/// How long a card that a writ names is waited for: longer than files are looked at.
+const CARD_STEP: Duration = Duration::from_millis(50);
+const CARD_STEPS: u32 = 30;
 
 /// A call that may be claimed, with what it takes to do it.
 #[derive(Debug)]
@@ -26,8 +31,27 @@ pub struct Admitted {
     pub system: Arc<System>,
     /// How far its action goes.
     pub rollout: Rollout,
-    /// The card as it was promoted, where it was another one: a write must satisfy both.
-    pub promoted: Option<Arc<Card>>,
+    /// How often the action was moved before.
+    pub revision: i64,
+    /// Other cards that a write must satisfy too: the one that was promoted, and the one in force where
+    /// the writ was signed under one that it replaced a moment ago.
+    pub also: Vec<Arc<Card>>,
+}
+
+/// What a writ is about, as the files say now.
+struct Chosen {
+    /// The card that it was signed under.
+    card: Arc<Card>,
+    /// The card in force.
+    in_force: Arc<Card>,
+    system: Arc<System>,
+}
+
+/// What binds a write beside its writ.
+struct Binding {
+    rollout: Rollout,
+    revision: i64,
+    also: Vec<Arc<Card>>,
 }
 
 /// What a token is presented for.
@@ -59,7 +83,9 @@ impl App {
     }
 
     pub(super) fn within(card: &Card, promoted: Option<&Promoted>) -> Rollout {
-        let set = promoted.map_or(card.rollout, |set| set.at(clock::now().timestamp_millis()));
+        // What a card says of its start is taken over once (`start_new_actions`), and is a row from then on.
+        let start = card.rollout.min(Rollout::DryRun);
+        let set = promoted.map_or(start, |set| set.at(clock::now().timestamp_millis()));
         // The card's own limit holds even if it was lowered after the promotion.
         let set = set.min(card.rollout_max);
         // A pilot whose card has lost its limits would be a live action.
@@ -71,7 +97,7 @@ impl App {
 
     /// The card of a writ and the driver of its connection, if the card is in force or was when the
     /// writ was signed a moment ago, and the connection is this tenant's and can perform it.
-    fn chosen(&self, claims: &Claims, call: &Call) -> Result<(Arc<Card>, Arc<System>), Refusal> {
+    fn chosen(&self, claims: &Claims, call: &Call) -> Result<Chosen, Refusal> {
         let catalog = self.catalog.load();
         let held = catalog.held(&call.tenant, &call.action)?;
         let now = clock::now().timestamp_millis();
@@ -80,7 +106,27 @@ impl App {
         if let Some(why) = &held.unfit {
             return Err(Refusal::new(Reason::CardInvalid, why.clone()));
         }
-        Ok((card, catalog.system(&call.tenant, &call.connection)?))
+        Ok(Chosen {
+            card,
+            in_force: Arc::clone(&held.card),
+            system: catalog.system(&call.tenant, &call.connection)?,
+        })
+    }
+
+    /// policyd may have read a changed card a moment earlier: its writs are not refused for that.
+    async fn await_card(&self, claims: &Claims, call: &Call) {
+        for _ in 0..CARD_STEPS {
+            let known = {
+                let catalog = self.catalog.load();
+                let held = catalog.held(&call.tenant, &call.action);
+                let now = clock::now().timestamp_millis();
+                held.is_ok_and(|held| held.of_digest(&claims.card_digest, now).is_some())
+            };
+            if known || claims.tenant != call.tenant || claims.action != call.action {
+                return;
+            }
+            tokio::time::sleep(CARD_STEP).await;
+        }
     }
 
     /// Checks 1 to 18.
@@ -105,26 +151,21 @@ impl App {
             Ok(verified) => verified,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        self.await_card(verified.claims(), call).await;
         // The gate checks this too; here it comes before the card of another scope is looked for.
         let chosen = check_scope(verified.claims(), call)
             .and_then(|()| self.chosen(verified.claims(), call));
-        let (card, system) = match chosen {
+        let chosen = match chosen {
             Ok(chosen) => chosen,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let set = self
-            .journal
-            .rollout(&call.tenant, card.name.as_str())
-            .await?;
-        let rollout = Self::within(&card, set.as_ref());
-        let writes = call.mode == Mode::Execute && rollout.writes();
-        let promoted = match set.filter(|_| writes) {
-            None => None,
-            Some(set) => match self.as_promoted(&set, &card, &system) {
-                Ok(promoted) => promoted,
-                Err(refusal) => return Ok(Err(refusal)),
-            },
+        let set = self.journal.rollout(&call.tenant, &call.action).await?;
+        let writes = call.mode == Mode::Execute;
+        let binding = match self.binding(set.as_ref(), &chosen, writes) {
+            Ok(binding) => binding,
+            Err(refusal) => return Ok(Err(refusal)),
         };
+        let Chosen { card, system, .. } = chosen;
         if card.verb.reads() != (purpose == Purpose::Read) {
             return Ok(Err(Refusal::of(Reason::VerbMismatch)));
         }
@@ -138,7 +179,7 @@ impl App {
         let digest = card.digest();
         let seen = Seen {
             card_digest: &digest,
-            rollout,
+            rollout: binding.rollout,
             standing: state.as_ref().map(|state| Standing {
                 epoch: state.epoch,
                 halted: state.covering(&subject).map(|flag| &flag.scope),
@@ -150,23 +191,51 @@ impl App {
             Ok(permit) => permit,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if let Some(promoted) = &promoted
-            && let Err(refusal) = check_promoted(promoted, &card, call, permit.args(), clock::now())
-        {
-            return Ok(Err(refusal));
+        for other in &binding.also {
+            if let Err(refusal) = check_promoted(other, &card, call, permit.args(), clock::now()) {
+                return Ok(Err(refusal));
+            }
         }
         Ok(Ok(Admitted {
             permit,
             card,
             system,
-            rollout,
-            promoted,
+            rollout: binding.rollout,
+            revision: binding.revision,
+            also: binding.also,
         }))
+    }
+
+    /// How far the action goes, and what a write must satisfy beside the card of its writ. Narrowing
+    /// holds at once, also for a writ that was signed before it.
+    fn binding(
+        &self,
+        set: Option<&Promoted>,
+        chosen: &Chosen,
+        writes: bool,
+    ) -> Result<Binding, Refusal> {
+        let of = |card: &Card| Self::within(card, set);
+        let rollout = of(&chosen.card).min(of(&chosen.in_force));
+        let revision = set.map_or(0, |set| set.revision);
+        let mut also = Vec::new();
+        if writes && rollout.writes() {
+            if chosen.in_force.digest() != chosen.card.digest() {
+                also.push(Arc::clone(&chosen.in_force));
+            }
+            if let Some(set) = set {
+                also.extend(self.as_promoted(set, &chosen.card, &chosen.system)?);
+            }
+        }
+        Ok(Binding {
+            rollout,
+            revision,
+            also,
+        })
     }
 
     /// The card as it was promoted, if it is not the one in force. What the system file says of the
     /// verb must be what it said then.
-    fn as_promoted(
+    pub(super) fn as_promoted(
         &self,
         set: &Promoted,
         card: &Card,
@@ -174,15 +243,12 @@ impl App {
     ) -> Result<Option<Arc<Card>>, Refusal> {
         let now = hex::encode(system.digest(&card.target, card.verb.name()));
         let again = format!("promote it again: connectord actions promote {}", card.name);
-        if !set.system.is_empty() && set.system != now {
+        if set.system != now {
             let detail = format!(
                 "the system file does `{}` otherwise than when it was promoted; {again}",
                 card.verb.name()
             );
             return Err(Refusal::new(Reason::DryRunOnly, detail));
-        }
-        if set.card.is_empty() {
-            return Ok(None);
         }
         let promoted = Card::parse(&set.card).map_err(|error| {
             Refusal::new(

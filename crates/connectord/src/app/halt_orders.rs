@@ -8,7 +8,8 @@ use writ_proto::limits::REASON_BYTES_MAX;
 use super::{App, AppError};
 use crate::domain::caps::Over;
 use crate::domain::gate::{Call, Refusal};
-use crate::halt::{Act, FLAGS_MAX, FLAGS_OF_TENANT_MAX, Flag, HaltError, HaltState, Part, Scope};
+use crate::halt::{Act, FLAGS_OF_TENANT_MAX, FULL, Flag, HaltError, HaltState, Part, Scope};
+use crate::marks::HaltMark;
 use crate::{clock, ids};
 
 /// Longest halt that ends by itself, in seconds.
@@ -97,6 +98,10 @@ impl App {
         let state = self.halts.set(&flag).await;
         let state = state.map_err(|error| unknown(&error))?;
         tracing::warn!(scope = %flag.scope, by = flag.by, reason = flag.reason, "halted");
+        // It halts already; that it is remembered is for a store that is put back later.
+        if let Err(error) = self.marks.raise_halts(HaltMark::of(&state)) {
+            tracing::error!(%error, "a halt could not be remembered outside its store");
+        }
         Ok((flag, state))
     }
 
@@ -124,7 +129,7 @@ impl App {
                 return refusal;
             }
             // policyd has a larger share: what it halts is more than one run.
-            let room = self.room(&flag, FLAGS_OF_TENANT_MAX / 4);
+            let room = self.halts.has_room(&flag, FLAGS_OF_TENANT_MAX / 4);
             let set = if room {
                 self.halts.set(&flag).await.map(drop)
             } else {
@@ -158,22 +163,10 @@ impl App {
             // Leaves room for people.
             Asker::Policyd(_) => FLAGS_OF_TENANT_MAX / 2,
         };
-        if self.room(flag, most) {
+        if self.halts.has_room(flag, most) {
             return Ok(());
         }
-        let message = "the tenant has too many halts of its parts; halt all of it";
-        Err(AppError::new(Reason::RateLimited, message))
-    }
-
-    fn room(&self, flag: &Flag, most: usize) -> bool {
-        let (Some(tenant), Ok(state)) = (flag.scope.tenant(), self.halt_state()) else {
-            return true;
-        };
-        let known = state.flags.iter().any(|one| one.scope == flag.scope);
-        let theirs = |one: &&Flag| one.scope.tenant() == Some(tenant);
-        known
-            || matches!(flag.scope.part(), Part::All)
-            || state.flags.iter().filter(theirs).count() < most && state.flags.len() < FLAGS_MAX / 2
+        Err(AppError::new(Reason::RateLimited, FULL))
     }
 
     /// Ends a halt; says whether there was one.

@@ -9,9 +9,8 @@ pub mod halts;
 pub mod order;
 pub mod outcome;
 pub mod read;
-pub mod reconcile;
 pub mod rollout;
-mod settling;
+pub mod settle;
 pub mod undo;
 pub mod work;
 pub mod write;
@@ -24,10 +23,11 @@ use writ_proto::card::Card;
 pub use error::AppError;
 
 use catalog::Catalog;
-pub use settling::Settling;
+pub use settle::Settling;
 
 use crate::domain::gate::Refusal;
 use crate::halt::{HaltState, HaltStore};
+use crate::marks::MarkFile;
 use crate::store::Journal;
 use crate::system::System;
 use crate::trust::Trust;
@@ -51,6 +51,8 @@ pub struct App {
     pub work: work::Work,
     /// Connections whose doubts are being settled.
     pub settling: Settling,
+    /// What is remembered outside the stores.
+    pub marks: Arc<MarkFile>,
     /// Trusted keys.
     pub trust: Trust,
     /// What this connectord accepts.

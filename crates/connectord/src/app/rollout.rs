@@ -3,17 +3,22 @@
 
 mod by_itself;
 
+use std::sync::Arc;
+
 use writ_proto::Reason;
 use writ_proto::card::{Card, Rollout};
 use writ_proto::limits::PAGE_SIZE_MAX;
 
+use super::catalog::Catalog;
 use super::order::Order;
 use super::outcome::{Kind, Outcome};
 use super::{App, AppError};
 use crate::clock;
-use crate::domain::difference::differences;
 use crate::domain::execution::Execution;
+use crate::domain::gate::Refusal;
+use crate::domain::promotion::differences;
 use crate::store::{Filter, JournalError, Promoted};
+use crate::system::System;
 
 /// Longest time-boxed live, in milliseconds.
 const UNTIL_MS_MAX: i64 = 30 * 24 * 3_600 * 1_000;
@@ -41,6 +46,34 @@ impl Move {
     fn goes_on(&self, was: Rollout) -> bool {
         let back_to_pilot = was > self.rollout && self.rollout == Rollout::Pilot;
         self.keeps_log || (self.rollout <= was && !back_to_pilot)
+    }
+}
+
+/// Card and driver of an action at one moment: what is promoted is what was looked at, whatever comes
+/// into force meanwhile.
+#[derive(Debug)]
+pub(super) struct View {
+    card: Arc<Card>,
+    text: Arc<str>,
+    system: Result<Arc<System>, Refusal>,
+}
+
+impl View {
+    fn of(catalog: &Catalog, tenant: &str, action: &str) -> Result<Self, Refusal> {
+        let held = catalog.held(tenant, action)?;
+        Ok(Self {
+            card: Arc::clone(&held.card),
+            text: Arc::clone(&held.text),
+            system: catalog.system(tenant, held.card.connection.as_str()),
+        })
+    }
+
+    /// Hash of what the system file says of the verb, hex.
+    fn system(&self) -> Result<String, Refusal> {
+        let system = self.system.as_ref().map_err(Clone::clone)?;
+        Ok(hex::encode(
+            system.digest(&self.card.target, self.card.verb.name()),
+        ))
     }
 }
 
@@ -134,7 +167,8 @@ impl App {
         action: &str,
         to: &Move,
     ) -> Result<WouldHave, AppError> {
-        let card = self.card(&order.tenant, action)?;
+        let view = self.view(&order.tenant, action)?;
+        let card = Arc::clone(&view.card);
         if order.reason.trim().is_empty() {
             return Err(AppError::new(
                 Reason::RequestMalformed,
@@ -170,7 +204,7 @@ impl App {
             "{} (would-have log: {} rows, {} surprises marked)",
             order.reason, log.rows, log.surprises
         );
-        self.move_to(&card, (&order.tenant, &order.by), (to, set), &seen)
+        self.move_to(&view, (&order.tenant, &order.by), (to, set), &seen)
             .await?;
         Ok(log)
     }
@@ -181,6 +215,9 @@ impl App {
             return Vec::new();
         };
         let mut lines = Vec::new();
+        if set.card.is_empty() || set.system.is_empty() {
+            lines.push("other: it was promoted by an earlier version".to_owned());
+        }
         if !set.card.is_empty() {
             match Card::parse(&set.card) {
                 Ok(promoted) => {
@@ -202,13 +239,18 @@ impl App {
         lines
     }
 
+    fn view(&self, tenant: &str, action: &str) -> Result<View, Refusal> {
+        View::of(&self.catalog.load(), tenant, action)
+    }
+
     async fn move_to(
         &self,
-        card: &Card,
+        view: &View,
         (tenant, by): (&str, &str),
         (to, set): (&Move, Option<Promoted>),
         reason: &str,
     ) -> Result<(), AppError> {
+        let card = &view.card;
         let was = Self::within(card, set.as_ref());
         let mut outcome = Outcome::new(Kind::RolloutChanged, tenant, to.rollout.name());
         card.name.as_str().clone_into(&mut outcome.action);
@@ -222,13 +264,7 @@ impl App {
         let digest = hex::encode(card.digest());
         outcome.note = format!("{from} -> {to_name}{until}, card {digest:.12}: {reason}");
         let (kept, system) = if to.rollout.writes() {
-            let catalog = self.catalog.load();
-            let text = catalog.held(tenant, card.name.as_str())?.text.to_string();
-            let system = catalog.system(tenant, card.connection.as_str())?;
-            (
-                text,
-                hex::encode(system.digest(&card.target, card.verb.name())),
-            )
+            (view.text.to_string(), view.system()?)
         } else {
             (String::new(), String::new())
         };

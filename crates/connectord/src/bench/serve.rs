@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::grpc::authn::Authn;
 use crate::grpc::convert;
 use crate::grpc::status::status;
-use crate::server::{builder, open};
+use crate::server::{builder, door, open};
 
 /// Flags of the hidden subcommand.
 #[derive(Debug, Args)]
@@ -164,12 +164,12 @@ pub(crate) async fn serve(
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(fail)?;
     let addr = listener.local_addr().map_err(fail)?;
     let service = ConnectorServiceServer::new(Measured { answer, claims });
-    let router = builder(config)?.add_service(service);
+    let router = builder().add_service(service);
     let ready = serde_json::json!({"grpc": addr.to_string(), "pid": std::process::id()});
     let fresh = args.ready_file.with_extension("new");
     std::fs::write(&fresh, ready.to_string())
         .and_then(|()| std::fs::rename(&fresh, &args.ready_file))
         .map_err(fail)?;
-    let served = writ_host::grpc::serve(router, listener, stop).await;
+    let served = writ_host::grpc::serve(router, listener, door(config)?, stop).await;
     served.map_err(fail)
 }

@@ -6,6 +6,7 @@ mod creds;
 mod executions;
 mod halt;
 mod halt_server;
+mod journal;
 pub(crate) mod output;
 pub(crate) mod remote;
 mod sandbox;
@@ -22,6 +23,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::app::AppError;
 use crate::bench;
 use crate::config::{Config, Layers, environment};
+use crate::conform;
 use crate::telemetry;
 use output::{Format, Output};
 
@@ -91,6 +93,9 @@ enum Command {
     Halt(halt::HaltCommand),
     /// Serve the halt page alone, from the halt store alone.
     HaltServer(halt_server::HaltServerArgs),
+    /// Take a journal that was put back for right.
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
     /// The configuration and where each value came from.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -99,6 +104,8 @@ enum Command {
     Sandbox(sandbox::SandboxCommand),
     /// Run a file of conformance vectors through this program.
     Vectors(vectors::VectorsArgs),
+    /// Try what a system file promises on one record of the real system, which is written many times.
+    Conform(conform::ConformArgs),
     /// Measure verification and durable claims beside a bare echo.
     Bench(bench::BenchArgs),
     /// What `bench` measures.
@@ -171,6 +178,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         Command::Creds(command) => creds::run(common, command, output),
         Command::Halt(command) => Box::pin(halt::run(common, command, output)).await,
         Command::HaltServer(args) => Box::pin(halt_server::run(common, args)).await,
+        Command::Journal(command) => Box::pin(journal::run(common, command, output)).await,
         Command::Config(ConfigCommand::Show { origin }) => {
             for (path, value, from) in common.layers()?.origins() {
                 let shown = if *origin {
@@ -187,6 +195,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         }
         Command::Sandbox(command) => sandbox::run(command, output).await,
         Command::Vectors(args) => vectors::run(args, output),
+        Command::Conform(args) => Box::pin(conform::run(common.read()?, args, *output)).await,
         // Told to stop, it still ends its servers and removes its folder.
         Command::Bench(args) => tokio::select! {
             result = bench::run(args, *output) => result,

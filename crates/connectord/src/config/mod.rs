@@ -88,6 +88,10 @@ pub struct TlsConfig {
 pub struct StoreConfig {
     /// `sqlite://FILE`, relative to the configuration.
     pub url: String,
+    /// Remembers how far journal, halts, trust document and time have come; on another disk than they
+    /// are, if there is one.
+    #[serde(default = "mark_file")]
+    pub mark_file: PathBuf,
 }
 
 /// `[trust]`.
@@ -157,6 +161,10 @@ fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> 
 
 const fn staleness() -> u32 {
     2
+}
+
+fn mark_file() -> PathBuf {
+    PathBuf::from("state/connectord-marks.json")
 }
 
 fn epoch_file() -> PathBuf {
@@ -286,6 +294,7 @@ impl Config {
             &mut config.cards.dir,
             &mut config.systems.dir,
             &mut config.credentials.file,
+            &mut config.store.mark_file,
             &mut config.credentials.key_file,
         ] {
             *path = base.join(&*path);

@@ -243,6 +243,9 @@ pub struct Execution {
     /// How often a look after the time of late commits found nothing.
     #[serde(default)]
     pub looked: u32,
+    /// Unix milliseconds of the last such look; 0 before.
+    #[serde(default)]
+    pub looked_ms: i64,
     /// The operator who said what became of it, or empty.
     #[serde(default)]
     pub settled_by: String,
@@ -258,6 +261,9 @@ pub struct Execution {
     /// As above.
     #[serde(default)]
     pub system_digest: String,
+    /// Hash of where the system was, hex; empty where an earlier version wrote it.
+    #[serde(default)]
+    pub place: String,
     /// How often it was written; 0 before the first time. Kept beside the entry.
     #[serde(skip)]
     pub revision: i64,
@@ -302,11 +308,13 @@ impl Execution {
             version_written: None,
             unprotected_ms: 0,
             looked: 0,
+            looked_ms: 0,
             settled_by: String::new(),
             counted: Vec::new(),
             requests: Vec::new(),
             card_digest: String::new(),
             system_digest: String::new(),
+            place: String::new(),
             revision: 0,
         }
     }

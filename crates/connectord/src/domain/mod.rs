@@ -4,12 +4,12 @@
 //! `Permit`; `tests/it/tidy.rs` enforces both.
 
 pub mod caps;
-pub mod difference;
 pub mod execution;
 pub mod gate;
 pub mod identity;
 pub mod image;
 pub mod plan;
+pub mod promotion;
 pub mod rollout;
 pub mod undo;
 pub mod undo_writ;

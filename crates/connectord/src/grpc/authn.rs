@@ -1,12 +1,17 @@
 //! Who calls: one SPIFFE URI in the client certificate that the TLS layer has verified.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tonic::Request;
+use writ_host::door::{Guest, Reads};
 use writ_proto::digest::sha256;
 use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::{Caller, Reason};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::app::AppError;
+use crate::clock;
 
 /// An authenticated peer and the digest of its certificate.
 #[derive(Debug, Clone)]
@@ -34,6 +39,22 @@ impl Authn {
         Self {
             trust_domain: trust_domain.to_owned(),
         }
+    }
+
+    /// What the door of the server knows of a caller by its certificate.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        let own = self.clone();
+        Arc::new(move |der| {
+            let caller = own.read(der).ok()?.caller;
+            let (_, certificate) = X509Certificate::from_der(der).ok()?;
+            let ends = certificate.validity().not_after.timestamp();
+            let left = ends.saturating_sub(clock::now().timestamp());
+            Some(Guest {
+                shares: caller.connection_shares(),
+                valid: Duration::from_secs(u64::try_from(left).unwrap_or(0)),
+            })
+        })
     }
 
     /// The peer of a request.

@@ -45,6 +45,18 @@ fn doing_without(order: Order, unsigned: bool) -> Result<Order, AppError> {
     Ok(Order { unsigned, ..order })
 }
 
+/// A reason is kept: it must fit, and be a text that every database takes.
+fn check_reason(reason: &str) -> Result<(), AppError> {
+    if reason.len() > REASON_BYTES_MAX {
+        return Err(AppError::of(Reason::RequestTooLarge));
+    }
+    if reason.contains('\0') {
+        let message = "reason: U+0000 is not taken";
+        return Err(AppError::new(Reason::RequestMalformed, message));
+    }
+    Ok(())
+}
+
 impl Connector {
     fn order<T>(
         &self,
@@ -53,9 +65,7 @@ impl Connector {
         dry_run: bool,
     ) -> Result<Order, AppError> {
         let (tenant, name) = self.authn.operator(request)?;
-        if reason.len() > REASON_BYTES_MAX {
-            return Err(AppError::of(Reason::RequestTooLarge));
-        }
+        check_reason(reason)?;
         Ok(Order {
             tenant: tenant.as_str().to_owned(),
             by: name.as_str().to_owned(),
@@ -82,9 +92,7 @@ impl Connector {
             }
             Caller::Service { .. } => return Err(AppError::of(Reason::OperatorRequired)),
         };
-        if reason.len() > REASON_BYTES_MAX {
-            return Err(AppError::of(Reason::RequestTooLarge));
-        }
+        check_reason(reason)?;
         let order = Order {
             tenant: tenant.to_string(),
             by,

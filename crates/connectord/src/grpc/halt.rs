@@ -2,15 +2,18 @@
 //! `app/halt_orders.rs`.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use writ_proto::pb::halt_service_server::HaltService;
 use writ_proto::{Caller, Reason, pb};
+
+mod places;
+
+use places::Places;
 
 use super::authn::Authn;
 use super::convert::malformed;
@@ -21,8 +24,6 @@ use crate::app::{AppError, SharedApp};
 use crate::clock;
 use crate::halt::{Customer, Drill, Flag, HaltState, Member, Part, Scope, Subject};
 
-/// Most streams of halts at once.
-const WATCHERS_MAX: usize = 64;
 /// A stream on which nothing changes says so this often.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const STREAM_BUFFER: usize = 4;
@@ -35,7 +36,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(10);
 pub struct Halts {
     app: SharedApp,
     authn: Authn,
-    watchers: Arc<Semaphore>,
+    watchers: Places,
     stopping: watch::Receiver<bool>,
 }
 
@@ -64,6 +65,15 @@ impl Eyes {
         };
         let seen = state.flags.iter().filter(sees);
         seen.map(|flag| self.told(flag)).collect()
+    }
+
+    /// How often anything changed in the store; of a tenant nobody learns what others do.
+    fn generation(&self, state: &HaltState) -> u64 {
+        if self.tenant.is_none() {
+            state.generation
+        } else {
+            0
+        }
     }
 
     /// Whom else an operator halted is not for an agent to learn.
@@ -140,7 +150,7 @@ impl Halts {
         Self {
             app,
             authn,
-            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            watchers: Places::default(),
             stopping,
         }
     }
@@ -254,7 +264,7 @@ impl Halts {
             halted: by.is_some(),
             by,
             reason_code: reason_code.to_owned(),
-            generation: state.generation,
+            generation: eyes.generation(&state),
         })
     }
 
@@ -293,9 +303,10 @@ impl Halts {
     }
 
     fn watch<T>(&self, request: &Request<T>) -> Result<WatchStream, AppError> {
-        let eyes = Eyes::of(&self.authn.peer(request)?.caller);
-        let place = Arc::clone(&self.watchers).try_acquire_owned();
-        let place = place.map_err(|_| AppError::of(Reason::RateLimited))?;
+        let caller = self.authn.peer(request)?.caller;
+        let eyes = Eyes::of(&caller);
+        let place = self.watchers.take(&caller);
+        let place = place.ok_or_else(|| AppError::of(Reason::RateLimited))?;
         let (sender, receiver) = tokio::sync::mpsc::channel(STREAM_BUFFER);
         let mut changes = self.app.halt_changes.subscribe();
         let mut stopping = self.stopping.clone();
@@ -341,7 +352,7 @@ fn seen(eyes: &Eyes, state: Option<&HaltState>) -> pb::WatchHaltsResponse {
             epoch: state.epoch,
             halts: eyes.see(state),
             known: true,
-            generation: state.generation,
+            generation: eyes.generation(state),
             heartbeat: false,
         },
     }

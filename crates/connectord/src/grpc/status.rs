@@ -76,7 +76,7 @@ const fn code(reason: Reason) -> Code {
         R::OutcomeUnknown => Code::Unknown,
         R::NotFound | R::TargetNotFound | R::UnknownTenant | R::UnknownAction => Code::NotFound,
         R::Deadline => Code::DeadlineExceeded,
-        R::StoreCorrupt | R::SchemaVersion | R::Internal => Code::Internal,
+        R::StoreCorrupt | R::StoreRestored | R::SchemaVersion | R::Internal => Code::Internal,
         _ => Code::InvalidArgument,
     }
 }

@@ -9,11 +9,12 @@ use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+
+use crate::marks::HaltMark;
 
 use super::roster::{GONE_MS, SILENT_MS};
 use super::roster::{exists, host};
@@ -35,7 +36,8 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Files {
     folder: PathBuf,
-    seen: Arc<Highest>,
+    /// What this process saw highest: a folder that goes back is not known.
+    seen: Arc<Mutex<HaltMark>>,
     parsed: Arc<ArcSwap<BTreeMap<String, Parsed>>>,
 }
 
@@ -46,13 +48,6 @@ struct Parsed {
     modified_ns: u128,
     bytes: u64,
     flag: Flag,
-}
-
-/// The highest epoch and generation that this process saw: a folder that goes back is not known.
-#[derive(Debug, Default)]
-struct Highest {
-    epoch: AtomicU64,
-    generation: AtomicU64,
 }
 
 fn failed(path: &Path, why: impl core::fmt::Display) -> HaltError {
@@ -140,17 +135,22 @@ impl Files {
     pub fn new(folder: PathBuf) -> Self {
         Self {
             folder,
-            seen: Arc::new(Highest::default()),
+            seen: Arc::default(),
             parsed: Arc::default(),
         }
     }
 
+    /// See [`super::HaltStore::remember`]; gives the highest so far.
+    pub(super) fn remember(&self, earlier: HaltMark) -> HaltMark {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = seen.or_higher(earlier);
+        *seen
+    }
+
     /// See [`super::HaltStore::read`].
     pub(super) fn read(&self, now: i64) -> Result<HaltState, HaltError> {
-        let (epoch, generation) = (
-            self.seen.epoch.load(Ordering::Acquire),
-            self.seen.generation.load(Ordering::Acquire),
-        );
+        // Taken before the look: what another thread sees meanwhile is newer, and no step back.
+        let earlier = self.remember(HaltMark::default());
         let mut state = HaltState::default();
         let before = self.parsed.load();
         let mut parsed = BTreeMap::new();
@@ -175,14 +175,12 @@ impl Files {
         if **before != parsed {
             self.parsed.store(Arc::new(parsed));
         }
-        if state.epoch < epoch || state.generation < generation {
+        let own = HaltMark::of(&state);
+        if own.or_higher(earlier) != own {
             let why = "the epoch or generation went back; look at the flags, then `halt arm`";
             return Err(failed(&self.folder, why));
         }
-        self.seen.epoch.fetch_max(state.epoch, Ordering::AcqRel);
-        self.seen
-            .generation
-            .fetch_max(state.generation, Ordering::AcqRel);
+        self.remember(own);
         state.flags.sort_by(|a, b| a.scope.cmp(&b.scope));
         Ok(state)
     }

@@ -6,7 +6,9 @@
 mod fields;
 mod files;
 mod redis;
+mod room;
 mod roster;
+mod scope_text;
 mod text;
 
 use core::time::Duration;
@@ -17,6 +19,7 @@ pub use writ_proto::scope::{Customer, Part, SCOPES, Scope, Subject};
 
 pub use files::Files;
 pub use redis::{Redis, RedisPlace};
+pub use room::FULL;
 pub use roster::{Drill, GONE_MS, Member, Probe, host};
 
 /// Most flags at once; beyond that the state is not known.
@@ -477,21 +480,6 @@ impl Mark {
 /// No writ that was issued before lives at `now`, in Unix milliseconds.
 const fn oldest_ms(now: i64) -> i64 {
     now.saturating_sub(WRIT_SECONDS_MAX).saturating_mul(1_000)
-}
-
-mod scope_text {
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    use super::Scope;
-
-    pub(super) fn serialize<S: Serializer>(scope: &Scope, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_str(scope)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Scope, D::Error> {
-        let text = String::deserialize(input)?;
-        text.parse().map_err(D::Error::custom)
-    }
 }
 
 #[cfg(test)]

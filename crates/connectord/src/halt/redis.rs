@@ -12,6 +12,8 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, IntoConnectionInfo as _, Pipeline};
 use tokio::time::Instant;
 
+use crate::marks::HaltMark;
+
 use super::fields::{Fields, flags, parse};
 use super::roster::GONE_MS;
 use super::{
@@ -139,6 +141,16 @@ impl Redis {
         shared.refresh().await;
         tokio::spawn(keep_fresh(Arc::downgrade(&shared)));
         Ok(Self { shared })
+    }
+
+    /// See [`super::HaltStore::remember`].
+    pub(super) async fn remember(&self, earlier: HaltMark) {
+        {
+            let mut last = self.shared.last();
+            last.epoch = last.epoch.max(earlier.epoch);
+            last.generation = last.generation.max(earlier.generation);
+        }
+        self.shared.refresh().await;
     }
 
     /// See [`super::HaltStore::read`].

@@ -341,3 +341,23 @@ async fn a_drill_is_complete_only_if_everybody_answered() {
     );
     assert!(drill.unwrap().complete());
 }
+
+#[test]
+fn a_halt_that_is_set_while_the_folder_is_read_is_no_step_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files::new(folder.path().to_owned());
+    let (setter, over) = (files.clone(), std::sync::atomic::AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..100 {
+                let scope = format!("tenant:acme/run:r-{number}");
+                setter.set(&flag(&scope, NOW)).unwrap();
+            }
+            over.store(true, std::sync::atomic::Ordering::Release);
+        });
+        while !over.load(std::sync::atomic::Ordering::Acquire) {
+            files.read(NOW).unwrap();
+        }
+    });
+    assert_eq!(files.read(NOW).unwrap().flags.len(), 100);
+}

@@ -19,7 +19,7 @@ use super::page::{problem, refused};
 use super::{SharedSite, Site};
 use crate::access::seal::SealKey;
 use crate::access::{AccessError, Device, NAME_BYTES_MAX, Operator};
-use crate::halt::{Act, Flag, Scope};
+use crate::halt::{Act, FLAGS_OF_TENANT_MAX, FULL, Flag, Scope};
 use crate::{clock, ids};
 
 /// Longest reason in bytes.
@@ -139,6 +139,9 @@ async fn try_set(
         at: clock::now().timestamp(),
     };
     let flag = Flag::new(scope, &act, ids::new_id().to_string());
+    if !site.halts.has_room(&flag, FLAGS_OF_TENANT_MAX) {
+        return malformed(FULL);
+    }
     site.halts
         .set(&flag)
         .await
@@ -237,10 +240,13 @@ async fn try_resume(
     if form.reason.trim().is_empty() || form.reason.len() > REASON_BYTES_MAX {
         return again(StatusCode::UNPROCESSABLE_ENTITY, Reason::ReasonRequired);
     }
-    if !site.may_try(&form.operator, peer, now_ms) {
+    if !site.may_try((&device.name, &form.operator), peer, now_ms) {
         return again(StatusCode::TOO_MANY_REQUESTS, Reason::SignInLimited);
     }
-    let Some(operator) = site.sign_in(&form.operator, form.password).await? else {
+    let Some(operator) = site
+        .sign_in((&device.name, &form.operator), form.password)
+        .await?
+    else {
         tracing::warn!(operator = ?form.operator, device = device.name, "a sign-in to resume failed");
         return again(StatusCode::FORBIDDEN, Reason::SignInFailed);
     };
@@ -265,15 +271,20 @@ async fn try_resume(
 
 impl Site {
     /// Counts an attempt to sign in, or refuses it. A name that is none is not remembered.
-    pub(super) fn may_try(&self, operator: &str, peer: SocketAddr, now_ms: i64) -> bool {
+    pub(super) fn may_try(
+        &self,
+        (device, operator): (&str, &str),
+        peer: SocketAddr,
+        now_ms: i64,
+    ) -> bool {
         let name = operator.get(..NAME_BYTES_MAX).unwrap_or(operator);
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        attempts.admit(name, writ_host::http::network(peer.ip()), now_ms)
+        attempts.admit((device, name), writ_host::http::network(peer.ip()), now_ms)
     }
 
     pub(super) async fn sign_in(
         &self,
-        operator: &str,
+        (device, operator): (&str, &str),
         password: Zeroizing<String>,
     ) -> Fallible<Option<Operator>> {
         let busy = || Box::new(refused(StatusCode::TOO_MANY_REQUESTS, Reason::RateLimited));
@@ -282,7 +293,7 @@ impl Site {
         let signed = signed.await.map_err(|error| unknown(&error))?;
         if let Some(operator) = &signed {
             let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-            attempts.succeeded(&operator.name);
+            attempts.succeeded(device, &operator.name);
         }
         Ok(signed)
     }

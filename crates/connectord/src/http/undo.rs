@@ -183,10 +183,13 @@ async fn try_undo(
     if form.reason.trim().is_empty() || form.reason.len() > REASON_BYTES_MAX {
         return again(StatusCode::UNPROCESSABLE_ENTITY, Reason::ReasonRequired);
     }
-    if !site.may_try(&form.operator, peer, now_ms) {
+    if !site.may_try((&device.name, &form.operator), peer, now_ms) {
         return again(StatusCode::TOO_MANY_REQUESTS, Reason::SignInLimited);
     }
-    let Some(operator) = site.sign_in(&form.operator, password).await? else {
+    let Some(operator) = site
+        .sign_in((&device.name, &form.operator), password)
+        .await?
+    else {
         tracing::warn!(operator = ?form.operator, device = device.name, "a sign-in to undo failed");
         return again(StatusCode::FORBIDDEN, Reason::SignInFailed);
     };

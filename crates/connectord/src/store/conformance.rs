@@ -277,7 +277,11 @@ async fn a_state_is_written_only_over_the_one_it_follows() {
                 .unwrap()
                 .is_none()
         );
-        assert_eq!(journal.outbox(9).await.unwrap(), [report(1)], "{name}");
+        assert_eq!(
+            journal.outbox(None, 9).await.unwrap(),
+            [report(1)],
+            "{name}"
+        );
         let mut copy = execution(1);
         let again = journal.save(&mut [&mut copy], vec![]).await;
         assert_eq!(
@@ -382,14 +386,14 @@ async fn rollouts_and_the_outbox_are_kept() {
         }
         journal.report(report(1)).await.unwrap();
         assert_eq!(
-            journal.outbox(2).await.unwrap(),
+            journal.outbox(None, 2).await.unwrap(),
             [report(1), report(2)],
             "{name}"
         );
         let done = vec![Uuid::from_u128(1), Uuid::from_u128(3)];
         journal.outbox_done(done, vec![]).await.unwrap();
         assert_eq!(
-            journal.outbox(9).await.unwrap(),
+            journal.outbox(None, 9).await.unwrap(),
             [report(2), report(4)],
             "{name}"
         );
@@ -421,7 +425,7 @@ async fn rollouts_and_the_outbox_are_kept() {
             };
             assert_eq!(found, Some(stored), "{name}");
         }
-        assert_eq!(journal.outbox(9).await.unwrap().len(), 3, "{name}");
+        assert_eq!(journal.outbox(None, 9).await.unwrap().len(), 3, "{name}");
         journal.ping().await.unwrap();
     }
 }
@@ -440,7 +444,7 @@ async fn the_first_undo_writ_of_an_execution_is_kept_with_its_tenant() {
         let first = vec![writ(1, "acme", 1), writ(2, "acme", 2), writ(3, "globex", 3)];
         let delivered = vec![Uuid::from_u128(1)];
         journal.outbox_done(delivered, first).await.unwrap();
-        assert_eq!(journal.outbox(9).await.unwrap(), [], "{name}");
+        assert_eq!(journal.outbox(None, 9).await.unwrap(), [], "{name}");
         let again = vec![writ(1, "acme", 9), writ(3, "acme", 9)];
         journal.outbox_done(vec![], again).await.unwrap();
         let ids = [1, 2, 3, 4].map(|id| Uuid::from_u128(id).to_string());

@@ -23,7 +23,7 @@ mod rows;
 mod sqlite;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -33,6 +33,7 @@ use writ_host::schema::SchemaError;
 
 use crate::domain::caps::{Count, Over};
 use crate::domain::execution::Execution;
+use crate::marks::JournalMark;
 use claim::Counter;
 pub use claim::{Claim, Claimed, Presented};
 use postgres::{PostgresReader, PostgresWriter};
@@ -174,6 +175,7 @@ pub struct Journal {
     reader: Reader,
     writer: GroupCommit<Writer>,
     rollouts: Arc<Mutex<BTreeMap<(String, String), Seen>>>,
+    reached: Arc<Mutex<JournalMark>>,
 }
 
 impl Journal {
@@ -195,7 +197,32 @@ impl Journal {
             reader,
             writer: GroupCommit::new(writer, DEADLINE),
             rollouts: Arc::default(),
+            reached: Arc::default(),
         })
+    }
+
+    /// How far it has come, as it says itself.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn mark(&self) -> Result<JournalMark, JournalError> {
+        either!(self, reader => reader.mark().await)
+    }
+
+    /// How far this process has brought it.
+    #[must_use]
+    pub fn reached(&self) -> JournalMark {
+        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        reached.clone()
+    }
+
+    /// Takes account of what was committed.
+    fn reach(&self, newest: Option<&str>, moved: i64) {
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newest) = newest.filter(|newest| **newest > *reached.newest) {
+            newest.clone_into(&mut reached.newest);
+        }
+        reached.moves = reached.moves.max(moved);
     }
 
     async fn write(&self, work: Work) -> Result<Written, JournalError> {
@@ -207,8 +234,14 @@ impl Journal {
     /// # Errors
     /// When the journal is away; then the token is not spent, or the very same call finds it.
     pub async fn claim(&self, claim: Claim) -> Result<Claimed, JournalError> {
+        let id = claim.execution.id.clone();
         match self.write(Work::Claim(Box::new(claim))).await? {
-            Written::Claimed(claimed) => Ok(claimed),
+            Written::Claimed(claimed) => {
+                if matches!(claimed, Claimed::Fresh(_)) {
+                    self.reach(Some(&id), 0);
+                }
+                Ok(claimed)
+            }
             Written::Saved | Written::Conflict | Written::OverCap(_) => Err(JournalError::Conflict),
         }
     }
@@ -257,6 +290,7 @@ impl Journal {
         self.save_work(work).await?;
         for execution in executions {
             execution.revision = execution.revision.saturating_add(1);
+            self.reach(Some(&execution.id), 0);
         }
         Ok(())
     }
@@ -389,8 +423,13 @@ impl Journal {
     ///
     /// # Errors
     /// When the journal is away.
-    pub async fn outbox(&self, limit: u32) -> Result<Vec<Report>, JournalError> {
-        either!(self, reader => reader.outbox(limit).await)
+    pub async fn outbox(
+        &self,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<Report>, JournalError> {
+        let after = after.unwrap_or(Uuid::nil());
+        either!(self, reader => reader.outbox(after, limit).await)
     }
 
     /// Whether the journal answers.

@@ -47,6 +47,11 @@ impl Journal {
         let saved = self.save_work(work).await;
         // Whatever came of it, it is read again.
         self.seen().clear();
+        if saved.is_ok()
+            && let Ok(mark) = self.mark().await
+        {
+            self.reach(None, mark.moves);
+        }
         saved
     }
 
@@ -89,6 +94,15 @@ impl Journal {
         };
         all.insert(key, seen);
         Ok(rollout)
+    }
+
+    /// Tenant and action of everything that was promoted as far as writing, whether or not it has a card
+    /// now.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn writing(&self) -> Result<Vec<(String, String)>, JournalError> {
+        either!(self, reader => reader.writing().await)
     }
 
     /// The same, as the database has it at this moment.

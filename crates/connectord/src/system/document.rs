@@ -15,6 +15,7 @@ use std::sync::Arc;
 use writ_proto::value::{Map, Value};
 
 use super::{Applied, Happened, NotDone, SystemError, Wanted};
+use crate::clock;
 use crate::domain::image::Image;
 use crate::domain::plan::Plan;
 use shelf::{About, Master, Shelf, Standing, hash};
@@ -28,6 +29,9 @@ const VERB: &str = "fill_template";
 const NAME_CHARS_MAX: usize = 64;
 /// Longest key in characters.
 const KEY_CHARS_MAX: usize = 80;
+/// Longest time, in milliseconds, from the last check to the move that makes a document. Takeover waits
+/// far longer.
+const MAKING_MS_MAX: i64 = 10_000;
 
 /// A folder of templates and of the documents that were made from them.
 #[derive(Debug, Clone)]
@@ -51,6 +55,11 @@ impl Document {
         Ok(Self {
             shelf: Arc::new(shelf),
         })
+    }
+
+    /// Where it is.
+    pub(super) fn place(&self) -> String {
+        self.shelf.place()
     }
 
     /// Reads what is known of a template: `placeholders`, sorted, and `sha256`. Its version is
@@ -126,8 +135,11 @@ impl Document {
             return Applied::Not(NotDone::Refused, why);
         }
         let plan = plan.clone();
-        let written = self.blocking(move |shelf| make(shelf, &plan)).await;
-        written.unwrap_or_else(Applied::Unknown)
+        let until = clock::now()
+            .timestamp_millis()
+            .saturating_add(MAKING_MS_MAX);
+        let written = self.blocking(move |shelf| make(shelf, &plan, until)).await;
+        written.unwrap_or_else(Applied::unknown)
     }
 
     /// Looks whether a write of unknown outcome has happened.
@@ -159,7 +171,7 @@ fn parsed(master: &Master) -> Result<Template<'_>, TemplateError> {
 }
 
 /// Fills the master that the plan relies on, from the very bytes whose hash was compared.
-fn make(shelf: &Shelf, plan: &Plan) -> Applied {
+fn make(shelf: &Shelf, plan: &Plan, until_ms: i64) -> Applied {
     let master = match shelf.master(&plan.id) {
         Ok(Some(master)) => master,
         Ok(None) => {
@@ -190,7 +202,7 @@ fn make(shelf: &Shelf, plan: &Plan) -> Applied {
         key: plan.key.clone(),
         text_sha256: hash(text.as_bytes()),
     };
-    shelf.put(&about, master.format, &text)
+    shelf.put(&about, master.format, &text, until_ms)
 }
 
 fn look(shelf: &Shelf, plan: &Plan) -> Result<Happened, String> {

@@ -14,6 +14,7 @@ pub mod postgres;
 use std::time::Duration;
 
 use serde_json::Value as Json;
+use writ_proto::digest::sha256;
 use writ_proto::value::{Map, Value};
 
 use crate::domain::gate::{Permit, Refusal};
@@ -69,7 +70,20 @@ pub enum Applied {
     /// Nothing was done, for certain.
     Not(NotDone, String),
     /// Nobody knows.
-    Unknown(String),
+    Unknown {
+        /// What came instead of an answer.
+        why: String,
+        /// Version that the record has if it happened, where that is known.
+        version: Option<String>,
+    },
+}
+
+impl Applied {
+    /// Nobody knows, and nothing tells.
+    #[must_use]
+    pub const fn unknown(why: String) -> Self {
+        Self::Unknown { why, version: None }
+    }
 }
 
 /// Whether a write of unknown outcome has happened.
@@ -160,10 +174,23 @@ impl System {
         fits.map_err(|error| error.to_string())
     }
 
-    /// Hash of what a verb sends, proves and guards; zeros where no file says it.
+    /// Hash of what a verb sends, proves and guards, and of where it goes: another address is another
+    /// system.
     #[must_use]
     pub fn digest(&self, object: &str, verb: &str) -> [u8; 32] {
-        self.verb(object, verb).map_or([0; 32], |verb| verb.digest)
+        let verb = self.verb(object, verb).map_or([0; 32], |verb| verb.digest);
+        sha256(&[verb, self.place()].concat())
+    }
+
+    /// Hash of where it goes.
+    #[must_use]
+    pub fn place(&self) -> [u8; 32] {
+        let place = match self {
+            Self::Http(system) => system.place(),
+            Self::Postgres(system) => system.place(),
+            Self::Document(system) => system.place(),
+        };
+        sha256(place.as_bytes())
     }
 
     /// What the file leaves to chance: verbs that cannot be undone, guarded or told of after a lost
@@ -196,6 +223,13 @@ impl System {
     pub fn restores(&self, object: &str, verb: &str) -> bool {
         let verb = self.verb(object, verb);
         verb.is_some_and(|verb| verb.undo == file::UndoBy::Restore)
+    }
+
+    /// Whether a doubt of the verb is settled by a search for what was added.
+    #[must_use]
+    pub fn searches(&self, object: &str, verb: &str) -> bool {
+        let verb = self.verb(object, verb);
+        verb.is_some_and(|verb| matches!(verb.settle, file::Settle::Find(_)))
     }
 
     /// Before so long after a call was sent, "not there" proves nothing.
@@ -309,7 +343,7 @@ impl System {
         }
         match self {
             Self::Http(system) => system.write(plan, prepared, between).await,
-            Self::Postgres(system) => system.write(plan).await,
+            Self::Postgres(system) => system.write(plan, between).await,
             Self::Document(system) => system.write(plan).await,
         }
     }

@@ -17,19 +17,23 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
 use writ_proto::value::Map;
 
 use super::file::{Bound, Object, Table, clean};
-use super::{Applied, Doubt, Happened, NotDone, Receipt, SystemError, Wanted};
+use super::{Applied, Between, Doubt, Happened, NotDone, Receipt, SystemError, Wanted};
 use crate::credentials::Credential;
 use crate::domain::image::Image;
 use crate::domain::plan::Plan;
 
 /// Longest wait for a connection and for a lock.
 const WAIT: Duration = Duration::from_secs(3);
+/// Longest pause within a transaction, as the server enforces it: a process that is stopped for longer
+/// has written nothing. Takeover waits far longer.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// A connection to the tables of one database.
 #[derive(Debug)]
 pub struct Postgres {
     bound: Arc<Bound>,
     pool: PgPool,
+    base: String,
 }
 
 /// What became of one statement.
@@ -70,6 +74,18 @@ impl From<Failed> for SystemError {
             Failed::Not(_, why) | Failed::Lost(why) => Self::Unavailable(why),
         }
     }
+}
+
+/// Whether an answer to COMMIT says that nothing was committed, for certain: a constraint that is
+/// looked at there, a conflict, an aborted transaction. A server that shuts down, or a pooler before it,
+/// may answer with an error after it was.
+fn is_rolled_back(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| {
+        matches!(code.as_ref(), "40001" | "40002" | "40P01" | "P0001")
+            || code.starts_with("23")
+            || code.starts_with("25")
+    })
 }
 
 /// A text as a literal of SQL.
@@ -145,7 +161,16 @@ impl Postgres {
             .max_connections(most)
             .acquire_timeout(WAIT)
             .connect_lazy_with(options);
-        Ok(Self { bound, pool })
+        Ok(Self {
+            bound,
+            pool,
+            base: base.to_owned(),
+        })
+    }
+
+    /// Where it goes.
+    pub(super) fn place(&self) -> String {
+        self.base.clone()
     }
 
     /// The file it was made from.
@@ -272,8 +297,10 @@ impl Postgres {
             .map_err(|error| Failed::Not(NotDone::Refused, error.to_string()))?;
         let milliseconds = self.bound.timeout.as_millis();
         let limits = format!(
-            "SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {}",
-            WAIT.as_millis()
+            "SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {}; \
+             SET LOCAL idle_in_transaction_session_timeout = {}",
+            WAIT.as_millis(),
+            IDLE.as_millis()
         );
         sqlx::raw_sql(AssertSqlSafe(limits))
             .execute(&mut *connection)
@@ -319,7 +346,7 @@ impl Postgres {
     }
 
     /// Changes one row, or nothing.
-    pub(super) async fn write(&self, plan: &Plan) -> Applied {
+    pub(super) async fn write(&self, plan: &Plan, between: &Between<'_>) -> Applied {
         let ran = async {
             let mut transaction = self.pool.begin().await?;
             match self.run(&mut transaction, plan).await {
@@ -338,15 +365,28 @@ impl Postgres {
                 return Applied::Not(NotDone::Unreached, format!("{why}; nothing was committed"));
             }
         };
-        match transaction.commit().await.map_err(Failed::from) {
+        // The statement may have waited for a lock, and this process may have been stopped. What is
+        // not committed within the server's own limit never will be.
+        if let Err(refusal) = between(0) {
+            drop(transaction.rollback().await);
+            return Applied::Not(NotDone::Stopped(refusal.reason), refusal.detail);
+        }
+        match transaction.commit().await {
             Ok(()) => Applied::Answered(Receipt {
                 version: Some(version),
                 ..Receipt::default()
             }),
-            Err(Failed::Not(not, why)) => Applied::Not(not, why),
-            Err(Failed::Lost(why)) => {
-                Applied::Unknown(format!("the answer to COMMIT was lost: {why}"))
-            }
+            Err(error) if is_rolled_back(&error) => match Failed::from(error) {
+                Failed::Not(not, why) => Applied::Not(not, why),
+                Failed::Lost(why) => Applied::unknown(why),
+            },
+            Err(error) => Applied::Unknown {
+                why: format!(
+                    "the answer to COMMIT was lost: {}",
+                    clean(&error.to_string())
+                ),
+                version: Some(version),
+            },
         }
     }
 

@@ -1,6 +1,7 @@
 //! What runs beside the calls: delivering reports, settling doubts, telling of halts.
 
 pub mod halt_watch;
+pub mod marks;
 pub mod member;
 pub mod outbox;
 pub mod reload;

@@ -1,22 +1,22 @@
 //! Delivers reports to policyd. They are durable here until they are durable there.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use tonic::transport::{Channel, Endpoint};
 use writ_proto::limits::{OUTCOMES_MAX, TOKEN_BYTES_MAX};
+use writ_proto::pb;
 use writ_proto::pb::record_service_client::RecordServiceClient;
-use writ_proto::{Reason, pb};
 
 use crate::app::SharedApp;
 use crate::store::{Report, UndoWrit};
 
 /// Below what policyd reads, with room for the frame.
 const REPORT_BYTES_MAX: usize = 200 * 1_024;
-/// A report that policyd refuses for now is offered again after this long.
-const PARKED_FOR: Duration = Duration::from_secs(60);
-const PARKED_MAX: usize = 500;
+/// A report that policyd refuses is offered again after this long.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// Longest pass over the outbox.
+const PASS_MAX: Duration = Duration::from_secs(600);
 const IDLE: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
@@ -24,9 +24,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 pub async fn deliver(app: SharedApp, endpoint: Endpoint) {
     let mut client = RecordServiceClient::new(endpoint.connect_lazy());
     let mut wait = IDLE;
-    let mut parked = Parked::default();
+    let mut cursor = Cursor::default();
     loop {
-        wait = match round(&app, &mut client, &mut parked).await {
+        wait = match round(&app, &mut client, &mut cursor).await {
             Ok(true) => Duration::ZERO,
             Ok(false) => IDLE,
             Err(why) => {
@@ -40,45 +40,60 @@ pub async fn deliver(app: SharedApp, endpoint: Endpoint) {
     }
 }
 
-/// Reports that policyd refused, and when they are offered again: they must not hold up the others.
+/// How far the outbox was offered. What policyd refuses stays where it is and holds up nobody: the next
+/// reports are offered, and what was refused again when the end was reached and a while is over.
 #[derive(Debug, Default)]
-struct Parked(BTreeMap<uuid::Uuid, Instant>);
+struct Cursor {
+    /// The last report that was offered, while there are refused ones before it.
+    after: Option<uuid::Uuid>,
+    /// When the first of this pass was refused.
+    refused: Option<Instant>,
+}
 
-impl Parked {
-    /// What is due, of the oldest reports.
-    fn due(&mut self, mut reports: Vec<Report>, now: Instant) -> Vec<Report> {
-        self.0.retain(|_, until| *until > now);
-        reports.retain(|report| !self.0.contains_key(&report.id));
-        reports.truncate(OUTCOMES_MAX);
-        reports
+impl Cursor {
+    /// After a page was offered.
+    fn offered(&mut self, last: uuid::Uuid, any_refused: bool, now: Instant) {
+        if any_refused {
+            self.refused.get_or_insert(now);
+        }
+        // A pass that never comes to an end, because so much is new, begins again too.
+        if self.refused.is_some_and(|since| now >= since + PASS_MAX) {
+            *self = Self::default();
+        } else if self.refused.is_some() {
+            self.after = Some(last);
+        }
     }
 
-    /// A full table forgets: then the refused ones are offered again, which is only slower.
-    fn park(&mut self, id: uuid::Uuid, now: Instant) {
-        if self.0.len() >= PARKED_MAX {
-            self.0.clear();
+    /// At the end of the outbox.
+    fn ended(&mut self, now: Instant) {
+        if self.refused.is_none_or(|since| now >= since + REFUSED_FOR) {
+            *self = Self::default();
         }
-        self.0.insert(id, now + PARKED_FOR);
     }
 }
 
-/// One batch; true if any of it was accepted.
+/// One batch; true if there may be more.
 async fn round(
     app: &SharedApp,
     client: &mut RecordServiceClient<Channel>,
-    parked: &mut Parked,
+    cursor: &mut Cursor,
 ) -> Result<bool, String> {
-    let limit = OUTCOMES_MAX.saturating_add(parked.0.len());
-    let reports = app
-        .journal
-        .outbox(u32::try_from(limit).unwrap_or(u32::MAX))
-        .await
-        .map_err(|error| error.to_string())?;
-    let reports = parked.due(reports, Instant::now());
-    if reports.is_empty() {
+    let limit = u32::try_from(OUTCOMES_MAX).unwrap_or(u32::MAX);
+    let reports = app.journal.outbox(cursor.after, limit).await;
+    let reports = reports.map_err(|error| error.to_string())?;
+    let (outcomes, last) = fitting(&reports);
+    let Some(last) = last else {
+        cursor.ended(Instant::now());
         return Ok(false);
+    };
+    let considered = reports
+        .iter()
+        .take_while(|report| report.id <= last)
+        .count();
+    if outcomes.is_empty() {
+        cursor.offered(last, true, Instant::now());
+        return Ok(true);
     }
-    let outcomes = fitting(&reports);
     let request = pb::ReportOutcomesRequest { outcomes };
     let answer = client
         .report_outcomes(request)
@@ -91,27 +106,20 @@ async fn round(
     } = answer.into_inner();
     for rejection in &rejections {
         let (id, reason) = (&rejection.outcome_id, &rejection.reason_code);
-        tracing::error!(id, reason, "policyd refuses this report");
-        if let Ok(id) = uuid::Uuid::try_parse(id) {
-            parked.park(id, Instant::now());
-        }
+        tracing::error!(id, reason, "policyd refuses this report; it is kept");
     }
-    // Only what can never be read is given up; for everything else policyd may be mended.
-    let malformed = rejections
+    // Gone from here is only what policyd has.
+    let ids: Vec<uuid::Uuid> = accepted_outcome_ids
         .iter()
-        .filter(|rejection| rejection.reason_code == Reason::RequestMalformed.code());
-    let ended = accepted_outcome_ids
-        .iter()
-        .chain(malformed.map(|rejection| &rejection.outcome_id));
-    let ids: Vec<uuid::Uuid> = ended
         .filter_map(|id| uuid::Uuid::try_parse(id).ok())
         .collect();
-    let any = !ids.is_empty();
+    let kept = ids.len() < considered;
     app.journal
         .outbox_done(ids, undo_writs.into_iter().filter_map(undo_writ).collect())
         .await
         .map_err(|error| error.to_string())?;
-    Ok(any)
+    cursor.offered(last, kept, Instant::now());
+    Ok(true)
 }
 
 /// An undo writ as it came; one that cannot be one is left out.
@@ -130,14 +138,15 @@ fn undo_writ(writ: pb::UndoWrit) -> Option<UndoWrit> {
     })
 }
 
-/// The first reports that fit into one message. Values that alone are too long for one are left
+/// The first reports that fit into one message, and the last of them. Values that alone are too long for one are left
 /// out of their report; the journal keeps them.
-fn fitting(reports: &[Report]) -> Vec<pb::Outcome> {
-    let mut outcomes = Vec::new();
+fn fitting(reports: &[Report]) -> (Vec<pb::Outcome>, Option<uuid::Uuid>) {
+    let (mut outcomes, mut last) = (Vec::new(), None);
     let mut bytes = 0_usize;
     for report in reports {
         let Ok(mut outcome) = pb::Outcome::decode(report.body.as_slice()) else {
             tracing::error!(id = %report.id, "a stored report cannot be read");
+            last = Some(report.id);
             continue;
         };
         if outcome.encoded_len() > REPORT_BYTES_MAX {
@@ -153,8 +162,9 @@ fn fitting(reports: &[Report]) -> Vec<pb::Outcome> {
             break;
         }
         outcomes.push(outcome);
+        last = Some(report.id);
     }
-    outcomes
+    (outcomes, last)
 }
 
 #[cfg(test)]

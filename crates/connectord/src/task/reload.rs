@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::SharedApp;
+use crate::app::catalog::Catalog;
 use crate::catalog::Files;
 use crate::clock;
 
@@ -22,20 +23,28 @@ pub async fn watch(app: SharedApp, mut files: Files) {
         let looker = SharedApp::clone(&app);
         let looked = tokio::task::spawn_blocking(move || {
             let seen = files.fingerprint();
-            if known != Some(seen) {
-                take(&looker, &mut files, known.is_none());
-            }
-            (files, seen)
+            let changed = known != Some(seen);
+            let read = changed.then(|| read(&looker, &mut files, known.is_none()));
+            (files, seen, read.flatten())
         });
-        let Ok((returned, seen)) = looked.await else {
+        let Ok((returned, seen, read)) = looked.await else {
             return;
         };
-        (files, known) = (returned, Some(seen));
+        files = returned;
+        if let Some(catalog) = read {
+            // Before anybody can use them: who has used an action is moved by people alone.
+            if let Err(error) = app.start_new_actions(&catalog).await {
+                tracing::warn!(%error, "what was read again waits for the journal");
+                continue;
+            }
+            app.catalog.store(Arc::new(catalog));
+        }
+        known = Some(seen);
     }
 }
 
-/// Takes what the files say now into force.
-fn take(app: &SharedApp, files: &mut Files, first: bool) {
+/// What the files say now.
+fn read(app: &SharedApp, files: &mut Files, first: bool) -> Option<Catalog> {
     let now = clock::now().timestamp_millis();
     match files.load(&app.catalog.load_full(), now) {
         Ok(catalog) => {
@@ -47,9 +56,12 @@ fn take(app: &SharedApp, files: &mut Files, first: bool) {
                 let cards = catalog.cards.len();
                 tracing::info!(cards, "cards and system files were read again");
             }
-            app.catalog.store(Arc::new(catalog));
+            Some(catalog)
         }
-        Err(error) => tracing::error!(%error, "cards and system files stay as they were"),
+        Err(error) => {
+            tracing::error!(%error, "cards and system files stay as they were");
+            None
+        }
     }
 }
 

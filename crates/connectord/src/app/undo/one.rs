@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use writ_proto::Reason;
 
@@ -108,6 +109,7 @@ impl App {
         if let Some(open) = self.open_attempt(&execution).await? {
             return Ok(Undone::refused(execution, open));
         }
+        let looked = clock::now();
         let planned = match self.check_order(order, &execution) {
             Ok(()) => self.undo_plan(order, &execution, until).await,
             Err(refusal) => Err(refusal),
@@ -139,7 +141,7 @@ impl App {
             }
             return Ok(answer);
         }
-        answer.refusal = Box::pin(self.write_undo(order, execution, &ready)).await?;
+        answer.refusal = Box::pin(self.write_undo(order, execution, (&ready, looked))).await?;
         answer.undone = answer.refusal.is_none();
         Ok(answer)
     }
@@ -149,9 +151,14 @@ impl App {
         &self,
         order: &Order,
         execution: Execution,
-        ready: &Ready,
+        (ready, looked): (&Ready, DateTime<Utc>),
     ) -> Result<Option<Refusal>, AppError> {
         let mut own = self.undo_intent(order, &execution, (&ready.permit, &ready.plan));
+        let digest = ready.system.digest(&own.object, &own.verb);
+        own.system_digest = hex::encode(digest);
+        own.place = hex::encode(ready.system.place());
+        // A pause counts from the first look on.
+        own.sent_ms = looked.timestamp_millis();
         // Writing the target too makes a second undo of it, begun before, come too late.
         let mut target = execution;
         if target.undo_attempts.len() >= ATTEMPTS_MAX {
@@ -166,7 +173,10 @@ impl App {
             .save(&mut [&mut own, &mut target], vec![])
             .await?;
         crash::point("undo_after_intent").await;
-        let still = || self.check_order(order, &target);
+        let still = || {
+            undo::check_standing(&target, clock::now().timestamp_millis())?;
+            self.check_order(order, &target)
+        };
         let prepared = Prepared::default();
         let draft = Draft {
             leave: Leave::Undo(&ready.permit),
@@ -242,6 +252,10 @@ impl App {
         }
         let permit = self.undo_permit(order, execution, until).await?;
         let system = self.system(&execution.tenant, &execution.connection)?;
+        if !execution.place.is_empty() && execution.place != hex::encode(system.place()) {
+            let detail = "the connection leads elsewhere than when this was written";
+            return Err(Refusal::new(Reason::UndoImpossible, detail));
+        }
         if !system.restores(&execution.object, &execution.verb) {
             let detail = "the system file says that this verb is not undone";
             return Err(Refusal::new(Reason::UndoImpossible, detail));
@@ -349,6 +363,7 @@ impl App {
             version_written: None,
             unprotected_ms: 0,
             looked: 0,
+            looked_ms: 0,
             settled_by: String::new(),
             counted: Vec::new(),
             requests: Vec::new(),
@@ -369,14 +384,5 @@ impl App {
         let note = note.into_iter().filter(|part| !part.is_empty());
         (outcome.by, outcome.note) = (order.by.clone(), note.collect::<Vec<_>>().join("; "));
         Ok(self.journal.report(outcome.report()).await?)
-    }
-
-    /// After recovery found that an undo had happened.
-    pub(in crate::app) async fn mark_undone(&self, own: &Execution) -> Result<(), AppError> {
-        if let Some(mut undone) = self.journal.execution(&own.tenant, &own.undo_of).await? {
-            undone.undone_by.clone_from(&own.id);
-            self.journal.save(&mut [&mut undone], vec![]).await?;
-        }
-        Ok(())
     }
 }

@@ -106,12 +106,16 @@ impl App {
             Ok(counts) => counts,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let counts = match admitted.promoted.as_deref().map(at_claim) {
-            None => counts,
-            Some(Ok(promoted)) => caps::narrower(counts, promoted),
-            Some(Err(refusal)) => return Ok(Err(refusal)),
-        };
-        let Some(factor) = card.caps.spike.filter(|_| call.mode == Mode::Execute) else {
+        let mut counts = counts;
+        for other in &admitted.also {
+            counts = match at_claim(other) {
+                Ok(others) => caps::narrower(counts, others),
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+        }
+        let others = admitted.also.iter().filter_map(|other| other.caps.spike);
+        let spike = card.caps.spike.into_iter().chain(others).min();
+        let Some(factor) = spike.filter(|_| call.mode == Mode::Execute) else {
             return Ok(Ok(counts));
         };
         let action = card.name.as_str();
@@ -130,10 +134,9 @@ impl App {
         let now = self.local_now(&call.tenant);
         let at_look = |card: &Card| caps::at_look(card, call, &seen.plan, &seen.before, now);
         let counts = at_look(&admitted.card)?;
-        match admitted.promoted.as_deref() {
-            Some(promoted) => Ok(caps::narrower(counts, at_look(promoted)?)),
-            None => Ok(counts),
-        }
+        admitted.also.iter().try_fold(counts, |counts, other| {
+            Ok(caps::narrower(counts, at_look(other)?))
+        })
     }
 
     /// Now, in the zone of the tenant's policy set: days of ceilings and of budgets are the same.
@@ -171,6 +174,7 @@ impl App {
             undo_until_ms: now.saturating_add(window),
             card_digest: hex::encode(card.digest()),
             system_digest: hex::encode(admitted.system.digest(&object, &verb)),
+            place: hex::encode(admitted.system.place()),
             verb,
             object,
             target,

@@ -3,13 +3,16 @@
 
 use super::super::App;
 use super::super::admit::Admitted;
+use crate::clock;
 use crate::domain::gate::{Call, Refusal};
 use crate::domain::identity::{Signal, absent, confirm};
 use crate::domain::image::Image;
 use crate::domain::plan::{Plan, check_when, plan};
+use crate::domain::promotion::check_promoted;
+use crate::store::Promoted;
 use crate::system::{Prepared, Wanted};
 use writ_proto::Reason;
-use writ_proto::card::{Card, RecordCeiling, Rollout};
+use writ_proto::card::{Card, RecordCeiling};
 use writ_proto::token::Mode;
 
 use super::super::AppError;
@@ -36,20 +39,20 @@ const fn ceiling_field(card: &Card) -> Option<&String> {
 }
 
 /// Fields that a call of this card reads: what it writes, and what it is held to.
-fn wanted(card: &Card) -> Wanted {
+fn wanted(admitted: &Admitted) -> Wanted {
+    let card = &admitted.card;
     let fields = card
         .args
         .iter()
         .filter(|(name, _)| card.verb.names_fields() && !card.identify.contains(name));
+    let looked = |card: &Card| -> Vec<String> {
+        let named = card.when.keys().chain(&card.customer);
+        named.chain(ceiling_field(card)).cloned().collect()
+    };
+    let others = admitted.also.iter().flat_map(|other| looked(other));
     Wanted {
         written: fields.map(|(_, arg)| arg.field.clone()).collect(),
-        seen: card
-            .when
-            .keys()
-            .chain(&card.customer)
-            .chain(ceiling_field(card))
-            .cloned()
-            .collect(),
+        seen: looked(card).into_iter().chain(others).collect(),
     }
 }
 
@@ -59,7 +62,7 @@ impl App {
         let (card, system) = (&admitted.card, &admitted.system);
         let (object, id) = call.target.clone().unwrap_or_default();
         let before = if card.verb.has_record() {
-            system.read(&object, &id, &wanted(card)).await?
+            system.read(&object, &id, &wanted(admitted)).await?
         } else {
             Image::default()
         };
@@ -67,8 +70,8 @@ impl App {
         self.check_before_write((card, admitted.permit.claims()), call, &before)?;
         self.identify(admitted, (&object, &id)).await?;
         let mut plan = plan(&admitted.permit, call, card, &before)?;
-        if let Some(promoted) = &admitted.promoted {
-            check_when(promoted, &before)?;
+        for other in &admitted.also {
+            check_when(other, &before)?;
         }
         for field in &mut plan.fields {
             field.new = system.spelled(&object, &field.field, &field.new)?;
@@ -110,15 +113,36 @@ impl App {
         }
     }
 
+    /// Whether a call that is on its way is allowed by what was promoted meanwhile.
+    fn still_holds(
+        &self,
+        admitted: &Admitted,
+        call: &Call,
+        (set, before): (&Promoted, &Image),
+    ) -> Result<(), Refusal> {
+        let card = &admitted.card;
+        let Some(promoted) = self.as_promoted(set, card, &admitted.system)? else {
+            return Ok(());
+        };
+        let args = admitted.permit.args();
+        check_promoted(&promoted, card, call, args, clock::now())?;
+        check_when(&promoted, before)
+    }
+
     /// Whether the action may write still, as the database has it at this moment.
     pub(super) async fn still_writes(
         &self,
         admitted: &Admitted,
         call: &Call,
+        before: &Image,
     ) -> Result<Result<(), Refusal>, AppError> {
-        let now = self.rollout_now(&call.tenant, &admitted.card).await?;
-        if now.writes() && now >= admitted.rollout.min(Rollout::Pilot) {
-            return Ok(Ok(()));
+        let set = self.journal.rollout_now(&call.tenant, &call.action).await?;
+        let now = Self::within(&admitted.card, set.as_ref());
+        if now.writes() && now >= admitted.rollout {
+            let moved = set.filter(|set| set.revision != admitted.revision);
+            return Ok(moved.map_or(Ok(()), |set| {
+                self.still_holds(admitted, call, (&set, before))
+            }));
         }
         let detail = format!("{} is at {}", call.action, now.name());
         Ok(Err(Refusal::new(Reason::DryRunOnly, detail)))

@@ -2,9 +2,9 @@
 //! only in the last call.
 
 mod claim;
+mod end;
 mod look;
 mod send;
-mod settle;
 
 use std::sync::Arc;
 
@@ -148,7 +148,7 @@ impl App {
             Err(refusal) => return self.fail(execution, &refusal).await,
         };
         // The look may have taken long: a demotion meanwhile counts.
-        if let Err(refusal) = self.still_writes(&admitted, &call).await? {
+        if let Err(refusal) = self.still_writes(&admitted, &call, &seen.before).await? {
             return self.fail(execution, &refusal).await;
         }
         let claimed = execution.clone();

@@ -16,6 +16,8 @@ use super::changes;
 /// waits far longer than both and one call.
 const SENDING_MS_MAX: i64 = 10_000;
 const STEPS_MS_MAX: i64 = 45_000;
+/// How far a clock may be adjusted backwards within a write, in milliseconds.
+const BACK_MS_MAX: i64 = 500;
 
 /// What is about to be written.
 pub(crate) struct Draft<'a> {
@@ -43,13 +45,15 @@ pub(crate) enum Came {
 
 /// Whether a process that was stopped for a while may go on: it may have been taken over.
 fn check_pause(sent_ms: i64, step: usize) -> Result<(), Refusal> {
-    let ago = clock::now().timestamp_millis().saturating_sub(sent_ms);
+    // By the clock of the machine: while time stands still because that went back, nothing is written.
+    let now = clock::of_machine().timestamp_millis();
+    let ago = now.saturating_sub(sent_ms);
     let most = if step == 0 {
         SENDING_MS_MAX
     } else {
         STEPS_MS_MAX
     };
-    if (0..=most).contains(&ago) {
+    if (-BACK_MS_MAX..=most).contains(&ago) {
         return Ok(());
     }
     let detail = format!(
@@ -63,28 +67,24 @@ fn check_pause(sent_ms: i64, step: usize) -> Result<(), Refusal> {
 enum Shows {
     /// What was planned.
     Planned,
-    /// What was planned, but not as we left it; or something else.
+    /// What was planned, under another version than the one that the answer told.
+    MovedOn,
+    /// Neither what was planned nor what stood there before.
     Other,
-    /// What stood there before, and nobody else wrote.
+    /// What stood there before, under the very version of our write.
     NotTaken,
+    /// What stood there before: nothing was taken over, or the look came too early.
+    Before,
 }
 
-fn shows(plan: &Plan, before: &Image, receipt: &Receipt, after: &Image) -> Shows {
+fn shows(plan: &Plan, receipt: &Receipt, after: &Image) -> Shows {
     let moved_on = receipt.version.is_some() && receipt.version != after.version;
-    if plan.is_applied_in(after) {
-        return if moved_on {
-            Shows::Other
-        } else {
-            Shows::Planned
-        };
-    }
-    // With a version of our own write that the record carries still, the value was never taken; nor
-    // was it where the version is the one of before.
-    let untouched = after.version == before.version || (receipt.version.is_some() && !moved_on);
-    if plan.is_unchanged_in(after) && untouched {
-        Shows::NotTaken
-    } else {
-        Shows::Other
+    match (plan.is_applied_in(after), plan.is_unchanged_in(after)) {
+        (true, _) if moved_on => Shows::MovedOn,
+        (true, _) => Shows::Planned,
+        (false, true) if receipt.version.is_some() && !moved_on => Shows::NotTaken,
+        (false, true) => Shows::Before,
+        (false, false) => Shows::Other,
     }
 }
 
@@ -108,13 +108,19 @@ impl App {
             Applied::Answered(receipt) => receipt,
             Applied::Not(NotDone::Stale, why) => return self.look_again(draft, &why).await,
             Applied::Not(not, why) => return Came::Not(not.refusal(&why)),
-            Applied::Unknown(why) => return Came::Doubt(why),
+            Applied::Unknown { why, version } => {
+                execution.sent_ms = clock::now().timestamp_millis();
+                execution.version_written = version;
+                return Came::Doubt(why);
+            }
         };
         execution.proof = Proof::Answered;
         execution.created_id.clone_from(&receipt.created_id);
         execution.version_written.clone_from(&receipt.version);
         let unprotected = receipt.unprotected.map_or(0, |span| span.as_millis());
         execution.unprotected_ms = u32::try_from(unprotected).unwrap_or(u32::MAX);
+        // How late a doubt may still be done is counted from the answer, or from its absence.
+        execution.sent_ms = clock::now().timestamp_millis();
         let came = self.read_back(execution, draft, &receipt).await;
         if matches!(came, Came::Done) {
             execution.wrote = true;
@@ -139,6 +145,10 @@ impl App {
             seen: Vec::new(),
         };
         match draft.system.read(&plan.object, &plan.id, &wanted).await {
+            // Nothing of the record tells; what the call added carries its key.
+            Ok(_) if plan.fields.is_empty() && draft.system.searches(&plan.object, &plan.verb) => {
+                Came::Doubt(why.to_owned())
+            }
             Ok(after)
                 if plan.fields.is_empty() || plan.is_idle() || !plan.is_applied_in(&after) =>
             {
@@ -176,7 +186,7 @@ impl App {
             Err(error) => return Came::Doubt(format!("answered, and not read back: {error}")),
         };
         execution.collateral = collateral(plan, before, &after);
-        match shows(plan, before, receipt, &after) {
+        match shows(plan, receipt, &after) {
             Shows::NotTaken => {
                 let said = receipt.said.clone();
                 let why =
@@ -187,7 +197,17 @@ impl App {
                 execution.version.clone_from(&after.version);
                 Came::Done
             }
-            Shows::Other => {
+            Shows::Before => {
+                let why =
+                    "answered as if it was done, and the record shows what stood there before";
+                Came::Doubt(why.to_owned())
+            }
+            // Undone is what the record shows.
+            Shows::Other if matches!(draft.leave, Leave::Undo(_)) => {
+                let why = "answered as if it was done, and the record shows something else";
+                Came::Doubt(why.to_owned())
+            }
+            Shows::MovedOn | Shows::Other => {
                 execution.proof = Proof::SeenOther;
                 "right after the write the record showed another value or version than was written"
                     .clone_into(&mut execution.message);
@@ -225,30 +245,28 @@ mod tests {
             new: Value::Text("won".into()),
         });
         let table = [
-            // before, version that the answer told, after
-            (Some("1"), Some("2"), ("won", Some("2")), Shows::Planned),
-            (Some("1"), Some("2"), ("won", Some("3")), Shows::Other),
-            (Some("1"), Some("2"), ("lost", Some("3")), Shows::Other),
-            (Some("1"), Some("2"), ("Won", Some("2")), Shows::Other),
-            (Some("1"), Some("2"), ("new", Some("2")), Shows::NotTaken),
-            (Some("1"), None, ("new", Some("1")), Shows::NotTaken),
-            (Some("1"), None, ("new", Some("2")), Shows::Other),
-            (Some("1"), Some("2"), ("new", Some("3")), Shows::Other),
-            (None, None, ("won", None), Shows::Planned),
-            (None, None, ("new", None), Shows::NotTaken),
-            (None, None, ("lost", None), Shows::Other),
+            // version that the answer told, what the record shows
+            (Some("2"), ("won", Some("2")), Shows::Planned),
+            (Some("2"), ("won", Some("3")), Shows::MovedOn),
+            (Some("2"), ("lost", Some("3")), Shows::Other),
+            (Some("2"), ("Won", Some("2")), Shows::Other),
+            (Some("2"), ("new", Some("2")), Shows::NotTaken),
+            // A replica that lags shows the old version and the old value.
+            (Some("2"), ("new", Some("1")), Shows::Before),
+            (Some("2"), ("new", Some("3")), Shows::Before),
+            (None, ("new", Some("1")), Shows::Before),
+            (None, ("new", Some("2")), Shows::Before),
+            (None, ("won", None), Shows::Planned),
+            (None, ("new", None), Shows::Before),
+            (None, ("lost", None), Shows::Other),
         ];
-        for (before, told, (stage, after), want) in table {
+        for (told, (stage, after), want) in table {
             let receipt = Receipt {
                 version: told.map(str::to_owned),
                 ..Receipt::default()
             };
-            let (before, after) = (image("new", before), image(stage, after));
-            assert_eq!(
-                shows(&plan, &before, &receipt, &after),
-                want,
-                "{before:?} {told:?} {after:?}"
-            );
+            let after = image(stage, after);
+            assert_eq!(shows(&plan, &receipt, &after), want, "{told:?} {after:?}");
         }
     }
 

@@ -9,6 +9,7 @@ use writ_host::postgres::{WriteConnection, options, pool, writes_to_disk};
 
 use super::PostgresWriter;
 use crate::domain::execution::Execution;
+use crate::marks::JournalMark;
 use crate::store::rows::RolloutRow;
 use crate::store::{Filter, JournalError, OPEN_EACH_MAX, OPEN_MAX, Presented, Report, decode};
 
@@ -158,6 +159,11 @@ impl PostgresReader {
             .await?)
     }
 
+    pub(in crate::store) async fn writing(&self) -> Result<Vec<(String, String)>, JournalError> {
+        let sql = "SELECT tenant, action FROM rollout WHERE rollout IN ('live', 'pilot')";
+        Ok(sqlx::query_as(sql).fetch_all(&self.pool).await?)
+    }
+
     pub(in crate::store) async fn tallies(
         &self,
         tenant: &str,
@@ -191,8 +197,13 @@ impl PostgresReader {
         Ok(rows.into_iter().map(named).collect())
     }
 
-    pub(in crate::store) async fn outbox(&self, limit: u32) -> Result<Vec<Report>, JournalError> {
-        let rows = sqlx::query("SELECT id, body FROM outbox ORDER BY id LIMIT $1")
+    pub(in crate::store) async fn outbox(
+        &self,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<Report>, JournalError> {
+        let rows = sqlx::query("SELECT id, body FROM outbox WHERE id > $1 ORDER BY id LIMIT $2")
+            .bind(after)
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;
@@ -203,6 +214,15 @@ impl PostgresReader {
             })
         };
         rows.iter().map(read).collect()
+    }
+
+    pub(in crate::store) async fn mark(&self) -> Result<JournalMark, JournalError> {
+        let sql = "SELECT coalesce((SELECT id::text FROM execution ORDER BY id DESC LIMIT 1), ''), (SELECT coalesce(sum(revision), 0)::bigint FROM rollout)";
+        let row = sqlx::query(sql).fetch_one(&self.pool).await?;
+        Ok(JournalMark {
+            newest: row.try_get(0)?,
+            moves: row.try_get(1)?,
+        })
     }
 
     pub(in crate::store) async fn ping(&self) -> Result<(), JournalError> {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::SqliteWriter;
 use crate::domain::execution::Execution;
+use crate::marks::JournalMark;
 use crate::store::rows::RolloutRow;
 use crate::store::{Filter, JournalError, OPEN_EACH_MAX, OPEN_MAX, Presented, Report, decode};
 
@@ -179,6 +180,11 @@ impl SqliteReader {
             .await?)
     }
 
+    pub(in crate::store) async fn writing(&self) -> Result<Vec<(String, String)>, JournalError> {
+        let sql = "SELECT tenant, action FROM rollout WHERE rollout IN ('live', 'pilot')";
+        Ok(sqlx::query_as(sql).fetch_all(&self.pool).await?)
+    }
+
     pub(in crate::store) async fn tallies(
         &self,
         tenant: &str,
@@ -217,8 +223,13 @@ impl SqliteReader {
         Ok(rows.into_iter().collect())
     }
 
-    pub(in crate::store) async fn outbox(&self, limit: u32) -> Result<Vec<Report>, JournalError> {
-        let rows = sqlx::query("SELECT id, body FROM outbox ORDER BY id LIMIT ?")
+    pub(in crate::store) async fn outbox(
+        &self,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<Report>, JournalError> {
+        let rows = sqlx::query("SELECT id, body FROM outbox WHERE id > ? ORDER BY id LIMIT ?")
+            .bind(after.as_bytes().to_vec())
             .bind(limit)
             .fetch_all(&self.pool)
             .await?;
@@ -229,6 +240,15 @@ impl SqliteReader {
             })
         };
         rows.iter().map(read).collect()
+    }
+
+    pub(in crate::store) async fn mark(&self) -> Result<JournalMark, JournalError> {
+        let sql = "SELECT coalesce(max(id), ''), (SELECT coalesce(sum(revision), 0) FROM rollout) FROM execution";
+        let row = sqlx::query(sql).fetch_one(&self.pool).await?;
+        Ok(JournalMark {
+            newest: row.try_get(0)?,
+            moves: row.try_get(1)?,
+        })
     }
 
     pub(in crate::store) async fn ping(&self) -> Result<(), JournalError> {

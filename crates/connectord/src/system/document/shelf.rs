@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use writ_proto::digest::sha256;
 
+use crate::clock;
+use writ_proto::Reason;
+
 use super::super::{Applied, NotDone, Receipt};
 use super::template::{DOCUMENT_BYTES_MAX, Format};
 
@@ -123,6 +126,11 @@ impl Shelf {
         }))
     }
 
+    /// The folder that holds templates and documents.
+    pub(super) fn place(&self) -> String {
+        self.documents.display().to_string()
+    }
+
     /// Looks what stands at a key.
     ///
     /// # Errors
@@ -139,9 +147,10 @@ impl Shelf {
         }
     }
 
-    /// Puts a document at its key: once, whole or not at all.
+    /// Puts a document at its key: once, whole or not at all, and not after a moment (Unix
+    /// milliseconds): a process that was stopped meanwhile may have been taken over.
     #[must_use]
-    pub(super) fn put(&self, about: &About, format: Format, text: &str) -> Applied {
+    pub(super) fn put(&self, about: &About, format: Format, text: &str, until_ms: i64) -> Applied {
         match self.standing(&about.key) {
             Ok(Standing::Absent) => {}
             Ok(found) => return self.taken(found, about),
@@ -151,6 +160,11 @@ impl Shelf {
             Ok(draft) => draft,
             Err(why) => return Applied::Not(NotDone::Refused, why),
         };
+        if clock::of_machine().timestamp_millis() > until_ms {
+            let _left = fs::remove_dir_all(&draft);
+            let why = "this process stood still before the document was made";
+            return Applied::Not(NotDone::Stopped(Reason::TokenExpired), why.to_owned());
+        }
         // It fails where anything stands but an empty folder, which would be replaced: it could
         // only have come since the look above, and holds nothing that could be lost.
         let Err(error) = fs::rename(&draft, self.documents.join(&about.key)) else {
@@ -166,7 +180,7 @@ impl Shelf {
             // A second call with the same key was faster.
             Ok(found @ Standing::Made(_)) => self.taken(found, about),
             Ok(found @ Standing::Other(_)) if certain => self.taken(found, about),
-            Ok(Standing::Other(why)) | Err(why) => Applied::Unknown(why),
+            Ok(Standing::Other(why)) | Err(why) => Applied::unknown(why),
         }
     }
 
@@ -185,7 +199,7 @@ impl Shelf {
     /// Makes the move to a key last.
     fn keep(&self, key: &str) -> Applied {
         let created_id = key.to_owned();
-        self.sync().map_or_else(Applied::Unknown, |()| {
+        self.sync().map_or_else(Applied::unknown, |()| {
             Applied::Answered(Receipt {
                 created_id,
                 ..Receipt::default()

@@ -205,6 +205,12 @@ impl Field {
         &self.at
     }
 
+    /// Whether an answer without it is an error.
+    #[must_use]
+    pub const fn must_be_there(&self) -> bool {
+        matches!(self.absent, Absent::Error) && self.key.is_none()
+    }
+
     /// How it is written.
     #[must_use]
     pub const fn codec(&self) -> &Codec {

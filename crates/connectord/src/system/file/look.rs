@@ -62,7 +62,9 @@ impl Matches {
         self.0.iter().flat_map(|one| one.wanted.slots())
     }
 
-    pub(in crate::system) const fn is_empty(&self) -> bool {
+    /// Whether nothing must be carried.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -83,6 +85,27 @@ impl Matches {
     }
 }
 
+/// How a search says that it has more than it shows.
+#[derive(Debug, Clone)]
+pub(super) enum More {
+    /// Something stands here.
+    At(String),
+    /// It always shows all.
+    Never,
+    /// The file does not say.
+    Unsaid,
+}
+
+impl More {
+    pub(super) fn compile(raw: Option<&str>) -> Result<Self, FileError> {
+        Ok(match raw {
+            None => Self::Unsaid,
+            Some("never") => Self::Never,
+            Some(at) => Self::At(pointer(at)?),
+        })
+    }
+}
+
 /// One search.
 #[derive(Debug, Clone)]
 pub struct Look {
@@ -95,8 +118,8 @@ pub struct Look {
     pub(super) matching: Matches,
     /// The id in an item.
     pub(super) id: Option<String>,
-    /// What is there while there is more.
-    pub(super) more: Option<String>,
+    /// Whether the answer may be a part.
+    pub(super) more: More,
 }
 
 /// What a search found.
@@ -121,12 +144,21 @@ impl Look {
     pub fn read(&self, answer: &Json, scope: &impl Scope) -> Result<Found, String> {
         let list = answer.pointer(&self.items).and_then(Json::as_array);
         let list = list.ok_or_else(|| format!("the search gave no list at `{}`", self.items))?;
-        let more = self.more.as_ref().and_then(|at| answer.pointer(at));
-        let more = more.is_some_and(|more| {
-            !matches!(more, Json::Null | Json::Bool(false)) && *more != Json::String(String::new())
-        });
+        let hits: Vec<&Json> = list
+            .iter()
+            .filter(|item| self.matching.hold(item, scope))
+            .collect();
+        let more = match &self.more {
+            More::At(at) => answer.pointer(at).is_some_and(|more| {
+                !matches!(more, Json::Null | Json::Bool(false))
+                    && *more != Json::String(String::new())
+            }),
+            More::Never => false,
+            // What was not asked for stands there: the filter was not obeyed, and this may be a page.
+            More::Unsaid => hits.len() < list.len(),
+        };
         let mut ids = Vec::new();
-        for item in list.iter().filter(|item| self.matching.hold(item, scope)) {
+        for item in hits {
             ids.push(match &self.id {
                 None => String::new(),
                 Some(at) => match item.pointer(at) {

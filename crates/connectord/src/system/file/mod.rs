@@ -3,16 +3,17 @@
 //! refused by line and reason. There is no script, no expression, no DELETE and no free URL.
 
 mod allowed;
+mod answer;
 mod auth;
 mod cards;
 mod codec;
+mod digest;
 mod exchange;
 mod field;
 mod look;
 mod node;
 mod raw;
 mod replaced;
-mod rule;
 mod settle;
 pub mod slot;
 mod table;
@@ -23,15 +24,14 @@ use std::time::Duration;
 
 use regex::Regex;
 use writ_host::duration;
-use writ_proto::digest::sha256;
 
+pub use answer::{Answer, Judged, Meaning, Rules, clean};
 pub use auth::{Auth, Secret};
 pub use codec::{Codec, opaque};
 pub use exchange::{Exchange, Request, Sent};
 pub use field::Field;
 pub use look::{Found, Look, Matches};
 use raw::{RawObject, RawSystem};
-pub use rule::{Answer, Judged, Meaning, Rules, clean};
 pub use settle::Settle;
 pub use table::Table;
 pub use verb::{Ceiling, Guard, Once, Prepare, Step, UndoBy, Unit, Verb};
@@ -355,7 +355,7 @@ impl Bound {
                 .map(move |(verb, compiled)| (name.clone(), verb.clone(), compiled))
         });
         for (object, verb, compiled) in digests {
-            compiled.digest = verb_digest(table, &object, &verb);
+            compiled.digest = digest::of_verb(table, &object, &verb);
         }
         Ok(objects)
     }
@@ -468,28 +468,6 @@ fn header(name: &str, value: &str) -> Result<(String, slot::Template), FileError
         Some(_) => Err(FileError::new("only {base_url} is known for every request")),
         None => Ok((name, template)),
     }
-}
-
-/// What a verb sends, proves and guards: a change of it is another verb under the same name.
-fn verb_digest(table: &toml::Table, object: &str, verb: &str) -> [u8; 32] {
-    let mut kept = toml::Table::new();
-    for key in [
-        "kind", "driver", "encode", "auth", "secret", "headers", "answers", "refusals",
-    ] {
-        kept.extend(table.get(key).map(|value| (key.to_owned(), value.clone())));
-    }
-    let own = table.get("object").and_then(|all| all.get(object));
-    for key in ["id", "read", "table", "key", "field"] {
-        kept.extend(
-            own.and_then(|own| own.get(key))
-                .map(|value| (key.to_owned(), value.clone())),
-        );
-    }
-    let own = own
-        .and_then(|own| own.get("verb"))
-        .and_then(|all| all.get(verb));
-    kept.extend(own.map(|value| ("verb".to_owned(), value.clone())));
-    sha256(toml::to_string(&kept).unwrap_or_default().as_bytes())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use toml::Value as Toml;
 
 use super::allowed::{Allowed, Place, check, check_slots};
 use super::field::pointer;
+use super::look::More;
 use super::raw::{RawExchange, RawFind};
 use super::slot::{Slot, Template};
 use super::verb::STEPS_MAX;
@@ -112,7 +113,7 @@ fn look(raw: &RawFind, encoding: Encoding, allowed: &Allowed) -> Result<Look, Fi
         items: pointer(&raw.items)?,
         matching,
         id: raw.id.as_deref().map(pointer).transpose()?,
-        more: raw.more.as_deref().map(pointer).transpose()?,
+        more: More::compile(raw.more.as_deref())?,
     })
 }
 

@@ -353,3 +353,29 @@ fn only_a_whole_id_is_one() {
         assert!(deal.parts(bad).is_none(), "{bad:?}");
     }
 }
+
+/// A record of this id.
+struct Id(&'static str);
+
+impl slot::Scope for Id {
+    fn get(&self, slot: &slot::Slot) -> Option<serde_json::Value> {
+        matches!(slot, slot::Slot::Id).then(|| self.0.into())
+    }
+}
+
+#[test]
+fn an_id_is_one_segment_of_the_path_or_nothing() {
+    let bound = Bound::compile(SANDBOX).unwrap();
+    let read = bound.objects["deal"].read.clone().unwrap();
+    for (id, path) in [
+        ("a/b", Some("/deals/a%2Fb")),
+        ("%2e%2e", Some("/deals/%252e%252e")),
+        ("a?b#c", Some("/deals/a%3Fb%23c")),
+        ("..", None),
+        (".", None),
+        ("", None),
+    ] {
+        let built = read.build(&Id(id)).ok().map(|request| request.path);
+        assert_eq!(built.as_deref(), path, "{id}");
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Method, Response, Url};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use writ_host::egress::{self, Named, is_private};
 
 use crate::clock;
@@ -153,6 +153,11 @@ impl HttpClient {
         })
     }
 
+    /// The base URL.
+    pub(super) const fn base(&self) -> &Url {
+        &self.base
+    }
+
     /// Scheme, host and port.
     #[must_use]
     pub fn origin(&self) -> String {
@@ -176,16 +181,39 @@ impl HttpClient {
         Ok(url)
     }
 
+    /// Waits for a place among the calls that are open at once.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub(super) async fn place(&self) -> Result<SemaphorePermit<'_>, CallError> {
+        let place = tokio::time::timeout(self.bound.timeout, self.places.acquire()).await;
+        match place {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(CallError::NotSent(
+                "too many calls to this system are open".to_owned(),
+            )),
+        }
+    }
+
     /// Makes one call.
     ///
     /// # Errors
     /// Whether the request can have been sent or not.
     pub async fn call(&self, request: &Request) -> Result<Answer, CallError> {
+        let place = self.place().await?;
+        self.call_at(place, request).await
+    }
+
+    /// The same at a place that is ours already: nothing is waited for before it goes out.
+    ///
+    /// # Errors
+    /// Whether the request can have been sent or not.
+    pub(super) async fn call_at(
+        &self,
+        _place: SemaphorePermit<'_>,
+        request: &Request,
+    ) -> Result<Answer, CallError> {
         let not_sent = |error: &dyn core::fmt::Display| CallError::NotSent(error.to_string());
-        let place = tokio::time::timeout(self.bound.timeout, self.places.acquire()).await;
-        let _place = place
-            .map_err(|_| CallError::NotSent("too many calls to this system are open".to_owned()))?
-            .map_err(|error| not_sent(&error))?;
         let method =
             Method::from_bytes(request.method.as_bytes()).map_err(|error| not_sent(&error))?;
         let url = self.url(request).map_err(|error| not_sent(&error))?;

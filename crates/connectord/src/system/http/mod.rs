@@ -47,6 +47,11 @@ impl Http {
         }
     }
 
+    /// Where it goes.
+    pub(super) fn place(&self) -> String {
+        self.client.base().to_string()
+    }
+
     /// The file it was made from.
     #[must_use]
     pub const fn bound(&self) -> &Arc<Bound> {
@@ -113,6 +118,10 @@ impl Http {
             let why = "the answer holds no version where the system file says it stands";
             return Err(SystemError::Field(why.to_owned()));
         }
+        if version.as_deref().is_some_and(is_odd) {
+            let why = "the version in the answer is no plain text";
+            return Err(SystemError::Field(why.to_owned()));
+        }
         let fields = fields(object, &body, wanted).map_err(SystemError::Field)?;
         Ok((Image { fields, version }, body))
     }
@@ -161,6 +170,11 @@ impl Http {
         let body = answer.body.unwrap_or(Json::Null);
         probe.proof(&body, &scope).map_err(SystemError::Unavailable)
     }
+}
+
+/// Whether a text that is kept as it is holds what no id and no version holds.
+pub(super) fn is_odd(text: &str) -> bool {
+    text.chars().any(char::is_control)
 }
 
 /// The record that an answer shows must be the one that was asked for, in its one spelling.

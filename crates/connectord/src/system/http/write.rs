@@ -7,13 +7,13 @@ use writ_proto::money::Money;
 use writ_proto::value::{Value, minor_units, number_from_text};
 
 use super::scope::Filled;
-use super::{CallError, Http, not_done, told};
+use super::{CallError, Http, is_odd, not_done, told};
 use crate::domain::plan::Plan;
 use crate::system::file::slot::Scope as _;
 use crate::system::file::slot::Slot;
 use crate::system::file::{
     Answer, Ceiling, Guard, Judged, Look, Object, Once, Request, Sent, Settle, Step, Unit, Verb,
-    VersionAt,
+    VersionAt, clean,
 };
 use crate::system::{
     Applied, Between, Doubt, Happened, NotDone, Prepared, Receipt, SystemError, Wanted,
@@ -208,16 +208,11 @@ impl Http {
         scope.prepared = &prepared.0;
         let (mut answers, mut last) = (Vec::new(), None);
         for (at, step) in verb.steps.iter().enumerate() {
-            let ended = match between(at) {
-                Ok(()) => {
-                    let scope = Filled {
-                        answers: &answers,
-                        ..scope.clone()
-                    };
-                    self.step(verb, step, &scope, at).await
-                }
-                Err(refusal) => Err(Ended::Not(NotDone::Stopped(refusal.reason), refusal.detail)),
+            let scope = Filled {
+                answers: &answers,
+                ..scope.clone()
             };
+            let ended = self.step(verb, step, &scope, (at, between)).await;
             match ended {
                 Ok(answer) => {
                     answers.push(answer.body.clone().unwrap_or(Json::Null));
@@ -226,7 +221,7 @@ impl Http {
                 Err(Ended::Not(not, why)) if at == 0 => return Applied::Not(not, why),
                 // After the first step something is there, so "nothing happened" would be a lie.
                 Err(Ended::Not(_, why) | Ended::Unknown(why)) => {
-                    return Applied::Unknown(format!("step {}: {why}", at.saturating_add(1)));
+                    return Applied::unknown(format!("step {}: {why}", at.saturating_add(1)));
                 }
             }
         }
@@ -240,8 +235,8 @@ impl Http {
         let mut told = verb.steps.iter().zip(&answers).rev();
         let created = told.find_map(|(step, body)| step.exchange.created_id(body, &scope));
         Applied::Answered(Receipt {
-            created_id: created.unwrap_or_default(),
-            version: written_version(object, step, &answer),
+            created_id: created.map_or_else(String::new, |id| clean(&id)),
+            version: written_version(object, step, &answer).filter(|version| !is_odd(version)),
             unprotected: (!verb.guard.is_native() && verb.guard != Guard::Commutative)
                 .then(|| looked.elapsed()),
             said: self.bound.rules.sentence(&answer),
@@ -310,11 +305,19 @@ impl Http {
         verb: &Verb,
         step: &Step,
         scope: &Filled<'_>,
-        at: usize,
+        (at, between): (usize, &Between<'_>),
     ) -> Result<Answer, Ended> {
         let request =
             request(verb, step, scope, at).map_err(|why| Ended::Not(NotDone::Refused, why))?;
-        let answer = match self.client.call(&request).await {
+        let place = self.client.place().await;
+        // After everything that may take time.
+        between(at)
+            .map_err(|refusal| Ended::Not(NotDone::Stopped(refusal.reason), refusal.detail))?;
+        let answer = match place {
+            Ok(place) => self.client.call_at(place, &request).await,
+            Err(error) => Err(error),
+        };
+        let answer = match answer {
             Ok(answer) => answer,
             Err(CallError::NotSent(why)) => return Err(Ended::Not(NotDone::Unreached, why)),
             Err(CallError::Lost(why)) => return Err(Ended::Unknown(why)),

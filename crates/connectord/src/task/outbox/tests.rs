@@ -18,29 +18,37 @@ fn report(id: u128, bytes: usize) -> Report {
 }
 
 #[test]
-fn what_is_refused_waits_and_lets_the_others_pass() {
-    let now = Instant::now();
-    let mut parked = Parked::default();
-    let all = || (1..=3).map(|id| report(id, 1)).collect::<Vec<_>>();
-    parked.park(uuid::Uuid::from_u128(1), now);
-    assert_eq!(parked.due(all(), now), all()[1..]);
-    assert_eq!(parked.due(all(), now + PARKED_FOR), all());
-    for id in 0..=u128::try_from(PARKED_MAX).unwrap() {
-        parked.park(uuid::Uuid::from_u128(id), now);
+fn what_is_refused_stays_and_holds_up_nobody() {
+    let (now, id) = (Instant::now(), uuid::Uuid::from_u128);
+    let mut cursor = Cursor::default();
+    cursor.offered(id(100), false, now);
+    assert_eq!(cursor.after, None, "what was taken is gone");
+    for page in 1..=50 {
+        cursor.offered(id(page * 100), true, now);
+        assert_eq!(
+            cursor.after,
+            Some(id(page * 100)),
+            "however many are refused"
+        );
     }
-    assert!(parked.0.len() <= PARKED_MAX);
+    cursor.offered(id(5_100), false, now);
+    assert_eq!(cursor.after, Some(id(5_100)));
+    cursor.ended(now + REFUSED_FOR / 2);
+    assert_eq!(cursor.after, Some(id(5_100)));
+    cursor.ended(now + REFUSED_FOR);
+    assert_eq!(cursor.after, None, "from the beginning again");
 }
 
 #[test]
 fn a_message_of_reports_stays_below_its_limit_and_is_never_empty() {
-    let long = fitting(&[report(1, 100_000), report(2, 90_000), report(3, 50_000)]);
-    assert_eq!(long.len(), 2);
-    let alone = fitting(&[report(1, 300_000), report(2, 10)]);
+    let (long, last) = fitting(&[report(1, 100_000), report(2, 90_000), report(3, 50_000)]);
+    assert_eq!((long.len(), last), (2, Some(uuid::Uuid::from_u128(2))));
+    let (alone, _) = fitting(&[report(1, 300_000), report(2, 10)]);
     assert_eq!(alone.len(), 2);
     assert!(alone[0].changes.is_empty() && alone[0].note.contains("too long"));
     let mut broken = report(1, 10);
     broken.body = vec![0xff];
-    assert_eq!(fitting(&[broken, report(2, 10)]).len(), 1);
+    assert_eq!(fitting(&[broken, report(2, 10)]).0.len(), 1);
 }
 
 #[test]
@@ -57,7 +65,7 @@ fn what_changed_beside_a_write_is_left_out_before_the_write_itself() {
         };
         let id = uuid::Uuid::from_u128(1);
         let body = outcome.encode_to_vec();
-        fitting(&[Report { id, body }]).remove(0)
+        fitting(&[Report { id, body }]).0.remove(0)
     };
     let small = with(10, REPORT_BYTES_MAX);
     assert_eq!((small.changes.len(), small.collateral.len()), (1, 0));

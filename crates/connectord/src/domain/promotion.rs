@@ -299,6 +299,7 @@ pub fn differences(old: &Card, new: &Card) -> Vec<Difference> {
     let hours = |card: &Card| card.hours.as_ref().map(ToString::to_string);
     found.other("hours", &hours(old), &hours(new));
     found.other("pilot", &old.pilot, &new.pilot);
+    found.other("demote", &old.demotion, &new.demotion);
     found.0
 }
 

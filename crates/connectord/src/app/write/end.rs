@@ -36,7 +36,18 @@ impl App {
     /// Writes the end and its report in one transaction.
     pub(in crate::app) async fn end(
         &self,
+        execution: Execution,
+        state: State,
+        kind: Kind,
+    ) -> Result<Execution, AppError> {
+        self.end_with(execution, None, state, kind).await
+    }
+
+    /// The same together with another execution that this end says something of.
+    pub(in crate::app) async fn end_with(
+        &self,
         mut execution: Execution,
+        mut other: Option<Execution>,
         state: State,
         kind: Kind,
     ) -> Result<Execution, AppError> {
@@ -47,9 +58,12 @@ impl App {
             State::Failed | State::ReconciledNotApplied => execution.take_back(),
             _ => Vec::new(),
         };
+        let mut both: Vec<&mut Execution> = std::iter::once(&mut execution)
+            .chain(other.as_mut())
+            .collect();
         let saved = self
             .journal
-            .save_counted(&mut [&mut execution], vec![report.clone()], back)
+            .save_counted(&mut both, vec![report.clone()], back)
             .await;
         match saved {
             Ok(()) => {}

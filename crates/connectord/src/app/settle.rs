@@ -1,6 +1,8 @@
 //! What a crash or a lost answer left behind. Takeover never sends: it looks, and what cannot be
 //! told is left to a person. An outage never ends a doubt, it only lengthens it.
 
+mod round;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +17,15 @@ use super::{App, AppError};
 use crate::clock;
 use crate::domain::execution::{Execution, Proof, State};
 use crate::domain::plan::{FieldPlan, Plan};
-use crate::system::{Doubt, Happened};
+use crate::system::{Doubt, Happened, System};
+pub use round::Settling;
 
 /// An execution that cannot be told is given to a person after this long.
 const DOUBT_MS_MAX: i64 = 10 * 60 * 1_000;
 /// Looks that must find nothing before "not there" is believed.
 const LOOKS: u32 = 2;
+/// Shortest time between two looks that count, in milliseconds, whoever makes them.
+const LOOK_GAP_MS: i64 = 1_000;
 
 /// A task that has not written its execution for so long is gone: every step of one takes seconds.
 /// Should it be alive after all, the revision of the execution stops it.
@@ -116,6 +121,8 @@ impl App {
             return self.end(execution, State::ReconciledNotApplied, kind).await;
         }
         "the process stopped while the call was out".clone_into(&mut execution.message);
+        // It may have gone out at the last moment: how late it may be done is counted from here.
+        execution.sent_ms = clock::now().timestamp_millis();
         let kind = kind(&execution, Kind::Result);
         self.end(execution, State::InDoubt, kind).await
     }
@@ -136,6 +143,19 @@ impl App {
             Some(system) => system.settle(&plan_of(&execution), &doubt).await,
             None => Happened::Away("this connection is not configured".to_owned()),
         };
+        let digest =
+            |system: &Arc<System>| hex::encode(system.digest(&execution.object, &execution.verb));
+        let changed = system.as_ref().is_some_and(|system| {
+            !execution.place.is_empty() && digest(system) != execution.system_digest
+        });
+        let happened = match happened {
+            // What is not found in another place, or in another way, proves nothing.
+            Happened::No if changed => Happened::CannotTell(
+                "the system file or the address was changed since, so nothing found is no proof"
+                    .to_owned(),
+            ),
+            happened => happened,
+        };
         let state = match happened {
             Happened::Yes { created_id } => {
                 execution.wrote = true;
@@ -145,8 +165,12 @@ impl App {
                 State::ReconciledApplied
             }
             Happened::No if age <= late => return Ok(false),
+            Happened::No if now.saturating_sub(execution.looked_ms) < LOOK_GAP_MS => {
+                return Ok(false);
+            }
             Happened::No if execution.looked.saturating_add(1) < LOOKS => {
                 execution.looked = execution.looked.saturating_add(1);
+                execution.looked_ms = now;
                 self.journal.save(&mut [&mut execution], vec![]).await?;
                 return Ok(false);
             }
@@ -163,11 +187,8 @@ impl App {
                 return Ok(false);
             }
         };
-        if state == State::ReconciledApplied && !execution.undo_of.is_empty() {
-            self.mark_undone(&execution).await?;
-        }
         let kind = kind(&execution, Kind::Reconciled);
-        self.end(execution, state, kind).await?;
+        self.end_settled(execution, state, kind).await?;
         Ok(true)
     }
 
@@ -202,11 +223,27 @@ impl App {
         } else {
             State::ReconciledNotApplied
         };
-        if applied && !execution.undo_of.is_empty() {
-            self.mark_undone(&execution).await?;
-        }
         let kind = kind(&execution, Kind::Reconciled);
-        self.end(execution, state, kind).await
+        self.end_settled(execution, state, kind).await
+    }
+
+    /// The end of a doubt. Where an undo is known to have happened, what it undid is marked in the
+    /// same transaction: neither stands without the other.
+    async fn end_settled(
+        &self,
+        execution: Execution,
+        state: State,
+        kind: Kind,
+    ) -> Result<Execution, AppError> {
+        if state != State::ReconciledApplied || execution.undo_of.is_empty() {
+            return self.end(execution, state, kind).await;
+        }
+        let (tenant, id) = (execution.tenant.clone(), execution.undo_of.clone());
+        let mut target = self.journal.execution(&tenant, &id).await?;
+        if let Some(target) = &mut target {
+            target.undone_by.clone_from(&execution.id);
+        }
+        self.end_with(execution, target, state, kind).await
     }
 }
 

@@ -1,0 +1,35 @@
+//! Writes down, outside the stores, how far they have come.
+
+use std::time::Duration;
+
+use crate::app::SharedApp;
+use crate::clock;
+use crate::marks::HaltMark;
+
+/// What was done within this time before the end of a process may be unknown to the next one.
+const PERIOD: Duration = Duration::from_millis(200);
+/// The time alone is written down this often, in milliseconds.
+const CLOCK_MS: i64 = 5_000;
+
+/// Writes until the process ends.
+pub async fn keep(app: SharedApp) {
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        let keeper = SharedApp::clone(&app);
+        let kept = tokio::task::spawn_blocking(move || {
+            let now = clock::now().timestamp_millis();
+            let at = now.saturating_sub(now.rem_euclid(CLOCK_MS));
+            let version = keeper.trust.keys().version;
+            keeper.marks.raise(&keeper.journal.reached(), version, at)?;
+            match keeper.halt_state() {
+                Ok(state) => keeper.marks.raise_halts(HaltMark::of(&state)),
+                Err(_) => Ok(()),
+            }
+        });
+        match kept.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "what is remembered could not be written"),
+            Err(_) => return,
+        }
+    }
+}
