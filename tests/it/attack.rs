@@ -211,6 +211,28 @@ async fn a_stolen_token_is_of_no_use_to_another_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_colleague_of_the_same_tenant_sees_and_undoes_nothing() {
+    let world = World::start();
+    world.promote(&["set_stage"]).await;
+    let mut agent = world.agent().await;
+    let done = agent.carry(&stage("D-104", "qualified")).await;
+    let mut colleague = world.actor("agent-acme-seller").await;
+    let execution = pb::GetExecutionRequest {
+        name: done.name.clone(),
+    };
+    let status = colleague.execute.get_execution(execution).await;
+    assert_eq!(code(&status.unwrap_err()), "NOT_FOUND");
+    assert_eq!(colleague.try_undo(&done).await.unwrap_err(), "NOT_FOUND");
+    let list = pb::ListExecutionsRequest {
+        parent: "tenants/acme".into(),
+        agent: "triage".into(),
+        ..Default::default()
+    };
+    let seen = colleague.execute.list_executions(list).await;
+    assert!(seen.is_ok_and(|seen| seen.into_inner().executions.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_tenant_finds_nothing_and_an_agent_operates_nothing() {
     let world = World::start();
     world.promote(&["set_stage"]).await;

@@ -271,3 +271,15 @@ fn every_reason_code_is_explained_by_both_programs() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_connectord_takes_no_journal_that_is_in_use() {
+    let world = World::start();
+    // The port is taken too; the journal is looked at first.
+    let same = format!("server.grpc_addr=127.0.0.1:{}", world.connectord_port);
+    let said = refuses(&world, "connectord", &["server", "--set", &same]);
+    assert!(
+        said.contains("another connectord uses this journal"),
+        "{said}"
+    );
+}

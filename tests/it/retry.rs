@@ -8,7 +8,7 @@ use writ_proto::pb;
 use writ_proto::pb::ExecutionState as State;
 
 /// Writs that live for a second, and no leeway.
-fn short_lived(world: &mut World) {
+pub(super) fn short_lived(world: &mut World) {
     let file = world.path("policyd.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     let now = regex::Regex::new("(?m)^ttl = .*$")

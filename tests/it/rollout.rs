@@ -1,5 +1,9 @@
 //! Rollout: the would-have log, promotion with it in view, and time-boxed live.
 
+mod promoted;
+
+use std::time::Instant;
+
 use e2e::{Actor, PATIENCE, Wish, World, stage};
 use writ_proto::pb;
 
@@ -27,10 +31,34 @@ pub(super) async fn present(agent: &mut Actor, wish: &Wish) -> Result<pb::Execut
     agent.present(&asked).await
 }
 
+fn is_mark(record: &serde_json::Value) -> bool {
+    let status = record["status"].as_str();
+    status.is_some_and(|status| status.starts_with("SURPRISE_"))
+}
+
+/// The records of a world, once so many marks are among them: the last report may be under way.
+async fn with_marks(world: &World, count: usize) -> Vec<serde_json::Value> {
+    let started = Instant::now();
+    loop {
+        let (_, records) = world.settle().await;
+        if records.iter().filter(|record| is_mark(record)).count() == count {
+            return records;
+        }
+        assert!(
+            started.elapsed() < PATIENCE,
+            "marks are records: {records:#?}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn promotion_shows_the_log_needs_a_reason_and_asks_twice_after_a_surprise() {
     let world = World::start();
     let (mut agent, mut operator) = (world.agent().await, world.operator().await);
+    assert_eq!(
+        shift(&mut operator, |_| {}).await.unwrap_err(),
+        "NOTHING_SEEN"
+    );
     let mut dry = stage("D-104", "qualified");
     dry.mode = pb::Mode::DryRun;
     let first = present(&mut agent, &dry).await.unwrap();
@@ -92,18 +120,8 @@ async fn promotion_shows_the_log_needs_a_reason_and_asks_twice_after_a_surprise(
     mark("").await;
     assert!(run(&world, &["wouldhave", "ls", "--surprise"]).1.is_empty());
 
-    let (_, records) = world.settle().await;
+    let records = with_marks(&world, 3).await;
     let is_moved = |record: &&serde_json::Value| record["kind"] == "rollout_changed";
-    let is_mark = |record: &&serde_json::Value| {
-        record["status"]
-            .as_str()
-            .is_some_and(|status| status.starts_with("SURPRISE_"))
-    };
-    assert_eq!(
-        records.iter().filter(is_mark).count(),
-        3,
-        "marks are records"
-    );
     let notes: Vec<&str> = records
         .iter()
         .filter(is_moved)

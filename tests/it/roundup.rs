@@ -15,8 +15,8 @@ use writ_proto::pb::ExecutionState as State;
 const ACTIONS: [&str; 2] = ["set_issue_status", "append_issue_note"];
 
 /// Writ with a helpdesk that holds issue 1, which is `unread`.
-struct Desk {
-    world: World,
+pub(super) struct Desk {
+    pub(super) world: World,
     /// Outside of the folder of the world: Roundup is another user, and may not see keys.
     folder: tempfile::TempDir,
     /// Roundup itself, and the port by which it is known.
@@ -25,7 +25,7 @@ struct Desk {
 }
 
 impl Desk {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let port = free_port();
         Self::start_behind(port, port, ACTIONS.as_slice()).await
     }

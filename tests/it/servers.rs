@@ -6,6 +6,7 @@ use e2e::{Actor, Process, Wish, World, program, root, stage};
 use serde_json::Value as Json;
 use writ_proto::pb;
 
+mod conform;
 mod kinto;
 mod localstripe;
 mod table;

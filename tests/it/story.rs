@@ -298,3 +298,27 @@ async fn changed_policies_take_effect_and_broken_ones_never_do() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_write_of_the_same_value_is_undone_first() {
+    let world = World::start();
+    world.promote(&["set_stage"]).await;
+    let (mut agent, mut operator) = (world.agent().await, world.operator().await);
+    let first = agent.carry(&stage("D-104", "qualified")).await;
+    let between = agent.carry(&stage("D-104", "proposal")).await;
+    let last = agent.carry(&stage("D-104", "qualified")).await;
+    for execution in [&first, &between, &last] {
+        agent.signed(execution).await;
+    }
+    // The record shows what the first one wrote; the last one stands on it all the same.
+    let kept = operator.undo(&first).await;
+    assert_eq!(
+        (kept.undone, kept.reason_code.as_str()),
+        (false, "PRECONDITION_FAILED"),
+        "{kept:?}"
+    );
+    for execution in [&last, &between, &first] {
+        let undone = operator.undo(execution).await;
+        assert!(undone.undone, "{undone:?}");
+    }
+}

@@ -135,6 +135,18 @@ impl Actor {
         }
     }
 
+    /// The same, where no answer may come.
+    pub async fn try_undo(&mut self, execution: &pb::Execution) -> Result<pb::UndoItem, String> {
+        let request = pb::UndoRequest {
+            name: execution.name.clone(),
+            reason: "test".into(),
+            ..pb::UndoRequest::default()
+        };
+        let answer = self.execute.undo(request).await;
+        let answer = answer.map_err(|status| crate::code(&status))?;
+        Ok(answer.into_inner().item.unwrap())
+    }
+
     pub async fn undo(&mut self, execution: &pb::Execution) -> pb::UndoItem {
         let request = pb::UndoRequest {
             name: execution.name.clone(),

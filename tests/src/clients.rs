@@ -23,7 +23,7 @@ impl World {
         endpoint.tls_config(tls).unwrap().timeout(PATIENCE)
     }
 
-    async fn channel(&self, name: &str, port: u16) -> Result<Channel, tonic::transport::Error> {
+    pub async fn channel(&self, name: &str, port: u16) -> Result<Channel, tonic::transport::Error> {
         self.endpoint(name, port).connect().await
     }
 

@@ -39,6 +39,8 @@ pub enum Fails {
     NoFilter,
     /// Answers nothing for so long.
     Hangs(Duration),
+    /// Answers no read for so long.
+    HangsReading(Duration),
     /// Sends the caller elsewhere.
     Redirects(String),
     /// Writes nothing, asks to wait so many seconds.
@@ -205,6 +207,13 @@ async fn instead(crm: &Crm) -> Option<Response> {
     }
 }
 
+async fn hang_reading(crm: &Crm) {
+    let fails = crm.held().fails.clone();
+    if let Fails::HangsReading(span) = fails {
+        tokio::time::sleep(span).await;
+    }
+}
+
 async fn list(
     State(crm): State<Crm>,
     Path(kind): Path<String>,
@@ -212,6 +221,7 @@ async fn list(
     (method, headers, body): (Method, HeaderMap, Bytes),
 ) -> Response {
     if method == Method::GET {
+        hang_reading(&crm).await;
         let mut held = crm.held();
         held.reads += 1;
         let fits = |fields: &Json| {
@@ -280,6 +290,7 @@ async fn record(
         )
     };
     if method == Method::GET {
+        hang_reading(&crm).await;
         let mut held = crm.held();
         held.reads += 1;
         return if held.records.contains_key(&key) {

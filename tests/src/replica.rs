@@ -16,6 +16,34 @@ impl World {
         self.connectord_on(("replica", port), &program("connectord"), &[], flags)
     }
 
+    /// The value of `--set` that names the connections of this world.
+    fn connection_flag(&self) -> String {
+        let crm = format!("http://127.0.0.1:{}", self.sandbox_port);
+        let mut all = vec![("crm/main", "sandbox", crm)];
+        all.extend_from_slice(&self.connections);
+        let all = all.iter().map(|(name, system, base)| {
+            format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\", tenants=[\"acme\", \"globex\"]}}")
+        });
+        format!("connection=[{}]", all.collect::<Vec<_>>().join(", "))
+    }
+
+    /// Runs a command of connectord that needs the connections of this world and no server.
+    pub fn run_connected(&self, args: &[&str]) -> std::process::Output {
+        self.connected(args).output().unwrap()
+    }
+
+    /// The same, to be started.
+    pub fn connected(&self, args: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(program("connectord"));
+        let flag = self.connection_flag();
+        command
+            .current_dir(self.folder.path())
+            .args(args)
+            .args(["--set", &flag])
+            .stdin(std::process::Stdio::null());
+        command
+    }
+
     pub(crate) fn connectord_on<'a>(
         &self,
         (name, port): (&str, u16),
@@ -25,13 +53,7 @@ impl World {
     ) -> Process {
         let own = format!("server.grpc_addr=127.0.0.1:{port}");
         let peer = format!("policyd.addr=https://localhost:{}", self.policyd_port);
-        let crm = format!("http://127.0.0.1:{}", self.sandbox_port);
-        let mut all = vec![("crm/main", "sandbox", crm)];
-        all.extend_from_slice(&self.connections);
-        let all = all.iter().map(|(name, system, base)| {
-            format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\", tenants=[\"acme\", \"globex\"]}}")
-        });
-        let connection = format!("connection=[{}]", all.collect::<Vec<_>>().join(", "));
+        let connection = self.connection_flag();
         let mut args = vec![
             "server",
             "--set",

@@ -47,15 +47,15 @@ const DOCUMENTS: [(&str, &str); 2] = [
 ];
 
 /// A Kinto with one document, and a world with it behind.
-struct Kinto {
-    world: World,
+pub(super) struct Kinto {
+    pub(super) world: World,
     port: u16,
     _server: Process,
     _folder: tempfile::TempDir,
 }
 
 impl Kinto {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
         let dir = folder.path().join("kinto").display().to_string();
         let server = served(&folder, "kinto", &["serve", &dir, &port.to_string()]);

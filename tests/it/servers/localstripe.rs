@@ -20,15 +20,15 @@ const PAYMENTS: [(&str, &str); 2] = [
 ];
 
 /// A localstripe, and a world with it behind.
-struct Stripe {
-    world: World,
+pub(super) struct Stripe {
+    pub(super) world: World,
     port: u16,
     _server: Process,
     _folder: tempfile::TempDir,
 }
 
 impl Stripe {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
         let server = served(&folder, "localstripe", &["serve", &port.to_string()]);
         let base = format!("http://127.0.0.1:{port}");
@@ -49,7 +49,7 @@ impl Stripe {
         sent.json().await.unwrap()
     }
 
-    async fn post(&self, path: &str, form: &[(&str, &str)]) -> Json {
+    pub(super) async fn post(&self, path: &str, form: &[(&str, &str)]) -> Json {
         self.call(Method::POST, path, form).await
     }
 
@@ -165,4 +165,85 @@ async fn localstripe_keeps_what_a_person_wrote_although_it_has_no_versions() {
         "by a person"
     );
     stripe.world.settle().await;
+}
+
+/// The process stands still right before the write.
+const PAUSE: (&str, &str) = ("CONNECTORD_PAUSE_AT", "after_sending_marked=1500");
+
+/// A call that stands still before its write while a person does something in the system itself.
+async fn meanwhile(
+    stripe: &mut Stripe,
+    wish: &Wish,
+    person: impl AsyncFnOnce(&Stripe),
+) -> pb::Execution {
+    let pauses = |stripe: &Stripe| {
+        let process = stripe.world.connectord.as_ref().unwrap();
+        process.logged().matches("pause point").count()
+    };
+    stripe.world.kill_connectord();
+    stripe
+        .world
+        .start_connectord(&e2e::failpoint_connectord(), &[PAUSE]);
+    let before = pauses(stripe);
+    let mut agent = stripe.world.agent().await;
+    let wish = wish.clone();
+    let call = tokio::spawn(async move { present(&mut agent, &wish).await.unwrap() });
+    let started = std::time::Instant::now();
+    while pauses(stripe) == before {
+        assert!(started.elapsed() < e2e::PATIENCE);
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    person(stripe).await;
+    call.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn localstripe_is_looked_at_again_right_before_the_write() {
+    let mut stripe = Stripe::start();
+    let customer = stripe.post("customers", &[("description", "old")]).await;
+    let who = customer["id"].as_str().unwrap().to_owned();
+    let describe = wish(
+        "pay/main",
+        "describe",
+        ("customer", &who),
+        json!({"description": "new"}),
+    );
+    let kept = meanwhile(&mut stripe, &describe, async |stripe| {
+        let edit = [("description", "by a person")];
+        stripe.post(&format!("customers/{who}"), &edit).await;
+    });
+    let kept = kept.await;
+    assert_eq!(
+        (kept.wrote, kept.reason_code.as_str()),
+        (false, "PRECONDITION_FAILED"),
+        "{kept:?}"
+    );
+    let shown = stripe.get(&format!("customers/{who}")).await;
+    assert_eq!(shown["description"], "by a person");
+
+    let source = [
+        ("amount", "5000"),
+        ("currency", "eur"),
+        ("source", "pm_card_visa"),
+    ];
+    let charge = stripe.post("charges", &source).await;
+    let id = charge["id"].as_str().unwrap().to_owned();
+    let pay = wish(
+        "pay/main",
+        "pay_back",
+        ("charge", &id),
+        json!({"amount": {"currency": "EUR", "value": 1}}),
+    );
+    let refund = async |stripe: &Stripe| {
+        let paid = [("charge", id.as_str()), ("amount", "100")];
+        stripe.post("refunds", &paid).await;
+    };
+    let kept = meanwhile(&mut stripe, &pay, refund).await;
+    assert_eq!(
+        (kept.wrote, kept.reason_code.as_str()),
+        (false, "PRECONDITION_FAILED"),
+        "{kept:?}"
+    );
+    let shown = stripe.get(&format!("charges/{id}")).await;
+    assert_eq!(shown["amount_refunded"], 100, "the person's refund alone");
 }

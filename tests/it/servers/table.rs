@@ -8,17 +8,8 @@ use writ_proto::pb::ExecutionState as State;
 use super::super::rollout::present;
 use super::{undone, wish, world};
 
-/// `doctor` over the connections of a world.
-fn doctor_args(world: &World) -> Vec<String> {
-    let all = world.connections.iter().map(|(name, system, base)| {
-        format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\", tenants=[\"acme\"]}}")
-    });
-    let connection = format!("connection=[{}]", all.collect::<Vec<_>>().join(", "));
-    vec!["doctor".into(), "--set".into(), connection]
-}
-
 /// A world with one table behind it, its database, and the role that connectord logs in as.
-async fn table() -> Option<(World, sqlx::PgPool, String)> {
+pub(super) async fn table() -> Option<(World, sqlx::PgPool, String)> {
     let Some(server) = e2e::postgres::server() else {
         println!("SKIPPED: WRIT_TEST_POSTGRES names no server");
         return None;
@@ -126,7 +117,11 @@ async fn a_table_changes_one_row_of_its_version_or_nothing() {
     let alias = present(&mut agent, &change("007", json!({"status": "closed"})))
         .await
         .unwrap();
-    assert!(!alias.wrote, "{alias:?}");
+    assert_eq!(
+        (alias.wrote, alias.reason_code.as_str()),
+        (false, "TARGET_MISMATCH"),
+        "{alias:?}"
+    );
     world.settle().await;
 }
 
@@ -136,20 +131,7 @@ async fn a_login_that_may_do_more_or_less_than_the_cards_need_is_named() {
         return;
     };
     let mut agent = world.agent().await;
-    let doctor = || {
-        String::from_utf8(
-            world
-                .run(
-                    "connectord",
-                    &doctor_args(&world)
-                        .iter()
-                        .map(String::as_str)
-                        .collect::<Vec<_>>(),
-                )
-                .stdout,
-        )
-        .unwrap()
-    };
+    let doctor = || String::from_utf8(world.run_connected(&["doctor"]).stdout).unwrap();
     let said = doctor();
     assert!(said.contains("ok    connection db/main"), "{said}");
     let more = format!("GRANT DELETE ON ticket TO {role}");
@@ -177,4 +159,48 @@ async fn a_login_that_may_do_more_or_less_than_the_cards_need_is_named() {
         .unwrap();
     assert_eq!(denied.reason_code, "SYSTEM_DENIED", "{denied:?}");
     world.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_changed_while_its_lock_was_waited_for_is_left_alone() {
+    let Some((world, admin, _)) = table().await else {
+        return;
+    };
+    let mut agent = world.agent().await;
+    let mut held = admin.begin().await.unwrap();
+    sqlx::query("UPDATE ticket SET amount = 77 WHERE id = 7")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let call = tokio::spawn(async move {
+        let close = change("7", json!({"status": "closed"}));
+        present(&mut agent, &close).await.unwrap()
+    });
+    let started = std::time::Instant::now();
+    loop {
+        let waiting: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+             AND application_name = 'writ-connectord' AND wait_event_type = 'Lock'",
+        )
+        .fetch_one(&admin)
+        .await
+        .unwrap();
+        if waiting > 0 {
+            break;
+        }
+        assert!(started.elapsed() < e2e::PATIENCE);
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    held.commit().await.unwrap();
+    let stale = call.await.unwrap();
+    assert_eq!(
+        (stale.wrote, stale.reason_code.as_str()),
+        (false, "PRECONDITION_FAILED"),
+        "{stale:?}"
+    );
+    let shown: String = sqlx::query_scalar("SELECT status FROM ticket WHERE id = 7")
+        .fetch_one(&admin)
+        .await
+        .unwrap();
+    assert_eq!(shown, "open");
 }

@@ -1,0 +1,209 @@
+//! Each check that stands right before the one write: the process stands still at a named point, the
+//! world changes meanwhile, and nothing may be written any more.
+
+use std::time::{Duration, Instant};
+
+use e2e::{Actor, World, failpoint_connectord, stage};
+use writ_proto::pb;
+use writ_proto::pb::ExecutionState as State;
+
+use super::halt::set;
+
+/// A world whose connectord stands still at a point, with an action that is live.
+async fn pausing(mut world: World, pause: &str) -> World {
+    world.start_sandbox();
+    world.start_policyd();
+    world.start_connectord(&failpoint_connectord(), &[("CONNECTORD_PAUSE_AT", pause)]);
+    world.promote(&["set_stage"]).await;
+    world
+}
+
+/// Waits until it stands there.
+async fn stands(world: &World, point: &str) {
+    let (started, line) = (Instant::now(), format!("pause point {point}"));
+    while !world.connectord.as_ref().unwrap().logged().contains(&line) {
+        assert!(started.elapsed() < e2e::PATIENCE, "{point} was not reached");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A call that stands still at a point while something happens; how it ended.
+async fn meanwhile(
+    world: &World,
+    pause: &str,
+    happens: impl AsyncFnOnce(&mut Actor),
+) -> pb::Execution {
+    let point = pause.split_once('=').unwrap().0;
+    let (mut agent, mut operator) = (world.agent().await, world.operator().await);
+    let asked = agent.ask(&stage("D-104", "qualified")).await;
+    let call = tokio::spawn(async move { agent.present(&asked).await });
+    stands(world, point).await;
+    happens(&mut operator).await;
+    let ended = call.await.unwrap().unwrap();
+    assert_eq!(ended.state, i32::from(State::Failed), "{ended:?}");
+    assert!(
+        !ended.wrote && world.effects().await.is_empty(),
+        "{ended:?}"
+    );
+    ended
+}
+
+async fn clear(operator: &mut Actor, scope: &str) {
+    let request = pb::ClearHaltRequest {
+        scope: scope.into(),
+        reason: "test".into(),
+    };
+    operator.halt.clear_halt(request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_after_the_look_stops_the_write() {
+    let pause = "after_sending_marked=1500";
+    let world = pausing(World::prepare(&[]), pause).await;
+    let halted = meanwhile(&world, pause, async |operator| {
+        set(operator, "tenant:acme").await.unwrap();
+    });
+    assert_eq!(halted.await.reason_code, "HALTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_that_came_and_went_after_the_look_stops_the_write() {
+    let pause = "after_sending_marked=1500";
+    let world = pausing(World::prepare(&[]), pause).await;
+    let revoked = meanwhile(&world, pause, async |operator| {
+        set(operator, "agent:triage").await.unwrap();
+        clear(operator, "agent:triage").await;
+    });
+    assert_eq!(revoked.await.reason_code, "TOKEN_REVOKED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stood_still_writes_no_more() {
+    let pause = "after_sending_marked=11000";
+    let world = pausing(World::prepare(&[]), pause).await;
+    let late = meanwhile(&world, pause, async |_| {}).await;
+    assert_eq!(late.reason_code, "TOKEN_EXPIRED");
+    assert!(late.message.contains("stood still"), "{late:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writ_that_expired_after_the_look_writes_no_more() {
+    let pause = "after_sending_marked=4000";
+    let mut world = World::prepare(&[]);
+    super::retry::short_lived(&mut world);
+    let world = pausing(world, pause).await;
+    let late = meanwhile(&world, pause, async |_| {}).await;
+    assert_eq!(late.reason_code, "TOKEN_EXPIRED");
+    assert!(!late.message.contains("stood still"), "{late:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demotion_during_the_look_stops_the_write() {
+    let pause = "after_before_image=1500";
+    let world = pausing(World::prepare(&[]), pause).await;
+    let demoted = meanwhile(&world, pause, async |operator| {
+        let request = pb::SetActionRolloutRequest {
+            name: "tenants/acme/actions/set_stage".into(),
+            rollout: pb::Rollout::DryRun.into(),
+            reason: "test".into(),
+            ..pb::SetActionRolloutRequest::default()
+        };
+        operator.execute.set_action_rollout(request).await.unwrap();
+    });
+    assert_eq!(demoted.await.reason_code, "DRY_RUN_ONLY");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halted_agent_undoes_nothing_that_it_began_before() {
+    let pause = "undo_after_intent=1500";
+    let world = pausing(World::prepare(&[]), pause).await;
+    let (mut agent, mut operator) = (world.agent().await, world.operator().await);
+    let done = agent.carry(&stage("D-104", "qualified")).await;
+    agent.signed(&done).await;
+    let call = tokio::spawn(async move { agent.undo(&done).await });
+    stands(&world, "undo_after_intent").await;
+    set(&mut operator, "agent:triage").await.unwrap();
+    let kept = call.await.unwrap();
+    assert!(!kept.undone && kept.reason_code == "HALTED", "{kept:?}");
+    assert_eq!(world.effects().await.len(), 1);
+}
+
+/// Where a process is stopped by a signal, and whether the write or the undo has happened there.
+const STOPS: [(&str, usize); 10] = [
+    ("after_claim", 0),
+    ("after_before_image", 0),
+    ("after_sending_marked", 0),
+    ("after_write", 1),
+    ("after_read_back", 1),
+    ("after_finish", 1),
+    ("undo_after_intent", 1),
+    ("undo_after_write", 2),
+    ("undo_after_read_back", 2),
+    ("undo_after_finish", 2),
+];
+/// Longer than any process is waited for before another one takes over.
+const STOPPED: Duration = Duration::from_secs(120);
+/// Time for the signal to come while the process stands at the point.
+const STANDS_MS: u32 = 3_000;
+
+fn signal(world: &World, name: &str) {
+    let id = world.connectord.as_ref().unwrap().id().to_string();
+    let sent = std::process::Command::new("kill")
+        .args([name, &id])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+/// Stops one of two replicas at a point for two minutes; what the CRM has seen afterwards.
+async fn stopped_at(server: String, point: &'static str, before: usize) {
+    let mut world = World::prepare(&[]);
+    world.stores = Some((
+        e2e::postgres::fresh_database(&server).await,
+        e2e::postgres::fresh_database(&server).await,
+    ));
+    let world = pausing(world, &format!("{point}={STANDS_MS}")).await;
+    let port = e2e::free_port();
+    let _replica = world.replica(port);
+    let mut agent = world.agent().await;
+    let asked = agent.ask(&stage("D-104", "qualified")).await;
+    let call = if point.starts_with("undo_") {
+        let done = agent.present(&asked).await.unwrap();
+        agent.signed(&done).await;
+        let mut operator = world.operator().await;
+        tokio::spawn(async move { operator.try_undo(&done).await.map(|_| ()) })
+    } else {
+        let mut agent = agent.clone();
+        tokio::spawn(async move { agent.present(&asked).await.map(|_| ()) })
+    };
+    stands(&world, point).await;
+    signal(&world, "-STOP");
+    tokio::time::sleep(STOPPED).await;
+    let there = world.effects().await.len();
+    assert_eq!(
+        there, before,
+        "{point}: what had happened when it was stopped"
+    );
+    signal(&world, "-CONT");
+    // The caller has given up or gets an answer; either way the truth is in the journal.
+    drop(tokio::time::timeout(Duration::from_secs(20), call).await);
+    let (executions, _) = world.settle().await;
+    let wrote = executions.iter().filter(|one| one.wrote).count();
+    let effects = world.effects().await.len();
+    assert_eq!(wrote, effects, "{point}: {executions:#?}");
+    let (most, undone) = (if point.starts_with("undo_") { 2 } else { 1 }, effects == 2);
+    assert!(effects <= most, "{point}: {effects} effects");
+    let marked = executions.iter().any(|one| !one.undone_by.is_empty());
+    assert_eq!(marked, undone, "{point}: {executions:#?}");
+    world.check_everything().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_of_two_minutes_anywhere_beside_a_replica_doubles_and_hides_nothing() {
+    let Some(server) = e2e::postgres::server() else {
+        return;
+    };
+    let all = STOPS.map(|(point, before)| tokio::spawn(stopped_at(server.clone(), point, before)));
+    for one in all {
+        one.await.unwrap();
+    }
+}
