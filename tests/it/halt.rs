@@ -407,3 +407,37 @@ async fn a_halt_with_an_end_ends_and_is_on_record() {
         assert!(started.elapsed() < PATIENCE, "{told:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misspelt_name_is_halted_and_said_to_be_odd() {
+    let world = World::start();
+    let mut agent = world.agent().await;
+    let dry = Wish {
+        mode: pb::Mode::DryRun,
+        ..stage("D-104", "qualified")
+    };
+    let asked = agent.ask(&dry).await;
+    agent.present(&asked).await.unwrap();
+    let addr = format!("https://localhost:{}", world.connectord_port);
+    let cert = "certs/operator-acme-ops.pem";
+    for (typed, meant) in [
+        ("action:set_stge", Some("set_stage")),
+        ("connection:crm/mian", Some("crm/main")),
+        ("agent:triagee", None),
+        ("action:set_stage", None),
+        ("agent:triage", None),
+    ] {
+        let args = [
+            "halt", "on", "--scope", typed, "--reason", "test", "--addr", &addr, "--cert", cert,
+        ];
+        let halted = tokio::task::block_in_place(|| world.run("connectord", &args));
+        let said = String::from_utf8(halted.stdout).unwrap();
+        assert!(said.contains("HALTED"), "{typed}: {said}");
+        let odd = meant.is_some() || typed == "agent:triagee";
+        assert_eq!(said.contains("WARNING"), odd, "{typed}: {said}");
+        assert!(
+            meant.is_none_or(|meant| said.contains(meant)),
+            "{typed}: {said}"
+        );
+    }
+}

@@ -117,6 +117,10 @@ impl CredentialStore {
     }
 
     fn cipher(&self) -> Result<XChaCha20Poly1305, Refusal> {
+        if !self.key_file.exists() {
+            let detail = format!("{} is not there", self.key_file.display());
+            return Err(Refusal::new(Reason::CredentialSeal, detail));
+        }
         let text = read_private(&self.key_file)?;
         let key = Zeroizing::new(hex::decode(text.trim()).unwrap_or_default());
         XChaCha20Poly1305::new_from_slice(&key).map_err(|_| {

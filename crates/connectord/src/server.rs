@@ -137,8 +137,10 @@ pub(crate) fn own_journal(url: &str) -> Result<Option<File>, AppError> {
         fail(Reason::StoreUnavailable, message)
     };
     let lock = File::create(&path).map_err(|error| wrong(&error))?;
-    lock.try_lock()
-        .map_err(|error| wrong(&format!("another connectord uses this journal ({error})")))?;
+    if lock.try_lock().is_err() {
+        let message = format!("{file}: another connectord uses this journal");
+        return Err(fail(Reason::JournalInUse, message));
+    }
     Ok(Some(lock))
 }
 

@@ -59,6 +59,16 @@ pub struct Problem {
     pub what: String,
 }
 
+/// The name that was meant, if one is near.
+pub fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.map(|name| (strsim::jaro_winkler(typed, name), name));
+    let best = near.max_by(|(one, _), (other, _)| one.total_cmp(other));
+    best.filter(|(near, _)| *near > NEAR).map(|(_, name)| name)
+}
+
+/// How alike a name must be to be meant; 1 is the same.
+const NEAR: f64 = 0.85;
+
 /// Cards and connections.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
@@ -80,10 +90,11 @@ impl Catalog {
     pub fn held(&self, tenant: &str, action: &str) -> Result<&Held, Refusal> {
         let held = self.cards.get(&(tenant.to_owned(), action.to_owned()));
         held.ok_or_else(|| {
-            Refusal::new(
-                Reason::CardMissing,
-                format!("no card for `{action}` of tenant `{tenant}`"),
-            )
+            let own = self.cards.keys().filter(|(of, _)| of == tenant);
+            let near = nearest(action, own.map(|(_, name)| name.as_str()));
+            let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            let why = format!("no card for `{action}` of tenant `{tenant}`{near}");
+            Refusal::new(Reason::CardMissing, why)
         })
     }
 

@@ -35,6 +35,15 @@ impl AppError {
     }
 }
 
+impl AppError {
+    /// There is no execution of this id, or none that the caller may know of.
+    #[must_use]
+    pub fn no_execution(tenant: &str, id: &str) -> Self {
+        let message = format!("no execution `{id}` in tenant `{tenant}`: connectord executions ls");
+        Self::new(Reason::NotFound, message)
+    }
+}
+
 impl From<Refusal> for AppError {
     fn from(refusal: Refusal) -> Self {
         Self::new(refusal.reason, refusal.detail)

@@ -204,7 +204,7 @@ impl App {
         applied: bool,
     ) -> Result<Execution, AppError> {
         let found = self.journal.execution(&order.tenant, id).await?;
-        let mut execution = found.ok_or_else(|| AppError::of(Reason::NotFound))?;
+        let mut execution = found.ok_or_else(|| AppError::no_execution(&order.tenant, id))?;
         if order.reason.trim().is_empty() {
             return Err(AppError::new(
                 Reason::ReasonRequired,
@@ -212,7 +212,10 @@ impl App {
             ));
         }
         if !matches!(execution.state, State::InDoubt | State::Human) {
-            let message = format!("execution {id} is {}, not in doubt", execution.state.name());
+            let message = format!(
+                "execution {id} is {}, so there is nothing to settle",
+                execution.state.name()
+            );
             return Err(AppError::new(Reason::RequestMalformed, message));
         }
         execution.wrote = applied;

@@ -40,16 +40,17 @@ pub(super) enum ExecutionsCommand {
         since: Option<String>,
     },
     /// Says what became of an execution in doubt, after you looked in the system itself; recorded.
+    #[command(group = clap::ArgGroup::new("seen").required(true))]
     Settle {
         #[command(flatten)]
         remote: Remote,
         /// Execution id.
         id: String,
         /// The system was changed.
-        #[arg(long, required_unless_present = "not_applied")]
+        #[arg(long, group = "seen")]
         applied: bool,
         /// The system was not changed.
-        #[arg(long, conflicts_with = "applied")]
+        #[arg(long, group = "seen")]
         not_applied: bool,
         /// What you saw; recorded.
         #[arg(long, default_value = "")]

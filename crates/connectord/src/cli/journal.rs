@@ -34,6 +34,15 @@ pub(super) async fn run(
     let config = common.read()?;
     let app = server::open(&config).await?;
     let _own = server::own_journal(&config.store.url)?;
+    match server::check_marks(&app).await {
+        Err(error) if error.reason == Reason::StoreRestored => {}
+        Err(error) => return Err(error),
+        Ok(()) => {
+            let text = "the journal is as new as connectord remembers; nothing was changed";
+            output.line(text, &json!({"epoch": null, "demoted": 0}));
+            return Ok(0);
+        }
+    }
     let act = Act {
         by: "journal accept".to_owned(),
         reason: reason.clone(),

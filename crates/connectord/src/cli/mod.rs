@@ -144,7 +144,12 @@ impl Common {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.common.output);
-    let filter = crate::config::variable("RUST_LOG").unwrap_or_else(|| "info".to_owned());
+    // What conform provokes is in its table.
+    let usual = match &cli.command {
+        Command::Conform(_) => "error",
+        _ => "info",
+    };
+    let filter = crate::config::variable("RUST_LOG").unwrap_or_else(|| usual.to_owned());
     telemetry::start(&filter, cli.common.log_format == "json");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -9,7 +9,7 @@ use writ_proto::Reason;
 use super::Common;
 use super::output::Output;
 use crate::app::AppError;
-use crate::server::{bind, open, summary};
+use crate::server::{bind, check_marks, open, summary};
 
 /// Flags of the daemon.
 #[derive(Debug, Args)]
@@ -67,16 +67,30 @@ pub(super) async fn doctor(common: &Common, output: &Output) -> Result<u8, AppEr
         state.flags.len()
     ));
     let app = open(&config).await?;
-    ok(&format!(
-        "keys, cards, systems, credentials, journal: {}",
-        summary(&app)
-    ));
     let bad = |what: &str| output.line(&format!("FAIL  {what}"), &json!({"fail": what}));
     let catalog = app.catalog.load_full();
+    let mut failed = catalog.problems.len();
+    if failed == 0 {
+        ok(&format!(
+            "keys, cards, systems, credentials, journal: {}",
+            summary(&app)
+        ));
+    }
     for problem in &catalog.problems {
         bad(&problem.what);
     }
-    let mut failed = catalog.problems.len();
+    if let Err(error) = check_marks(&app).await {
+        bad(&format!("the server would not start: {error}"));
+        failed = failed.saturating_add(1);
+    }
+    for ((tenant, action), held) in &catalog.cards {
+        let connection = held.card.connection.as_str();
+        if !catalog.connections.contains_key(connection) {
+            let what =
+                format!("{action} of {tenant} cannot be used: there is no connection {connection}");
+            output.line(&format!("note  {what}"), &json!({"note": what}));
+        }
+    }
     for (name, connection) in &catalog.connections {
         let Ok(system) = &connection.system else {
             continue;

@@ -319,7 +319,7 @@ impl ConnectorService for Connector {
         let found = found.map_err(|error| status(&AppError::from(error)))?;
         let mine = |found: &Execution| agent.as_ref().is_none_or(|agent| *agent == found.agent);
         let found = found.filter(mine);
-        let found = found.ok_or_else(|| status(&AppError::of(Reason::NotFound)))?;
+        let found = found.ok_or_else(|| status(&AppError::no_execution(own.as_str(), &id)))?;
         let asked = [found.id.as_str()];
         let signed = self.app.journal.undo_writs(own.as_str(), &asked).await;
         let signed = signed.map_err(|error| status(&AppError::from(error)))?;

@@ -65,6 +65,7 @@ const fn code(reason: Reason) -> Code {
         | R::TargetAmbiguous
         | R::TargetMismatch
         | R::UnknownConnection
+        | R::JournalInUse
         | R::CredentialMissing
         | R::CredentialSeal => Code::FailedPrecondition,
         R::PreconditionFailed => Code::Aborted,

@@ -170,6 +170,8 @@ pub enum Reason {
     StoreCorrupt,
     /// `SCHEMA_VERSION`: the database has another schema version than this program.
     SchemaVersion,
+    /// `JOURNAL_IN_USE`: another connectord runs on this journal.
+    JournalInUse,
     /// `STORE_RESTORED`: the database is older than what this process remembers of it.
     StoreRestored,
     /// `UNAVAILABLE`: the service cannot answer now, and nothing was done.

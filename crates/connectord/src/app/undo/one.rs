@@ -46,13 +46,7 @@ impl App {
         };
         // What another agent did is told apart from what is not there by nobody.
         let execution = found.filter(own);
-        let execution = execution.ok_or_else(|| {
-            let message = format!(
-                "no execution `{id}` in tenant `{}`: connectord executions ls",
-                order.tenant
-            );
-            AppError::new(Reason::NotFound, message)
-        })?;
+        let execution = execution.ok_or_else(|| AppError::no_execution(&order.tenant, id))?;
         Box::pin(self.undo_one(order, execution, Instant::now() + PATIENCE)).await
     }
 

@@ -265,6 +265,11 @@ async fn on(
             &text,
             &json!({"scope": stored, "state": "HALTED", "epoch": epoch}),
         );
+        if let Halts::Remote(remote) = halts
+            && let Some(why) = remote.strange(&stored).await
+        {
+            output.line(&format!("WARNING: {why}"), &json!({"warning": why}));
+        }
     }
     let answers = halts.ask().await?;
     if answers.peers.is_empty() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tonic::transport::Channel;
 use writ_proto::ids::TenantId;
+use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::{Caller, pb};
 use x509_parser::pem::parse_x509_pem;
@@ -12,9 +13,10 @@ use x509_parser::prelude::GeneralName;
 
 use super::{Access, Answers, Ended, PATIENCE, Peer, Shown, wider};
 use crate::app::AppError;
+use crate::app::catalog::nearest;
 use crate::cli::remote::failed;
 use crate::grpc::client::{ClientFiles, connect, endpoint};
-use crate::halt::Scope;
+use crate::halt::{Part, Scope};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -22,6 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct Remote {
     client: HaltServiceClient<Channel>,
+    channel: Channel,
     /// What is typed plainly is a part of this tenant.
     own: Option<TenantId>,
 }
@@ -55,7 +58,8 @@ impl Remote {
         };
         let channel = connect(&endpoint(&access.addr, &files, TIMEOUT)?).await?;
         Ok(Self {
-            client: HaltServiceClient::new(channel),
+            client: HaltServiceClient::new(channel.clone()),
+            channel,
             own: tenant_of(cert),
         })
     }
@@ -83,6 +87,53 @@ impl Remote {
             .into_inner();
         let scope = answer.halt.map(|halt| halt.scope);
         Ok((scope.unwrap_or_else(|| typed.to_owned()), answer.epoch))
+    }
+
+    /// What is odd about a scope that was halted: no card and no execution is known that it could stop.
+    pub(super) async fn strange(&self, stored: &str) -> Option<String> {
+        let scope: Scope = stored.parse().ok()?;
+        let tenant = scope.tenant().or(self.own.as_ref())?;
+        let parent = format!("tenants/{tenant}");
+        let mut asks = ConnectorServiceClient::new(self.channel.clone());
+        let actions = async |asks: &mut ConnectorServiceClient<Channel>| {
+            let request = pb::ListActionsRequest {
+                parent: parent.clone(),
+            };
+            let listed = asks.list_actions(request).await.ok()?;
+            Some(listed.into_inner().actions)
+        };
+        let (kind, typed, known): (_, _, Vec<String>) = match scope.part() {
+            Part::Action(action) => {
+                let all = actions(&mut asks).await?.into_iter();
+                let names = all.filter_map(|one| Some(one.name.rsplit('/').next()?.to_owned()));
+                ("action", action.to_string(), names.collect())
+            }
+            Part::Connection(connection) => {
+                let all = actions(&mut asks).await?.into_iter();
+                let names = all.map(|one| one.connection);
+                ("connection", connection.to_string(), names.collect())
+            }
+            Part::Agent(agent) => {
+                let request = pb::ListExecutionsRequest {
+                    parent,
+                    agent: agent.to_string(),
+                    page_size: 1,
+                    ..pb::ListExecutionsRequest::default()
+                };
+                let listed = asks.list_executions(request).await.ok()?.into_inner();
+                let seen = listed.executions.into_iter().map(|one| one.agent);
+                ("agent", agent.to_string(), seen.collect())
+            }
+            Part::All | Part::Customer(_) | Part::Run(_) => return None,
+        };
+        if known.contains(&typed) {
+            return None;
+        }
+        let near = nearest(&typed, known.iter().map(String::as_str));
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        Some(format!(
+            "no {kind} `{typed}` is known here, so this may stop nothing{near}"
+        ))
     }
 
     pub(super) async fn clear(&mut self, typed: &str, reason: &str) -> Result<Ended, AppError> {
