@@ -92,7 +92,8 @@ async fn a_system_that_hangs_with_three_hundred_doubts_delays_nobody_else() {
         let done = agent.present(&asked).await.unwrap();
         assert!(done.wrote, "{done:?}");
         moved += 1;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        // Its card allows some hundreds a day.
+        tokio::time::sleep((hangs() / 100).max(Duration::from_millis(100))).await;
     }
     assert!(moved > 20, "the other system is as it was: {moved}");
     assert_eq!(open(&world, State::InDoubt).await, DOUBTS);
