@@ -169,7 +169,7 @@ impl MarkFile {
         })
     }
 
-    /// Raises the mark of the halts. A halt is acknowledged only after this.
+    /// Raises the mark of the halts.
     ///
     /// # Errors
     /// When the file cannot be written.
