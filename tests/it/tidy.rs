@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 100;
+/// What the daemons run on, behind a feature of the contract's crate.
+const HOST: &str = "crates/proto/src/host";
 
 fn rust_files() -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, out: &mut Vec<(PathBuf, String)>) {
@@ -37,9 +39,9 @@ fn layers_import_only_what_they_may() {
     // Folder of a daemon, and words that must not stand in its code.
     let table: [(&str, &[&str]); 9] = [
         (
-            "crates/host/src",
+            HOST,
             &[
-                "writ_proto",
+                "crate::",
                 "pb::",
                 "cedar",
                 "policyd",
@@ -49,7 +51,9 @@ fn layers_import_only_what_they_may() {
         ),
         (
             "crates/proto/src",
-            &["tokio", "sqlx", "Utc::now", "std::fs", "std::env"],
+            &[
+                "tokio", "tonic", "axum", "sqlx", "Utc::now", "std::fs", "std::env",
+            ],
         ),
         (
             "crates/policyd/src/domain",
@@ -63,6 +67,7 @@ fn layers_import_only_what_they_may() {
                 "crate::store",
                 "crate::app",
                 "crate::grpc",
+                "proto::host",
             ],
         ),
         (
@@ -78,6 +83,7 @@ fn layers_import_only_what_they_may() {
                 "crate::app",
                 "crate::grpc",
                 "crate::system",
+                "proto::host",
             ],
         ),
         ("crates/policyd/src/app", &["tonic", "sqlx::", "pb::"]),
@@ -114,7 +120,8 @@ fn layers_import_only_what_they_may() {
     for (folder, banned) in table {
         for (path, text) in rust_files() {
             let is_test = path.ends_with("tests.rs");
-            if !path.starts_with(folder) || is_test {
+            let host = path.starts_with(HOST) && folder != HOST;
+            if !path.starts_with(folder) || is_test || host {
                 continue;
             }
             let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap();

@@ -26,6 +26,5 @@ pub mod server;
 pub mod store;
 pub mod system;
 pub mod task;
-pub mod telemetry;
 pub mod trust;
 pub mod vectors;

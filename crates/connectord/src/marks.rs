@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use writ_host::postgres::without_password;
 use writ_proto::Reason;
+use writ_proto::host::postgres::without_password;
 
 use crate::app::AppError;
 use crate::config::Config;

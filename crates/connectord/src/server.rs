@@ -10,9 +10,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
-use writ_host::door::{Door, mutual_tls};
-use writ_host::postgres::without_password;
 use writ_proto::Reason;
+use writ_proto::host::door::{Door, mutual_tls};
+use writ_proto::host::postgres::without_password;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::connector_service_server::ConnectorServiceServer;
 use writ_proto::pb::halt_service_server::HaltServiceServer;
@@ -239,7 +239,7 @@ pub fn summary(app: &SharedApp) -> String {
 /// A server with its limits.
 #[must_use]
 pub fn builder() -> Server {
-    writ_host::grpc::server(CALL_TIMEOUT)
+    writ_proto::host::grpc::server(CALL_TIMEOUT)
 }
 
 impl Bound {
@@ -331,7 +331,7 @@ impl Bound {
                 .map_err(|error| fail(Reason::Internal, error))?;
             router = router.add_service(v1).add_service(v1alpha);
         }
-        let served = writ_host::grpc::serve(router, listener, door, stop).await;
+        let served = writ_proto::host::grpc::serve(router, listener, door, stop).await;
         if let Some(page) = page {
             page.end().await?;
         }

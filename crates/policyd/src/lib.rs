@@ -17,4 +17,3 @@ pub mod mcp;
 pub mod server;
 pub mod store;
 pub mod task;
-pub mod telemetry;

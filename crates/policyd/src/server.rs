@@ -10,9 +10,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tonic::transport::server::Router;
 use tonic_health::pb::health_server::{Health, HealthServer};
-use writ_host::door::{Door, mutual_tls};
-use writ_host::postgres::without_password;
 use writ_proto::Reason;
+use writ_proto::host::door::{Door, mutual_tls};
+use writ_proto::host::postgres::without_password;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::authorization_service_server::AuthorizationServiceServer;
 use writ_proto::pb::budget_service_server::BudgetServiceServer;
@@ -174,7 +174,7 @@ impl Bound {
         tokio::spawn(watch_health(reporter, SharedApp::clone(&app)));
         let door = door(&config)?;
         let router = router(&config, &app, &authn, health)?;
-        let served = writ_host::grpc::serve(router, listener, door, stop).await;
+        let served = writ_proto::host::grpc::serve(router, listener, door, stop).await;
         served.map_err(|error| fail(Reason::Internal, error))
     }
 }
@@ -215,7 +215,7 @@ fn router(
     let incidents =
         IncidentServiceServer::new(incidents).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let call_timeout = Duration::from_secs(config.server.timeout_seconds.saturating_add(1).into());
-    let mut router = writ_host::grpc::server(call_timeout)
+    let mut router = writ_proto::host::grpc::server(call_timeout)
         .add_service(health)
         .add_service(authorization)
         .add_service(records)

@@ -1,7 +1,7 @@
 //! "Could not do it", apart from any transport, with the stable code of why.
 
-use writ_host::layers::ConfigError;
 use writ_proto::Reason;
+use writ_proto::host::layers::ConfigError;
 
 use crate::domain::gate::Refusal;
 use crate::store::JournalError;

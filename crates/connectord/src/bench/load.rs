@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tonic::transport::Channel;
-use writ_host::machine::cpu_ns;
+use writ_proto::host::machine::cpu_ns;
 use writ_proto::pb;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 

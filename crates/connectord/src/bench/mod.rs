@@ -23,7 +23,7 @@ use tonic::transport::Channel;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::token::Mode;
 
-use writ_host::machine as host;
+use writ_proto::host::machine as host;
 
 use crate::app::AppError;
 use crate::cli::output::Output;

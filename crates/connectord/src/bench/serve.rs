@@ -170,6 +170,6 @@ pub(crate) async fn serve(
     std::fs::write(&fresh, ready.to_string())
         .and_then(|()| std::fs::rename(&fresh, &args.ready_file))
         .map_err(fail)?;
-    let served = writ_host::grpc::serve(router, listener, door(config)?, stop).await;
+    let served = writ_proto::host::grpc::serve(router, listener, door(config)?, stop).await;
     served.map_err(fail)
 }

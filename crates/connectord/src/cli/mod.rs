@@ -24,8 +24,8 @@ use crate::app::AppError;
 use crate::bench;
 use crate::config::{Config, Layers, environment};
 use crate::conform;
-use crate::telemetry;
 use output::{Format, Output};
+use writ_proto::host::telemetry;
 
 /// Executes what policyd has signed, once, and can undo it.
 #[derive(Debug, Parser)]

@@ -8,8 +8,8 @@ use serde_json::json;
 use tonic::Status;
 use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
-use writ_host::key_files::key_beside;
 use writ_proto::Reason;
+use writ_proto::host::key_files::key_beside;
 
 use super::output::Output;
 use crate::app::AppError;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use writ_host::duration::seconds;
-use writ_host::postgres::is_postgres;
+use writ_proto::duration::seconds;
+use writ_proto::host::postgres::is_postgres;
 use writ_proto::ids::TenantId;
 use writ_proto::limits::{LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_TTL_SECONDS_MAX};
 
@@ -17,7 +17,7 @@ use crate::halt::Place;
 
 pub mod page;
 
-pub use writ_host::layers::{ConfigError, Layers};
+pub use writ_proto::host::layers::{ConfigError, Layers};
 
 /// The checked configuration.
 #[derive(Debug, Clone, Deserialize)]

@@ -279,7 +279,11 @@ impl Site {
     ) -> bool {
         let name = operator.get(..NAME_BYTES_MAX).unwrap_or(operator);
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        attempts.admit((device, name), writ_host::http::network(peer.ip()), now_ms)
+        attempts.admit(
+            (device, name),
+            writ_proto::host::http::network(peer.ip()),
+            now_ms,
+        )
     }
 
     pub(super) async fn sign_in(

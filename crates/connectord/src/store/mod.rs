@@ -27,9 +27,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use uuid::Uuid;
-use writ_host::group_commit::{Commit, GroupCommit, Undone};
-use writ_host::postgres::is_postgres;
-use writ_host::schema::SchemaError;
+use writ_proto::host::group_commit::{Commit, GroupCommit, Undone};
+use writ_proto::host::postgres::is_postgres;
+use writ_proto::host::schema::SchemaError;
 
 use crate::domain::caps::{Count, Over};
 use crate::domain::execution::Execution;

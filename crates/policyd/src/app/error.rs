@@ -1,7 +1,7 @@
 //! "Could not decide", apart from any transport. A denial is not one of these.
 
-use writ_host::layers::ConfigError;
 use writ_proto::Reason;
+use writ_proto::host::layers::ConfigError;
 
 use crate::store::StoreError;
 

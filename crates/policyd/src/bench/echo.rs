@@ -86,7 +86,7 @@ pub(crate) async fn serve(
     let answer = pb::AuthorizeResponse::decode(bytes.as_slice()).map_err(fail)?;
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(fail)?;
     let addr = listener.local_addr().map_err(fail)?;
-    let router = writ_host::grpc::server(CALL_TIMEOUT)
+    let router = writ_proto::host::grpc::server(CALL_TIMEOUT)
         .add_service(AuthorizationServiceServer::new(Echo { answer }));
     let fresh = args.ready_file.with_extension("new");
     std::fs::write(
@@ -95,6 +95,6 @@ pub(crate) async fn serve(
     )
     .and_then(|()| std::fs::rename(&fresh, &args.ready_file))
     .map_err(fail)?;
-    let served = writ_host::grpc::serve(router, listener, door(config)?, stop).await;
+    let served = writ_proto::host::grpc::serve(router, listener, door(config)?, stop).await;
     served.map_err(fail)
 }

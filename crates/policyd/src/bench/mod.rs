@@ -19,7 +19,7 @@ use serde_json::json;
 use writ_proto::pb;
 use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
 
-use writ_host::machine as host;
+use writ_proto::host::machine as host;
 
 use crate::app::AppError;
 use crate::cli::output::Output;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Subcommand;
 use serde_json::{Value as Json, json};
-use writ_host::duration::seconds_of;
+use writ_proto::duration::seconds_of;
 use writ_proto::pb::budget_service_client::BudgetServiceClient;
 use writ_proto::{Reason, pb};
 

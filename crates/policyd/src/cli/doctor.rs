@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use serde_json::json;
-use writ_host::postgres::without_password;
 use writ_proto::Reason;
+use writ_proto::host::postgres::without_password;
 use writ_proto::ids::TenantId;
 use x509_parser::pem::parse_x509_pem;
 

@@ -29,8 +29,8 @@ use serde_json::json;
 use crate::app::AppError;
 use crate::bench;
 use crate::config::{Config, Layers, environment};
-use crate::telemetry;
 use output::{Format, Output};
+use writ_proto::host::telemetry;
 
 /// Decides what an agent may do, records it, and signs it.
 #[derive(Debug, Parser)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use tonic::transport::Channel;
-use writ_host::key_files::key_beside;
+use writ_proto::host::key_files::key_beside;
 
 use super::output::Output;
 use crate::app::AppError;

@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use writ_host::duration::seconds;
-use writ_host::postgres::is_postgres;
+use writ_proto::duration::seconds;
+use writ_proto::host::postgres::is_postgres;
 use writ_proto::limits::{TOKEN_TTL_SECONDS_DEFAULT, TOKEN_TTL_SECONDS_MAX};
 
 pub use notify::{NotifyConfig, SlackConfig, WebhookConfig};
-pub use writ_host::layers::{ConfigError, Layers};
+pub use writ_proto::host::layers::{ConfigError, Layers};
 
 /// The checked configuration.
 #[derive(Debug, Clone, Deserialize)]

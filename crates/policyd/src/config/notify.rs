@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use writ_host::duration::seconds;
+use writ_proto::duration::seconds;
 
 use super::ConfigError;
 

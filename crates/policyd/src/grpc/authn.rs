@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::Request;
-use writ_host::door::{Guest, Reads};
 use writ_proto::digest::sha256;
+use writ_proto::host::door::{Guest, Reads};
 use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::{Caller, Reason};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};

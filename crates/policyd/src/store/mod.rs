@@ -17,8 +17,8 @@ mod writer;
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
-use writ_host::postgres::is_postgres;
-use writ_host::schema::SchemaError;
+use writ_proto::host::postgres::is_postgres;
+use writ_proto::host::schema::SchemaError;
 use writ_proto::ids::TenantId;
 
 use crate::domain::budget::{Hold, Key, Over, Settlement, Usage};

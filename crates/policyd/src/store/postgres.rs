@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
 use uuid::Uuid;
-use writ_host::postgres::{WriteConnection, options, pool, writes_to_disk};
+use writ_proto::host::postgres::{WriteConnection, options, pool, writes_to_disk};
 use writ_proto::ids::TenantId;
 
 use super::batch::{Known, Planned, plan};
@@ -57,7 +57,7 @@ impl PostgresLedger {
             let why = "the server runs with fsync = off: records would not survive it";
             return Err(StoreError::Unavailable(why.to_owned()));
         }
-        writ_host::schema::prepare_postgres(&pool, &MIGRATIONS).await?;
+        writ_proto::host::schema::prepare_postgres(&pool, &MIGRATIONS).await?;
         Ok(Self { pool, options })
     }
 

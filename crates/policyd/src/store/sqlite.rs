@@ -86,7 +86,7 @@ impl SqliteLedger {
             .test_before_acquire(false)
             .connect_with(options.clone())
             .await?;
-        writ_host::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
+        writ_proto::host::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
         Ok(Self { pool, options })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use writ_host::group_commit::{Commit, GroupCommit, Pending, Undone};
+use writ_proto::host::group_commit::{Commit, GroupCommit, Pending, Undone};
 
 use super::postgres::PostgresWriter;
 use super::sqlite::SqliteWriter;

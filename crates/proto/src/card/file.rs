@@ -15,8 +15,6 @@ use crate::limits::CARD_BYTES_MAX;
 use crate::reason::Reason;
 use crate::value::{Map, Value};
 
-const DAY_SECONDS: u32 = 86_400;
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CardText {
@@ -295,25 +293,12 @@ fn identify(
 
 /// A time such as `24h`, in seconds: a minute to 30 days.
 pub(super) fn window(key: &str, text: &str) -> Result<u32, CardError> {
-    let refuse = || {
-        invalid(format!(
-            "{key} is like \"30m\", \"24h\" or \"7d\", at most 30 days"
-        ))
-    };
-    let (number, unit) = text
-        .split_at_checked(text.len().saturating_sub(1))
-        .ok_or_else(refuse)?;
-    let unit = match unit {
-        "m" => 60,
-        "h" => 3_600,
-        "d" => DAY_SECONDS,
-        _ => return Err(refuse()),
-    };
-    let seconds = number
-        .parse::<u32>()
+    crate::duration::seconds_of(text)
         .ok()
-        .and_then(|number| number.checked_mul(unit));
-    seconds
         .filter(|seconds| (60..=crate::limits::UNDO_SECONDS_MAX).contains(seconds))
-        .ok_or_else(refuse)
+        .ok_or_else(|| {
+            invalid(format!(
+                "{key} is like \"30m\", \"24h\" or \"7d\", at most 30 days"
+            ))
+        })
 }

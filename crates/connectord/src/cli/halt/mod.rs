@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use writ_host::key_files::key_beside;
 use writ_proto::Reason;
+use writ_proto::host::key_files::key_beside;
 
 use super::Common;
 use super::output::Output;
@@ -33,7 +33,7 @@ pub(crate) enum HaltCommand {
         #[command(flatten)]
         scopes: ScopeArgs,
         /// End by itself after a time such as 2h.
-        #[arg(long = "for", value_name = "DURATION", value_parser = writ_host::duration::seconds_of)]
+        #[arg(long = "for", value_name = "DURATION", value_parser = writ_proto::duration::seconds_of)]
         duration: Option<u32>,
         #[command(flatten)]
         access: Access,

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use regex::Regex;
-use writ_host::duration;
+use writ_proto::duration;
 
 pub use answer::{Answer, Judged, Meaning, Rules, clean};
 pub use auth::{Auth, Secret};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Method, Response, Url};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use writ_host::egress::{self, Named, is_private};
+use writ_proto::egress::{self, Named, is_private};
 
 use crate::clock;
 use crate::credentials::Credential;

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use writ_host::key_files::key_beside;
 use writ_proto::Reason;
+use writ_proto::host::key_files::key_beside;
 
 use super::output::Output;
 use crate::app::AppError;

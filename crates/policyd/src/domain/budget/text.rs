@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use writ_host::duration::seconds_of;
 use writ_proto::card::Card;
+use writ_proto::duration::seconds_of;
 use writ_proto::ids::ActionName;
 
 use super::rule::{Budget, Measure, Scope, Window, has_money, is_counted};

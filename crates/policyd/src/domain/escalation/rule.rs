@@ -1,8 +1,8 @@
 //! When denials are counted: `[[incident]]` of a policy set.
 
 use serde::Deserialize;
-use writ_host::duration::seconds;
 use writ_proto::Reason;
+use writ_proto::duration::seconds;
 use writ_proto::ids::{ActionName, AgentId};
 
 /// Most incident rules of one policy set.

@@ -2,7 +2,7 @@
 
 use cedar_policy::{Effect, Policy};
 use chrono::{DateTime, Utc};
-use writ_host::duration::seconds_of;
+use writ_proto::duration::seconds_of;
 
 const TTL_SECONDS_MAX: u32 = writ_proto::limits::TOKEN_TTL_SECONDS_MAX;
 const QUORUM_MAX: u32 = 16;

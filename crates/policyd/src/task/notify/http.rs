@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Url};
-use writ_host::egress::{self, Named, is_private};
+use writ_proto::egress::{self, Named, is_private};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest time for one message. The lease of a notice is longer than all its messages.

@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 
-use crate::door::{Door, HANDSHAKES_MAX};
-use crate::fronts::{self, CONNECTIONS_MAX};
+use super::door::{Door, HANDSHAKES_MAX};
+use super::fronts::{self, CONNECTIONS_MAX};
 
 const STREAMS_MAX: u32 = 256;
 const CALLS_PER_CONNECTION_MAX: usize = 256;

@@ -24,7 +24,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 
-use crate::incoming::{Counted, Incoming};
+use super::incoming::{Counted, Incoming};
 
 /// Longest handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);

@@ -1,5 +1,4 @@
-//! Logs: to stderr, as text or JSON, with the names of fields in one place (`decision_id`,
-//! `tenant`, `action`, `verdict`, `reason`). Arguments and tokens are never logged.
+//! Logs: to stderr, as text or JSON. Arguments and tokens are never logged.
 
 use tracing_subscriber::EnvFilter;
 
