@@ -269,12 +269,14 @@ async fn another_tenant_finds_nothing_and_an_agent_operates_nothing() {
     let export = pb::ExportRecordsRequest {
         parent: "tenants/acme".into(),
         from_seq: 0,
+        with_values: false,
     };
     let status = agent.records.export_records(export).await.unwrap_err();
     assert_eq!(code(&status), "OPERATOR_REQUIRED");
     let other = pb::ExportRecordsRequest {
         parent: "tenants/globex".into(),
         from_seq: 0,
+        with_values: false,
     };
     let status = world
         .operator()

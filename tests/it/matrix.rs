@@ -136,7 +136,8 @@ fn record_lines() -> Vec<Line> {
             c,
             c.actor.records.export_records(pb::ExportRecordsRequest {
                 parent: THERE.into(),
-                from_seq: 0
+                from_seq: 0,
+                with_values: false
             }),
             "OPERATOR_REQUIRED",
             "NOT_FOUND"

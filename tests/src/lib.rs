@@ -333,6 +333,7 @@ impl World {
         let request = pb::ExportRecordsRequest {
             parent: "tenants/acme".into(),
             from_seq: 0,
+            with_values: false,
         };
         let mut operator = self.operator().await;
         let mut stream = operator

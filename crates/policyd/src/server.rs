@@ -1,5 +1,6 @@
 //! Puts the daemon together: configuration to listener to services, until told to stop.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -23,11 +24,13 @@ use writ_proto::pb::record_service_server::RecordServiceServer;
 
 use crate::app::denials::Stopped;
 use crate::app::halting::HaltQueue;
+use crate::app::policies::Watched;
 use crate::app::signer::Signer;
 use crate::app::{App, AppError, Identity, SharedApp, halting, policies};
 use crate::config::Config;
 use crate::domain::allowance::Allowance;
 use crate::domain::facts::HaltView;
+use crate::domain::policy_set::PolicyErrors;
 use crate::grpc::authn::Authn;
 use crate::grpc::client::{ClientFiles, endpoint};
 use crate::grpc::{
@@ -44,6 +47,8 @@ const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Bound {
     app: SharedApp,
+    watched: Watched,
+    refused: BTreeMap<String, PolicyErrors>,
     notifier: Notifier,
     halt_queue: HaltQueue,
     listener: TcpListener,
@@ -60,13 +65,22 @@ fn fail(reason: Reason, why: impl core::fmt::Display) -> AppError {
 /// Whatever is wrong with keys, policies, store or port, with its code.
 pub async fn bind(config: Config) -> Result<Bound, AppError> {
     let signer = Signer::load(&config).map_err(|error| fail(error.reason, error.detail))?;
-    let table = policies::load(&config.policy.dir).map_err(|errors| {
-        let reason = errors
-            .0
-            .first()
-            .map_or(Reason::PolicyInvalid, |first| first.reason);
-        fail(reason, errors)
-    })?;
+    // Looked at before it is read: what changes in between is read again.
+    let watched = Watched::new(&config.policy.dir);
+    let loaded = policies::load(&config.policy.dir)
+        .and_then(|loaded| {
+            if loaded.table.is_empty() {
+                return Err(loaded.errors());
+            }
+            Ok(loaded)
+        })
+        .map_err(|errors| {
+            let reason = errors
+                .0
+                .first()
+                .map_or(Reason::PolicyInvalid, |first| first.reason);
+            fail(reason, errors)
+        })?;
     let notifier = Notifier::open(&config.notify)?;
     let ledger = Ledger::open(&config.store.url).await.map_err(|error| {
         let public = format!("{}: {error}", without_password(&config.store.url));
@@ -91,7 +105,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     };
     let (halting, halt_queue) = halting::channel();
     let app = Arc::new(App {
-        policies: ArcSwap::from_pointee(table),
+        policies: ArcSwap::from_pointee(loaded.table),
         halts: ArcSwap::from_pointee(HaltView::default()),
         stopped: ArcSwap::from_pointee(Stopped::new()),
         escalate: Notify::new(),
@@ -103,8 +117,14 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         signer: ArcSwap::from_pointee(signer),
         identity,
     });
+    let sets: Vec<_> = app.policies.load().values().cloned().collect();
+    for set in sets {
+        app.publish(&set).await?;
+    }
     Ok(Bound {
         app,
+        watched,
+        refused: loaded.refused,
         notifier,
         halt_queue,
         listener,
@@ -146,15 +166,17 @@ impl Bound {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let Self {
             app,
+            watched,
+            refused,
             notifier,
             halt_queue,
             listener,
             config,
         } = self;
         if config.policy.watch {
-            task::reload::watch(SharedApp::clone(&app), config.policy.dir.clone())
-                .map_err(|error| fail(Reason::ConfigInvalid, error))?;
+            tokio::spawn(task::reload::watch(SharedApp::clone(&app), watched));
         }
+        tokio::spawn(task::reload::tell_refused(SharedApp::clone(&app), refused));
         if let Some(peer) = &config.connectord {
             let files = ClientFiles {
                 ca: &config.tls.ca,

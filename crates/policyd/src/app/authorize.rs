@@ -3,13 +3,15 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use writ_proto::Reason;
-use writ_proto::ids::{AgentId, DecisionId, TenantId, TokenId};
+use writ_proto::ids::{ActionName, AgentId, DecisionId, TenantId, TokenId};
+use writ_proto::money::Money;
 use writ_proto::scope::{Part, Scope};
 use writ_proto::token::{Claims, Mode};
+use writ_proto::value::{Value, number_from_text};
 
 use super::decided::Decided;
 use super::denials::Denied;
-use super::disclosed::disclosures;
+use super::disclosed::{disclosure, disclosures};
 use super::notices::waiting;
 use super::offers::{Offered, coarse};
 use super::spent::Spent;
@@ -19,8 +21,9 @@ use crate::domain::decide::{Outcome, Verdict, decide, reserve};
 use crate::domain::facts::Facts;
 use crate::domain::intent;
 use crate::domain::policy_set::TenantPolicies;
-use crate::domain::record::{Draft, Kind, PolicyStamp, TokenStamp};
+use crate::domain::record::{Draft, Kind, PolicyStamp, Step, TokenStamp, trace_value};
 use crate::domain::request::Request;
+use crate::domain::schema::is_money;
 use crate::domain::waiting;
 use crate::store::{Append, Appended, DecisionRow, Incidents};
 use crate::{clock, ids};
@@ -70,6 +73,8 @@ impl App {
     /// What this process knows at a moment. An agent that an incident stops is halted for itself,
     /// also while connectord has not heard of it.
     fn facts(&self, request: &Request, now: DateTime<Utc>) -> Result<Facts, AppError> {
+        // As exact as the record: whoever decides again has this very moment.
+        let now = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
         let policies = self.policies_of(&request.caller_tenant)?;
         let mut halts = self.halt_view();
         if self.is_stopped(&request.caller_tenant, &request.agent) {
@@ -124,14 +129,15 @@ impl App {
             Appended::OverBudget { hold, over } => {
                 let key = keys.into_iter().nth(hold);
                 let key = key.ok_or_else(|| AppError::of(Reason::Internal))?;
-                let (decided, append) = if intent::is_place(&key) {
-                    let first = self.ledger.holder(&request.caller_tenant, &key).await?;
-                    self.duplicate_intent(request, &facts, (outcome, first))?
-                } else if waiting::is_place(&key) {
-                    self.queue_full(request, &facts, outcome)?
+                let spent = Spent { key, over };
+                let (decided, append) = if intent::is_place(&spent.key) {
+                    let tenant = &request.caller_tenant;
+                    let first = self.ledger.holder(tenant, &spent.key).await?;
+                    self.duplicate_intent(request, &facts, (outcome, &spent, first))?
+                } else if waiting::is_place(&spent.key) {
+                    self.queue_full(request, &facts, (outcome, &spent))?
                 } else {
-                    let denied = (outcome, Spent { key, over });
-                    self.over_budget(request, &facts, denied)?
+                    self.over_budget(request, &facts, (outcome, spent))?
                 };
                 let halts = append.trip.is_some();
                 let appended = self.writer.append(append).await?;
@@ -169,7 +175,11 @@ impl App {
             decided.claims = claims.encode();
             decided.expires = i64::from(claims.exp);
         }
-        let draft = self.draft(request, outcome, facts, (id, claims.as_ref()))?;
+        let mut trace = outcome.trace.clone();
+        trace.extend(holds.iter().map(Step::counter));
+        let mut draft = self.draft(request, outcome, facts, (id, claims.as_ref()))?;
+        let trace = disclosure("trace", trace_value(&trace))?;
+        draft.disclosures.push(trace);
         let row = DecisionRow {
             id,
             request_id: request.request_id.uuid(),
@@ -226,7 +236,9 @@ impl App {
     pub async fn record_malformed(&self, malformed: &Malformed) -> Result<(), AppError> {
         let mut draft = self.blank(Kind::Evaluated, &malformed.tenant, ids::new_id());
         draft.agent.clone_from(&malformed.agent);
-        draft.action = malformed.action.chars().take(64).collect();
+        // What is no name of an action is text of the caller, and none of it belongs into a leaf.
+        let named = ActionName::parse(&malformed.action).ok();
+        draft.action = named.map_or_else(String::new, |name| name.as_str().to_owned());
         draft.verdict = Some(0);
         draft.reasons = vec![malformed.reason.code().to_owned()];
         let tenant = malformed.tenant.clone();
@@ -337,7 +349,7 @@ impl App {
             origin: self.identity.origin(tenant.as_str()),
             kind,
             record_id: id,
-            version: 1,
+            later: false,
             time_ms: clock::now().timestamp_millis(),
             writer: self.identity.writer.clone(),
             tenant: tenant.as_str().to_owned(),
@@ -401,6 +413,7 @@ impl App {
             schema_digest: facts.policies.schema_digest,
         });
         draft.mode = Some(u8::from(request.mode == Mode::Execute));
+        draft.money = money(request, facts);
         draft.token = claims.map(|claims| TokenStamp {
             cti: claims.cti.uuid(),
             kid: Some(self.signer.load().token_kid()),
@@ -412,6 +425,15 @@ impl App {
         draft.disclosures = disclosures(request)?;
         Ok(draft)
     }
+}
+
+/// The amount that a card calls money.
+fn money(request: &Request, facts: &Facts) -> Option<(String, Value)> {
+    let card = facts.policies.card(&request.action)?;
+    let is_money = is_money(&card.args.get("amount")?.kind);
+    let money = Money::from_value(request.args.get("amount").filter(|_| is_money)?).ok()?;
+    let amount = number_from_text(&money.amount_text()).ok()?;
+    Some((money.currency().to_owned(), amount))
 }
 
 /// A denial as rules of incidents look at it.

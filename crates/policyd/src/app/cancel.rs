@@ -56,7 +56,7 @@ impl App {
         if !answer.cancelled {
             // A later fact about a decision is the next version of its record.
             let mut draft = self.blank_record(Kind::Cancelled, tenant, id.uuid());
-            draft.version = 2;
+            draft.later = true;
             agent.clone_into(&mut draft.agent);
             draft.action.clone_from(&answer.decided.action);
             let append = Append {

@@ -57,7 +57,7 @@ impl App {
             None => (Kind::BudgetChanged, Reason::TokenExpired),
         };
         let mut draft = self.blank_record(kind, tenant, decision);
-        draft.version = 2;
+        draft.later = true;
         draft.reasons = vec![reason.code().to_owned()];
         if let Some(decided) = waited {
             draft.agent.clone_from(&decided.agent);

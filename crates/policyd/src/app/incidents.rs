@@ -65,7 +65,7 @@ impl App {
             by: by.to_owned(),
             reason: reason.to_owned(),
         });
-        draft.version = 2;
+        draft.later = true;
         draft.agent.clone_from(&incident.agent);
         draft.action.clone_from(&incident.action);
         draft.incident = Some(stamp(&incident));

@@ -106,38 +106,32 @@ impl App {
         Ok(self.ledger.notice_list(tenant, most).await?)
     }
 
-    /// Tells the tenants whose changed policies were not accepted.
+    /// Tells a tenant that its changed policies were not accepted.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn tell_reload_failed(&self, errors: &PolicyErrors) -> Result<(), AppError> {
-        let table = self.policies.load();
-        for tenant in table.keys() {
-            let folder = format!("{tenant}/");
-            let own =
-                |file: &str| file.starts_with(&folder) || file.contains(&format!("/{folder}"));
-            let found: Vec<&str> = errors
-                .0
-                .iter()
-                .filter(|finding| own(&finding.file))
-                .map(|finding| finding.reason.code())
-                .collect();
-            let Some(first) = found.first() else { continue };
-            let notice = Notice {
-                id: ids::new_id(),
-                tenant: tenant.clone(),
-                kind: NoticeKind::PolicyReloadFailed,
-                title: Reason::PolicyReloadFailed.sentence().to_owned(),
-                fields: vec![
-                    field("findings", &found.len().to_string()),
-                    field("first", first),
-                ],
-                link: "policyd check policies".to_owned(),
-                dedup_key: "policy_reload_failed".to_owned(),
-                time_ms: clock::now().timestamp_millis(),
-            };
-            self.ledger.notice_add(&notice).await?;
-        }
-        Ok(())
+    pub async fn tell_reload_failed(
+        &self,
+        tenant: &TenantId,
+        errors: &PolicyErrors,
+    ) -> Result<(), AppError> {
+        let first = errors
+            .0
+            .first()
+            .map_or(Reason::PolicyInvalid, |first| first.reason);
+        let notice = Notice {
+            id: ids::new_id(),
+            tenant: tenant.clone(),
+            kind: NoticeKind::PolicyReloadFailed,
+            title: Reason::PolicyReloadFailed.sentence().to_owned(),
+            fields: vec![
+                field("findings", &errors.0.len().to_string()),
+                field("first", first.code()),
+            ],
+            link: "policyd check policies".to_owned(),
+            dedup_key: "policy_reload_failed".to_owned(),
+            time_ms: clock::now().timestamp_millis(),
+        };
+        Ok(self.ledger.notice_add(&notice).await?)
     }
 }

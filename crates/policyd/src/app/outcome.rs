@@ -3,14 +3,14 @@
 use uuid::Uuid;
 use writ_proto::Reason;
 use writ_proto::ids::{AgentId, TenantId};
-use writ_proto::value::{Map, Value};
+use writ_proto::value::{Map, Value, number_from_text};
 
 use super::denials::Denied;
 use super::disclosed::disclosure;
 use super::notices::halted;
 use super::undo::UndoWrit;
 use super::{App, AppError};
-use crate::domain::budget::{SettledAs, Settlement};
+use crate::domain::budget::{SettledAs, Settlement, Unit};
 use crate::domain::policy_set::TenantPolicies;
 use crate::domain::record::{ExecutionStamp, HaltStamp, Kind};
 use crate::ids;
@@ -64,6 +64,8 @@ pub struct Reported {
     pub changes: Vec<Change>,
     /// What changed beside it.
     pub collateral: Vec<Change>,
+    /// Whether a value could not be read and is kept as bytes.
+    pub unread: bool,
     /// Who did it, for acts of people.
     pub by: String,
     /// Why.
@@ -111,16 +113,20 @@ fn refusal(reported: &Reported) -> Option<Reason> {
     refused.then(|| Reason::from_code(code)).flatten()
 }
 
-/// What the leaf says of a halt: everything but the name of a customer.
+/// Money that was executed, as a leaf says it.
+fn money((currency, minor): &(String, i64)) -> Option<(String, Value)> {
+    let shown = Unit::money(currency).ok()?.shown(*minor);
+    Some((currency.clone(), number_from_text(&shown).ok()?))
+}
+
+/// What the leaf says of a halt: everything but the names of customers and of runs.
 fn halt_stamp(reported: &Reported) -> HaltStamp {
-    let scope = match reported.scope.split_once("customer:") {
-        Some((before, _)) => format!("{before}customer:(committed)"),
-        None => reported.scope.clone(),
-    };
+    let named = ["customer:", "run:"].iter().find_map(|part| {
+        let (before, _) = reported.scope.split_once(part)?;
+        Some(format!("{before}{part}(committed)"))
+    });
     HaltStamp {
-        scope,
-        by: reported.by.clone(),
-        reason: reported.note.clone(),
+        scope: named.unwrap_or_else(|| reported.scope.clone()),
     }
 }
 
@@ -192,12 +198,15 @@ impl App {
         let id = reported.decision.unwrap_or_else(ids::new_id);
         let mut draft = self.blank_record(reported.kind, &reported.tenant, id);
         // A later fact about a decision is the next version of its record.
-        draft.version = if reported.decision.is_some() { 2 } else { 1 };
+        draft.later = reported.decision.is_some();
         draft.time_ms = reported.time_ms;
         draft.agent.clone_from(&reported.agent);
         draft.connection.clone_from(&reported.connection);
         draft.action.clone_from(&reported.action);
         draft.mode = reported.mode;
+        draft
+            .money
+            .clone_from(&reported.captured.as_ref().and_then(money));
         if !reported.reason_code.is_empty() {
             draft.reasons = vec![reported.reason_code.clone()];
         }

@@ -11,7 +11,7 @@ use crate::domain::budget::{Budget, Fired, Key, Over, Scope};
 use crate::domain::decide::{Outcome, duplicate_intent, over_budget, queue_full};
 use crate::domain::facts::Facts;
 use crate::domain::notice::{Notice, NoticeKind};
-use crate::domain::record::BudgetStamp;
+use crate::domain::record::{BudgetStamp, Step};
 use crate::domain::request::Request;
 use crate::ids;
 use crate::store::{Append, Trip};
@@ -25,6 +25,18 @@ pub(super) struct Spent {
     pub(super) over: Over,
 }
 
+impl Spent {
+    /// The step of a decision that ends at it.
+    fn step(&self) -> Step {
+        Step::Full {
+            key: self.key.as_str().to_owned(),
+            fired: self.over.fired.name().to_owned(),
+            used: self.over.used,
+            limit: self.over.limit,
+        }
+    }
+}
+
 impl App {
     /// The denial of what a rule allowed and a budget has no room for.
     pub(super) fn over_budget(
@@ -35,7 +47,8 @@ impl App {
     ) -> Result<(Decided, Append), AppError> {
         let Spent { key, over } = &spent;
         let budget = facts.policies.budget(key.budget());
-        let outcome = over_budget(outcome, budget, over, facts);
+        let mut outcome = over_budget(outcome, budget, over, facts);
+        outcome.trace.push(spent.step());
         let (decided, mut append) = self.prepare(request, &outcome, facts, (Vec::new(), None))?;
         append.draft.budget = Some(BudgetStamp {
             change: "exceeded",
@@ -60,11 +73,12 @@ impl App {
         &self,
         request: &Request,
         facts: &Facts,
-        (outcome, first): (Outcome, Option<Uuid>),
+        (outcome, spent, first): (Outcome, &Spent, Option<Uuid>),
     ) -> Result<(Decided, Append), AppError> {
         // A place that is free by now: the first has just been found not to have happened.
         let first = first.map_or_else(|| "-".to_owned(), |first| first.to_string());
-        let outcome = duplicate_intent(outcome, &first);
+        let mut outcome = duplicate_intent(outcome, &first);
+        outcome.trace.push(spent.step());
         self.prepare(request, &outcome, facts, (Vec::new(), None))
     }
 
@@ -73,9 +87,10 @@ impl App {
         &self,
         request: &Request,
         facts: &Facts,
-        outcome: Outcome,
+        (outcome, spent): (Outcome, &Spent),
     ) -> Result<(Decided, Append), AppError> {
-        let outcome = queue_full(outcome);
+        let mut outcome = queue_full(outcome);
+        outcome.trace.push(spent.step());
         let (decided, mut append) = self.prepare(request, &outcome, facts, (Vec::new(), None))?;
         let (agent, most) = (request.agent.as_str(), facts.policies.waiting_max);
         let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());

@@ -75,7 +75,8 @@ impl App {
         decisions: &BTreeMap<(TenantId, Uuid), DecisionRow>,
     ) -> Option<UndoRow> {
         let (decision, execution) = written(reported)?;
-        let (kind, id) = reported.target.as_ref()?;
+        // What cannot be read cannot be put back.
+        let (kind, id) = reported.target.as_ref().filter(|_| !reported.unread)?;
         let window = self.undo_window(reported)?;
         let row = decisions.get(&(reported.tenant.clone(), decision))?;
         let Ok(decided) = Decided::decode(&row.body) else {

@@ -1,6 +1,7 @@
 //! `policyd doctor`: everything that keeps the daemon from starting or from being trusted, all of
 //! it in one run. It changes nothing and serves nothing.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::json;
@@ -10,6 +11,7 @@ use writ_proto::ids::TenantId;
 use x509_parser::pem::parse_x509_pem;
 
 use super::output::Output;
+use crate::app::policies::Loaded;
 use crate::app::signer::Signer;
 use crate::app::{AppError, policies};
 use crate::config::Config;
@@ -141,28 +143,26 @@ fn certificate(path: &Path, now: i64) -> Finding {
 }
 
 fn policies_of(config: &Config, doctor: &mut Doctor) -> Vec<TenantId> {
-    match policies::load(&config.policy.dir) {
-        Ok(table) => {
-            for (tenant, set) in &table {
-                let (rules, cards) = (set.rules().count(), set.cards().count());
-                let text = format!(
-                    "policies of {tenant}: {} {rules} rules, {cards} cards",
-                    set.label
-                );
-                doctor.say(Finding::Ok(text));
-            }
-            table.into_keys().collect()
-        }
-        Err(errors) => {
-            for found in errors.0 {
-                doctor.say(Finding::Fail(
-                    found.reason,
-                    format!("{}: {}", found.file, found.message),
-                ));
-            }
-            Vec::new()
-        }
+    let loaded = match policies::load(&config.policy.dir) {
+        Ok(loaded) => loaded,
+        Err(errors) => Loaded {
+            refused: BTreeMap::from([(String::new(), errors)]),
+            ..Loaded::default()
+        },
+    };
+    for (tenant, set) in &loaded.table {
+        let (rules, cards) = (set.rules().count(), set.cards().count());
+        let label = &set.label;
+        let text = format!("policies of {tenant}: {label} {rules} rules, {cards} cards");
+        doctor.say(Finding::Ok(text));
     }
+    for found in policies::warnings(&loaded.table) {
+        doctor.say(Finding::Warn(found.reason, found.to_string()));
+    }
+    for found in loaded.errors().0 {
+        doctor.say(Finding::Fail(found.reason, found.to_string()));
+    }
+    loaded.table.into_keys().collect()
 }
 
 /// Opens the store, and compares the clock with the newest record of each tenant.

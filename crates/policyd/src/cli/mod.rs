@@ -79,6 +79,8 @@ enum Command {
     Check(policy::CheckArgs),
     /// Run the policy tests of a folder.
     Test(policy::TestArgs),
+    /// Write which files a policy set has, so that it comes into force only when it is whole.
+    Seal(policy::SealArgs),
     /// Ask for one action.
     Authorize(Box<authorize::AuthorizeArgs>),
     /// Read decisions.
@@ -188,6 +190,7 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Doctor => Ok(doctor::run(&common.read()?, output).await),
         Command::Check(args) => policy::check(args, output),
         Command::Test(args) => policy::test(args, output),
+        Command::Seal(args) => policy::seal(args, output),
         Command::Authorize(args) => authorize::run(args, output).await,
         Command::Decisions(command) => decisions::run(command, output).await,
         Command::Budget(command) => budget::run(command, output).await,

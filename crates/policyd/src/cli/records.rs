@@ -1,6 +1,6 @@
 //! `policyd records`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use ed25519_dalek::VerifyingKey;
@@ -12,8 +12,8 @@ use writ_proto::{Reason, pb};
 use super::output::Output;
 use super::remote::{Remote, failed};
 use crate::app::AppError;
-use crate::domain::export;
-use crate::domain::record::{HaltLine, project};
+use crate::domain::export::{self, Report};
+use crate::domain::record::project;
 
 /// The log of records.
 #[derive(Debug, Subcommand)]
@@ -36,6 +36,10 @@ pub(super) enum RecordsCommand {
         /// Where to write it.
         #[arg(long)]
         out: PathBuf,
+        /// With the values that the records commit to and the policy sets: personal data, and what
+        /// `verify --replay` needs.
+        #[arg(long)]
+        with_values: bool,
     },
     /// Prove an export with public keys alone. Exit 0 ok, 1 a proof fails, 2 unreadable.
     Verify {
@@ -47,10 +51,13 @@ pub(super) enum RecordsCommand {
         /// The pinned public key that signs it, hex; without it the document is taken on trust.
         #[arg(long)]
         root: Option<String>,
+        /// Decide every decision again and compare; the export must be one with values.
+        #[arg(long)]
+        replay: bool,
     },
 }
 
-fn broken(path: &std::path::Path, why: impl core::fmt::Display) -> AppError {
+fn broken(path: &Path, why: impl core::fmt::Display) -> AppError {
     AppError::new(Reason::ExportInvalid, format!("{}: {why}", path.display()))
 }
 
@@ -78,11 +85,16 @@ pub(super) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, 
             }
             Ok(0)
         }
-        RecordsCommand::Export { remote, out } => {
+        RecordsCommand::Export {
+            remote,
+            out,
+            with_values,
+        } => {
             let mut client = RecordServiceClient::new(remote.channel().await?);
             let request = pb::ExportRecordsRequest {
                 parent: remote.parent(),
                 from_seq: 0,
+                with_values: *with_values,
             };
             let mut stream = client
                 .export_records(request)
@@ -94,27 +106,22 @@ pub(super) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, 
                 bytes.extend_from_slice(&part.chunk);
             }
             std::fs::write(out, &bytes).map_err(|error| broken(out, error))?;
-            let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-            let records = lines.saturating_sub(2);
+            let lines = bytes.split(|byte| *byte == b'\n');
+            let records = lines.filter(|line| line.starts_with(b"{\"seq\":")).count();
             let text = format!("{records} records in {}", out.display());
             output.line(&text, &json!({"records": records, "file": out}));
             Ok(0)
         }
-        RecordsCommand::Verify { file, trust, root } => {
+        RecordsCommand::Verify {
+            file,
+            trust,
+            root,
+            replay,
+        } => {
             let bytes = std::fs::read(file).map_err(|error| broken(file, error))?;
             let keys = keys(trust, root.as_deref())?;
-            let report = export::verify(&bytes, &keys);
-            for finding in &report.findings {
-                output.line(finding, &json!({"finding": finding}));
-            }
-            let word = if report.is_ok() { "OK" } else { "FAILED" };
-            let (records, key) = (report.records, &report.signed_by);
-            let text = format!(
-                "{}: {word} {records} records of {}, signed by {key}",
-                file.display(),
-                report.origin
-            );
-            output.line(&text, &json!({"result": word, "records": records, "origin": report.origin, "signed_by": key}));
+            let report = export::verify(&bytes, &keys, *replay);
+            told(&report, (file, root.is_some(), *replay), output);
             Ok(if report.is_ok() {
                 0
             } else {
@@ -124,8 +131,61 @@ pub(super) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, 
     }
 }
 
+/// Prints what verification found.
+fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Output) {
+    for finding in &report.findings {
+        output.line(finding, &json!({"finding": finding}));
+    }
+    if report.more_findings > 0 {
+        let (more, text) = (report.more_findings, "more findings");
+        output.line(&format!("{more} {text}"), &json!({"more_findings": more}));
+    }
+    let word = if report.is_ok() { "OK" } else { "FAILED" };
+    let Report {
+        records,
+        values,
+        policy_sets,
+        replayed,
+        not_derivable,
+        ..
+    } = report;
+    let text = if report.unreadable {
+        format!("{}: {word}, not an export", file.display())
+    } else {
+        let mut text = format!(
+            "{}: {word} {records} records of {}",
+            file.display(),
+            report.origin
+        );
+        if !report.signed_by.is_empty() {
+            text.push_str(&format!(", signed by {}", report.signed_by));
+        }
+        if *values > 0 {
+            text.push_str(&format!("; {values} values, {policy_sets} policy sets"));
+        }
+        if replay {
+            text.push_str(&format!("; {replayed} decisions made again"));
+        }
+        if *not_derivable > 0 {
+            text.push_str(&format!(
+                ", {not_derivable} that cannot be (unreadable requests, erased values)"
+            ));
+        }
+        if !pinned {
+            text.push_str("; the trust document was taken on trust (--root pins its key)");
+        }
+        text
+    };
+    output.line(
+        &text,
+        &json!({"result": word, "records": records, "origin": report.origin,
+            "signed_by": report.signed_by, "values": values, "values_absent": report.values_absent,
+            "policy_sets": policy_sets, "replayed": replayed, "not_derivable": not_derivable, "pinned": pinned}),
+    );
+}
+
 /// The trust document, proven by the pinned key, or by the trust key it lists itself.
-fn keys(path: &std::path::Path, root: Option<&str>) -> Result<KeySet, AppError> {
+fn keys(path: &Path, root: Option<&str>) -> Result<KeySet, AppError> {
     let text = std::fs::read_to_string(path).map_err(|error| broken(path, error))?;
     let listed = || -> Option<VerifyingKey> {
         let json: serde_json::Value = serde_json::from_str(&text).ok()?;
@@ -142,9 +202,25 @@ fn keys(path: &std::path::Path, root: Option<&str>) -> Result<KeySet, AppError> 
     KeySet::parse_document(&text, &key).map_err(|error| broken(path, error))
 }
 
-/// What the leaf of a halt says: the answer has no fields of its own for it.
-fn halt_of(record: &pb::Record) -> Option<HaltLine> {
-    project(&record.leaf).ok()?.halt
+/// A text among the values of a record.
+fn value_of(values: &serde_json::Value, name: &str) -> String {
+    values
+        .get(name)
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn values_of(record: &pb::Record) -> serde_json::Value {
+    serde_json::from_str(&record.values_json).unwrap_or_default()
+}
+
+/// The scope of a halt: the whole one where the record still has it.
+fn halt_of(record: &pb::Record) -> Option<String> {
+    let cut = project(&record.leaf).ok()?.halt;
+    let whole = value_of(&values_of(record), "scope");
+    let scope = if whole.is_empty() { cut } else { whole };
+    (!scope.is_empty()).then_some(scope)
 }
 
 pub(super) fn describe(record: &pb::Record) -> String {
@@ -152,8 +228,10 @@ pub(super) fn describe(record: &pb::Record) -> String {
     let time = chrono::DateTime::from_timestamp(time, 0)
         .unwrap_or_default()
         .format("%H:%M:%S");
-    let halt = halt_of(record).map_or_else(String::new, |halt| {
-        format!("  {}  by {}  {}", halt.scope, halt.by, halt.reason)
+    let values = values_of(record);
+    let halt = halt_of(record).map_or_else(String::new, |scope| {
+        let (by, note) = (value_of(&values, "by"), value_of(&values, "note"));
+        format!("  {scope}  by {by}  {note}")
     });
     format!(
         "#{:<5} {time} {:<16} {:<18} {:<16} {:<10} {} {}{halt}",
@@ -171,6 +249,6 @@ pub(super) fn shown(record: &pb::Record) -> serde_json::Value {
     json!({"seq": record.seq, "record": record.record_id, "version": record.version, "kind": record.kind,
         "agent": record.agent, "action": record.action, "verdict": record.verdict, "status": record.status,
         "reasons": record.reason_codes, "rules": record.rule_ids, "policy": record.policy_version,
-        "halt": halt_of(record),
+        "halt": halt_of(record), "values": values_of(record),
         "leaf_hash": hex::encode(&record.leaf_hash)})
 }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid,
-    EvalResult, PolicySet, Request as CedarRequest, RestrictedExpression,
+    AuthorizationError, Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName,
+    EntityUid, EvalResult, PolicySet, Request as CedarRequest, RestrictedExpression,
 };
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use writ_proto::card::{ArgKind, Card};
@@ -24,8 +24,10 @@ pub struct Answer {
     pub allowed: bool,
     /// Ids of the satisfied policies that decided, sorted.
     pub determining: Vec<String>,
-    /// Policies that failed, or why there was no evaluation at all, sorted.
+    /// What failed, in the engine's words, or why there was no evaluation at all; sorted.
     pub errors: Vec<String>,
+    /// Ids of the policies that failed, sorted.
+    pub failed: Vec<String>,
 }
 
 impl Answer {
@@ -34,6 +36,7 @@ impl Answer {
             allowed: false,
             determining: Vec::new(),
             errors: vec![error.into()],
+            failed: Vec::new(),
         }
     }
 }
@@ -102,12 +105,18 @@ fn answer(
     let diagnostics = response.diagnostics();
     let mut determining: Vec<String> = diagnostics.reason().map(ToString::to_string).collect();
     let mut errors: Vec<String> = diagnostics.errors().map(ToString::to_string).collect();
+    let named = |AuthorizationError::PolicyEvaluationError(error): &AuthorizationError| {
+        error.policy_id().to_string()
+    };
+    let mut failed: Vec<String> = diagnostics.errors().map(named).collect();
     determining.sort();
     errors.sort();
+    failed.sort();
     Ok(Answer {
         allowed: response.decision() == Decision::Allow,
         determining,
         errors,
+        failed,
     })
 }
 

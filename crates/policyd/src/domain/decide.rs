@@ -1,6 +1,7 @@
 //! The decision: pure, total, and closed. Whatever cannot be decided is a denial with a code.
 
 use writ_proto::Reason;
+use writ_proto::card::Card;
 use writ_proto::token::Mode;
 
 use super::budget::{Asked, Budget, Fired, Hold, Over, holds, refusal};
@@ -8,6 +9,7 @@ use super::cedar::{Answer, evaluate};
 use super::facts::Facts;
 use super::intent;
 use super::policy_set::{ApprovalNeed, Rule};
+use super::record::Step;
 use super::request::Request;
 use super::waiting;
 
@@ -47,12 +49,14 @@ pub struct Outcome {
     pub remedy: String,
     /// Rules that decided, sorted.
     pub determining: Vec<String>,
-    /// What failed while deciding, for operators.
+    /// Rules that failed, by their ids.
     pub errors: Vec<String>,
     /// Who has to approve, with REQUIRE_APPROVAL.
     pub approval: Option<ApprovalNeed>,
     /// Shortest life that a deciding rule asks for, in seconds.
     pub ttl_seconds: Option<u32>,
+    /// What was looked at, in order, and what came of each.
+    pub trace: Vec<Step>,
 }
 
 impl Outcome {
@@ -68,6 +72,7 @@ impl Outcome {
             errors: Vec::new(),
             approval: None,
             ttl_seconds: None,
+            trace: Vec::new(),
         }
     }
 }
@@ -75,46 +80,81 @@ impl Outcome {
 /// Decides one request.
 #[must_use]
 pub fn decide(request: &Request, facts: &Facts) -> Outcome {
+    let mut trace = Vec::new();
+    let mut outcome = decide_step_by_step(request, facts, &mut trace);
+    if let Some(need) = &outcome.approval {
+        trace.push(Step::Approval {
+            role: need.role.clone(),
+            quorum: need.quorum,
+            ttl_seconds: need.ttl_seconds,
+        });
+    }
+    outcome.trace = trace;
+    outcome
+}
+
+fn decide_step_by_step(request: &Request, facts: &Facts, trace: &mut Vec<Step>) -> Outcome {
     let card = facts.policies.card(&request.action);
     // A halt stops what writes; connectord has the last word on both.
     let writes = card.is_none_or(|card| !card.verb.reads());
-    if let Some(scope) = facts.halted(request).filter(|_| writes) {
+    let halted = facts.halted(request).filter(|_| writes);
+    trace.push(Step::Halts {
+        epoch: facts.halts.epoch,
+        scope: halted.map(ToString::to_string),
+    });
+    if let Some(scope) = halted {
         return Outcome::deny(Reason::Halted, format!("halted: {scope}"));
     }
-    let Some(card) = card else {
-        let message = format!("no action card named `{}`", request.action);
-        return Outcome::deny(Reason::UnknownAction, message);
+    let refused = match card {
+        Some(card) => refused_by_card(request, card, facts),
+        None => {
+            let message = format!("no action card named `{}`", request.action);
+            Some(Outcome::deny(Reason::UnknownAction, message))
+        }
     };
+    trace.push(Step::Card {
+        digest: card.map(|card| card.digest()),
+        refused: refused.as_ref().and_then(|refused| refused.reason),
+    });
+    let (Some(card), None) = (card, &refused) else {
+        return refused.unwrap_or_else(|| Outcome::deny(Reason::UnknownAction, ""));
+    };
+    let answer = evaluate(request, card, &facts.policies, facts.now);
+    trace.push(Step::Policies {
+        allowed: answer.allowed,
+        determining: answer.determining.clone(),
+        errors: answer.errors.clone(),
+    });
+    conclude(request, facts, answer)
+}
+
+/// What the card itself rules out, before any policy is asked.
+fn refused_by_card(request: &Request, card: &Card, facts: &Facts) -> Option<Outcome> {
     if card.connection.as_str() != request.connection {
         let message = format!("`{}` acts on another connection", request.action);
-        return Outcome::deny(Reason::UnknownConnection, message);
+        return Some(Outcome::deny(Reason::UnknownConnection, message));
     }
+    let invalid = |message: String| Some(Outcome::deny(Reason::InvalidArguments, message));
     if let Err(message) = card.check_target(request.target.as_ref()) {
-        return Outcome::deny(Reason::InvalidArguments, message);
+        return invalid(message);
     }
     if card.verb.reads() && request.mode == Mode::Execute {
-        let message = format!("mode: `{}` only reads; ask for a dry run", request.action);
-        return Outcome::deny(Reason::InvalidArguments, message);
+        let action = &request.action;
+        return invalid(format!("mode: `{action}` only reads; ask for a dry run"));
     }
     if card.version_required && request.precondition.is_none() {
         let message = "precondition: the card requires the version the agent relied on";
-        return Outcome::deny(Reason::InvalidArguments, message);
+        return invalid(message.to_owned());
     }
     if let Err(error) = card.check(&request.args, facts.now.date_naive()) {
-        return Outcome::deny(Reason::InvalidArguments, error.to_string());
+        return invalid(error.to_string());
     }
-    if let Some(hours) = card
-        .hours
-        .as_ref()
-        .filter(|hours| !hours.contain(facts.now))
-    {
-        return Outcome::deny(Reason::OutsideHours, format!("open {hours}"));
-    }
-    conclude(
-        request,
-        facts,
-        evaluate(request, card, &facts.policies, facts.now),
-    )
+    let hours = card.hours.as_ref();
+    let closed = hours.filter(|hours| !hours.contain(facts.now))?;
+    Some(Outcome::deny(
+        Reason::OutsideHours,
+        format!("open {closed}"),
+    ))
 }
 
 /// What an outcome reserves; a denial where a budget cannot count it. An ALLOW that may change
@@ -158,7 +198,10 @@ pub fn reserve(
         }
         Err(uncounted) => {
             let message = uncounted.message(&request.action);
-            (unbudgeted(outcome, uncounted.reason(), message), Vec::new())
+            let reason = uncounted.reason();
+            let mut denied = unbudgeted(outcome, reason, message);
+            denied.trace.push(Step::Uncounted { reason });
+            (denied, Vec::new())
         }
     }
 }
@@ -201,6 +244,7 @@ pub fn duplicate_intent(outcome: Outcome, first: &str) -> Outcome {
 fn unbudgeted(outcome: Outcome, reason: Reason, message: String) -> Outcome {
     Outcome {
         determining: outcome.determining,
+        trace: outcome.trace,
         ..Outcome::deny(reason, message)
     }
 }
@@ -216,7 +260,7 @@ fn conclude(request: &Request, facts: &Facts, answer: Answer) -> Outcome {
         // Cedar skips a policy that fails, so a failing forbid would vanish.
         let mut outcome = Outcome::deny(Reason::PolicyError, Reason::PolicyError.sentence());
         outcome.determining = answer.determining;
-        outcome.errors = answer.errors;
+        outcome.errors = answer.failed;
         return outcome;
     }
     let forbidding = rules.iter().find(|rule| rule.forbids);
@@ -276,6 +320,7 @@ fn allowed(rules: &[&Rule]) -> Outcome {
         errors: Vec::new(),
         approval,
         ttl_seconds: rules.iter().filter_map(|rule| rule.ttl_seconds).min(),
+        trace: Vec::new(),
     }
 }
 

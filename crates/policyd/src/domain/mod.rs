@@ -20,4 +20,5 @@ pub mod policy_test;
 pub mod record;
 pub mod request;
 pub mod schema;
+pub mod test_review;
 pub mod waiting;

@@ -8,7 +8,7 @@ use writ_proto::ids::{ActionName, AgentId, RequestId, RunId, TenantId};
 use writ_proto::token::Mode;
 use writ_proto::value::args_from_json;
 
-use super::decide::decide;
+use super::decide::{Outcome, decide};
 use super::facts::{Facts, HaltView};
 use super::policy_set::TenantPolicies;
 use super::request::{Evidence, Request};
@@ -75,12 +75,30 @@ pub struct CaseResult {
     pub rules: Vec<String>,
 }
 
+/// Reads the cases of one file.
+///
+/// # Errors
+/// When the file is not a list of cases: the message and its byte.
+pub fn cases(json: &str) -> Result<Vec<Case>, (String, usize)> {
+    serde_json::from_str(json).map_err(|error| {
+        let lines = json.split_inclusive('\n');
+        let before: usize = lines
+            .take(error.line().saturating_sub(1))
+            .map(str::len)
+            .sum();
+        (
+            error.to_string(),
+            before.saturating_add(error.column().saturating_sub(1)),
+        )
+    })
+}
+
 /// Runs the cases of one file.
 ///
 /// # Errors
 /// When the file is not a list of cases.
 pub fn run(policies: &Arc<TenantPolicies>, json: &str) -> Result<Vec<CaseResult>, String> {
-    let cases: Vec<Case> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    let cases = cases(json).map_err(|(message, _)| message)?;
     Ok(cases.iter().map(|case| run_one(policies, case)).collect())
 }
 
@@ -112,22 +130,30 @@ fn run_one(policies: &Arc<TenantPolicies>, case: &Case) -> CaseResult {
         .as_ref()
         .is_some_and(|rule| !outcome.determining.iter().any(|id| id == rule));
     let failed = outcome.verdict.name() != case.verdict || wrong_code || wrong_rule;
-    let failure = failed.then(|| {
-        let got = (
-            outcome.verdict.name(),
-            code.unwrap_or(""),
-            &outcome.determining,
-        );
-        format!(
-            "want {} {:?}, got {got:?}: {}",
-            case.verdict, case.reason_code, outcome.message
-        )
-    });
+    let failure = failed.then(|| difference(case, &outcome));
     CaseResult {
         name,
         failure,
         rules: outcome.determining,
     }
+}
+
+/// What was wanted and what came, in the words of the test file.
+fn difference(case: &Case, outcome: &Outcome) -> String {
+    let named = |code: Option<&str>, rule: Option<&str>| {
+        let code = code.map(|code| format!(" {code}"));
+        let rule = rule.map(|rule| format!(" by rule {rule}"));
+        code.unwrap_or_default() + &rule.unwrap_or_default()
+    };
+    let wanted = named(case.reason_code.as_deref(), case.rule.as_deref());
+    let rules = outcome.determining.join(", ");
+    let rules = Some(rules.as_str()).filter(|rules| !rules.is_empty());
+    let got = named(outcome.reason.map(|reason| reason.code()), rules);
+    let (verdict, message) = (outcome.verdict.name(), &outcome.message);
+    format!(
+        "wanted {}{wanted}, got {verdict}{got}: {message}",
+        case.verdict
+    )
 }
 
 fn request(policies: &TenantPolicies, case: &Case) -> Result<(Request, DateTime<Utc>), String> {

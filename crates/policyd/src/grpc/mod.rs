@@ -9,4 +9,5 @@ pub mod incidents;
 pub mod keys;
 mod notices;
 pub mod records;
+mod reported;
 pub mod status;

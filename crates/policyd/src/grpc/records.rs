@@ -5,26 +5,22 @@ use std::pin::Pin;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 use writ_proto::ids::TenantId;
 use writ_proto::limits::{OUTCOMES_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
 use writ_proto::pb::record_service_server::RecordService;
-use writ_proto::value::value_from_json;
+use writ_proto::value::{Map, Value};
 use writ_proto::{Reason, pb};
 
 use super::authn::{Authn, own_tenant};
+use super::reported::reported;
 use super::status::status;
-use crate::app::outcome::{Change, Reported};
 use crate::app::undo::UndoWrit;
 use crate::app::{AppError, SharedApp};
-use crate::domain::budget::Unit;
 use crate::domain::merkle::leaf_hash;
-use crate::domain::record::{Kind, project};
+use crate::domain::record::{project, read_disclosed};
 use crate::store::RecordRow;
 
 const STREAM_BUFFER: usize = 4;
-const TEXT_BYTES_MAX: usize = 2_000;
-
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Records {
@@ -64,9 +60,19 @@ fn record(row: RecordRow) -> Result<pb::Record, AppError> {
         rule_ids: read.rules,
         policy_version: read.policy,
         status: read.status,
+        values_json: values_json(&row.disclosed),
         leaf_hash: leaf_hash(&row.leaf).to_vec(),
         leaf: row.leaf,
     })
+}
+
+/// The values of a record as one JSON object; what was erased is absent.
+fn values_json(disclosed: &[u8]) -> String {
+    let mut map = Map::new();
+    for item in read_disclosed(disclosed).unwrap_or_default() {
+        map.set(&item.name, item.value);
+    }
+    Value::Map(map).to_json()
 }
 
 type ExportStream = Pin<Box<dyn Stream<Item = Result<pb::ExportRecordsResponse, Status>> + Send>>;
@@ -116,8 +122,12 @@ impl RecordService for Records {
         request: Request<pb::ExportRecordsRequest>,
     ) -> Result<Response<Self::ExportRecordsStream>, Status> {
         let tenant = self.operator(&request, &request.get_ref().parent)?;
-        let from = request.into_inner().from_seq;
-        let start = self.app.export_start(&tenant, from).await;
+        let pb::ExportRecordsRequest {
+            parent: _,
+            from_seq: from,
+            with_values,
+        } = request.into_inner();
+        let start = self.app.export_start(&tenant, from, with_values).await;
         let (head, header) = start.map_err(|error| status(&error))?;
         let (sender, receiver) = tokio::sync::mpsc::channel(STREAM_BUFFER);
         let app = SharedApp::clone(&self.app);
@@ -132,7 +142,7 @@ impl RecordService for Records {
                 drop(sender.send(chunk(header)).await);
             }
             while next < head.frontier.size() {
-                let lines = match app.export_lines(&tenant, next, &head).await {
+                let lines = match app.export_lines(&tenant, (next, with_values), &head).await {
                     Ok(lines) if !lines.is_empty() => lines,
                     Ok(_) => {
                         let error = AppError::of(Reason::StoreCorrupt);
@@ -222,127 +232,4 @@ fn undo_writ(undo: UndoWrit) -> pb::UndoWrit {
         execution_id: undo.execution.to_string(),
         token: undo.token,
     }
-}
-
-fn malformed(what: &str) -> AppError {
-    AppError::new(Reason::RequestMalformed, what)
-}
-
-fn fits(text: &str) -> bool {
-    text.len() <= TEXT_BYTES_MAX && !text.contains('\0')
-}
-
-fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
-    let pb::Outcome {
-        outcome_id,
-        tenant,
-        kind,
-        time,
-        decision_id,
-        execution_id,
-        agent,
-        connection,
-        action,
-        target,
-        mode,
-        status,
-        reason_code,
-        attempt,
-        duration_ms,
-        changes,
-        collateral,
-        token_id: _,
-        by,
-        note,
-        captured,
-        scope,
-    } = outcome;
-    let id = |text: &str, what: &str| {
-        if text.is_empty() {
-            return Ok(None);
-        }
-        Uuid::try_parse(text).map(Some).map_err(|_| malformed(what))
-    };
-    let texts = [&agent, &connection, &action, &status, &reason_code];
-    if !texts
-        .into_iter()
-        .chain([&by, &note, &scope])
-        .all(|text| fits(text))
-    {
-        return Err(malformed("a text is too long or holds U+0000"));
-    }
-    Ok(Reported {
-        outcome_id: id(&outcome_id, "outcome_id")?.ok_or_else(|| malformed("outcome_id"))?,
-        tenant: TenantId::parse(&tenant).map_err(|_| malformed("tenant"))?,
-        kind: self::kind(kind)?,
-        time_ms: time.map_or(0, |time| {
-            time.seconds
-                .saturating_mul(1_000)
-                .saturating_add(i64::from(time.nanos / 1_000_000))
-        }),
-        decision: id(&decision_id, "decision_id")?,
-        execution: id(&execution_id, "execution_id")?,
-        agent,
-        connection,
-        action,
-        target: target.map(|target| (target.r#type, target.id)),
-        mode: match pb::Mode::try_from(mode) {
-            Ok(pb::Mode::DryRun) => Some(0),
-            Ok(pb::Mode::Execute) => Some(1),
-            Ok(pb::Mode::Unspecified) | Err(_) => None,
-        },
-        status,
-        reason_code,
-        attempt,
-        milliseconds: duration_ms,
-        changes: self::changes(changes)?,
-        collateral: self::changes(collateral)?,
-        by,
-        note,
-        captured: captured.map(self::captured).transpose()?,
-        scope,
-    })
-}
-
-fn captured(part: pb::CapturedAmount) -> Result<(String, i64), AppError> {
-    let pb::CapturedAmount { currency, amount } = part;
-    let unit = Unit::money(&currency).map_err(|_| malformed("captured.currency"))?;
-    let minor = unit
-        .read(&amount)
-        .map_err(|_| malformed("captured.amount"))?;
-    Ok((currency, minor))
-}
-
-fn kind(kind: i32) -> Result<Kind, AppError> {
-    match pb::OutcomeKind::try_from(kind) {
-        Ok(pb::OutcomeKind::Refused) => Ok(Kind::TokenRefused),
-        Ok(pb::OutcomeKind::Result) => Ok(Kind::Result),
-        Ok(pb::OutcomeKind::Undo) => Ok(Kind::Undo),
-        Ok(pb::OutcomeKind::Reconciled) => Ok(Kind::Reconciliation),
-        Ok(pb::OutcomeKind::HaltSet) => Ok(Kind::HaltSet),
-        Ok(pb::OutcomeKind::HaltCleared) => Ok(Kind::HaltCleared),
-        Ok(pb::OutcomeKind::RolloutChanged) => Ok(Kind::RolloutChanged),
-        Ok(pb::OutcomeKind::Unspecified) | Err(_) => Err(malformed("kind")),
-    }
-}
-
-fn changes(items: Vec<pb::FieldChange>) -> Result<Vec<Change>, AppError> {
-    let value = |text: Option<String>| {
-        text.map(|text| value_from_json(&text))
-            .transpose()
-            .map_err(|_| malformed("changes"))
-    };
-    let convert = |item: pb::FieldChange| {
-        let pb::FieldChange {
-            field,
-            before_json,
-            after_json,
-        } = item;
-        Ok(Change {
-            field,
-            before: value(before_json)?,
-            after: value(after_json)?,
-        })
-    };
-    items.into_iter().map(convert).collect()
 }

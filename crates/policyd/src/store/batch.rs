@@ -7,14 +7,16 @@ use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
 use super::budget::{Raising, Trip};
-use super::{Append, Appended, DecisionRow, Head, HoldRow, UndoRow};
+use super::{
+    Append, Appended, DecisionRow, Head, HoldRow, PolicyRow, StoreError, UndoRow, corrupt,
+};
 use crate::domain::budget::{
     Counter, Hold, HoldState, Key, RAISES_MAX, Raise, SettledAs, Takes, fits, report,
 };
 use crate::domain::escalation::{Denial, Incident, Tally};
-use crate::domain::merkle::leaf_hash;
+use crate::domain::merkle::{Hash, leaf_hash};
 use crate::domain::notice::{DEDUP_WINDOW_MS, Notice};
-use crate::domain::record::{Draft, Kind};
+use crate::domain::record::{Draft, Kind, Place};
 
 /// What the database holds of all that a batch touches, read inside its transaction.
 #[derive(Debug, Default)]
@@ -33,6 +35,43 @@ pub(super) struct Known {
     pub(super) holds: BTreeMap<Uuid, Vec<HoldRow>>,
     /// Tallies of the denials of the batch.
     pub(super) tallies: BTreeMap<(TenantId, String), Tally>,
+    /// The newest version of each record that the batch goes on with.
+    pub(super) versions: BTreeMap<(TenantId, Uuid), Latest>,
+}
+
+/// The newest version of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Latest {
+    pub(super) version: u32,
+    /// Hash of its leaf.
+    pub(super) hash: Hash,
+}
+
+impl Latest {
+    /// Reads it from its own row, or from the leaf of the first version.
+    pub(super) fn from_columns(
+        version: i64,
+        hash: Option<Vec<u8>>,
+        leaf: Option<Vec<u8>>,
+    ) -> Result<Self, StoreError> {
+        let wrong = || corrupt("the version of a record");
+        let hash = match (hash, leaf) {
+            (Some(hash), _) => hash.try_into().map_err(|_| wrong())?,
+            (None, Some(leaf)) => leaf_hash(&leaf),
+            (None, None) => return Err(wrong()),
+        };
+        let version = u32::try_from(version).map_err(|_| wrong())?;
+        Ok(Self { version, hash })
+    }
+}
+
+/// The records that a batch goes on with.
+pub(super) fn later(batch: &[Append]) -> Vec<(TenantId, Uuid)> {
+    let drafts = batch.iter().filter(|append| append.draft.later);
+    let keys: BTreeSet<_> = drafts
+        .map(|append| (append.tenant.clone(), append.draft.record_id))
+        .collect();
+    keys.into_iter().collect()
 }
 
 /// One record with its place.
@@ -66,6 +105,8 @@ pub(super) struct Planned<'a> {
     pub(super) tallies: BTreeMap<(TenantId, String), Tally>,
     /// Incidents to insert.
     pub(super) opened: Vec<Incident>,
+    /// Newest versions of records that have, or will have, several.
+    pub(super) versions: BTreeMap<(TenantId, Uuid), Latest>,
     pub(super) answers: Vec<Appended>,
 }
 
@@ -75,6 +116,22 @@ impl<'a> Planned<'a> {
         let rows = self.rows.iter().filter_map(|row| row.append);
         rows.filter_map(|append| Some((&append.tenant, append.decision.as_ref()?)))
             .collect()
+    }
+
+    /// Where the record of each decision to insert stands.
+    pub(super) fn decision_seqs(&self) -> Vec<u64> {
+        let with = |row: &&Row<'_>| row.append.is_some_and(|append| append.decision.is_some());
+        self.rows.iter().filter(with).map(|row| row.seq).collect()
+    }
+
+    /// Policy sets to keep, each with its record and where that stands.
+    pub(super) fn policies(&self) -> Vec<(&'a TenantId, (Uuid, u64), &'a PolicyRow)> {
+        let rows = self.rows.iter();
+        rows.filter_map(|row| {
+            let policy = row.append?.policy.as_ref()?;
+            Some((row.tenant, (row.draft.record_id, row.seq), policy))
+        })
+        .collect()
     }
 
     /// Outcomes to insert.
@@ -119,8 +176,22 @@ impl<'a> Planned<'a> {
     ) -> u64 {
         let head = known.heads.entry(tenant.clone()).or_default();
         let seq = head.frontier.size();
-        let leaf = draft.leaf(seq, head.last.as_ref());
+        let key = (tenant.clone(), draft.record_id);
+        let before = known.versions.get(&key).filter(|_| draft.later).copied();
+        let version = before.map_or(1, |latest| latest.version.saturating_add(1));
+        let leaf = draft.leaf(&Place {
+            seq,
+            prev: head.last.as_ref(),
+            version,
+            previous: before.as_ref().map(|latest| &latest.hash),
+        });
         let hash = leaf_hash(&leaf);
+        let latest = Latest { version, hash };
+        known.versions.insert(key.clone(), latest);
+        // The first version of a decision is found by the decision.
+        if draft.later || draft.kind == Kind::IncidentOpened {
+            self.versions.insert(key, latest);
+        }
         head.frontier.push(hash);
         head.last = Some(hash);
         self.heads.insert(tenant.clone(), head.clone());

@@ -57,7 +57,7 @@ pub(super) fn draft(tenant: &str, kind: Kind) -> Draft {
         origin: format!("policyd.localhost/log/{tenant}"),
         kind,
         record_id: Uuid::nil(),
-        version: 1,
+        later: false,
         time_ms: 0,
         writer: "policyd".into(),
         tenant: tenant.into(),
@@ -318,7 +318,7 @@ async fn a_database_of_a_later_version_is_refused() {
         let error = Ledger::open(&url).await.unwrap_err();
         let known = StoreError::SchemaVersion {
             found: 99,
-            known: 5,
+            known: 6,
         };
         assert_eq!(error, known, "{name}");
     }

@@ -9,6 +9,7 @@ mod batch;
 mod budget;
 mod incident;
 pub mod notice;
+mod policy;
 mod postgres;
 mod sqlite;
 mod undo;
@@ -30,6 +31,7 @@ use postgres::PostgresLedger;
 use sqlite::SqliteLedger;
 
 pub use budget::{HoldRow, Raising, Trip, Wanted};
+pub use policy::{InForce, PolicyRow};
 pub use writer::Writer;
 
 /// Why the ledger did not answer.
@@ -118,6 +120,8 @@ pub struct Append {
     pub incidents: Incidents,
     /// What allows the undo of the write that is reported.
     pub undo: Option<UndoRow>,
+    /// The policy set that comes into force with the record.
+    pub policy: Option<PolicyRow>,
 }
 
 /// What a record does to incidents, in the same transaction.
@@ -152,6 +156,7 @@ impl Append {
                 counts_only: false,
             },
             undo: None,
+            policy: None,
         }
     }
 
@@ -159,7 +164,8 @@ impl Append {
     const fn counts(&self) -> bool {
         let quiet = self.holds.is_empty() && self.usage.is_empty();
         let counted = !self.incidents.denials.is_empty();
-        counted || !quiet || self.settles.is_some() || self.raise.is_some()
+        // A later version names the one before.
+        counted || self.draft.later || !quiet || self.settles.is_some() || self.raise.is_some()
     }
 
     /// The moment from which on raises matter to it.
@@ -210,6 +216,8 @@ pub struct RecordRow {
     pub seq: u64,
     /// The exact leaf.
     pub leaf: Vec<u8>,
+    /// The values that it commits to, as they are kept beside the log.
+    pub disclosed: Vec<u8>,
 }
 
 /// The head of a log.
@@ -245,9 +253,13 @@ impl Head {
 }
 
 impl RecordRow {
-    fn from_columns(seq: i64, leaf: Vec<u8>) -> Result<Self, StoreError> {
+    fn from_columns(seq: i64, leaf: Vec<u8>, disclosed: Vec<u8>) -> Result<Self, StoreError> {
         let seq = u64::try_from(seq).map_err(|_| corrupt("a negative sequence number"))?;
-        Ok(Self { seq, leaf })
+        Ok(Self {
+            seq,
+            leaf,
+            disclosed,
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 mod budget;
 mod incident;
 mod notice;
+mod policy;
 mod undo;
 
 use std::collections::BTreeSet;
@@ -14,15 +15,16 @@ use uuid::Uuid;
 use writ_proto::host::postgres::{WriteConnection, options, pool, writes_to_disk};
 use writ_proto::ids::TenantId;
 
-use super::batch::{Known, Planned, plan};
+use super::batch::{Known, Planned, later, plan};
 use super::{Append, Appended, DecisionRow, Head, RecordRow, StoreError, corrupt, limit, number};
 
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/postgres/0001_init.sql"),
     include_str!("migrations/postgres/0002_budgets.sql"),
     include_str!("migrations/postgres/0003_notices.sql"),
     include_str!("migrations/postgres/0004_undo.sql"),
     include_str!("migrations/postgres/0005_intent.sql"),
+    include_str!("migrations/postgres/0006_versions.sql"),
 ];
 
 /// A ledger in one PostgreSQL database.
@@ -85,14 +87,16 @@ impl PostgresLedger {
         most: usize,
     ) -> Result<Vec<RecordRow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT seq, leaf FROM record WHERE tenant = $1 AND seq >= $2 ORDER BY seq LIMIT $3",
+            "SELECT seq, leaf, disclosed FROM record WHERE tenant = $1 AND seq >= $2 ORDER BY seq LIMIT $3",
         )
         .bind(tenant.as_str())
         .bind(number(from))
         .bind(limit(most))
         .fetch_all(&self.pool)
         .await?;
-        let read = |row: &PgRow| RecordRow::from_columns(row.try_get(0)?, row.try_get(1)?);
+        let read = |row: &PgRow| {
+            RecordRow::from_columns(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)
+        };
         rows.iter().map(read).collect()
     }
 
@@ -220,6 +224,7 @@ async fn known(
     }
     read_decisions(tx, batch, &mut known).await?;
     read_outcomes(tx, batch, &mut known).await?;
+    policy::read_versions(tx, &mut known, later(batch)).await?;
     budget::read(tx, batch, &mut known).await?;
     incident::read_tallies(tx, batch, &mut known).await?;
     Ok(known)
@@ -295,8 +300,9 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Store
     sqlx::query(
         "WITH r AS (INSERT INTO record (tenant, seq, leaf, disclosed) \
            SELECT * FROM UNNEST($1::text[], $2::bigint[], $3::bytea[], $4::bytea[])), \
-         d AS (INSERT INTO decision (tenant, request_id, id, fingerprint, body) \
-           SELECT * FROM UNNEST($5::text[], $6::uuid[], $7::uuid[], $8::bytea[], $9::bytea[])), \
+         d AS (INSERT INTO decision (tenant, request_id, id, fingerprint, body, seq) \
+           SELECT * FROM UNNEST($5::text[], $6::uuid[], $7::uuid[], $8::bytea[], $9::bytea[], \
+             $15::bigint[])), \
          o AS (INSERT INTO outcome (id) SELECT * FROM UNNEST($10::uuid[])) \
          UPDATE log_head SET size = h.size, frontier = h.frontier, last_hash = h.last_hash \
          FROM UNNEST($11::text[], $12::bigint[], $13::bytea[], $14::bytea[]) \
@@ -316,10 +322,12 @@ async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(), Store
     .bind(column(&heads, |(_, head)| number(head.frontier.size())))
     .bind(column(&heads, |(_, head)| head.frontier.encode()))
     .bind(column(&heads, |(_, head)| last(head)))
+    .bind(column(&planned.decision_seqs(), |seq| number(*seq)))
     .execute(&mut *tx)
     .await?;
     budget::write(&mut *tx, planned).await?;
     notice::write(&mut *tx, &planned.notices).await?;
     incident::write(&mut *tx, planned).await?;
+    policy::write(&mut *tx, planned).await?;
     undo::write(tx, planned).await
 }

@@ -3,6 +3,7 @@
 mod budget;
 mod incident;
 mod notice;
+mod policy;
 mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,15 +20,16 @@ use sqlx::{
 use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
-use super::batch::{Known, Planned, plan};
+use super::batch::{Known, Planned, later, plan};
 use super::{Append, Appended, DecisionRow, Head, RecordRow, StoreError, corrupt, limit, number};
 
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/sqlite/0001_init.sql"),
     include_str!("migrations/sqlite/0002_budgets.sql"),
     include_str!("migrations/sqlite/0003_notices.sql"),
     include_str!("migrations/sqlite/0004_undo.sql"),
     include_str!("migrations/sqlite/0005_intent.sql"),
+    include_str!("migrations/sqlite/0006_versions.sql"),
 ];
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -112,14 +114,16 @@ impl SqliteLedger {
         most: usize,
     ) -> Result<Vec<RecordRow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT seq, leaf FROM record WHERE tenant = ? AND seq >= ? ORDER BY seq LIMIT ?",
+            "SELECT seq, leaf, disclosed FROM record WHERE tenant = ? AND seq >= ? ORDER BY seq LIMIT ?",
         )
         .bind(tenant.as_str())
         .bind(number(from))
         .bind(limit(most))
         .fetch_all(&self.pool)
         .await?;
-        let read = |row: &SqliteRow| RecordRow::from_columns(row.try_get(0)?, row.try_get(1)?);
+        let read = |row: &SqliteRow| {
+            RecordRow::from_columns(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)
+        };
         rows.iter().map(read).collect()
     }
 
@@ -289,6 +293,7 @@ impl SqliteWriter {
                 known.outcomes.insert(uuid_at(row, 0)?);
             }
         }
+        policy::read_versions(connection, &mut known, later(batch)).await?;
         budget::read(connection, batch, &mut known).await?;
         for item in batch {
             incident::read_tallies(connection, &mut known, item).await?;
@@ -319,6 +324,7 @@ fn statements(planned: &Planned<'_>) -> QueryBuilder<Sqlite> {
     notice::statements(planned, &mut sql);
     incident::statements(planned, &mut sql);
     undo::statements(planned, &mut sql);
+    policy::statements(planned, &mut sql);
     sql.push("; COMMIT");
     sql
 }
@@ -335,14 +341,16 @@ fn log_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
     });
     let decisions = planned.decisions();
     if !decisions.is_empty() {
-        sql.push("; INSERT INTO decision (tenant, request_id, id, fingerprint, body) ");
-        sql.push_values(decisions, |mut values, (tenant, row)| {
+        sql.push("; INSERT INTO decision (tenant, request_id, id, fingerprint, body, seq) ");
+        let placed = decisions.into_iter().zip(planned.decision_seqs());
+        sql.push_values(placed, |mut values, ((tenant, row), seq)| {
             values
                 .push_bind(tenant.as_str().to_owned())
                 .push_bind(row.request_id.as_bytes().to_vec())
                 .push_bind(row.id.as_bytes().to_vec())
                 .push_bind(row.fingerprint.to_vec())
-                .push_bind(row.body.clone());
+                .push_bind(row.body.clone())
+                .push_bind(number(seq));
         });
     }
     let outcomes = planned.outcomes();

@@ -1,67 +1,118 @@
-//! Reloads policies when their files change. A set that is not accepted never replaces a good one.
+//! Takes changed policies into force, each tenant's for itself. A set that is refused never replaces
+//! a good one, and its tenant is told.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use notify::{RecursiveMode, Watcher as _};
-use tokio::sync::mpsc;
 use writ_proto::Reason;
+use writ_proto::ids::TenantId;
 
-use crate::app::{SharedApp, policies};
-use crate::domain::policy_set::PolicyErrors;
+use crate::app::SharedApp;
+use crate::app::policies::{Change, PolicyTable, Watched};
+use crate::domain::policy_set::{PolicyErrors, TenantPolicies};
 
-/// Files are written in several steps; the set is read once they have rested this long.
-const REST: Duration = Duration::from_millis(150);
+/// How often the folders are looked at.
+const PERIOD: Duration = Duration::from_millis(250);
+/// Looking takes at most one part in so many of the time: many folders are looked at less often.
+const SHARE: u32 = 10;
 
-/// Loads the folder and swaps the table in, or keeps the old one and says why.
-///
-/// # Errors
-/// What is wrong with the folder.
-pub fn reload(app: &SharedApp, folder: &std::path::Path) -> Result<(), PolicyErrors> {
-    match policies::load(folder) {
-        Ok(table) => {
-            let tenants = table.len();
-            app.policies.store(Arc::new(table));
-            tracing::info!(tenants, "policies reloaded");
-            Ok(())
+/// Looks until the process ends.
+pub async fn watch(app: SharedApp, mut watched: Watched) {
+    loop {
+        let began = Instant::now();
+        let looked = tokio::task::spawn_blocking(move || {
+            let changes = watched.look();
+            (watched, changes)
+        });
+        let Ok((returned, changes)) = looked.await else {
+            // Only a defect ends the look; what is in force stays, and that is said.
+            let reason = Reason::Internal.code();
+            tracing::error!(reason, "policies are no longer reloaded");
+            return;
+        };
+        watched = returned;
+        for (name, change) in changes {
+            match change {
+                Change::Set(set) => {
+                    if !came_into_force(&app, set).await {
+                        watched.again(&name);
+                    }
+                }
+                Change::Gone => gone(&app, &name).await,
+                Change::Refused(errors) => refused(&app, &name, &errors).await,
+            }
         }
-        Err(errors) => {
-            let reason = Reason::PolicyReloadFailed.code();
-            tracing::error!(reason, %errors, "the last good policies stay in force");
-            Err(errors)
+        let pause = began.elapsed().saturating_mul(SHARE);
+        tokio::time::sleep(PERIOD.max(pause)).await;
+    }
+}
+
+/// Whether a set is in force now. One that could not be recorded is not: it is tried again.
+async fn came_into_force(app: &SharedApp, set: Arc<TenantPolicies>) -> bool {
+    let tenant = set.tenant.clone();
+    let known = app.policies.load().get(&tenant).map(|known| known.digest);
+    if known == Some(set.digest) {
+        return true;
+    }
+    if let Err(error) = app.publish(&set).await {
+        tracing::warn!(%error, %tenant, "a changed policy set waits for its record");
+        return false;
+    }
+    for warning in &set.warnings {
+        tracing::warn!(%tenant, "{warning}");
+    }
+    let digest = hex::encode(set.digest);
+    replace(app, |table| {
+        table.insert(tenant.clone(), Arc::clone(&set));
+    });
+    tracing::info!(%tenant, digest, "policies reloaded");
+    true
+}
+
+/// A folder that is gone ends its tenant, recorded or not: denying needs no record of its own.
+async fn gone(app: &SharedApp, name: &str) {
+    let Ok(tenant) = TenantId::parse(name) else {
+        return;
+    };
+    let last = app.policies.load().get(&tenant).cloned();
+    replace(app, |table| {
+        table.remove(&tenant);
+    });
+    tracing::warn!(%tenant, "its policy folder is gone: every request is denied");
+    let Some(last) = last else { return };
+    if let Err(error) = app.retire(&last).await {
+        tracing::warn!(%error, %tenant, "no record says that its policies were retired");
+    }
+}
+
+fn replace(app: &SharedApp, change: impl Fn(&mut PolicyTable)) {
+    app.policies.rcu(|table| {
+        let mut table = PolicyTable::clone(table);
+        change(&mut table);
+        table
+    });
+}
+
+async fn refused(app: &SharedApp, name: &str, errors: &PolicyErrors) {
+    let reason = Reason::PolicyReloadFailed.code();
+    tracing::error!(reason, tenant = name, %errors, "the last good policies stay in force");
+    // What concerns the folder of all tenants concerns each of them.
+    let tenants: Vec<TenantId> = if name.is_empty() {
+        app.policies.load().keys().cloned().collect()
+    } else {
+        TenantId::parse(name).into_iter().collect()
+    };
+    for tenant in tenants {
+        if let Err(error) = app.tell_reload_failed(&tenant, errors).await {
+            tracing::warn!(%error, %tenant, "nobody is told that policies were not accepted");
         }
     }
 }
 
-/// Watches until the process ends.
-///
-/// # Errors
-/// When the folder cannot be watched.
-pub fn watch(app: SharedApp, folder: PathBuf) -> notify::Result<tokio::task::JoinHandle<()>> {
-    let (sender, mut changes) = mpsc::channel::<()>(1);
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let changed = event.is_ok_and(|event| !event.kind.is_access());
-        if changed {
-            // A full channel means that a reload is due anyway.
-            let _due = sender.try_send(());
-        }
-    })?;
-    watcher.watch(&folder, RecursiveMode::Recursive)?;
-    Ok(tokio::spawn(async move {
-        let _watcher = watcher;
-        while changes.recv().await.is_some() {
-            while tokio::time::timeout(REST, changes.recv())
-                .await
-                .is_ok_and(|more| more.is_some())
-            {}
-            let (loader, folder) = (SharedApp::clone(&app), folder.clone());
-            let loaded = tokio::task::spawn_blocking(move || reload(&loader, &folder)).await;
-            if let Ok(Err(errors)) = loaded
-                && let Err(error) = app.tell_reload_failed(&errors).await
-            {
-                tracing::warn!(%error, "nobody is told that policies were not accepted");
-            }
-        }
-    }))
+/// Tells the tenants whose policies are refused while policyd starts.
+pub async fn tell_refused(app: SharedApp, refused_at_start: BTreeMap<String, PolicyErrors>) {
+    for (name, errors) in refused_at_start {
+        refused(&app, &name, &errors).await;
+    }
 }

@@ -1068,6 +1068,9 @@ pub struct Record {
     pub leaf: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "14")]
     pub leaf_hash: ::prost::alloc::vec::Vec<u8>,
+    /// The values that the leaf commits to, as one JSON object by name; what was erased is absent.
+    #[prost(string, tag = "15")]
+    pub values_json: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExportRecordsRequest {
@@ -1076,6 +1079,9 @@ pub struct ExportRecordsRequest {
     /// First sequence number wanted; a resumed export names the next one it lacks. The header comes only from 0.
     #[prost(uint64, tag = "2")]
     pub from_seq: u64,
+    /// Carry the values that the leaves commit to and the policy sets too, so that every decision can be made again.
+    #[prost(bool, tag = "3")]
+    pub with_values: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExportRecordsResponse {

@@ -323,6 +323,7 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
             let request = pb::ExportRecordsRequest {
                 parent: "tenants/acme".to_owned(),
                 from_seq: 0,
+                with_values: true,
             };
             let stream = self.operator.records.export_records(request).await;
             let mut stream = stream.map_err(|error| broken(&error))?.into_inner();
@@ -340,10 +341,10 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
     async fn export(&mut self) -> Result<(), AppError> {
         let keys = self.processes.trusted_keys()?;
         let mut bytes = self.exported().await?;
-        let report = export::verify(&bytes, &keys);
+        let report = export::verify(&bytes, &keys, true);
         let happened = if report.is_ok() {
-            let count = report.records;
-            format!("OK  {count} records: hash chain, checkpoint, signature")
+            let (count, again) = (report.records, report.replayed);
+            format!("OK  {count} records: hash chain, signature; {again} decisions made again")
         } else {
             report.findings.join("; ")
         };
@@ -364,7 +365,7 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         if let Some(byte) = bytes.get_mut(middle) {
             *byte ^= 1;
         }
-        let report = export::verify(bytes, keys);
+        let report = export::verify(bytes, keys, true);
         let finding = report.findings.first().cloned().unwrap_or_default();
         let named = !report.is_ok() && finding.starts_with('#');
         let happened = format!("FAILED  {finding}");

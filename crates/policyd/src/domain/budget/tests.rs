@@ -374,7 +374,10 @@ fn a_budget_with_a_flaw_refuses_the_set_and_says_what_and_where() {
     for (text, wanted) in flaws() {
         let error = with(&text).unwrap_err().to_string();
         assert!(error.contains(wanted), "{wanted}: {error}");
-        assert!(error.starts_with("set.toml: POLICY_INVALID"), "{error}");
+        assert!(
+            error.starts_with("set.toml:") && error.contains(" POLICY_INVALID "),
+            "{error}"
+        );
     }
     let first = shipped("acme")
         .set_toml
@@ -386,9 +389,9 @@ fn a_budget_with_a_flaw_refuses_the_set_and_says_what_and_where() {
     let error = with(&format!("{CALLS}{}", TOKENS.replace("1000", "-1"))).unwrap_err();
     let line = first + 1 + CALLS.lines().count() + 1;
     assert!(
-        error
-            .to_string()
-            .contains(&format!("line {line}: budget `tokens`")),
+        error.to_string().contains(&format!(
+            "set.toml:{line}:1: POLICY_INVALID budget `tokens`"
+        )),
         "{error}"
     );
 }

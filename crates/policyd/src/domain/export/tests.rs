@@ -5,14 +5,14 @@ use writ_proto::keyset::{KeyEntry, KeySet, KeyUse};
 use writ_proto::value::Value;
 
 use super::*;
-use crate::domain::record::{Disclosure, Draft, Kind};
+use crate::domain::record::{Disclosure, Draft, Kind, Place};
 
-fn draft(index: u8) -> Draft {
+pub(super) fn draft(index: u8) -> Draft {
     Draft {
         origin: "policyd.localhost/log/acme".into(),
         kind: Kind::Evaluated,
         record_id: uuid::Uuid::from_u128(u128::from(index) + 1),
-        version: 1,
+        later: false,
         time_ms: 1_790_000_000_000 + i64::from(index),
         writer: "policyd".into(),
         tenant: "acme".into(),
@@ -43,13 +43,18 @@ fn draft(index: u8) -> Draft {
 fn export(count: u8) -> (Vec<u8>, KeySet) {
     let key = SigningKey::from_bytes(&[5; 32]);
     let origin = "policyd.localhost/log/acme";
-    let mut text = header_line(origin);
+    let mut text = header_line(origin, false);
     let (mut frontier, mut prev) = (Frontier::default(), None);
     for index in 0..count {
-        let leaf = draft(index).leaf(u64::from(index), prev.as_ref());
+        let leaf = draft(index).leaf(&Place {
+            seq: u64::from(index),
+            prev: prev.as_ref(),
+            version: 1,
+            previous: None,
+        });
         prev = Some(leaf_hash(&leaf));
         frontier.push(leaf_hash(&leaf));
-        text.push_str(&record_line(&leaf).unwrap());
+        text.push_str(&record_line(&leaf, None).unwrap());
     }
     let head = Checkpoint {
         origin: origin.into(),
@@ -65,7 +70,7 @@ fn export(count: u8) -> (Vec<u8>, KeySet) {
 fn an_export_verifies_with_public_keys_alone() {
     for count in [0, 1, 2, 7] {
         let (bytes, keys) = export(count);
-        let report = verify(&bytes, &keys);
+        let report = verify(&bytes, &keys, false);
         assert!(report.is_ok(), "{report:?}");
         assert_eq!(report.records, u64::from(count));
     }
@@ -79,7 +84,7 @@ fn every_flipped_bit_fails_and_is_placed() {
         for bit in 0..8 {
             let mut changed = bytes.clone();
             changed[at] ^= 1 << bit;
-            let report = verify(&changed, &keys);
+            let report = verify(&changed, &keys, false);
             assert!(!report.is_ok(), "byte {at} bit {bit}");
             let place = match line {
                 0 => "header".to_owned(),
@@ -119,7 +124,7 @@ fn removed_swapped_repeated_and_cut_records_are_found() {
         vec![0, 6],
         vec![1, 2, 3, 4, 5, 6],
     ] {
-        assert!(!verify(&join(&order), &keys).is_ok(), "{order:?}");
+        assert!(!verify(&join(&order), &keys, false).is_ok(), "{order:?}");
     }
 }
 
@@ -128,7 +133,7 @@ fn a_log_signed_by_another_key_is_refused() {
     let (bytes, _) = export(2);
     let other = SigningKey::from_bytes(&[6; 32]).verifying_key();
     let keys = KeySet::new(1, vec![KeyEntry::new(other, "x", KeyUse::Checkpoint)]).unwrap();
-    assert!(!verify(&bytes, &keys).is_ok());
+    assert!(!verify(&bytes, &keys, false).is_ok());
     let mut revoked = KeyEntry::new(
         SigningKey::from_bytes(&[5; 32]).verifying_key(),
         "x",
@@ -136,8 +141,8 @@ fn a_log_signed_by_another_key_is_refused() {
     );
     revoked.status = KeyStatus::Revoked;
     let keys = KeySet::new(1, vec![revoked]).unwrap();
-    assert!(!verify(&bytes, &keys).is_ok());
+    assert!(!verify(&bytes, &keys, false).is_ok());
     let wrong_use = SigningKey::from_bytes(&[5; 32]).verifying_key();
     let keys = KeySet::new(1, vec![KeyEntry::new(wrong_use, "x", KeyUse::Decision)]).unwrap();
-    assert!(!verify(&bytes, &keys).is_ok());
+    assert!(!verify(&bytes, &keys, false).is_ok());
 }

@@ -13,12 +13,14 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use writ_proto::Reason;
 use writ_proto::card::Card;
-use writ_proto::context;
 use writ_proto::digest::sha256;
-use writ_proto::ids::{ActionName, TenantId};
-use writ_proto::value::Value;
+use writ_proto::ids::ActionName;
 
-use super::{Finding, PolicyErrors, Rule, Slice, TenantPolicies};
+use super::bounds;
+use super::finding::{Finding, Place, PolicyErrors};
+use super::lint::lint;
+use super::sources::Sources;
+use super::{Rule, Slice, TenantPolicies};
 use crate::domain::budget::{BUDGETS_MAX, Budget, BudgetText, Ground};
 use crate::domain::counter_offer::{CounterOfferText, CounterOffers};
 use crate::domain::escalation::{INCIDENT_RULES_MAX, IncidentRule, IncidentText};
@@ -32,21 +34,6 @@ const MOMENTS_MAX: usize = 65;
 /// How far a policy may follow references: `resource.customer.tier` is two steps. The entities of
 /// a request reach as far and no further; beyond them `has` is false and a forbid would not fire.
 const STEPS_MAX: u32 = 2;
-
-/// The texts of one tenant, as read from its folder.
-#[derive(Debug, Clone)]
-pub struct Sources {
-    /// Name of the folder.
-    pub tenant: TenantId,
-    /// `set.toml`.
-    pub set_toml: String,
-    /// File name and text of each `.cedar` file.
-    pub policies: Vec<(String, String)>,
-    /// File name and text of each card.
-    pub cards: Vec<(String, String)>,
-    /// `entities.json`, Cedar's entity format.
-    pub entities_json: String,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,21 +60,55 @@ impl Findings {
     }
 
     fn add(&mut self, reason: Reason, file: &str, message: impl Display) {
+        self.add_at(reason, file, message, None);
+    }
+
+    fn add_at(&mut self, reason: Reason, file: &str, message: impl Display, at: Option<Place>) {
         let (file, message) = (file.to_owned(), format!("{message}"));
         self.0.push(Finding {
             reason,
             file,
             message,
+            at,
         });
     }
+
+    /// What `set.toml` has wrong as TOML.
+    fn of_toml(&mut self, text: &str, error: &toml::de::Error) {
+        let at = error.span().map(|span| Place::at(text, span.start));
+        self.add_at(Reason::PolicyInvalid, "set.toml", error.message(), at);
+    }
+}
+
+/// Where in a text of rules an error of Cedar stands.
+fn place_in(text: &str, error: &dyn miette::Diagnostic) -> Option<Place> {
+    let label = error.labels()?.next()?;
+    Some(Place::at(text, label.offset()))
+}
+
+/// Where in a text the first thing stands that a message quotes.
+fn place_of_quoted(text: &str, message: &str) -> Option<Place> {
+    let quoted = message.split('`').nth(1)?;
+    Place::of(text, quoted)
+}
+
+/// `set.toml` of a set whose files are the listed ones.
+fn set_text(sources: &Sources, findings: &mut Findings) -> Result<SetText, PolicyErrors> {
+    for (file, why) in sources.unlike_lock() {
+        findings.add(Reason::PolicyInvalid, &file, why);
+    }
+    if !findings.0.is_empty() {
+        return Err(PolicyErrors(findings.0.clone()));
+    }
+    toml::from_str(&sources.set_toml).map_err(|error| {
+        findings.of_toml(&sources.set_toml, &error);
+        PolicyErrors(findings.0.clone())
+    })
 }
 
 pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
     let mut findings = Findings(Vec::new());
-    let set: SetText = toml::from_str(&sources.set_toml).map_err(|error| {
-        findings.of_set(error);
-        PolicyErrors(findings.0.clone())
-    })?;
+    let set = set_text(sources, &mut findings)?;
     let zone = set.zone.parse();
     if zone.is_err() {
         findings.of_set(format!("unknown zone `{}`", set.zone));
@@ -104,7 +125,7 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
             return Err(PolicyErrors(findings.0));
         }
     };
-    let all = validated(&policies, &schema, &mut findings);
+    let all = validated(sources, &policies, &schema, &mut findings);
     let entities = entities(sources, &schema, &mut findings);
     let slices = slices(&cards, &rules, &policies, &schema, &mut findings);
     let ground = Ground {
@@ -125,9 +146,9 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
     if !findings.0.is_empty() {
         return Err(PolicyErrors(findings.0));
     }
-    let digest = digest(sources);
+    let digest = sources.digest();
     let zone = zone.map_err(|_| PolicyErrors(Vec::new()))?;
-    Ok(TenantPolicies {
+    let mut set = TenantPolicies {
         tenant: sources.tenant.clone(),
         label: set.id,
         digest,
@@ -145,7 +166,11 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
         incident_rules,
         counter_offers,
         waiting_max,
-    })
+        warnings: Vec::new(),
+        sources: Arc::new(sources.clone()),
+    };
+    set.warnings = lint(&set, sources);
+    Ok(set)
 }
 
 fn incident_rules(
@@ -184,8 +209,6 @@ fn budgets(
         return budgets;
     }
     for text in texts {
-        let before = file.get(..text.span().start).unwrap_or_default();
-        let line = before.matches('\n').count().saturating_add(1);
         let why = match Budget::check(text.get_ref(), ground) {
             Ok(budget) if budgets.iter().any(|other| other.id == budget.id) => {
                 format!("two budgets are named `{}`", budget.id)
@@ -196,8 +219,8 @@ fn budgets(
             }
             Err(why) => why,
         };
-        let message = format!("line {line}: {why}");
-        findings.add(Reason::PolicyInvalid, "set.toml", message);
+        let at = Some(Place::at(file, text.span().start));
+        findings.add_at(Reason::PolicyInvalid, "set.toml", why, at);
     }
     budgets
 }
@@ -205,15 +228,20 @@ fn budgets(
 fn cards(sources: &Sources, findings: &mut Findings) -> BTreeMap<ActionName, Arc<Card>> {
     let mut cards = BTreeMap::new();
     for (file, text) in &sources.cards {
+        let path = format!("actions/{file}");
         match Card::parse(text) {
             Ok(card) if file.strip_suffix(".toml") != Some(card.name.as_str()) => {
                 let message = format!("the card is named `{}`; its file must be too", card.name);
-                findings.add(Reason::CardInvalid, file, message);
+                let at = place_of_quoted(text, &message);
+                findings.add_at(Reason::CardInvalid, &path, message, at);
             }
             Ok(card) => {
                 cards.insert(card.name.clone(), Arc::new(card));
             }
-            Err(error) => findings.add(error.reason, file, error),
+            Err(error) => {
+                let at = place_of_quoted(text, &error.to_string());
+                findings.add_at(error.reason, &path, error, at);
+            }
         }
     }
     cards
@@ -224,34 +252,42 @@ type Rules = BTreeMap<String, Rule>;
 fn policies(sources: &Sources, findings: &mut Findings) -> (Rules, Vec<(String, Policy)>) {
     let (mut rules, mut policies) = (Rules::new(), Vec::new());
     for (file, text) in &sources.policies {
+        if let Err(deep) = bounds::check(text) {
+            let at = Some(Place::at(text, deep.at));
+            findings.add_at(Reason::PolicyInvalid, file, deep.message, at);
+            continue;
+        }
         let parsed = match PolicySet::from_str(text) {
             Ok(parsed) => parsed,
-            Err(error) => {
-                findings.add(Reason::PolicyInvalid, file, error);
+            Err(errors) => {
+                for error in errors.iter() {
+                    let at = place_in(text, error);
+                    findings.add_at(Reason::PolicyInvalid, file, error, at);
+                }
                 continue;
             }
         };
         if parsed.templates().next().is_some() {
-            findings.add(
-                Reason::PolicyInvalid,
-                file,
-                "a template, which nothing would link",
-            );
+            let message = "a template, which nothing would link";
+            let at = Place::of(text, "?principal").or_else(|| Place::of(text, "?resource"));
+            findings.add_at(Reason::PolicyInvalid, file, message, at);
         }
         for policy in parsed.policies() {
             match Rule::read(policy) {
                 Ok((id, _)) if rules.contains_key(&id) => {
-                    findings.add(
-                        Reason::PolicyInvalid,
-                        file,
-                        format!("rule `{id}` is there twice"),
-                    );
+                    let at = Place::of(text, &format!("@id(\"{id}\")"));
+                    let first = file_of(&policies, &id);
+                    let message = format!("rule `{id}` is there twice, first in {first}");
+                    findings.add_at(Reason::PolicyInvalid, file, message, at);
                 }
                 Ok((id, rule)) => {
                     policies.push((file.clone(), policy.new_id(PolicyId::new(&id))));
                     rules.insert(id, rule);
                 }
-                Err(message) => findings.add(Reason::PolicyInvalid, file, message),
+                Err(message) => {
+                    let at = place_of_quoted(text, &message);
+                    findings.add_at(Reason::PolicyInvalid, file, message, at);
+                }
             }
         }
     }
@@ -269,7 +305,21 @@ fn policies(sources: &Sources, findings: &mut Findings) -> (Rules, Vec<(String, 
     (rules, policies)
 }
 
-fn validated(policies: &[(String, Policy)], schema: &Schema, findings: &mut Findings) -> PolicySet {
+/// The file that a rule was read from.
+fn file_of<'a>(policies: &'a [(String, Policy)], id: &str) -> &'a str {
+    let found = policies.iter().find(|(_, policy)| {
+        let known: &str = policy.id().as_ref();
+        known == id
+    });
+    found.map_or("policies", |(file, _)| file.as_str())
+}
+
+fn validated(
+    sources: &Sources,
+    policies: &[(String, Policy)],
+    schema: &Schema,
+    findings: &mut Findings,
+) -> PolicySet {
     let all = PolicySet::from_policies(policies.iter().map(|(_, policy)| policy.clone()));
     let all = all.unwrap_or_else(|error| {
         findings.add(Reason::PolicyInvalid, "policies", error);
@@ -278,10 +328,10 @@ fn validated(policies: &[(String, Policy)], schema: &Schema, findings: &mut Find
     let validator = Validator::new(schema.clone());
     let result = validator.validate_with_level(&all, ValidationMode::Strict, STEPS_MAX);
     for error in result.validation_errors() {
-        let id = error.policy_id();
-        let file = policies.iter().find(|(_, policy)| policy.id() == id);
-        let file = file.map_or("policies", |(file, _)| file.as_str());
-        findings.add(Reason::PolicyInvalid, file, error);
+        let file = file_of(policies, error.policy_id().as_ref());
+        let text = sources.policies.iter().find(|(name, _)| name == file);
+        let at = text.and_then(|(_, text)| place_in(text, error));
+        findings.add_at(Reason::PolicyInvalid, file, error, at);
     }
     all
 }
@@ -300,7 +350,8 @@ fn entities(
                 message = format!("{message}: {inner}");
                 source = inner.source();
             }
-            findings.add(Reason::PolicyInvalid, "entities.json", message);
+            let at = place_of_quoted(&sources.entities_json, &message);
+            findings.add_at(Reason::PolicyInvalid, "entities.json", message, at);
             return BTreeMap::new();
         }
     };
@@ -415,23 +466,4 @@ fn phases(chosen: &[Policy], rules: &Rules) -> Result<Vec<(DateTime<Utc>, Policy
         Ok((from, policies.map_err(|error| error.to_string())?))
     };
     moments.into_iter().map(phase).collect()
-}
-
-fn digest(sources: &Sources) -> [u8; 32] {
-    let pair = |(name, text): &(String, String)| {
-        Value::List(vec![Value::Text(name.clone()), Value::Text(text.clone())])
-    };
-    let mut policies: Vec<_> = sources.policies.clone();
-    let mut cards: Vec<_> = sources.cards.clone();
-    policies.sort();
-    cards.sort();
-    let parts = vec![
-        Value::Text(context::POLICY_SET.to_owned()),
-        Value::Text(sources.tenant.as_str().to_owned()),
-        Value::Text(sources.set_toml.clone()),
-        Value::List(policies.iter().map(pair).collect()),
-        Value::List(cards.iter().map(pair).collect()),
-        Value::Text(sources.entities_json.clone()),
-    ];
-    sha256(&Value::List(parts).encode())
 }

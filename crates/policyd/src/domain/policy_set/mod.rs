@@ -4,8 +4,13 @@
 //! Cedar costs about a microsecond for each policy it is shown; the entities of one request are
 //! put together from prepared parts.
 
+pub mod bounds;
+mod finding;
+mod lint;
 mod load;
 mod rule;
+mod seal;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,34 +23,15 @@ use crate::domain::schema::entity_type;
 use cedar_policy::{Entities, Entity, EntityId, EntityUid, EvalResult, PolicySet, Schema};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use writ_proto::Reason;
 use writ_proto::card::Card;
 use writ_proto::ids::{ActionName, TenantId};
 
-pub use load::Sources;
+pub use finding::{Finding, Place, PolicyErrors};
+pub use lint::Gap;
+pub(in crate::domain) use lint::{hint, near};
 pub use rule::{ApprovalNeed, Rule};
-
-/// What a policy file, card or entity file has wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The stable code.
-    pub reason: Reason,
-    /// File name.
-    pub file: String,
-    /// What is wrong, and where.
-    pub message: String,
-}
-
-impl core::fmt::Display for Finding {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}: {} {}", self.file, self.reason.code(), self.message)
-    }
-}
-
-/// Why a set is refused: everything found, not only the first.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct PolicyErrors(pub Vec<Finding>);
+pub use seal::LOCK;
+pub use sources::Sources;
 
 /// What is prepared for one action.
 #[derive(Debug)]
@@ -100,6 +86,10 @@ pub struct TenantPolicies {
     pub counter_offers: CounterOffers,
     /// How many decisions of one agent may wait for a person.
     pub waiting_max: i64,
+    /// What is accepted and looks like a mistake.
+    pub warnings: Vec<Finding>,
+    /// The texts that it was made of.
+    pub sources: Arc<Sources>,
 }
 
 impl TenantPolicies {
@@ -131,6 +121,15 @@ impl TenantPolicies {
     #[must_use]
     pub fn rule(&self, id: &str) -> Option<&Rule> {
         self.rules.get(id)
+    }
+
+    /// The agents that entities.json names.
+    pub fn agents(&self) -> impl Iterator<Item = String> {
+        let agents = self
+            .entities
+            .keys()
+            .filter(|uid| uid.type_name().basename() == "Agent");
+        agents.map(|uid| uid.id().unescaped().to_owned())
     }
 
     /// The customer of a request's target: the target itself, or what its fact `customer` names.

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::domain::policy_test;
 
-/// Reads a shipped tenant folder; the product does this in `app/policies.rs`.
+/// Reads a shipped tenant folder; the product does this in `app/policies/folder.rs`.
 pub(crate) fn shipped(tenant: &str) -> Sources {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../policies")
@@ -30,6 +30,7 @@ pub(crate) fn shipped(tenant: &str) -> Sources {
         policies: all(&folder, "cedar"),
         cards: all(&folder.join("actions"), "toml"),
         entities_json: read("entities.json"),
+        lock: None,
     }
 }
 

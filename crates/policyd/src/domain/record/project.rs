@@ -1,6 +1,8 @@
 //! From leaf bytes back to what a person reads. Strict: bytes that the writer would not have
 //! written are refused, so a projection can be compared byte for byte.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use writ_proto::context;
 use writ_proto::value::Value;
@@ -12,17 +14,6 @@ use crate::domain::merkle::Hash;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ProjectError(pub String);
-
-/// A halt in an export.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct HaltLine {
-    /// What was halted or resumed.
-    pub scope: String,
-    /// Who did it; empty where it was done by hand or by its time.
-    pub by: String,
-    /// Why.
-    pub reason: String,
-}
 
 /// The readable fields of a leaf, in the order of the export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,6 +28,9 @@ pub struct Projection {
     pub record_id: String,
     /// 1, 2, 3.
     pub version: u32,
+    /// Leaf hash of the version before it, hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
     /// RFC 3339, milliseconds, UTC.
     pub time: String,
     /// Log origin.
@@ -61,6 +55,9 @@ pub struct Projection {
     pub errors: Vec<String>,
     /// Name of the policy set.
     pub policy: String,
+    /// The engine that evaluates it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub engine: String,
     /// Its digest, hex.
     pub policy_digest: String,
     /// dry_run, execute or empty.
@@ -81,9 +78,9 @@ pub struct Projection {
     /// What made an incident; only in the records of one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub incident: String,
-    /// A halt, where the record is about one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub halt: Option<HaltLine>,
+    /// Scope of a halt, where the record is about one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub halt: String,
 }
 
 const LABELS_MAX: usize = 64;
@@ -203,17 +200,6 @@ fn hex_text(value: Option<&Value>) -> String {
     }
 }
 
-fn halt_line(texts: &[String]) -> Option<HaltLine> {
-    let [scope, by, reason] = texts else {
-        return None;
-    };
-    Some(HaltLine {
-        scope: scope.clone(),
-        by: by.clone(),
-        reason: reason.clone(),
-    })
-}
-
 /// Reads a leaf.
 ///
 /// # Errors
@@ -248,6 +234,7 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
             .number(6)
             .and_then(|v| u32::try_from(v).ok())
             .unwrap_or_default(),
+        previous: fields.bytes::<32>(7).map(hex::encode),
         time: time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         origin: fields.text(1),
         tenant: fields.text(10),
@@ -261,6 +248,11 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
         errors: strings(policy.get(3)),
         policy: policy
             .get(1)
+            .and_then(Value::as_text)
+            .unwrap_or_default()
+            .to_owned(),
+        engine: policy
+            .get(4)
             .and_then(Value::as_text)
             .unwrap_or_default()
             .to_owned(),
@@ -279,8 +271,24 @@ pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
             .map(|map| map.iter().map(|(name, _)| name.to_owned()).collect())
             .unwrap_or_default(),
         incident: incident_line(fields.list(30)),
-        halt: halt_line(&strings(fields.get(29))),
+        halt: fields.text(29),
     })
+}
+
+/// The commitments of a leaf by name; none where the bytes are no leaf.
+#[must_use]
+pub fn commitments(leaf: &[u8]) -> BTreeMap<String, [u8; 32]> {
+    let Ok(labels) = decode_labels(leaf) else {
+        return BTreeMap::new();
+    };
+    let fields = Fields(labels);
+    let map = fields.get(27).and_then(Value::as_map);
+    let pairs = map.into_iter().flat_map(|map| map.iter());
+    let read = |(name, value): (&str, &Value)| match value {
+        Value::Bytes(bytes) => Some((name.to_owned(), bytes.as_slice().try_into().ok()?)),
+        _ => None,
+    };
+    pairs.filter_map(read).collect()
 }
 
 fn verdict(number: Option<i64>) -> &'static str {

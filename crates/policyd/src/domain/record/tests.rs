@@ -23,7 +23,7 @@ fn a_leaf_of_the_sketch_is_read_only_where_its_form_is_ours() {
         origin: "p/log/acme".into(),
         kind: Kind::Result,
         record_id: Uuid::from_u128(3),
-        version: 2,
+        later: true,
         time_ms: 1_790_000_000_123,
         writer: "policyd-0".into(),
         tenant: "acme".into(),
@@ -54,19 +54,18 @@ fn a_leaf_of_the_sketch_is_read_only_where_its_form_is_ours() {
         incident: None,
         halt: Some(HaltStamp {
             scope: "tenant:acme".into(),
-            by: "acme/ada".into(),
-            reason: "wrong refunds".into(),
         }),
         disclosures: vec![],
     };
-    let leaf = draft.leaf(7, Some(&[9; 32]));
+    let leaf = draft.leaf(&Place {
+        seq: 7,
+        prev: Some(&[9; 32]),
+        version: 2,
+        previous: Some(&[8; 32]),
+    });
     let read = project(&leaf).unwrap();
-    let halt = read.halt.clone().unwrap();
-    assert_eq!(
-        (halt.scope.as_str(), halt.by.as_str()),
-        ("tenant:acme", "acme/ada")
-    );
-    assert_eq!(halt.reason, "wrong refunds");
+    assert_eq!(read.halt, "tenant:acme");
+    assert_eq!(read.previous, Some("08".repeat(32)));
     assert_eq!(
         (read.seq, read.version, read.kind.as_str()),
         (7, 2, "result")
@@ -96,7 +95,7 @@ fn nothing_personal_stands_in_a_leaf() {
         origin: "p/log/acme".into(),
         kind: Kind::Evaluated,
         record_id: Uuid::from_u128(3),
-        version: 1,
+        later: false,
         time_ms: 0,
         writer: "w".into(),
         tenant: "acme".into(),
@@ -118,7 +117,12 @@ fn nothing_personal_stands_in_a_leaf() {
         incident: None,
         disclosures: vec![disclosure],
     };
-    let leaf = draft.leaf(0, None);
+    let leaf = draft.leaf(&Place {
+        seq: 0,
+        prev: None,
+        version: 1,
+        previous: None,
+    });
     let holds = |bytes: &[u8]| {
         let mut windows = bytes.windows(secret.len());
         windows.any(|window| window == secret.as_bytes())

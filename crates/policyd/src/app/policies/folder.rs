@@ -1,0 +1,166 @@
+//! The files of a policy folder: which of them count, what they say, and whether they changed.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use writ_proto::Reason;
+use writ_proto::digest::sha256;
+use writ_proto::ids::TenantId;
+
+use crate::domain::policy_set::bounds::RULE_FILE_BYTES_MAX;
+use crate::domain::policy_set::{Finding, LOCK, PolicyErrors, Sources};
+
+const FILES_MAX: usize = 10_000;
+/// Of `entities.json`; rules and cards are smaller.
+const ENTITIES_BYTES_MAX: u64 = 64 * 1_024 * 1_024;
+/// Folders of a policy folder, tenants or not.
+const FOLDERS_MAX: usize = 10_000;
+
+pub(super) fn finding(file: &str, message: impl core::fmt::Display) -> PolicyErrors {
+    PolicyErrors(vec![Finding {
+        reason: Reason::PolicyInvalid,
+        file: file.to_owned(),
+        message: message.to_string(),
+        at: None,
+    }])
+}
+
+/// Names that tools put beside what people write: `.git`, `..data`, `.x.swp`.
+fn is_hidden(name: &str) -> bool {
+    name.starts_with('.')
+}
+
+/// The folders of tenants by name; what is hidden or no folder is none.
+pub(super) fn tenants(folder: &Path) -> Result<Vec<(String, PathBuf)>, PolicyErrors> {
+    let shown = folder.display().to_string();
+    let entries = std::fs::read_dir(folder).map_err(|error| finding(&shown, error))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| finding(&shown, error))?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if !is_hidden(name) && path.is_dir() {
+            found.push((name.to_owned(), path.clone()));
+        }
+        if found.len() > FOLDERS_MAX {
+            return Err(finding(&shown, format!("more than {FOLDERS_MAX} folders")));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The files of a folder with an ending, sorted. No folder is no files.
+fn named(folder: &Path, ending: &str) -> Result<Vec<(String, PathBuf)>, PolicyErrors> {
+    let mut files = Vec::new();
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(files);
+    };
+    let shown = folder.display().to_string();
+    for entry in entries {
+        let path = entry.map_err(|error| finding(&shown, error))?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if path.extension().is_some_and(|found| found == ending) && !is_hidden(name) {
+            files.push((name.to_owned(), path.clone()));
+        }
+        if files.len() > FILES_MAX {
+            return Err(finding(&shown, format!("more than {FILES_MAX} files")));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(name: &str, path: &Path, most: u64) -> Result<String, PolicyErrors> {
+    let size = std::fs::metadata(path)
+        .map_err(|error| finding(name, error))?
+        .len();
+    if size > most {
+        return Err(finding(name, format!("{size} bytes, at most {most}")));
+    }
+    std::fs::read_to_string(path).map_err(|error| finding(name, error))
+}
+
+fn read_all(
+    folder: &Path,
+    inner: &str,
+    ending: &str,
+) -> Result<Vec<(String, String)>, PolicyErrors> {
+    let most = u64::try_from(RULE_FILE_BYTES_MAX).unwrap_or(u64::MAX);
+    let files = named(&folder.join(inner), ending)?.into_iter();
+    let read = |(name, path): (String, PathBuf)| {
+        let shown = Path::new(inner).join(&name).display().to_string();
+        Ok((name, read(&shown, &path, most)?))
+    };
+    files.map(read).collect()
+}
+
+/// The sources of one tenant's folder.
+///
+/// # Errors
+/// When the name is no tenant or a file cannot be read.
+pub fn read_tenant(folder: &Path) -> Result<Sources, PolicyErrors> {
+    let name = folder
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let tenant = TenantId::parse(name).map_err(|error| {
+        finding(
+            name,
+            format!("the folder is not named like a tenant: {error}"),
+        )
+    })?;
+    let most = u64::try_from(RULE_FILE_BYTES_MAX).unwrap_or(u64::MAX);
+    let lock = folder.join(LOCK);
+    Ok(Sources {
+        tenant,
+        set_toml: read("set.toml", &folder.join("set.toml"), most)?,
+        policies: read_all(folder, "", "cedar")?,
+        cards: read_all(folder, "actions", "toml")?,
+        entities_json: read(
+            "entities.json",
+            &folder.join("entities.json"),
+            ENTITIES_BYTES_MAX,
+        )?,
+        lock: lock.exists().then(|| read(LOCK, &lock, most)).transpose()?,
+    })
+}
+
+/// What tells one state of a tenant's files from another without reading them: where each really
+/// lies, its size and its times. A file that is replaced has another inode, one that is written
+/// another time of change, which no tool can set.
+pub(super) fn fingerprint(folder: &Path) -> Result<[u8; 32], PolicyErrors> {
+    let mut seen = Vec::new();
+    let mut add = |name: &str, found: std::io::Result<Metadata>| {
+        seen.extend_from_slice(name.as_bytes());
+        seen.push(0);
+        if let Ok(data) = found {
+            for number in [data.dev(), data.ino(), data.size()] {
+                seen.extend_from_slice(&number.to_be_bytes());
+            }
+            for number in [
+                data.mtime(),
+                data.mtime_nsec(),
+                data.ctime(),
+                data.ctime_nsec(),
+            ] {
+                seen.extend_from_slice(&number.to_be_bytes());
+            }
+        }
+    };
+    for name in ["set.toml", "entities.json", LOCK] {
+        add(name, std::fs::metadata(folder.join(name)));
+    }
+    for (inner, ending) in [("", "cedar"), ("actions", "toml")] {
+        for (name, path) in named(&folder.join(inner), ending)? {
+            add(&name, std::fs::metadata(path));
+        }
+    }
+    Ok(sha256(&seen))
+}

@@ -1,0 +1,139 @@
+//! Reads the policy folders, each tenant's for itself, and says aloud what is refused.
+
+mod folder;
+mod published;
+mod watched;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use writ_proto::Reason;
+use writ_proto::ids::TenantId;
+
+use crate::domain::policy_set::{Finding, PolicyErrors, Sources, TenantPolicies};
+
+pub use folder::read_tenant;
+pub use watched::{Change, Watched};
+
+/// Policies by tenant.
+pub type PolicyTable = BTreeMap<TenantId, Arc<TenantPolicies>>;
+
+/// Stack of whoever reads a set: the same for `check`, for a start and for a reload, so that what one
+/// of them accepts ends no other. `bounds` keeps every text far below it.
+const STACK_BYTES: usize = 32 * 1_024 * 1_024;
+
+/// What the folders of all tenants say.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The sets that are accepted.
+    pub table: PolicyTable,
+    /// What is wrong with those that are not, by the name of their folder.
+    pub refused: BTreeMap<String, PolicyErrors>,
+}
+
+impl Loaded {
+    /// Everything that is wrong.
+    #[must_use]
+    pub fn errors(&self) -> PolicyErrors {
+        let found = self.refused.values().flat_map(|errors| errors.0.clone());
+        PolicyErrors(found.collect())
+    }
+}
+
+/// Runs on a stack that is large enough for the deepest rule that is accepted.
+fn on_large_stack<T: Send>(
+    name: &str,
+    work: impl FnOnce() -> Result<T, PolicyErrors> + Send,
+) -> Result<T, PolicyErrors> {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let running = builder
+            .spawn_scoped(scope, work)
+            .map_err(|error| folder::finding(name, format!("no thread to read it: {error}")))?;
+        // A panic while one set is read is the end of that reading and of nothing else.
+        running.join().unwrap_or_else(|_| {
+            Err(folder::finding(
+                name,
+                "policyd failed while it read this set",
+            ))
+        })
+    })
+}
+
+/// One tenant's set.
+///
+/// # Errors
+/// Everything that is wrong with it, each with its file from the folder of all tenants.
+pub fn load_tenant(path: &Path) -> Result<Arc<TenantPolicies>, PolicyErrors> {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let sources = read_tenant(path).map_err(|errors| PolicyErrors(placed(name, errors.0)))?;
+    load_tenant_as(path, &sources)
+}
+
+/// The set of sources that were read from a tenant's folder.
+///
+/// # Errors
+/// As `load_tenant`.
+pub fn load_tenant_as(path: &Path, sources: &Sources) -> Result<Arc<TenantPolicies>, PolicyErrors> {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let built = on_large_stack(name, || Ok(Arc::new(TenantPolicies::build(sources)?)));
+    built.map_err(|errors| PolicyErrors(placed(name, errors.0)))
+}
+
+/// Findings with the file as it is named from the folder of all tenants.
+fn placed(tenant: &str, findings: Vec<Finding>) -> Vec<Finding> {
+    let place = |mut found: Finding| {
+        if found.file != tenant {
+            found.file = format!("{tenant}/{}", found.file);
+        }
+        found
+    };
+    findings.into_iter().map(place).collect()
+}
+
+/// What is accepted and looks like a mistake, over all tenants.
+#[must_use]
+pub fn warnings(table: &PolicyTable) -> Vec<Finding> {
+    let own = table
+        .iter()
+        .map(|(tenant, set)| placed(tenant.as_str(), set.warnings.clone()));
+    own.flatten().collect()
+}
+
+/// Loads every tenant of a folder, each for itself.
+///
+/// # Errors
+/// When the folder cannot be read; `POLICY_EMPTY` when no tenant is in it.
+pub fn load(folder: &Path) -> Result<Loaded, PolicyErrors> {
+    let mut loaded = Loaded::default();
+    for (name, path) in folder::tenants(folder)? {
+        match load_tenant(&path) {
+            Ok(set) => {
+                loaded.table.insert(set.tenant.clone(), set);
+            }
+            Err(errors) => {
+                loaded.refused.insert(name, errors);
+            }
+        }
+    }
+    if loaded.table.is_empty() && loaded.refused.is_empty() {
+        return Err(empty(folder));
+    }
+    Ok(loaded)
+}
+
+fn empty(folder: &Path) -> PolicyErrors {
+    PolicyErrors(vec![Finding {
+        reason: Reason::PolicyEmpty,
+        file: folder.display().to_string(),
+        message: Reason::PolicyEmpty.sentence().to_owned(),
+        at: None,
+    }])
+}

@@ -1,0 +1,207 @@
+//! Tells when a tenant's files have changed and may be taken.
+//!
+//! The files are looked at again and again, whatever put them there: an edit, a rename, a link that
+//! was switched and a checkout look alike. A set with a `set.lock` is taken as soon as it is whole;
+//! one without is taken when its files have rested, because nothing else tells a copy that is
+//! finished from one that is not.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::folder::{self, finding};
+use super::{empty, load_tenant};
+use crate::domain::policy_set::{LOCK, PolicyErrors, TenantPolicies};
+
+/// How long the files of a set without a lock must not change before it is read.
+const REST: Duration = Duration::from_secs(1);
+/// How long a set may go on changing before people are told that it never rests.
+const RESTLESS: Duration = Duration::from_secs(10);
+
+/// What became of one tenant's folder.
+#[derive(Debug)]
+pub enum Change {
+    /// It has an accepted set.
+    Set(Arc<TenantPolicies>),
+    /// What is there is refused; what was in force stays.
+    Refused(PolicyErrors),
+    /// The folder is gone.
+    Gone,
+}
+
+#[derive(Debug)]
+struct Seen {
+    files: [u8; 32],
+    /// Since when they are as they are.
+    since: Instant,
+    /// Since when they have not been taken.
+    waiting: Instant,
+    /// Whether what they say has been told.
+    told: bool,
+    /// Whether it has been told that they do not rest.
+    restless: bool,
+}
+
+/// The folders of tenants, as they were last looked at.
+#[derive(Debug)]
+pub struct Watched {
+    folder: PathBuf,
+    rest: Duration,
+    seen: BTreeMap<String, Seen>,
+    /// Whether people know that the folder itself cannot be read.
+    told_broken: bool,
+}
+
+impl Watched {
+    /// Looks for the first time: all that is there now is known, and only what changes is told.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        let mut watched = Self {
+            folder: folder.to_owned(),
+            rest: REST,
+            seen: BTreeMap::new(),
+            told_broken: false,
+        };
+        for (name, path) in folder::tenants(folder).unwrap_or_default() {
+            if let Ok(files) = folder::fingerprint(&path) {
+                watched.seen.insert(
+                    name,
+                    Seen {
+                        told: true,
+                        ..Seen::new(files)
+                    },
+                );
+            }
+        }
+        watched
+    }
+
+    /// What was told is told again: it could not be taken.
+    pub fn again(&mut self, tenant: &str) {
+        if let Some(seen) = self.seen.get_mut(tenant) {
+            seen.told = false;
+        }
+    }
+
+    /// Every folder whose change may be taken now, by name. The empty name is the folder of all.
+    pub fn look(&mut self) -> BTreeMap<String, Change> {
+        let mut changes = BTreeMap::new();
+        let tenants = match folder::tenants(&self.folder) {
+            Ok(tenants) if tenants.is_empty() => Err(empty(&self.folder)),
+            found => found,
+        };
+        let tenants: BTreeMap<String, PathBuf> = match tenants {
+            Ok(tenants) => tenants.into_iter().collect(),
+            Err(errors) => {
+                // A folder that is away for a moment, or for ever, takes nothing out of force.
+                if !self.told_broken {
+                    changes.insert(String::new(), Change::Refused(errors));
+                }
+                self.told_broken = true;
+                return changes;
+            }
+        };
+        self.told_broken = false;
+        for (name, path) in &tenants {
+            if let Some(change) = self.look_at(name, path) {
+                changes.insert(name.clone(), change);
+            }
+        }
+        self.gone(&tenants, &mut changes);
+        changes
+    }
+
+    fn look_at(&mut self, name: &str, path: &Path) -> Option<Change> {
+        let files = folder::fingerprint(path).unwrap_or_default();
+        let rest = self.rest;
+        let seen = self
+            .seen
+            .entry(name.to_owned())
+            .or_insert_with(|| Seen::new(files));
+        if seen.files != files {
+            let waiting = if seen.told {
+                Instant::now()
+            } else {
+                seen.waiting
+            };
+            let restless = seen.restless && !seen.told;
+            *seen = Seen {
+                waiting,
+                restless,
+                ..Seen::new(files)
+            };
+        }
+        if seen.told {
+            return None;
+        }
+        let sealed = path.join(LOCK).exists();
+        let rested = seen.since.elapsed() >= rest;
+        if !sealed && !rested {
+            if seen.waiting.elapsed() < RESTLESS || seen.restless {
+                return None;
+            }
+            seen.restless = true;
+            let why = format!(
+                "the files have changed for {} s without a rest of {} s",
+                RESTLESS.as_secs(),
+                REST.as_secs()
+            );
+            return Some(Change::Refused(finding(name, why)));
+        }
+        let read = load_tenant(path);
+        if folder::fingerprint(path).unwrap_or_default() != files {
+            // They changed while they were read: what was read may be half of each.
+            return None;
+        }
+        match read {
+            Ok(set) => {
+                seen.told = true;
+                Some(Change::Set(set))
+            }
+            // A sealed set that is not whole yet may be on its way.
+            Err(_) if !rested => None,
+            Err(errors) => {
+                seen.told = true;
+                Some(Change::Refused(errors))
+            }
+        }
+    }
+
+    fn gone(
+        &mut self,
+        tenants: &BTreeMap<String, PathBuf>,
+        changes: &mut BTreeMap<String, Change>,
+    ) {
+        let rest = self.rest;
+        for (name, seen) in &mut self.seen {
+            if tenants.contains_key(name) {
+                continue;
+            }
+            if seen.files != [0; 32] {
+                *seen = Seen::new([0; 32]);
+            }
+            // A folder that is being replaced is away for a moment.
+            if !seen.told && seen.since.elapsed() >= rest {
+                seen.told = true;
+                changes.insert(name.clone(), Change::Gone);
+            }
+        }
+    }
+}
+
+impl Seen {
+    fn new(files: [u8; 32]) -> Self {
+        let now = Instant::now();
+        Self {
+            files,
+            since: now,
+            waiting: now,
+            told: false,
+            restless: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! How deep and how long a rule may be. Cedar's parser, its validator and the release of what they
+//! made go down once for every level, on whatever stack the thread has; a text that is deeper than
+//! a stack ends the process. So depth is bounded here, before any of them sees the text.
+
+/// Brackets, and `if`s, within each other.
+pub const NESTING_MAX: usize = 32;
+/// Operators of one rule: each may be one more level of its expression.
+pub const OPERATORS_MAX: usize = 1_000;
+/// Bytes of one `.cedar` file.
+pub const RULE_FILE_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+
+/// What is too deep or too long, and at which byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TooDeep {
+    pub(super) at: usize,
+    pub(super) message: String,
+}
+
+/// Where the scanner is.
+#[derive(Default)]
+struct Scan {
+    depth: usize,
+    ifs: usize,
+    operators: usize,
+}
+
+impl Scan {
+    fn end_of_rule(&mut self) {
+        *self = Self::default();
+    }
+
+    fn check(&self, at: usize) -> Result<(), TooDeep> {
+        let refuse = |message: String| Err(TooDeep { at, message });
+        if self.depth > NESTING_MAX {
+            return refuse(format!(
+                "more than {NESTING_MAX} brackets within each other"
+            ));
+        }
+        if self.ifs > NESTING_MAX {
+            return refuse(format!("more than {NESTING_MAX} `if`s in one rule"));
+        }
+        if self.operators > OPERATORS_MAX {
+            return refuse(format!("more than {OPERATORS_MAX} operators in one rule"));
+        }
+        Ok(())
+    }
+}
+
+/// Looks at a text of rules without recursion.
+pub(super) fn check(text: &str) -> Result<(), TooDeep> {
+    if text.len() > RULE_FILE_BYTES_MAX {
+        let message = format!("{} bytes, at most {RULE_FILE_BYTES_MAX}", text.len());
+        return Err(TooDeep { at: 0, message });
+    }
+    let mut scan = Scan::default();
+    let mut rest = text.char_indices().peekable();
+    while let Some((at, letter)) = rest.next() {
+        match letter {
+            '"' => {
+                while let Some((_, inner)) = rest.next() {
+                    match inner {
+                        '\\' => drop(rest.next()),
+                        '"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            '/' if rest.peek().is_some_and(|(_, next)| *next == '/') => {
+                while rest.next_if(|(_, next)| *next != '\n').is_some() {}
+            }
+            '(' | '[' | '{' => scan.depth = scan.depth.saturating_add(1),
+            ')' | ']' | '}' => scan.depth = scan.depth.saturating_sub(1),
+            ';' if scan.depth == 0 => scan.end_of_rule(),
+            '!' | '&' | '|' | '+' | '-' | '*' | '<' | '>' | '=' | '.' => {
+                // `&&` and `<=` are one operator.
+                while rest
+                    .next_if(|(_, next)| *next == letter || *next == '=')
+                    .is_some()
+                {}
+                scan.operators = scan.operators.saturating_add(1);
+            }
+            letter if letter.is_alphabetic() || letter == '_' => {
+                let mut end = at.saturating_add(letter.len_utf8());
+                while let Some((place, next)) =
+                    rest.next_if(|(_, next)| next.is_alphanumeric() || *next == '_')
+                {
+                    end = place.saturating_add(next.len_utf8());
+                }
+                match text.get(at..end) {
+                    Some("if") => scan.ifs = scan.ifs.saturating_add(1),
+                    Some("in" | "has" | "like" | "is") => {
+                        scan.operators = scan.operators.saturating_add(1);
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        scan.check(at)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(condition: &str) -> String {
+        format!(
+            "@id(\"a\")\n@reason(\"a\")\npermit (principal, action, resource) when {{ {condition} }};\n"
+        )
+    }
+
+    #[test]
+    fn depth_and_length_are_bounded_outside_of_texts_and_comments() {
+        let parens = |n: usize| rule(&format!("{}true{}", "(".repeat(n), ")".repeat(n)));
+        let ors = |n: usize| rule(&vec!["true"; n].join(" || "));
+        let nots = |n: usize| rule(&format!("{}true", "! ".repeat(n)));
+        let ifs = |n: usize| rule(&format!("{}true", "if true then true else ".repeat(n)));
+        let table = [
+            (parens(NESTING_MAX - 1), true),
+            (parens(NESTING_MAX), false),
+            (parens(150), false),
+            (parens(100_000), false),
+            (ors(OPERATORS_MAX), true),
+            (ors(OPERATORS_MAX + 2), false),
+            (nots(OPERATORS_MAX + 1), false),
+            (ifs(NESTING_MAX), true),
+            (ifs(NESTING_MAX + 1), false),
+            (rule(&format!("\"{}\\\"\" == \"\"", "(".repeat(500))), true),
+            (format!("// {}\n{}", "(".repeat(500), rule("true")), true),
+            (rule("true").repeat(2_000), true),
+            (" ".repeat(RULE_FILE_BYTES_MAX + 1), false),
+        ];
+        for (text, fits) in table {
+            let shown: String = text.chars().take(150).collect();
+            assert_eq!(check(&text).is_ok(), fits, "{shown}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+-- Where the first version of a decision's record stands.
+ALTER TABLE decision ADD COLUMN seq INTEGER;
+-- The newest version of each record that has several.
+CREATE TABLE record_version (
+  tenant TEXT NOT NULL,
+  record BLOB NOT NULL,
+  version INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  PRIMARY KEY (tenant, record)
+) STRICT, WITHOUT ROWID;
+-- Every policy set that was ever in force, by its digest.
+CREATE TABLE policy_set (
+  tenant TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  -- The first record that says it is in force.
+  seq INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY (tenant, digest)
+) STRICT;
+-- What the last record says is in force; an empty digest where the policies were retired.
+CREATE TABLE policy_in_force (
+  tenant TEXT PRIMARY KEY,
+  digest BLOB NOT NULL,
+  engine TEXT NOT NULL,
+  record BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
