@@ -360,6 +360,8 @@ impl World {
         all.iter()
             .filter(|line| line.get("record").is_some())
             .map(|line| line["record"].clone())
+            // Every log begins with the policies that come into force.
+            .filter(|record| record["kind"] != "policy_published")
             .collect()
     }
 

@@ -26,7 +26,7 @@ use crate::app::denials::Stopped;
 use crate::app::halting::HaltQueue;
 use crate::app::policies::Watched;
 use crate::app::signer::Signer;
-use crate::app::{App, AppError, Identity, SharedApp, halting, policies};
+use crate::app::{Admission, App, AppError, Identity, SharedApp, halting, policies};
 use crate::config::Config;
 use crate::domain::allowance::Allowance;
 use crate::domain::facts::HaltView;
@@ -107,8 +107,9 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     let app = Arc::new(App {
         policies: ArcSwap::from_pointee(loaded.table),
         halts: ArcSwap::from_pointee(HaltView::default()),
-        stopped: ArcSwap::from_pointee(Stopped::new()),
+        stopped: ArcSwap::from_pointee(Stopped::default()),
         escalate: Notify::new(),
+        admission: Admission::default(),
         offers: Mutex::new(Allowance::default()),
         halting,
         trips: Notify::new(),
@@ -184,7 +185,11 @@ impl Bound {
                 key: &config.tls.key_file,
             };
             let endpoint = endpoint(&peer.addr, &files, Duration::from_secs(1))?;
-            tokio::spawn(task::halt_orders::deliver(halt_queue, endpoint.clone()));
+            tokio::spawn(task::halt_orders::deliver(
+                SharedApp::clone(&app),
+                halt_queue,
+                endpoint.clone(),
+            ));
             tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
             tokio::spawn(task::trips::deliver(SharedApp::clone(&app)));
         }

@@ -21,6 +21,8 @@ pub const IMAGE: &str = "writ.image.v1";
 pub const CANCEL: &str = "writ.cancel.v1";
 /// Prefix of what is hashed to the id under which a policy set is published at most once.
 pub const PUBLISHED: &str = "writ.published.v1";
+/// First element of the array that is hashed to the id under which a decision is kept.
+pub const REQUEST_ID: &str = "writ.requestid.v1";
 /// COSE `typ` (RFC 9596) of a decision token.
 pub const TYP_DECISION: &str = "application/vnd.writ.decision+cwt";
 /// First element of the array that is hashed as the images before and after a write.

@@ -95,6 +95,8 @@ impl App {
     /// # Errors
     /// When the caller's tenant has no policies, or a denial could not be counted.
     pub async fn simulate(&self, request: &Request, at: DateTime<Utc>) -> Result<Answer, AppError> {
+        let caller = (&request.caller_tenant, &request.agent);
+        let _turn = self.admission.turn(caller.0, caller.1).await?;
         let facts = self.facts(request, at)?;
         let outcome = decide(request, &facts);
         // What cannot be counted is told; whether there is room is known only when it is held.
@@ -116,6 +118,8 @@ impl App {
     /// # Errors
     /// When it could not be decided or recorded; then there is no token and no effect.
     pub async fn authorize(&self, request: &Request) -> Result<Answer, AppError> {
+        let caller = (&request.caller_tenant, &request.agent);
+        let _turn = self.admission.turn(caller.0, caller.1).await?;
         let facts = self.facts(request, clock::now())?;
         let outcome = decide(request, &facts);
         let ttl = self.identity.ttl_seconds;
@@ -182,7 +186,7 @@ impl App {
         draft.disclosures.push(trace);
         let row = DecisionRow {
             id,
-            request_id: request.request_id.uuid(),
+            request_id: request.stored_id(),
             fingerprint: request.fingerprint(),
             body: decided.encode(),
         };
@@ -244,6 +248,7 @@ impl App {
         let tenant = malformed.tenant.clone();
         let policies = self.policies_of(&tenant)?;
         let agent = AgentId::parse(&malformed.agent).map_err(|_| AppError::of(Reason::Internal))?;
+        let _turn = self.admission.turn(&tenant, &agent).await?;
         let denied = Denied {
             policies: &policies,
             agent: &agent,

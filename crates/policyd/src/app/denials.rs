@@ -1,7 +1,8 @@
 //! Repeated denials: what counts, what an incident stores, and whom it stops.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use uuid::Uuid;
 use writ_proto::Reason;
 use writ_proto::ids::{ActionName, AgentId, TenantId};
 
@@ -15,10 +16,40 @@ use crate::{clock, ids};
 
 /// Halts that one round asks for.
 const ROUND_MAX: usize = 64;
+/// Most agents of one tenant that policyd stops by name.
+pub const STOPPED_MAX: usize = 1_000;
 
 /// Agents whose halt an incident wants and connectord has not confirmed. policyd denies them
 /// itself until it has.
-pub type Stopped = BTreeSet<(TenantId, String)>;
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stopped {
+    agents: BTreeSet<(TenantId, String)>,
+    /// Tenants that have more than can be named: a list that was cut denies all of its tenant.
+    whole: BTreeSet<TenantId>,
+}
+
+impl Stopped {
+    /// At most one agent more than `STOPPED_MAX` of each tenant.
+    fn of(agents: BTreeSet<(TenantId, String)>) -> Self {
+        let mut counts: BTreeMap<&TenantId, usize> = BTreeMap::new();
+        for (tenant, _) in &agents {
+            let count = counts.entry(tenant).or_default();
+            *count = count.saturating_add(1);
+        }
+        let whole = counts.into_iter().filter(|(_, count)| *count > STOPPED_MAX);
+        let whole = whole.map(|(tenant, _)| tenant.clone()).collect();
+        Self { agents, whole }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.agents.is_empty()
+    }
+
+    fn holds(&self, tenant: &TenantId, agent: &AgentId) -> bool {
+        let key = || (tenant.clone(), agent.as_str().to_owned());
+        !self.agents.is_empty() && (self.whole.contains(tenant) || self.agents.contains(&key()))
+    }
+}
 
 /// A denial, as far as rules of incidents look at it.
 #[derive(Debug, Clone)]
@@ -115,35 +146,40 @@ impl App {
     /// denied by this process.
     pub(super) async fn look_for_stops(&self, rules: &[IncidentRule]) -> Result<(), AppError> {
         if rules.iter().any(|rule| rule.halts_agent) {
-            let wanted = self.refresh_stops().await?;
-            if !wanted.is_empty() {
+            self.refresh_stops().await?;
+            if !self.stopped.load().is_empty() {
                 self.escalate.notify_one();
             }
         }
         Ok(())
     }
 
-    /// Reads which halts are wanted. Those it returns are to be asked for.
+    /// Reads whom incidents stop.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn refresh_stops(&self) -> Result<Vec<Incident>, AppError> {
-        let wanted = self.ledger.incident_halts_wanted(ROUND_MAX).await?;
-        let stopped: Stopped = wanted
-            .iter()
-            .map(|incident| (incident.tenant.clone(), incident.agent.clone()))
-            .collect();
+    pub async fn refresh_stops(&self) -> Result<(), AppError> {
+        let most = STOPPED_MAX.saturating_add(1);
+        let stopped = Stopped::of(self.ledger.agents_to_halt(most).await?);
         if **self.stopped.load() != stopped {
             self.stopped.store(std::sync::Arc::new(stopped));
         }
-        Ok(wanted)
+        Ok(())
+    }
+
+    /// The next incidents whose halt is to be asked for, behind one that was asked for last: one that
+    /// cannot be set keeps none of the others waiting.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn halts_wanted(&self, after: Uuid) -> Result<Vec<Incident>, AppError> {
+        Ok(self.ledger.incident_halts_wanted(after, ROUND_MAX).await?)
     }
 
     /// Whether policyd itself denies an agent because of an incident.
     #[must_use]
     pub(super) fn is_stopped(&self, tenant: &TenantId, agent: &AgentId) -> bool {
-        let stopped = self.stopped.load();
-        !stopped.is_empty() && stopped.contains(&(tenant.clone(), agent.as_str().to_owned()))
+        self.stopped.load().holds(tenant, agent)
     }
 }
 
@@ -179,5 +215,27 @@ fn notice(incident: &Incident) -> Notice {
         link: format!("policyd incidents show {}", incident.id),
         dedup_key: format!("incident|{}", incident.id),
         time_ms: incident.opened_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_was_cut_denies_all_of_its_tenant_and_nobody_else() {
+        let tenant = |name: &str| TenantId::parse(name).unwrap();
+        let agents = |count: usize| {
+            let name = |index: usize| (tenant("acme"), format!("agent-{index}"));
+            Stopped::of((0..count).map(name).collect())
+        };
+        let other = AgentId::parse("other").unwrap();
+        let last = AgentId::parse(&format!("agent-{}", STOPPED_MAX - 1)).unwrap();
+        let full = agents(STOPPED_MAX);
+        assert!(full.holds(&tenant("acme"), &last) && !full.holds(&tenant("acme"), &other));
+        assert!(!full.holds(&tenant("globex"), &last));
+        let cut = agents(STOPPED_MAX + 1);
+        assert!(cut.holds(&tenant("acme"), &other) && !cut.holds(&tenant("globex"), &other));
+        assert!(agents(0).is_empty() && !agents(0).holds(&tenant("acme"), &last));
     }
 }

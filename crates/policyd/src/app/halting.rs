@@ -133,7 +133,7 @@ impl HaltQueue {
         queue.is_some_and(|queue| queue.try_send(wanted.clone()).is_ok())
     }
 
-    /// It is set, or never will be.
+    /// It stands: connectord has it.
     pub fn done(&self, scope: &Scope) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|waiting| waiting != scope);

@@ -1,5 +1,6 @@
 //! The use cases: the only layer that sees clock, ids, keys and store together.
 
+mod admission;
 pub mod authorize;
 pub mod budgets;
 mod cancel;
@@ -21,6 +22,7 @@ mod trips;
 pub mod undo;
 pub mod usage;
 
+pub use admission::Admission;
 pub use error::AppError;
 
 use std::sync::{Arc, Mutex};
@@ -45,6 +47,8 @@ pub struct App {
     pub stopped: ArcSwap<denials::Stopped>,
     /// Wakes whoever asks connectord for halts.
     pub escalate: Notify,
+    /// Who decides how much at once.
+    pub admission: Admission,
     /// Counter-offers given by this process.
     pub offers: Mutex<Allowance>,
     /// Asks for halts.

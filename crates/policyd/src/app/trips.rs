@@ -7,13 +7,15 @@ use writ_proto::scope::{Part, Scope};
 
 use super::halting::Cause;
 use super::{App, AppError};
+use crate::domain::notice::{Notice, NoticeKind};
+use crate::{clock, ids};
 
 /// Most halts of one round.
 const ROUND_MAX: usize = 64;
 
 impl App {
-    /// Hands over what nobody was asked for yet, and ends what is set. `asked` is what this
-    /// process has handed over. Gives how many are still to be set.
+    /// Orders the halts that nobody was asked for yet, and closes those that connectord says stand.
+    /// `asked` is what this process has ordered. Gives how many are still to be set.
     ///
     /// # Errors
     /// When the store is away or too many halts wait.
@@ -26,18 +28,39 @@ impl App {
                 continue;
             };
             let scope = Scope::new(Some(tenant.clone()), part.clone());
-            if asked.contains(&scope) {
-                if !self.halting.waiting().contains(&scope) {
-                    self.ledger.trip_done(&tenant, &trip).await?;
-                    asked.remove(&scope);
-                }
-                continue;
+            if self.halts.load().scopes.contains(&scope) {
+                self.ledger.trip_done(&tenant, &trip).await?;
+                asked.remove(&scope);
+            } else if !asked.contains(&scope) {
+                self.halting
+                    .set(&tenant, part, &trip.reason, Cause::Budget)?;
+                asked.insert(scope);
             }
-            self.halting
-                .set(&tenant, part, &trip.reason, Cause::Budget)?;
-            asked.insert(scope);
         }
         Ok(count)
+    }
+
+    /// Tells a tenant that connectord refuses a halt that policyd ordered: until somebody mends it,
+    /// only policyd itself denies whom it concerns.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn tell_halt_refused(&self, scope: &Scope, code: &str) -> Result<(), AppError> {
+        let Some(tenant) = scope.tenant() else {
+            return Ok(());
+        };
+        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let notice = Notice {
+            id: ids::new_id(),
+            tenant: tenant.clone(),
+            kind: NoticeKind::HaltRefused,
+            title: "connectord refuses a halt that policyd ordered".to_owned(),
+            fields: vec![field("scope", &scope.to_string()), field("code", code)],
+            link: "connectord halt drill".to_owned(),
+            dedup_key: format!("halt_refused:{scope}"),
+            time_ms: clock::now().timestamp_millis(),
+        };
+        Ok(self.ledger.notice_add(&notice).await?)
     }
 }
 

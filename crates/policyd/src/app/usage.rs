@@ -55,7 +55,7 @@ impl App {
         let now = clock::now();
         let whose = (&used.agent, used.run.as_ref());
         let keys = usage_keys(&set.budgets, whose, (tokens, micro_usd), (now, set.zone));
-        let id = named_id("usage", tenant, used.request_id);
+        let id = named_id(&format!("usage {}", used.by), tenant, used.request_id);
         let mut draft = self.blank_record(Kind::BudgetChanged, tenant, id);
         used.agent.as_str().clone_into(&mut draft.agent);
         draft.budget = Some(BudgetStamp {

@@ -34,15 +34,18 @@ pub enum NoticeKind {
     HaltCleared,
     /// Changed policies were not accepted.
     PolicyReloadFailed,
+    /// connectord refuses a halt that policyd ordered.
+    HaltRefused,
 }
 
-const KINDS: [(NoticeKind, &str); 6] = [
+const KINDS: [(NoticeKind, &str); 7] = [
     (NoticeKind::LimitFired, "limit_fired"),
     (NoticeKind::Incident, "incident"),
     (NoticeKind::ApprovalWaiting, "approval_waiting"),
     (NoticeKind::HaltSet, "halt_set"),
     (NoticeKind::HaltCleared, "halt_cleared"),
     (NoticeKind::PolicyReloadFailed, "policy_reload_failed"),
+    (NoticeKind::HaltRefused, "halt_refused"),
 ];
 
 impl NoticeKind {

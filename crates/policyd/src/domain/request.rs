@@ -1,6 +1,7 @@
 //! An authorization request after the edge has taken it apart: who asks is known from the
 //! channel, arguments are canonical, sizes are within their limits.
 
+use uuid::Uuid;
 use writ_proto::context;
 use writ_proto::digest::{RequestParts, request_hash, sha256};
 use writ_proto::ids::{ActionName, AgentId, RequestId, RunId, TenantId};
@@ -92,6 +93,20 @@ impl Request {
             args_cbor: &self.args_cbor,
             precondition: self.precondition.as_deref(),
         })
+    }
+
+    /// The id under which the decision is kept. It is made of the agent too, so that no agent can
+    /// use up the ids of another.
+    #[must_use]
+    pub fn stored_id(&self) -> Uuid {
+        let parts = vec![
+            Value::Text(context::REQUEST_ID.to_owned()),
+            Value::Text(self.agent.as_str().to_owned()),
+            Value::Bytes(self.request_id.uuid().as_bytes().to_vec()),
+        ];
+        let digest = sha256(&Value::List(parts).encode());
+        let half = core::array::from_fn(|at| digest.get(at).copied().unwrap_or_default());
+        uuid::Builder::from_custom_bytes(half).into_uuid()
     }
 
     /// Every argument that the agent is not sure of.

@@ -1,5 +1,8 @@
 //! `AuthorizationService`.
 
+use std::collections::BTreeMap;
+
+use tokio::task::JoinSet;
 use tonic::{Request, Response, Status};
 use writ_proto::ids::{AgentId, DecisionId, TenantId};
 use writ_proto::limits::BATCH_ITEMS_MAX;
@@ -110,20 +113,20 @@ impl AuthorizationService for Authorization {
             return Err(status(&AppError::new(Reason::RequestMalformed, message)));
         }
         // Items run together so that they share a commit; each has its own outcome.
-        let mut running = Vec::with_capacity(requests.len());
-        for message in requests {
+        // They end with the call: nobody would hear of what is decided after it.
+        let mut running = JoinSet::new();
+        let count = requests.len();
+        for (place, message) in requests.into_iter().enumerate() {
             let (service, agent) = (self.clone(), agent.clone());
-            running.push(tokio::spawn(
-                async move { service.decide(message, agent).await },
-            ));
+            running.spawn(async move { (place, service.decide(message, agent).await) });
         }
-        let mut items = Vec::with_capacity(running.len());
-        for task in running {
-            let ended = task.await;
-            items.push(item(
-                ended.unwrap_or_else(|_| Err(AppError::of(Reason::Internal))),
-            ));
+        let mut ended = BTreeMap::new();
+        while let Some(one) = running.join_next().await {
+            ended.extend(one.ok());
         }
+        let failed = || Err(AppError::of(Reason::Internal));
+        let items = (0..count).map(|place| item(ended.remove(&place).unwrap_or_else(failed)));
+        let items = items.collect();
         Ok(Response::new(pb::BatchAuthorizeResponse { items }))
     }
 
@@ -185,7 +188,8 @@ impl AuthorizationService for Authorization {
         let pb::CancelDecisionRequest { name } = request.into_inner();
         let id = decision_id(&name, &tenant).map_err(|error| status(&error))?;
         let answer = self.app.cancel(&tenant, agent.as_str(), id).await;
-        let decision = Some(convert::decision(answer.map_err(|error| status(&error))?));
+        let answer = answer.map_err(|error| status(&error))?;
+        let decision = Some(convert::decision(answer.for_agent()));
         Ok(Response::new(pb::CancelDecisionResponse { decision }))
     }
 }

@@ -21,6 +21,8 @@ use crate::domain::record::{project, read_disclosed};
 use crate::store::RecordRow;
 
 const STREAM_BUFFER: usize = 4;
+/// An export comes in pieces of this length; a line may go on in the next one.
+const PIECE_BYTES: usize = 1_024 * 1_024;
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Records {
@@ -73,6 +75,12 @@ fn values_json(disclosed: &[u8]) -> String {
         map.set(&item.name, item.value);
     }
     Value::Map(map).to_json()
+}
+
+/// Lines in pieces that fit into a message.
+fn pieces(lines: &[String]) -> Vec<Vec<u8>> {
+    let bytes = lines.concat().into_bytes();
+    bytes.chunks(PIECE_BYTES).map(<[u8]>::to_vec).collect()
 }
 
 type ExportStream = Pin<Box<dyn Stream<Item = Result<pb::ExportRecordsResponse, Status>> + Send>>;
@@ -132,14 +140,10 @@ impl RecordService for Records {
         let (sender, receiver) = tokio::sync::mpsc::channel(STREAM_BUFFER);
         let app = SharedApp::clone(&self.app);
         tokio::spawn(async move {
-            let chunk = |text: String| {
-                Ok(pb::ExportRecordsResponse {
-                    chunk: text.into_bytes(),
-                })
-            };
+            let chunk = |chunk: Vec<u8>| Ok(pb::ExportRecordsResponse { chunk });
             let mut next = from;
             if let Some(header) = header {
-                drop(sender.send(chunk(header)).await);
+                drop(sender.send(chunk(header.into_bytes())).await);
             }
             while next < head.frontier.size() {
                 let lines = match app.export_lines(&tenant, (next, with_values), &head).await {
@@ -155,13 +159,17 @@ impl RecordService for Records {
                     }
                 };
                 next = next.saturating_add(u64::try_from(lines.len()).unwrap_or(u64::MAX));
-                for part in lines.chunks(50) {
-                    if sender.send(chunk(part.concat())).await.is_err() {
+                for part in pieces(&lines) {
+                    if sender.send(chunk(part)).await.is_err() {
                         return;
                     }
                 }
             }
-            drop(sender.send(chunk(app.export_end(&tenant, &head))).await);
+            drop(
+                sender
+                    .send(chunk(app.export_end(&tenant, &head).into_bytes()))
+                    .await,
+            );
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }

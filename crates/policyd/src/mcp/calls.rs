@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use rmcp::model::JsonObject;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value as Json, json};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout};
 use writ_proto::{Reason, pb};
 
 use super::catalog::{self, ToolSet};
 use super::handles::Handles;
+use super::listing::listed;
 use super::peers::Peers;
-use super::schema::of_arguments;
-use super::takes::{Handled, Nothing};
+use super::takes::{Handled, List};
 use super::told::{self, Told};
 use crate::app::AppError;
 use crate::ids;
@@ -44,7 +43,8 @@ pub(super) struct Tools {
 }
 
 pub(super) fn take<T: DeserializeOwned>(arguments: JsonObject) -> Result<T, NotOurs> {
-    serde_json::from_value(Json::Object(arguments)).map_err(|error| NotOurs(error.to_string()))
+    serde_json::from_value(serde_json::Value::Object(arguments))
+        .map_err(|error| NotOurs(error.to_string()))
 }
 
 impl Tools {
@@ -92,8 +92,8 @@ impl Tools {
         }
         let result = match name {
             "list_actions" => {
-                take::<Nothing>(arguments)?;
-                self.list().await
+                let List { cursor } = take(arguments)?;
+                self.list(&cursor).await
             }
             "request_authorization" => {
                 let (_, told) = self.ask(take(arguments)?, trace).await;
@@ -147,51 +147,8 @@ impl Tools {
         Err(AppError::new(Reason::UnknownAction, message))
     }
 
-    async fn list(&self) -> Result<Told, AppError> {
+    async fn list(&self, cursor: &str) -> Result<Told, AppError> {
         let cards = self.cards(Duration::ZERO).await?;
-        let one = |card: &pb::Action| {
-            let conditions: Map<String, Json> = card
-                .conditions
-                .iter()
-                .map(|condition| (condition.field.clone(), json!(condition.values)))
-                .collect();
-            json!({"name": card.name, "sentence": card.sentence, "verb": card.verb,
-                "target_type": card.target_type, "readable_fields": card.readable_fields,
-                "connection": card.connection, "tier": card.tier, "risk": card.risk,
-                "rollout": catalog::rollout(card.rollout), "arguments_schema": of_arguments(card),
-                "conditions": conditions, "version_required": card.version_required,
-                "records_per_day": card.records_per_day, "undo": card.undo})
-        };
-        let actions: Vec<Json> = cards.iter().map(one).collect();
-        let identity = &self.peers.identity;
-        let message = format!(
-            "{} actions of {}; policy decides each request",
-            actions.len(),
-            identity.tenant
-        );
-        let lines: Vec<String> = cards.iter().map(line).collect();
-        let text = format!("{message}\n{}", lines.join("\n"));
-        let json = json!({"tenant": identity.tenant, "agent": identity.agent,
-            "actions": actions, "message": message});
-        Ok(Told::new(json, &text, false))
+        Ok(listed(&cards, cursor, &self.peers.identity))
     }
-}
-
-fn line(card: &pb::Action) -> String {
-    let arguments: Vec<String> = card
-        .arguments
-        .iter()
-        .map(|argument| {
-            let allowed = argument.r#type.as_ref().map(|kind| kind.allowed.as_str());
-            format!("{} ({})", argument.name, allowed.unwrap_or_default())
-        })
-        .collect();
-    format!(
-        "{} on {}: {} Arguments: {}. Rollout: {}.",
-        card.name,
-        card.target_type,
-        card.sentence,
-        arguments.join("; "),
-        catalog::rollout(card.rollout)
-    )
 }

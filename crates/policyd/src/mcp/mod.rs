@@ -15,6 +15,7 @@ mod handles;
 pub mod http;
 mod identity;
 mod listener;
+mod listing;
 pub mod peers;
 mod schema;
 mod sheets;

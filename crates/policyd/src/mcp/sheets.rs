@@ -114,11 +114,16 @@ pub(super) fn asking(name: &'static str) -> Option<Sheet> {
         "list_actions" => (
             "What you may ask for: each action with its target, the schema of its arguments, its \
              conditions, how far it is rolled out (suggest: only decisions; dry_run: no write; \
-             pilot: few writes; live: writes) and how it is undone."
+             pilot: few writes; live: writes) and how it is undone. A list that is long comes in \
+             pages: go on with next_cursor."
                 .to_owned(),
             (true, false, true),
-            takes(&json!({}), &json!([])),
-            gives(&["tenant", "agent", "actions"]),
+            takes(
+                &json!({"cursor": {"type": "string", "maxLength": 64,
+                    "description": "next_cursor of the page before; none for the first page."}}),
+                &json!([]),
+            ),
+            gives(&["tenant", "agent", "actions", "next_cursor"]),
         ),
         "request_authorization" => (
             "Ask for one exact action on one record. The answer is a verdict. ALLOW: execute it \

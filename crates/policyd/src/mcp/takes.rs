@@ -89,4 +89,8 @@ pub(super) struct Undo {
 /// What `list_actions` takes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Nothing {}
+pub(super) struct List {
+    /// `next_cursor` of the page before.
+    #[serde(default)]
+    pub(super) cursor: String,
+}

@@ -6,8 +6,13 @@ use rmcp::model::{
     ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, NumberOrString, RequestId,
     ServerJsonRpcMessage,
 };
-use writ_proto::limits::ARGS_BYTES_MAX;
-use writ_proto::value::{Map, Value, value_from_json};
+use writ_proto::Reason;
+use writ_proto::limits::{ARGS_BYTES_MAX, ARGS_DEPTH_MAX, STRING_BYTES_MAX};
+use writ_proto::value::{Map, Value, ValueError, value_from_json};
+
+use find_id::find_id;
+
+mod find_id;
 
 /// Longest message in bytes; the depth and the counts are those of arguments.
 pub(super) const MESSAGE_BYTES_MAX: usize = ARGS_BYTES_MAX;
@@ -41,29 +46,27 @@ fn refuse(code: ErrorCode, why: String, id: Option<RequestId>) -> Received {
 
 /// Reads one message.
 pub(super) fn read(bytes: &[u8]) -> Received {
+    // Without its id the answer to a request reaches nobody: the client would wait for ever.
     if bytes.len() > MESSAGE_BYTES_MAX {
         let why = format!("a message has at most {MESSAGE_BYTES_MAX} bytes");
-        return refuse(ErrorCode::INVALID_REQUEST, why, None);
+        return refuse(ErrorCode::INVALID_REQUEST, why, find_id(bytes));
     }
     let Ok(text) = core::str::from_utf8(bytes) else {
-        return refuse(ErrorCode::PARSE_ERROR, "not UTF-8".to_owned(), None);
+        let why = "the message is not UTF-8".to_owned();
+        return refuse(ErrorCode::PARSE_ERROR, why, find_id(bytes));
     };
     let map = match value_from_json(text) {
         Ok(Value::Map(map)) => map,
         Ok(Value::List(_)) => {
             let why = "batches are not served; send one message at a time".to_owned();
-            return refuse(ErrorCode::INVALID_REQUEST, why, None);
+            return refuse(ErrorCode::INVALID_REQUEST, why, find_id(bytes));
         }
         Ok(_) => {
             let why = "a message is a JSON object".to_owned();
             return refuse(ErrorCode::INVALID_REQUEST, why, None);
         }
         Err(error) => {
-            let why = format!(
-                "not one JSON value as it is taken here: {}",
-                error.reason.code()
-            );
-            return refuse(ErrorCode::PARSE_ERROR, why, None);
+            return refuse(ErrorCode::PARSE_ERROR, in_words(&error), find_id(bytes));
         }
     };
     let id = id(&map);
@@ -88,6 +91,20 @@ pub(super) fn read(bytes: &[u8]) -> Received {
         // What is wrong is said without the words of the library, which name its own types.
         Err(_) => unfit(),
     }
+}
+
+/// Why a message is not taken, in a sentence with its code.
+fn in_words(error: &ValueError) -> String {
+    let code = error.reason.code();
+    let why = match error.reason {
+        Reason::ArgsTooLarge => format!(
+            "it is too large: a text of it is longer than {STRING_BYTES_MAX} bytes, or it has too many values"
+        ),
+        Reason::ArgsDuplicateKey => "a key stands in it twice".to_owned(),
+        Reason::ArgsTooDeep => format!("it is nested more than {ARGS_DEPTH_MAX} deep"),
+        _ => format!("it is not valid JSON ({error})"),
+    };
+    format!("the message is refused, {why} ({code})")
 }
 
 /// The library takes a request that it cannot read for one of a method that it does not know.

@@ -1,5 +1,7 @@
 //! Incidents as the ledger keeps them: opened and closed with a record; which halts are wanted.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 use writ_proto::ids::TenantId;
 use writ_proto::value::{Map, Value, first_from_cbor};
@@ -37,6 +39,12 @@ pub(super) fn encode(incident: &Incident) -> Vec<u8> {
     map.set("reason", text(closed.map_or("", |closed| &closed.reason)));
     map.encode()
 }
+
+/// Agents to halt, numbered within their tenant, up to the one parameter.
+pub(super) const TO_HALT: &str = "SELECT tenant, agent FROM (\
+     SELECT tenant, agent, row_number() OVER (PARTITION BY tenant ORDER BY agent) AS place \
+     FROM (SELECT DISTINCT tenant, agent FROM incident WHERE halt = 1 AND closed_ms = 0) AS wanted\
+     ) AS placed WHERE place <= ";
 
 impl Columns {
     pub(super) fn row(self) -> Result<Incident, StoreError> {
@@ -125,14 +133,32 @@ impl Ledger {
         }
     }
 
-    /// Open incidents whose halt is wanted and not confirmed, oldest first.
+    /// Open incidents whose halt is wanted and not confirmed, behind one of them, oldest first.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn incident_halts_wanted(&self, most: usize) -> Result<Vec<Incident>, StoreError> {
+    pub async fn incident_halts_wanted(
+        &self,
+        after: Uuid,
+        most: usize,
+    ) -> Result<Vec<Incident>, StoreError> {
         match self {
-            Self::Sqlite(ledger) => ledger.incident_halts_wanted(most).await,
-            Self::Postgres(ledger) => ledger.incident_halts_wanted(most).await,
+            Self::Sqlite(ledger) => ledger.incident_halts_wanted(after, most).await,
+            Self::Postgres(ledger) => ledger.incident_halts_wanted(after, most).await,
+        }
+    }
+
+    /// Agents whose halt an open incident wants, each once: of every tenant at most so many.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn agents_to_halt(
+        &self,
+        most: usize,
+    ) -> Result<BTreeSet<(TenantId, String)>, StoreError> {
+        match self {
+            Self::Sqlite(ledger) => ledger.agents_to_halt(most).await,
+            Self::Postgres(ledger) => ledger.agents_to_halt(most).await,
         }
     }
 

@@ -1,13 +1,16 @@
-//! Delivers the halts that policyd asks for to connectord, one after another, until each is set.
+//! Delivers the halts that policyd orders to connectord, one after another, until each stands.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt as _;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::scope::Part;
 use writ_proto::{Reason, pb};
 
+use crate::app::SharedApp;
 use crate::app::halting::{HaltQueue, Wanted};
 
 type Client = HaltServiceClient<Channel>;
@@ -20,22 +23,46 @@ const RUN_HALT: prost_types::Duration = prost_types::Duration {
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// How long an order rests that connectord refuses: its cards or its configuration must change first.
+const REFUSED_REST: Duration = Duration::from_secs(10);
+
 /// How an order ended.
 enum Ended {
-    /// It is set, or never will be.
+    /// It stands.
     Done,
     /// Its tenant has no room, and it waits behind the others.
     PutBack,
+    /// connectord refuses it, with this code. It is asked for again later, and meanwhile policyd
+    /// itself denies whom it concerns.
+    Refused(String),
 }
 
 /// Delivers until the process ends.
-pub async fn deliver(mut queue: HaltQueue, endpoint: Endpoint) {
+pub async fn deliver(app: SharedApp, mut queue: HaltQueue, endpoint: Endpoint) {
     let mut client = HaltServiceClient::new(endpoint.connect_lazy());
-    while let Some(wanted) = queue.next().await {
+    let mut refused = VecDeque::new();
+    while let Some(wanted) = next(&mut queue, &mut refused).await {
         match set(&mut client, &queue, &wanted).await {
             Ended::Done => queue.done(&wanted.scope),
             Ended::PutBack => tokio::time::sleep(PAUSE).await,
+            Ended::Refused(code) => {
+                if let Err(error) = app.tell_halt_refused(&wanted.scope, &code).await {
+                    tracing::warn!(%error, "nobody is told that a halt was refused");
+                }
+                refused.push_back((Instant::now() + REFUSED_REST, wanted));
+            }
         }
+    }
+}
+
+/// The next order: one that was refused when its rest is over, or else a new one.
+async fn next(queue: &mut HaltQueue, refused: &mut VecDeque<(Instant, Wanted)>) -> Option<Wanted> {
+    let Some((due, _)) = refused.front() else {
+        return queue.next().await;
+    };
+    match tokio::time::timeout_at(*due, queue.next()).await {
+        Ok(wanted) => wanted,
+        Err(_) => refused.pop_front().map(|(_, wanted)| wanted),
     }
 }
 
@@ -58,7 +85,8 @@ async fn set(client: &mut Client, queue: &HaltQueue, wanted: &Wanted) -> Ended {
         };
         if is_final(&status) {
             tracing::error!(scope = request.scope, %status, "connectord refuses a halt");
-            return Ended::Done;
+            let info = status.get_details_error_info();
+            return Ended::Refused(info.map_or_else(String::new, |info| info.reason));
         }
         tracing::warn!(scope = request.scope, %status, "a halt is not set yet");
         if is_full(&status) && queue.put_back(wanted) {

@@ -1085,7 +1085,7 @@ pub struct ExportRecordsRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExportRecordsResponse {
-    /// Whole lines, each with its newline.
+    /// A piece of the lines; a line may go on in the next one.
     #[prost(bytes = "vec", tag = "1")]
     pub chunk: ::prost::alloc::vec::Vec<u8>,
 }

@@ -50,8 +50,8 @@ fn everything_else_is_a_clean_error() {
     let table = [
         ("{", parse, None),
         ("hello", parse, None),
-        (&deep, parse, None),
-        (&long, invalid, None),
+        (&deep, parse, Some("1")),
+        (&long, invalid, Some("1")),
         (
             r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#,
             parse,
@@ -60,12 +60,12 @@ fn everything_else_is_a_clean_error() {
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","n\u0061me":"b"}}"#,
             parse,
-            None,
+            Some("1"),
         ),
         (
             r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
             invalid,
-            None,
+            Some("1"),
         ),
         ("3", invalid, None),
         (r#"{"id":1,"method":"ping"}"#, invalid, Some("1")),

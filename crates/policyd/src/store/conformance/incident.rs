@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::budget::SettledAs;
 use crate::domain::escalation::{Closing, Denial, HaltWish, Incident};
 use crate::domain::notice::NoticeKind;
+use uuid::Uuid;
 
 const WANTED: u32 = 10;
 
@@ -136,8 +137,15 @@ async fn a_halt_is_wanted_until_it_is_set_or_the_incident_is_closed() {
             let batch: Vec<Append> = (from..from + 10).map(|id| denied(id, key, 0)).collect();
             commit(&ledger, &batch).await;
         }
-        let wanted = ledger.incident_halts_wanted(9).await.unwrap();
+        let wanted = ledger.incident_halts_wanted(Uuid::nil(), 9).await.unwrap();
         assert_eq!(wanted.len(), 2, "{name}");
+        let behind = ledger.incident_halts_wanted(wanted[0].id, 9).await.unwrap();
+        assert_eq!(behind, wanted[1..], "{name}");
+        // However many incidents an agent has, it is one of those to halt.
+        for (most, count) in [(9, 1), (0, 0)] {
+            let agents = ledger.agents_to_halt(most).await.unwrap();
+            assert_eq!(agents.len(), count, "{name}: {agents:?}");
+        }
         ledger.incident_halt_set(wanted[0].id).await.unwrap();
         let set = ledger.incident(&acme, wanted[0].id).await.unwrap().unwrap();
         assert_eq!(set.halt, HaltWish::Set, "{name}");
@@ -151,7 +159,13 @@ async fn a_halt_is_wanted_until_it_is_set_or_the_incident_is_closed() {
         append.settles = None;
         append.incidents.closes = Some(closes.clone());
         commit(&ledger, &[append]).await;
-        assert!(ledger.incident_halts_wanted(9).await.unwrap().is_empty());
+        assert!(
+            ledger
+                .incident_halts_wanted(Uuid::nil(), 9)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         let closed = ledger.incident(&acme, closes.id).await.unwrap();
         assert_eq!(closed, Some(closes), "{name}");
         assert!(ledger.incident_is_open(&acme, "triage").await.unwrap());

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
 use super::super::batch::{Known, Planned};
-use super::super::incident::{COLUMNS, Columns, encode};
+use super::super::incident::{COLUMNS, Columns, TO_HALT, encode};
 use super::super::{Append, StoreError, corrupt, limit};
 use super::{PostgresLedger, column, tenant_at};
 use crate::domain::escalation::{HaltWish, Incident, Tally};
@@ -155,17 +155,31 @@ impl PostgresLedger {
 
     pub(in crate::store) async fn incident_halts_wanted(
         &self,
+        after: Uuid,
         most: usize,
     ) -> Result<Vec<Incident>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM incident WHERE halt = 1 AND closed_ms = 0 \
-             ORDER BY opened_ms LIMIT $1"
+            "SELECT {COLUMNS} FROM incident WHERE halt = 1 AND closed_ms = 0 AND id > $1 \
+             ORDER BY id LIMIT $2"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(after)
             .bind(limit(most))
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(row_at).collect()
+    }
+
+    pub(in crate::store) async fn agents_to_halt(
+        &self,
+        most: usize,
+    ) -> Result<BTreeSet<(TenantId, String)>, StoreError> {
+        let rows = sqlx::query(AssertSqlSafe(format!("{TO_HALT}$1")))
+            .bind(limit(most))
+            .fetch_all(&self.pool)
+            .await?;
+        let read = |row: &PgRow| Ok((tenant_at(row, 0)?, row.try_get(1)?));
+        rows.iter().map(read).collect()
     }
 
     pub(in crate::store) async fn incident_halt_set(&self, id: Uuid) -> Result<(), StoreError> {

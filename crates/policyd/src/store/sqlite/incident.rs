@@ -1,5 +1,6 @@
 //! Tallies and incidents in SQLite.
 
+use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
 
 use sqlx::sqlite::SqliteRow;
@@ -8,9 +9,9 @@ use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
 use super::super::batch::{Known, Planned};
-use super::super::incident::{COLUMNS, Columns, encode};
+use super::super::incident::{COLUMNS, Columns, TO_HALT, encode};
 use super::super::{Append, StoreError, corrupt, limit};
-use super::{SqliteLedger, uuid_at};
+use super::{SqliteLedger, tenant_at, uuid_at};
 use crate::domain::escalation::{HaltWish, Incident, Tally};
 
 fn row_at(row: &SqliteRow) -> Result<Incident, StoreError> {
@@ -135,16 +136,31 @@ impl SqliteLedger {
 
     pub(in crate::store) async fn incident_halts_wanted(
         &self,
+        after: Uuid,
         most: usize,
     ) -> Result<Vec<Incident>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM incident WHERE halt = 1 AND closed_ms = 0 ORDER BY opened_ms LIMIT ?"
+            "SELECT {COLUMNS} FROM incident WHERE halt = 1 AND closed_ms = 0 AND id > ? \
+             ORDER BY id LIMIT ?"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(after.as_bytes().as_slice())
             .bind(limit(most))
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(row_at).collect()
+    }
+
+    pub(in crate::store) async fn agents_to_halt(
+        &self,
+        most: usize,
+    ) -> Result<BTreeSet<(TenantId, String)>, StoreError> {
+        let rows = sqlx::query(AssertSqlSafe(format!("{TO_HALT}?")))
+            .bind(limit(most))
+            .fetch_all(&self.pool)
+            .await?;
+        let read = |row: &SqliteRow| Ok((tenant_at(row, 0)?, row.try_get(1)?));
+        rows.iter().map(read).collect()
     }
 
     pub(in crate::store) async fn incident_halt_set(&self, id: Uuid) -> Result<(), StoreError> {

@@ -24,3 +24,6 @@ CREATE TABLE policy_in_force (
   engine TEXT NOT NULL,
   record UUID NOT NULL
 );
+-- Halts that incidents want are asked for in the order of their ids.
+DROP INDEX incident_halt;
+CREATE INDEX incident_wanted ON incident (id) WHERE halt = 1;
