@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -39,9 +39,11 @@ use crate::grpc::{
 };
 use crate::store::{Ledger, Writer};
 use crate::task::notify::Notifier;
-use crate::{ids, keys, task};
+use crate::{clock, ids, keys, task};
 
 const HEALTH_PERIOD: Duration = Duration::from_millis(500);
+/// How often something is written to see whether that is possible.
+const PROBE_PERIOD: Duration = Duration::from_secs(5);
 
 /// A daemon that listens but does not serve yet.
 #[derive(Debug)]
@@ -278,11 +280,26 @@ pub(crate) fn door(config: &Config) -> Result<Door, AppError> {
 }
 
 /// Says SERVING while the store answers.
+/// Says that it serves only while a decision could be recorded: there are policies, the database
+/// answers, and what is written to it stays.
 async fn watch_health(reporter: tonic_health::server::HealthReporter, app: SharedApp) {
     let mut ticks = tokio::time::interval(HEALTH_PERIOD);
+    let (mut writes, mut looked) = (false, None::<Instant>);
     loop {
         ticks.tick().await;
-        if app.ledger.ping().await.is_ok() {
+        let due = looked.is_none_or(|at| at.elapsed() >= PROBE_PERIOD);
+        if due || !writes {
+            let probed = app.ledger.probe(clock::now().timestamp_millis()).await;
+            if let Err(error) = &probed
+                && (writes || looked.is_none())
+            {
+                tracing::error!(%error, "not serving: nothing can be written to the database");
+            }
+            writes = probed.is_ok();
+            looked = Some(Instant::now());
+        }
+        let has_policies = !app.policies.load().is_empty();
+        if writes && has_policies && app.ledger.ping().await.is_ok() {
             reporter
                 .set_serving::<AuthorizationServiceServer<Authorization>>()
                 .await;

@@ -208,7 +208,8 @@ async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppErr
     if answer.unchanged {
         let text = format!(
             "{} is {is} already for {}; nothing was changed",
-            args.action, args.remote.tenant
+            args.action,
+            args.remote.tenant()
         );
         output.line(
             &text,
@@ -218,7 +219,8 @@ async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppErr
     }
     let text = format!(
         "{} {was} -> {is} for {}{end}. Would-have log: {rows} rows, {marked} surprises marked{unseen}",
-        args.action, args.remote.tenant
+        args.action,
+        args.remote.tenant()
     );
     let value = json!({"action": args.action, "was": was, "is": is, "until": until(&after),
         "would_have_rows": rows, "surprises": marked, "pending": action.pending});

@@ -18,14 +18,14 @@ mod wouldhave;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::app::AppError;
 use crate::bench;
 use crate::config::{Config, Layers, environment};
 use crate::conform;
 use output::{Format, Output};
-use writ_proto::host::telemetry;
+use writ_proto::host::{pages, telemetry};
 
 /// Executes what policyd has signed, once, and can undo it.
 #[derive(Debug, Parser)]
@@ -111,6 +111,17 @@ enum Command {
     /// What `bench` measures.
     #[command(hide = true)]
     BenchServe(bench::serve::ServeArgs),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages.
+    Man {
+        /// The folder.
+        #[arg(default_value = "man")]
+        dir: PathBuf,
+    },
     /// What a reason code means and what to do.
     Explain {
         /// The code.
@@ -167,6 +178,19 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn manual(dir: &std::path::Path, output: Output) -> Result<u8, AppError> {
+    let count = pages::manual(&Cli::command(), dir).map_err(|error| {
+        let message = format!("{}: {error}", dir.display());
+        AppError::new(writ_proto::Reason::RequestMalformed, message)
+    })?;
+    let text = format!(
+        "{count} pages in {0}; read one: man -l {0}/NAME.1",
+        dir.display()
+    );
+    output.line(&text, &serde_json::json!({"pages": count, "folder": dir}));
+    Ok(0)
+}
+
 async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
     let common = &cli.common;
     match &cli.command {
@@ -210,6 +234,11 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
             Box::pin(bench::serve::serve(&common.read()?, args, server::stop())).await?;
             Ok(0)
         }
+        Command::Completions { shell } => {
+            pages::completions(Cli::command(), *shell);
+            Ok(0)
+        }
+        Command::Man { dir } => manual(dir, *output),
         Command::Explain { code } => Ok(output.explain(code)),
     }
 }

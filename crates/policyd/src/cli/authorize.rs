@@ -111,12 +111,9 @@ pub(super) fn verdict(decision: &pb::Decision) -> &'static str {
 
 pub(super) fn describe(decision: &pb::Decision) -> String {
     let id = decision.name.rsplit('/').next().unwrap_or_default();
-    let mut text = format!(
-        "{} {id}  {} {}",
-        verdict(decision),
-        decision.reason_code,
-        decision.message
-    );
+    let said = [decision.reason_code.as_str(), decision.message.as_str()];
+    let said: Vec<&str> = said.into_iter().filter(|part| !part.is_empty()).collect();
+    let mut text = format!("{} {id}  {}", verdict(decision), said.join(" "));
     if !decision.rule_ids.is_empty() {
         text.push_str(&format!("\n  rules: {}", decision.rule_ids.join(", ")));
     }
@@ -159,12 +156,42 @@ pub(super) fn shown(decision: &pb::Decision) -> Json {
         "args_cbor": hex::encode(&decision.args_cbor),
         "agent": decision.agent,
         "action": decision.action,
+        "expires": decision.expire_time.as_ref().map(|at| at.seconds),
         "retry": retry(decision),
         "counter_offer": decision.counter_offer.as_ref().map(|offer| json!({
             "sentence": offer.sentence,
             "args": offer.call.as_ref().map(offered_args),
         })),
     })
+}
+
+/// Where the writ is, how long it lives, and what comes next.
+fn next(args: &AuthorizeArgs, decision: &pb::Decision) -> String {
+    if decision.token.is_empty() {
+        return String::new();
+    }
+    let expires = decision.expire_time.as_ref();
+    let until = expires.and_then(|at| chrono::DateTime::from_timestamp(at.seconds, 0));
+    let until = until.unwrap_or_default().format("%H:%M:%S UTC");
+    let id = decision.name.rsplit('/').next().unwrap_or_default();
+    match &args.token_out {
+        None => format!(
+            "\n  The writ was not written to a file: add --token-out FILE (or read it again: policyd decisions get {id})"
+        ),
+        Some(token) => {
+            let args_file = args.args_out.as_ref().map_or_else(
+                || "FILE (written by --args-out)".to_owned(),
+                |path| path.display().to_string(),
+            );
+            format!(
+                "\n  writ: {}, valid until {until}, for this one call\n  next: connectord execute {} --target {} --token {} --args {args_file}",
+                token.display(),
+                args.action,
+                args.target,
+                token.display(),
+            )
+        }
+    }
 }
 
 fn code(decision: &pb::Decision) -> u8 {
@@ -241,7 +268,8 @@ pub(super) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppE
         };
         written.map_err(|error| malformed(format!("{}: {error}", path.display())))?;
     }
-    output.line(&describe(&decision), &shown(&decision));
+    let text = format!("{}{}", describe(&decision), next(args, &decision));
+    output.line(&text, &shown(&decision));
     Ok(code(&decision))
 }
 

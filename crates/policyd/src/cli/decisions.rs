@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use clap::Subcommand;
 use serde_json::json;
 use writ_proto::limits::PAGE_SIZE_MAX;
-use writ_proto::pb;
 use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
 use writ_proto::pb::record_service_client::RecordServiceClient;
+use writ_proto::{Reason, pb};
 
 use super::authorize::{describe, shown};
 use super::output::Output;
@@ -38,9 +38,15 @@ pub(super) enum DecisionsCommand {
 pub(super) struct LsArgs {
     #[command(flatten)]
     remote: Remote,
-    /// ALLOW, DENY or REQUIRE_APPROVAL.
-    #[arg(long)]
+    /// Only with this verdict.
+    #[arg(long, ignore_case = true, value_parser = ["ALLOW", "DENY", "REQUIRE_APPROVAL"])]
     verdict: Option<String>,
+    /// Only of this action.
+    #[arg(long)]
+    action: Option<String>,
+    /// Only about this record, such as `deal/D-104`.
+    #[arg(long)]
+    target: Option<String>,
     /// Only of this agent.
     #[arg(long)]
     agent: Option<String>,
@@ -55,11 +61,16 @@ pub(super) struct LsArgs {
 impl LsArgs {
     fn wants(&self, record: &pb::Record) -> bool {
         let is = |wanted: &Option<String>, found: &str| {
-            wanted.as_ref().is_none_or(|wanted| wanted == found)
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| wanted.eq_ignore_ascii_case(found))
         };
+        let target = self.target.as_ref();
         record.kind == EVALUATED
             && is(&self.verdict, &record.verdict)
             && is(&self.agent, &record.agent)
+            && is(&self.action, &record.action)
+            && target.is_none_or(|target| *target == records::target_of(record))
             && self
                 .rule
                 .as_ref()
@@ -87,6 +98,10 @@ async fn get(remote: &Remote, id: &str, output: Output) -> Result<u8, AppError> 
 }
 
 async fn list(args: &LsArgs, output: Output) -> Result<u8, AppError> {
+    if let Some(target) = args.target.as_ref().filter(|target| !target.contains('/')) {
+        let message = format!("--target {target}: name the type too, such as deal/{target}");
+        return Err(AppError::new(Reason::RequestMalformed, message));
+    }
     let mut client = RecordServiceClient::new(args.remote.channel().await?);
     let (mut newest, mut page_token) = (VecDeque::new(), String::new());
     loop {
@@ -116,8 +131,10 @@ async fn list(args: &LsArgs, output: Output) -> Result<u8, AppError> {
         if let Some(object) = value.as_object_mut() {
             object.insert("decision".to_owned(), json!(record.record_id));
         }
-        let text = format!("{} {}", record.record_id, records::describe(record));
-        output.line(&text, &value);
+        output.line(&records::describe(record), &value);
+    }
+    if newest.is_empty() {
+        output.note("no decision fits");
     }
     Ok(0)
 }

@@ -175,7 +175,13 @@ async fn store(config: &Config, tenants: &[TenantId], doctor: &mut Doctor) {
             return doctor.say(Finding::Fail(reason, format!("{url}: {error}")));
         }
     };
-    doctor.say(Finding::Ok(format!("store {url}")));
+    match ledger.probe(clock::now().timestamp_millis()).await {
+        Ok(()) => doctor.say(Finding::Ok(format!("store {url}, and it can be written"))),
+        Err(error) => {
+            let text = format!("{url} cannot be written, so nothing can be decided: {error}");
+            doctor.say(Finding::Fail(Reason::StoreUnavailable, text));
+        }
+    }
     for tenant in tenants {
         match newest(&ledger, tenant).await {
             Ok((size, ahead)) if ahead > SKEW_SECONDS => {

@@ -23,14 +23,14 @@ mod usage;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use serde_json::json;
 
 use crate::app::AppError;
 use crate::bench;
 use crate::config::{Config, Layers, environment};
 use output::{Format, Output};
-use writ_proto::host::telemetry;
+use writ_proto::host::{pages, telemetry};
 
 /// Decides what an agent may do, records it, and signs it.
 #[derive(Debug, Parser)]
@@ -115,6 +115,17 @@ enum Command {
         /// A file with one JSON object; - is standard input.
         file: PathBuf,
     },
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages.
+    Man {
+        /// The folder.
+        #[arg(default_value = "man")]
+        dir: PathBuf,
+    },
     /// What a reason code means and what to do.
     Explain {
         /// The code.
@@ -181,6 +192,19 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn manual(dir: &std::path::Path, output: Output) -> Result<u8, AppError> {
+    let count = pages::manual(&Cli::command(), dir).map_err(|error| {
+        let message = format!("{}: {error}", dir.display());
+        AppError::new(writ_proto::Reason::RequestMalformed, message)
+    })?;
+    let text = format!(
+        "{count} pages in {0}; read one: man -l {0}/NAME.1",
+        dir.display()
+    );
+    output.line(&text, &serde_json::json!({"pages": count, "folder": dir}));
+    Ok(0)
+}
+
 async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
     let common = &cli.common;
     match &cli.command {
@@ -213,6 +237,11 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
             Ok(0)
         }
         Command::Canonicalize { file } => token::canonicalize(file, output),
+        Command::Completions { shell } => {
+            pages::completions(Cli::command(), *shell);
+            Ok(0)
+        }
+        Command::Man { dir } => manual(dir, output),
         Command::Explain { code } => Ok(output.explain(code)),
         Command::Mcp(args) => Box::pin(mcp::run(args, output)).await,
         Command::Demo(args) => demo::run(args, output).await,

@@ -53,6 +53,13 @@ impl Output {
         }
     }
 
+    /// What people are told beside a result; not part of it.
+    pub(crate) fn note(self, text: &str) {
+        if !self.silent && self.format == Format::Table {
+            complain(text);
+        }
+    }
+
     /// A failure on stderr; gives the exit code.
     pub(crate) fn failure(self, error: &AppError) -> u8 {
         let (code, fix) = (error.reason.code(), error.reason.fix());

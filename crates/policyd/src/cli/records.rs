@@ -224,29 +224,57 @@ fn halt_of(record: &pb::Record) -> Option<String> {
 }
 
 pub(super) fn describe(record: &pb::Record) -> String {
-    let time = record.time.as_ref().map_or(0, |time| time.seconds);
-    let time = chrono::DateTime::from_timestamp(time, 0)
-        .unwrap_or_default()
-        .format("%H:%M:%S");
     let values = values_of(record);
     let halt = halt_of(record).map_or_else(String::new, |scope| {
         let (by, note) = (value_of(&values, "by"), value_of(&values, "note"));
         format!("  {scope}  by {by}  {note}")
     });
+    let words = [
+        &record.agent,
+        &target_of(record),
+        &record.verdict,
+        &record.status,
+        &record.reason_codes.join(","),
+        &record.rule_ids.join(","),
+    ];
+    let words: Vec<&str> = words
+        .into_iter()
+        .map(String::as_str)
+        .filter(|word| !word.is_empty())
+        .collect();
     format!(
-        "#{:<5} {time} {:<16} {:<18} {:<16} {:<10} {} {}{halt}",
+        "#{:<5} {} {:<16} {:<18} {}  {}{halt}",
         record.seq,
+        time_of(record).format("%Y-%m-%d %H:%M:%SZ"),
         record.kind,
         record.action,
-        record.verdict,
-        record.status,
-        record.reason_codes.join(","),
-        record.rule_ids.join(",")
+        words.join("  "),
+        record.record_id,
     )
 }
 
+fn time_of(record: &pb::Record) -> chrono::DateTime<chrono::Utc> {
+    let time = record.time.as_ref();
+    let time = time.and_then(|time| {
+        let nanos = u32::try_from(time.nanos).ok()?;
+        chrono::DateTime::from_timestamp(time.seconds, nanos)
+    });
+    time.unwrap_or_default()
+}
+
+/// The record that it is about, as `authorize` takes it: `deal/D-104`.
+pub(super) fn target_of(record: &pb::Record) -> String {
+    let kind = project(&record.leaf).map(|read| read.target_type);
+    let id = value_of(&values_of(record), "target_id");
+    match kind {
+        Ok(kind) if !kind.is_empty() && !id.is_empty() => format!("{kind}/{id}"),
+        _ => String::new(),
+    }
+}
+
 pub(super) fn shown(record: &pb::Record) -> serde_json::Value {
-    json!({"seq": record.seq, "record": record.record_id, "version": record.version, "kind": record.kind,
+    let time = time_of(record).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    json!({"seq": record.seq, "time": time, "target": target_of(record), "record": record.record_id, "version": record.version, "kind": record.kind,
         "agent": record.agent, "action": record.action, "verdict": record.verdict, "status": record.status,
         "reasons": record.reason_codes, "rules": record.rule_ids, "policy": record.policy_version,
         "halt": halt_of(record), "values": values_of(record),

@@ -1,36 +1,41 @@
 //! Flags of subcommands that call a daemon, and failures that come back from it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 use tonic::transport::Channel;
-use writ_proto::host::key_files::key_beside;
+use writ_proto::host::client_files::{address_beside, key_beside, uri_of};
 
 use super::output::Output;
 use crate::app::AppError;
 pub(crate) use crate::grpc::client::failed;
 use crate::grpc::client::{ClientFiles, connect, endpoint};
 
+/// The configuration of the daemon, as it lies in the folder that `init` made.
+const CONFIG: &str = "policyd.toml";
+const DEFAULT_ADDR: &str = "https://127.0.0.1:7350";
+
 /// Where the daemon is and who we are.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Remote {
-    /// `https://host:port` of policyd.
-    #[arg(long, default_value = "https://127.0.0.1:7350", env = "POLICYD_ADDR")]
-    pub(crate) addr: String,
+    /// `https://host:port` of policyd; that of policyd.toml beside you if absent, or else
+    /// https://127.0.0.1:7350.
+    #[arg(long, env = "POLICYD_ADDR")]
+    pub(crate) addr: Option<String>,
     /// Certificate authority, PEM.
     #[arg(long, default_value = "certs/ca.pem")]
     pub(crate) cacert: PathBuf,
     /// Own certificate, PEM: it says who we are.
-    #[arg(long)]
+    #[arg(long, env = "WRIT_CERT")]
     pub(crate) cert: PathBuf,
     /// Own key, PEM; `keys/NAME-tls.pem` beside `certs/NAME.pem` if absent, as `init` makes them.
     #[arg(long)]
     pub(crate) key: Option<PathBuf>,
-    /// Tenant.
-    #[arg(long, default_value = "acme")]
-    pub(crate) tenant: String,
+    /// Tenant; that of the certificate if absent.
+    #[arg(long, env = "WRIT_TENANT")]
+    pub(crate) tenant: Option<String>,
     /// Longest wait in seconds.
     #[arg(long, default_value_t = 30)]
     pub(crate) timeout: u64,
@@ -45,15 +50,31 @@ impl Remote {
             key: &key,
         };
         connect(&endpoint(
-            &self.addr,
+            &self.addr(),
             &files,
             Duration::from_secs(self.timeout.clamp(1, 600)),
         )?)
         .await
     }
 
+    fn addr(&self) -> String {
+        let beside = || address_beside(Path::new(CONFIG));
+        let known = self.addr.clone().or_else(beside);
+        known.unwrap_or_else(|| DEFAULT_ADDR.to_owned())
+    }
+
+    /// The tenant that is meant. A certificate of a service has none of its own.
+    pub(crate) fn tenant(&self) -> String {
+        let own = || {
+            let uri = uri_of(&self.cert)?;
+            let (_, rest) = uri.split_once("/tenant/")?;
+            rest.split('/').next().map(str::to_owned)
+        };
+        self.tenant.clone().or_else(own).unwrap_or_default()
+    }
+
     pub(crate) fn parent(&self) -> String {
-        format!("tenants/{}", self.tenant)
+        format!("tenants/{}", self.tenant())
     }
 }
 

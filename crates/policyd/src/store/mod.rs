@@ -375,6 +375,15 @@ impl Ledger {
         either!(self, ledger => ledger.undo_payloads(decisions).await)
     }
 
+    /// Whether anything can be written now: a database that is read only or has no room answers all
+    /// the same.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub async fn probe(&self, now_ms: i64) -> Result<(), StoreError> {
+        either!(self, ledger => ledger.probe(now_ms).await)
+    }
+
     /// Whether the store answers.
     ///
     /// # Errors

@@ -135,6 +135,13 @@ impl PostgresLedger {
         Ok(found.is_some())
     }
 
+    pub(super) async fn probe(&self, now_ms: i64) -> Result<(), StoreError> {
+        let sql = "INSERT INTO probe (id, at_ms) VALUES (1, $1) \
+             ON CONFLICT (id) DO UPDATE SET at_ms = excluded.at_ms";
+        sqlx::query(sql).bind(now_ms).execute(&self.pool).await?;
+        Ok(())
+    }
+
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT max(version) FROM schema_version")
             .fetch_one(&self.pool)

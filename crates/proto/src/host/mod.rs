@@ -2,15 +2,16 @@
 //! the threads that serve, the TLS handshake, layers of configuration, key files of clients, figures
 //! of the machine. Nothing here knows the contract (ADR 0039).
 
+pub mod client_files;
 pub mod door;
 pub mod fronts;
 pub mod group_commit;
 pub mod grpc;
 pub mod http;
 mod incoming;
-pub mod key_files;
 pub mod layers;
 pub mod machine;
+pub mod pages;
 pub mod postgres;
 pub mod schema;
 pub mod telemetry;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use writ_proto::Reason;
-use writ_proto::host::key_files::key_beside;
+use writ_proto::host::client_files::key_beside;
 
 use super::Common;
 use super::output::Output;

@@ -34,8 +34,8 @@ pub(super) async fn run(args: &BridgeArgs, output: Output) -> u8 {
     };
     let findings = [
         ("certificate", certificate(&peers)),
-        ("policyd", policyd(&peers, &args.addr).await),
-        ("connectord", halts(&peers, &args.connectord).await),
+        ("policyd", policyd(&peers, &args.policyd()).await),
+        ("connectord", halts(&peers, &args.connectord()).await),
         ("tools", tools(&peers, args).await),
     ];
     let mut exit = 0;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use writ_proto::Reason;
-use writ_proto::host::key_files::key_beside;
+use writ_proto::host::client_files::{address_beside, key_beside};
 
 use super::output::Output;
 use crate::app::AppError;
@@ -53,16 +53,14 @@ struct ServeArgs {
 /// Whose bridge, over which daemons.
 #[derive(Debug, Clone, Args)]
 pub(super) struct BridgeArgs {
-    /// `https://host:port` of policyd.
-    #[arg(long, default_value = "https://127.0.0.1:7350", env = "POLICYD_ADDR")]
-    addr: String,
-    /// `https://host:port` of connectord.
-    #[arg(
-        long,
-        default_value = "https://127.0.0.1:7360",
-        env = "CONNECTORD_ADDR"
-    )]
-    connectord: String,
+    /// `https://host:port` of policyd; that of policyd.toml beside you if absent, or else
+    /// https://127.0.0.1:7350.
+    #[arg(long, env = "POLICYD_ADDR")]
+    addr: Option<String>,
+    /// `https://host:port` of connectord; that of connectord.toml beside you if absent, or else
+    /// https://127.0.0.1:7360.
+    #[arg(long, env = "CONNECTORD_ADDR")]
+    connectord: Option<String>,
     /// Certificate authority, PEM; `ca.pem` beside the certificate if absent.
     #[arg(long)]
     cacert: Option<PathBuf>,
@@ -77,7 +75,25 @@ pub(super) struct BridgeArgs {
     tools: ToolSet,
 }
 
+/// An address that was given, or that of a configuration beside, or the usual one.
+fn address(given: Option<&String>, config: &str, usual: &str) -> String {
+    let beside = || address_beside(Path::new(config));
+    given
+        .cloned()
+        .or_else(beside)
+        .unwrap_or_else(|| usual.to_owned())
+}
+
 impl BridgeArgs {
+    fn policyd(&self) -> String {
+        address(self.addr.as_ref(), "policyd.toml", "https://127.0.0.1:7350")
+    }
+
+    fn connectord(&self) -> String {
+        let usual = "https://127.0.0.1:7360";
+        address(self.connectord.as_ref(), "connectord.toml", usual)
+    }
+
     /// The certificate and its key.
     ///
     /// # Errors
@@ -102,8 +118,8 @@ impl BridgeArgs {
         let (cert, key) = self.identity()?;
         let authority = self.authority(&cert);
         Peers::new(&Addresses {
-            policyd: &self.addr,
-            connectord: &self.connectord,
+            policyd: &self.policyd(),
+            connectord: &self.connectord(),
             files: ClientFiles {
                 ca: &authority,
                 cert: &cert,

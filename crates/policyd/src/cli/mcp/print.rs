@@ -97,10 +97,10 @@ fn server(args: &PrintArgs) -> Result<Json, AppError> {
         flags.extend(["--tools".to_owned(), "per-card".to_owned()]);
     }
     let addresses = [
-        ("POLICYD_ADDR", &bridge.addr),
-        ("CONNECTORD_ADDR", &bridge.connectord),
+        ("POLICYD_ADDR", bridge.policyd()),
+        ("CONNECTORD_ADDR", bridge.connectord()),
     ];
-    let of = |(name, addr): (&str, &String)| {
+    let of = |(name, addr): (&str, String)| {
         // Only this client replaces a variable of the shell that started it, with a default.
         let value = match args.client {
             Client::ClaudeCode => format!("${{{name}:-{addr}}}"),

@@ -27,3 +27,8 @@ CREATE TABLE policy_in_force (
 -- Halts that incidents want are asked for in the order of their ids.
 DROP INDEX incident_halt;
 CREATE INDEX incident_wanted ON incident (id) WHERE halt = 1;
+-- Written again and again by whoever wants to know whether anything can be written.
+CREATE TABLE probe (
+  id INTEGER PRIMARY KEY,
+  at_ms INTEGER NOT NULL
+) STRICT;

@@ -1,0 +1,98 @@
+//! What a client finds beside it: the key of its certificate, the address in a configuration, and
+//! whose certificate it is.
+
+use std::path::{Path, PathBuf};
+
+use x509_parser::pem::parse_x509_pem;
+use x509_parser::prelude::GeneralName;
+
+/// `keys/NAME-tls.pem` beside `certs/NAME.pem`, as `init` makes them.
+#[must_use]
+pub fn key_beside(cert: &Path) -> PathBuf {
+    let name = cert.file_stem().and_then(|name| name.to_str());
+    let beside = cert.parent().unwrap_or(Path::new(""));
+    // A bare name lies in the folder one is in.
+    let folder = beside.parent().unwrap_or(Path::new(".."));
+    folder.join(format!("keys/{}-tls.pem", name.unwrap_or_default()))
+}
+
+/// `https://host:port` of the daemon that a configuration file is of, where the file is there and says
+/// it. A daemon that listens everywhere is reached on this machine.
+#[must_use]
+pub fn address_beside(config: &Path) -> Option<String> {
+    let table: toml::Table = std::fs::read_to_string(config).ok()?.parse().ok()?;
+    let addr = table.get("server")?.get("grpc_addr")?.as_str()?;
+    let addr: std::net::SocketAddr = addr.parse().ok()?;
+    let (ip, port) = (addr.ip(), addr.port());
+    let host = match ip {
+        std::net::IpAddr::V4(v4) if v4.is_unspecified() => "127.0.0.1".to_owned(),
+        std::net::IpAddr::V6(v6) if v6.is_unspecified() => "[::1]".to_owned(),
+        std::net::IpAddr::V4(v4) => v4.to_string(),
+        std::net::IpAddr::V6(v6) => format!("[{v6}]"),
+    };
+    Some(format!("https://{host}:{port}"))
+}
+
+/// The one URI in a certificate that says whose it is.
+#[must_use]
+pub fn uri_of(cert: &Path) -> Option<String> {
+    let text = std::fs::read(cert).ok()?;
+    let (_, pem) = parse_x509_pem(&text).ok()?;
+    let parsed = pem.parse_x509().ok()?;
+    let names = parsed.subject_alternative_name().ok()??;
+    let mut uris = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) => Some((*uri).to_owned()),
+            _ => None,
+        });
+    uris.next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_looked_for_where_init_puts_it() {
+        for (cert, key) in [
+            ("certs/agent-a-b.pem", "keys/agent-a-b-tls.pem"),
+            ("ops.pem", "../keys/ops-tls.pem"),
+            ("/w/certs/ops.pem", "/w/keys/ops-tls.pem"),
+        ] {
+            assert_eq!(key_beside(Path::new(cert)), Path::new(key));
+        }
+    }
+
+    #[test]
+    fn the_address_of_a_configuration_can_be_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("d.toml");
+        let table = [
+            (
+                "[server]\ngrpc_addr = \"127.0.0.1:9100\"",
+                Some("https://127.0.0.1:9100"),
+            ),
+            (
+                "[server]\ngrpc_addr = \"0.0.0.0:9100\"",
+                Some("https://127.0.0.1:9100"),
+            ),
+            (
+                "[server]\ngrpc_addr = \"[::]:9100\"",
+                Some("https://[::1]:9100"),
+            ),
+            ("[server]\ngrpc_addr = \"[::1]:1\"", Some("https://[::1]:1")),
+            ("[server]\ngrpc_addr = 5", None),
+            ("[server]", None),
+            ("not TOML", None),
+        ];
+        assert_eq!(address_beside(&path), None);
+        for (text, wanted) in table {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(address_beside(&path).as_deref(), wanted, "{text}");
+        }
+        assert_eq!(uri_of(&path), None);
+    }
+}
