@@ -143,3 +143,104 @@ async fn halts_and_keys_of_yesterday_are_not_believed() {
         "{said}"
     );
 }
+
+/// Waits until so many records of acme are remembered outside the database.
+async fn logged(world: &World, least: u64) {
+    let started = std::time::Instant::now();
+    let size = || {
+        let text = std::fs::read_to_string(world.path("state/policyd-marks.json")).ok()?;
+        let marks: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let logs = marks["logs"].as_object()?.values().next()?;
+        logs["acme"]["size"].as_u64()
+    };
+    while size().is_none_or(|size| size < least) {
+        assert!(started.elapsed() < e2e::PATIENCE, "{:?}", size());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_yesterday_is_not_continued() {
+    let mut world = World::start();
+    world.agent().await.ask(&stage("D-104", "qualified")).await;
+    world.policyd.take().unwrap().kill();
+    let (database, backup) = (world.path("policyd.db"), world.path("yesterday.db"));
+    copy(&database, &backup);
+    world.start_policyd();
+    let mut agent = world.agent().await;
+    for _ in 0..3 {
+        agent.ask(&stage("D-104", "proposal")).await;
+    }
+    logged(&world, 5).await;
+    world.policyd.take().unwrap().kill();
+    copy(&backup, &database);
+    let start = || {
+        let output = world.run(
+            "policyd",
+            &["server", "--set", "server.grpc_addr=127.0.0.1:0"],
+        );
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = start();
+    assert!(
+        said.contains("STORE_RESTORED") && said.contains("policyd store accept"),
+        "{said}"
+    );
+    assert!(
+        said.contains("acme: 5 records are remembered, and the log has 2"),
+        "{said}"
+    );
+    // While a writ of a decision that is lost may live, nobody goes on.
+    let accept = ["store", "accept", "--reason", "the disk died"];
+    let early = world.run("policyd", &accept);
+    let said = String::from_utf8_lossy(&early.stderr).into_owned();
+    assert!(
+        !early.status.success() && said.contains("live until"),
+        "{said}"
+    );
+    let marks = world.path("state/policyd-marks.json");
+    let text = std::fs::read_to_string(&marks).unwrap();
+    let mut long_ago: serde_json::Value = serde_json::from_str(&text).unwrap();
+    long_ago["clock_ms"] = 1_700_000_000_000_i64.into();
+    std::fs::write(&marks, long_ago.to_string()).unwrap();
+    let accepted = world.run("policyd", &accept);
+    assert!(accepted.status.success(), "{accepted:?}");
+    world.start_policyd();
+    world.agent().await.ask(&stage("D-104", "qualified")).await;
+    let kinds: Vec<String> = world
+        .records()
+        .await
+        .iter()
+        .map(|record| record["kind"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(kinds, ["evaluated", "store_restored", "evaluated"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_with_another_record_in_an_old_place_is_not_continued() {
+    let mut world = World::start();
+    world.agent().await.ask(&stage("D-104", "qualified")).await;
+    logged(&world, 2).await;
+    world.policyd.take().unwrap().kill();
+    // Another database with as many records, such as that of a test.
+    for ending in ["", "-wal", "-shm"] {
+        let _absent = std::fs::remove_file(world.path(&format!("policyd.db{ending}")));
+    }
+    let marks = world.path("state/policyd-marks.json");
+    let kept = std::fs::read(&marks).unwrap();
+    std::fs::remove_file(&marks).unwrap();
+    world.start_policyd();
+    world.agent().await.ask(&stage("D-104", "qualified")).await;
+    world.policyd.take().unwrap().kill();
+    std::fs::write(&marks, kept).unwrap();
+    let output = world.run(
+        "policyd",
+        &["server", "--set", "server.grpc_addr=127.0.0.1:0"],
+    );
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("STORE_RESTORED") && said.contains("another one than is remembered"),
+        "{said}"
+    );
+}

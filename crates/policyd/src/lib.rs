@@ -13,6 +13,7 @@ pub mod domain;
 pub mod grpc;
 pub mod ids;
 pub mod keys;
+pub mod marks;
 pub mod mcp;
 pub mod server;
 pub mod store;

@@ -23,8 +23,8 @@ use writ_proto::pb::notice_service_server::NoticeServiceServer;
 use writ_proto::pb::record_service_server::RecordServiceServer;
 
 use crate::app::denials::Stopped;
-use crate::app::halting::HaltQueue;
-use crate::app::policies::Watched;
+use crate::app::halting::{HaltClient, HaltQueue};
+use crate::app::policies::{Loaded, PolicyTable, Watched};
 use crate::app::signer::Signer;
 use crate::app::{Admission, App, AppError, Identity, SharedApp, halting, policies};
 use crate::config::Config;
@@ -37,6 +37,7 @@ use crate::grpc::{
     authorization::Authorization, budgets::Budgets, incidents::Incidents, keys::Keys,
     records::Records,
 };
+use crate::marks::{self, MarkFile};
 use crate::store::{Ledger, Writer};
 use crate::task::notify::Notifier;
 use crate::{clock, ids, keys, task};
@@ -61,53 +62,42 @@ fn fail(reason: Reason, why: impl core::fmt::Display) -> AppError {
     AppError::new(reason, why.to_string())
 }
 
-/// Opens everything and binds the port. Nothing is served yet.
-///
-/// # Errors
-/// Whatever is wrong with keys, policies, store or port, with its code.
-pub async fn bind(config: Config) -> Result<Bound, AppError> {
-    let signer = Signer::load(&config).map_err(|error| fail(error.reason, error.detail))?;
-    // Looked at before it is read: what changes in between is read again.
-    let watched = Watched::new(&config.policy.dir);
-    let loaded = policies::load(&config.policy.dir)
-        .and_then(|loaded| {
-            if loaded.table.is_empty() {
-                return Err(loaded.errors());
-            }
-            Ok(loaded)
-        })
-        .map_err(|errors| {
-            let reason = errors
-                .0
-                .first()
-                .map_or(Reason::PolicyInvalid, |first| first.reason);
-            fail(reason, errors)
-        })?;
-    let notifier = Notifier::open(&config.notify)?;
-    let ledger = Ledger::open(&config.store.url).await.map_err(|error| {
-        let public = format!("{}: {error}", without_password(&config.store.url));
-        AppError {
-            public,
-            ..AppError::from(error)
-        }
-    })?;
-    let deadline = Duration::from_secs(config.server.timeout_seconds.into());
-    let writer = Writer::new(&ledger, deadline);
-    let addr = config.server.grpc_addr;
-    let listener = TcpListener::bind(addr).await.map_err(|error| {
-        let message = format!("{addr}: {error}; choose another with --set server.grpc_addr=...");
-        fail(Reason::PortInUse, message)
-    })?;
-    let identity = Identity {
+fn identity(config: &Config) -> Identity {
+    Identity {
         issuer: config.token.issuer.clone(),
         audience: config.token.audience.clone(),
         log: config.records.log.clone(),
         writer: format!("policyd-{}", ids::new_id()),
         ttl_seconds: config.token.ttl_seconds,
-    };
-    let (halting, halt_queue) = halting::channel();
-    let app = Arc::new(App {
-        policies: ArcSwap::from_pointee(loaded.table),
+    }
+}
+
+fn refused(errors: &PolicyErrors) -> AppError {
+    let first = errors.0.first();
+    let reason = first.map_or(Reason::PolicyInvalid, |first| first.reason);
+    fail(reason, errors)
+}
+
+/// Policies, where at least one tenant has some.
+fn policies_of(config: &Config) -> Result<Loaded, AppError> {
+    let loaded = policies::load(&config.policy.dir).map_err(|errors| refused(&errors))?;
+    if loaded.table.is_empty() {
+        return Err(refused(&loaded.errors()));
+    }
+    Ok(loaded)
+}
+
+/// The use cases over an opened ledger; what orders halts is given apart.
+fn app(
+    config: &Config,
+    table: PolicyTable,
+    (ledger, halting): (Ledger, HaltClient),
+) -> Result<SharedApp, AppError> {
+    let signer = Signer::load(config).map_err(|error| fail(error.reason, error.detail))?;
+    let deadline = Duration::from_secs(config.server.timeout_seconds.into());
+    let writer = Writer::new(&ledger, deadline);
+    Ok(Arc::new(App {
+        policies: ArcSwap::from_pointee(table),
         halts: ArcSwap::from_pointee(HaltView::default()),
         stopped: ArcSwap::from_pointee(Stopped::default()),
         escalate: Notify::new(),
@@ -118,8 +108,44 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         ledger,
         writer,
         signer: ArcSwap::from_pointee(signer),
-        identity,
-    });
+        identity: identity(config),
+        marks: MarkFile::open(config)?,
+    }))
+}
+
+/// The use cases for a command that runs while policyd does not.
+///
+/// # Errors
+/// Whatever is wrong with keys or policies.
+pub fn offline(config: &Config, ledger: Ledger) -> Result<SharedApp, AppError> {
+    let (halting, _nobody) = halting::channel();
+    app(config, policies_of(config)?.table, (ledger, halting))
+}
+
+/// Opens everything and binds the port. Nothing is served yet.
+///
+/// # Errors
+/// Whatever is wrong with keys, policies, store or port, with its code.
+pub async fn bind(config: Config) -> Result<Bound, AppError> {
+    // Looked at before it is read: what changes in between is read again.
+    let watched = Watched::new(&config.policy.dir);
+    let Loaded { table, refused } = policies_of(&config)?;
+    let notifier = Notifier::open(&config.notify)?;
+    let ledger = Ledger::open(&config.store.url).await.map_err(|error| {
+        let public = format!("{}: {error}", without_password(&config.store.url));
+        AppError {
+            public,
+            ..AppError::from(error)
+        }
+    })?;
+    let addr = config.server.grpc_addr;
+    let listener = TcpListener::bind(addr).await.map_err(|error| {
+        let message = format!("{addr}: {error}; choose another with --set server.grpc_addr=...");
+        fail(Reason::PortInUse, message)
+    })?;
+    let (halting, halt_queue) = halting::channel();
+    let app = app(&config, table, (ledger, halting))?;
+    marks::check(&app.marks, &app.ledger).await?;
     let sets: Vec<_> = app.policies.load().values().cloned().collect();
     for set in sets {
         app.publish(&set).await?;
@@ -127,7 +153,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     Ok(Bound {
         app,
         watched,
-        refused: loaded.refused,
+        refused,
         notifier,
         halt_queue,
         listener,
@@ -195,6 +221,7 @@ impl Bound {
             tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
             tokio::spawn(task::trips::deliver(SharedApp::clone(&app)));
         }
+        tokio::spawn(task::marks::keep(SharedApp::clone(&app)));
         tokio::spawn(task::escalate::run(SharedApp::clone(&app)));
         tokio::spawn(task::holds::release(SharedApp::clone(&app)));
         tokio::spawn(task::notify::deliver(SharedApp::clone(&app), notifier));

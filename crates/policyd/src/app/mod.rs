@@ -32,6 +32,7 @@ use tokio::sync::Notify;
 
 use crate::domain::allowance::Allowance;
 use crate::domain::facts::HaltView;
+use crate::marks::MarkFile;
 use crate::store::{Ledger, Writer};
 
 /// Everything the use cases share.
@@ -61,6 +62,8 @@ pub struct App {
     pub signer: ArcSwap<signer::Signer>,
     /// What tokens and records say about us.
     pub identity: Identity,
+    /// How far the logs have come, as it is remembered outside the database.
+    pub marks: MarkFile,
 }
 
 /// Names of this policyd in tokens and records.

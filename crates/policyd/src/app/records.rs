@@ -1,14 +1,19 @@
 //! Reading the log: pages, export lines, signed heads.
 
+use std::collections::BTreeMap;
+
 use writ_proto::Reason;
 use writ_proto::ids::TenantId;
 use writ_proto::limits::PAGE_SIZE_MAX;
+use writ_proto::value::Value;
 
+use super::disclosed::disclosure;
 use super::{App, AppError};
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::export::{checkpoint_line, header_line, policy_line, record_line};
 use crate::domain::record::{Kind, project};
-use crate::store::{Head, RecordRow};
+use crate::store::{Append, Head, RecordRow};
+use crate::{clock, ids};
 
 impl App {
     /// Records of a tenant from a place on.
@@ -27,10 +32,38 @@ impl App {
             .await?)
     }
 
-    fn note(&self, tenant: &TenantId, head: &Head) -> String {
+    /// Signs a head. It is written down first: no head that contradicts it is ever signed, also not
+    /// after an older database was put back.
+    fn note(&self, tenant: &TenantId, head: &Head) -> Result<String, AppError> {
         let origin = self.identity.origin(tenant.as_str());
         let (size, root) = (head.frontier.size(), head.frontier.root());
-        Checkpoint { origin, size, root }.sign(self.signer.load().checkpoint_key())
+        if let Some(last) = head.last {
+            let heads = BTreeMap::from([(tenant.clone(), (size, last))]);
+            let now_ms = clock::now().timestamp_millis();
+            self.marks.raise(&heads, now_ms)?;
+        }
+        Ok(Checkpoint { origin, size, root }.sign(self.signer.load().checkpoint_key()))
+    }
+
+    /// Says in a log that it was put back, with what is missing and why it goes on.
+    ///
+    /// # Errors
+    /// When it could not be recorded.
+    pub async fn restored(
+        &self,
+        tenant: &TenantId,
+        what: &str,
+        reason: &str,
+    ) -> Result<(), AppError> {
+        let mut draft = self.blank_record(Kind::StoreRestored, tenant, ids::new_id());
+        draft.reasons = vec![Reason::StoreRestored.code().to_owned()];
+        draft.disclosures = vec![
+            disclosure("what", Value::Text(what.to_owned()))?,
+            disclosure("note", Value::Text(reason.to_owned()))?,
+        ];
+        let append = Append::record(tenant.clone(), draft);
+        self.writer.append(append).await?;
+        Ok(())
     }
 
     /// The signed head of a tenant's log.
@@ -39,7 +72,7 @@ impl App {
     /// When the store is away.
     pub async fn checkpoint(&self, tenant: &TenantId) -> Result<String, AppError> {
         let head = self.ledger.head(tenant).await?;
-        Ok(self.note(tenant, &head))
+        self.note(tenant, &head)
     }
 
     /// The head that an export ends at, with its first line if the export starts at 0.
@@ -112,8 +145,10 @@ impl App {
     }
 
     /// The last line of an export.
-    #[must_use]
-    pub fn export_end(&self, tenant: &TenantId, head: &Head) -> String {
-        checkpoint_line(&self.note(tenant, head))
+    ///
+    /// # Errors
+    /// When the head could not be written down, and so is not signed.
+    pub fn export_end(&self, tenant: &TenantId, head: &Head) -> Result<String, AppError> {
+        Ok(checkpoint_line(&self.note(tenant, head)?))
     }
 }

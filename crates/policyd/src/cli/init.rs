@@ -96,9 +96,17 @@ pub(super) fn run(args: &InitArgs, output: Output) -> Result<u8, AppError> {
         &configuration(POLICYD_TOML, args.port_base),
     )?;
     write(&dir.join("connectord.toml"), &hands)?;
+    let port = |offset: u16| args.port_base.saturating_add(offset);
     let text = format!(
         "wrote {}: policyd.toml connectord.toml policies/ systems/ certs/ (development CA) keys/ (ed25519 by use, mode 0600)\n\
-         next: connectord creds add crm/main --file keys/sandbox.secret",
+         policyd on {}, connectord on {}, the halt page on {}, the sandbox CRM on {}\n\
+         next: policyd dev {} starts all of them, or by hand: cd {} && connectord creds add crm/main --file keys/sandbox.secret",
+        dir.display(),
+        args.port_base,
+        port(10),
+        port(11),
+        port(30),
+        dir.display(),
         dir.display()
     );
     output.line(&text, &json!({"dir": dir, "root_key": root}));

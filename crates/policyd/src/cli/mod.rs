@@ -5,6 +5,7 @@ mod budget;
 mod certs;
 mod decisions;
 mod demo;
+mod dev;
 mod doctor;
 mod incidents;
 mod init;
@@ -17,6 +18,7 @@ mod records;
 pub(crate) mod remote;
 mod sample;
 mod server;
+mod store;
 mod token;
 mod usage;
 
@@ -69,6 +71,8 @@ pub(crate) struct Common {
 enum Command {
     /// Make a folder to start from: configuration, development CA, keys, sample policies.
     Init(init::InitArgs),
+    /// Run the sandbox CRM, policyd and connectord of one folder until Ctrl-C.
+    Dev(dev::DevArgs),
     /// Run the daemon.
     Server(server::ServerArgs),
     /// Whether the daemon serves.
@@ -104,6 +108,9 @@ enum Command {
     /// List and rotate signing keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Go on with a database that was put back.
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Look into a token.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -168,7 +175,10 @@ impl Common {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.common.output);
-    let quiet = matches!(cli.command, Command::Demo(_) | Command::Bench(_));
+    let quiet = matches!(
+        cli.command,
+        Command::Demo(_) | Command::Dev(_) | Command::Bench(_)
+    );
     let default = if quiet { "warn" } else { "info" };
     let filter = crate::config::variable("RUST_LOG").unwrap_or_else(|| default.to_owned());
     let filter = match cli.command {
@@ -209,12 +219,14 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
     let common = &cli.common;
     match &cli.command {
         Command::Init(args) => init::run(args, output),
+        Command::Dev(args) => dev::run(args, output).await,
         Command::Server(args) => server::run(common, args).await,
         Command::Health(remote) => remote::health(remote, &output).await,
         Command::Doctor => Ok(doctor::run(&common.read()?, output).await),
         Command::Check(args) => policy::check(args, output),
         Command::Test(args) => policy::test(args, output),
         Command::Seal(args) => policy::seal(args, output),
+        Command::Store(command) => store::run(common, command, output).await,
         Command::Authorize(args) => authorize::run(args, output).await,
         Command::Decisions(command) => decisions::run(command, output).await,
         Command::Budget(command) => budget::run(command, output).await,

@@ -77,6 +77,14 @@ pub struct TlsConfig {
 pub struct StoreConfig {
     /// `sqlite://FILE`, relative to the configuration.
     pub url: String,
+    /// Remembers how far the logs have come, so that a database that was put back is noticed; best on
+    /// another disk.
+    #[serde(default = "mark_file")]
+    pub mark_file: PathBuf,
+}
+
+fn mark_file() -> PathBuf {
+    PathBuf::from("state/policyd-marks.json")
 }
 
 /// `[policy]`.
@@ -214,6 +222,7 @@ impl Config {
         if let Some(name) = file {
             config.store.url = format!("sqlite://{}", base.join(name).display());
         }
+        config.store.mark_file = base.join(&config.store.mark_file);
         Ok(config)
     }
 }

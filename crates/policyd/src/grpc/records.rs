@@ -165,9 +165,11 @@ impl RecordService for Records {
                     }
                 }
             }
+            let end = app.export_end(&tenant, &head);
+            let end = end.map_err(|error| status(&error));
             drop(
                 sender
-                    .send(chunk(app.export_end(&tenant, &head).into_bytes()))
+                    .send(end.and_then(|end| chunk(end.into_bytes())))
                     .await,
             );
         });

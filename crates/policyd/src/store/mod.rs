@@ -229,6 +229,15 @@ pub struct Head {
     pub last: Option<Hash>,
 }
 
+/// Most logs that are listed at once.
+const LOGS_MAX: usize = 100_000;
+
+fn head_row(size: i64, last: &[u8]) -> Result<(u64, Hash), StoreError> {
+    let size = u64::try_from(size).map_err(|_| corrupt("the head of a log"))?;
+    let last = last.try_into().map_err(|_| corrupt("the last hash"))?;
+    Ok((size, last))
+}
+
 fn corrupt(what: &str) -> StoreError {
     StoreError::Corrupt(what.to_owned())
 }
@@ -300,6 +309,14 @@ impl Ledger {
     /// When the store is away or holds no valid head.
     pub async fn head(&self, tenant: &TenantId) -> Result<Head, StoreError> {
         either!(self, ledger => ledger.head(tenant).await)
+    }
+
+    /// Size and last hash of every log.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn heads(&self) -> Result<BTreeMap<TenantId, (u64, Hash)>, StoreError> {
+        either!(self, ledger => ledger.heads().await)
     }
 
     /// Records of a tenant from a place on, in order.

@@ -7,7 +7,7 @@ mod notice;
 mod policy;
 mod undo;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
@@ -16,7 +16,11 @@ use writ_proto::host::postgres::{WriteConnection, options, pool, writes_to_disk}
 use writ_proto::ids::TenantId;
 
 use super::batch::{Known, Planned, later, plan};
-use super::{Append, Appended, DecisionRow, Head, RecordRow, StoreError, corrupt, limit, number};
+use super::{
+    Append, Appended, DecisionRow, Head, LOGS_MAX, RecordRow, StoreError, corrupt, head_row, limit,
+    number,
+};
+use crate::domain::merkle;
 
 const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/postgres/0001_init.sql"),
@@ -78,6 +82,21 @@ impl PostgresLedger {
             .await?;
         row.as_ref()
             .map_or_else(|| Ok(Head::default()), |row| head_at(row, 0))
+    }
+
+    pub(super) async fn heads(
+        &self,
+    ) -> Result<BTreeMap<TenantId, (u64, merkle::Hash)>, StoreError> {
+        let sql = "SELECT tenant, size, last_hash FROM log_head WHERE size > 0 LIMIT $1";
+        let rows = sqlx::query(sql)
+            .bind(limit(LOGS_MAX))
+            .fetch_all(&self.pool)
+            .await?;
+        let read = |row: &PgRow| {
+            let last: &[u8] = row.try_get(2)?;
+            Ok((tenant_at(row, 0)?, head_row(row.try_get(1)?, last)?))
+        };
+        rows.iter().map(read).collect()
     }
 
     pub(super) async fn record_list(

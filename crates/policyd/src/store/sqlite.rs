@@ -21,7 +21,11 @@ use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
 use super::batch::{Known, Planned, later, plan};
-use super::{Append, Appended, DecisionRow, Head, RecordRow, StoreError, corrupt, limit, number};
+use super::{
+    Append, Appended, DecisionRow, Head, LOGS_MAX, RecordRow, StoreError, corrupt, head_row, limit,
+    number,
+};
+use crate::domain::merkle;
 
 const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/sqlite/0001_init.sql"),
@@ -105,6 +109,21 @@ impl SqliteLedger {
         Ok(read_head(&mut connection, tenant)
             .await?
             .unwrap_or_default())
+    }
+
+    pub(super) async fn heads(
+        &self,
+    ) -> Result<BTreeMap<TenantId, (u64, merkle::Hash)>, StoreError> {
+        let sql = "SELECT tenant, size, last_hash FROM log_head WHERE size > 0 LIMIT ?";
+        let rows = sqlx::query(sql)
+            .bind(limit(LOGS_MAX))
+            .fetch_all(&self.pool)
+            .await?;
+        let read = |row: &SqliteRow| {
+            let last: &[u8] = row.try_get(2)?;
+            Ok((tenant_at(row, 0)?, head_row(row.try_get(1)?, last)?))
+        };
+        rows.iter().map(read).collect()
     }
 
     pub(super) async fn record_list(

@@ -5,6 +5,7 @@ pub mod escalate;
 pub mod halt_orders;
 pub mod halt_watch;
 pub mod holds;
+pub mod marks;
 pub mod notify;
 pub mod reload;
 pub mod trips;

@@ -93,7 +93,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::DecisionFinal, "DECISION_FINAL", "the decision does not wait for anybody, so there is nothing to cancel", "read it: policyd decisions get; an unused token expires by itself"),
     Entry(Reason::StoreCorrupt, "STORE_CORRUPT", "the database does not hold what it should, so nothing was done", "stop and compare with the last checkpoint: policyd records verify"),
     Entry(Reason::JournalInUse, "JOURNAL_IN_USE", "another connectord runs on this journal", "stop it first, then use the same command; a second connectord needs PostgreSQL or a journal of its own"),
-    Entry(Reason::StoreRestored, "STORE_RESTORED", "the database is older than what this process remembers of it, so nothing is done with it", "put the newer database back; or, if what is missing is lost for good, take it as it stands: connectord journal accept --reason WHY"),
+    Entry(Reason::StoreRestored, "STORE_RESTORED", "the database is older than what this process remembers of it, so nothing is done with it", "put the newer database back; or, if what is missing is lost for good, take it as it stands: connectord journal accept --reason WHY, or policyd store accept --reason WHY"),
     Entry(Reason::SchemaVersion, "SCHEMA_VERSION", "the database has another schema version than this program", "run the matching version of the program"),
     Entry(Reason::Unavailable, "UNAVAILABLE", "the service cannot answer now, and nothing was done", "retry later; nothing happened"),
     Entry(Reason::Deadline, "DEADLINE", "the answer was not ready in time, and nothing was done", "retry with the same request id"),

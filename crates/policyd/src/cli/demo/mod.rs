@@ -3,7 +3,7 @@
 
 mod actor;
 mod contain;
-mod processes;
+pub(super) mod processes;
 mod story;
 
 use std::io::IsTerminal as _;

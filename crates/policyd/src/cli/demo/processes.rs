@@ -27,12 +27,12 @@ pub(super) struct Processes {
     children: Vec<Child>,
 }
 
-pub(super) fn broken(error: &dyn core::fmt::Display) -> AppError {
+pub(in crate::cli) fn broken(error: &dyn core::fmt::Display) -> AppError {
     AppError::new(Reason::Internal, error.to_string())
 }
 
 /// The sibling program in our own folder.
-fn sibling() -> Result<PathBuf, AppError> {
+pub(in crate::cli) fn sibling() -> Result<PathBuf, AppError> {
     let own = std::env::current_exe().map_err(|error| broken(&error))?;
     let path = own.with_file_name("connectord");
     if path.exists() {
@@ -51,12 +51,18 @@ fn free_port() -> Result<u16, AppError> {
         .map_err(|error| broken(&error))
 }
 
-struct Starter<'a> {
-    folder: &'a Path,
+/// Starts processes of ours in a folder.
+pub(in crate::cli) struct Starter<'a> {
+    pub(in crate::cli) folder: &'a Path,
 }
 
 impl Starter<'_> {
-    fn spawn(&self, name: &str, program: &Path, args: &[&str]) -> Result<Child, AppError> {
+    pub(in crate::cli) fn spawn(
+        &self,
+        name: &str,
+        program: &Path,
+        args: &[&str],
+    ) -> Result<Child, AppError> {
         let log = std::fs::File::create(self.folder.join(format!("{name}.log")))
             .map_err(|error| broken(&error))?;
         Command::new(program)
@@ -72,7 +78,11 @@ impl Starter<'_> {
     }
 
     /// Waits for the file that a process writes once it serves.
-    async fn ready(&self, name: &str, child: &mut Child) -> Result<(), AppError> {
+    pub(in crate::cli) async fn ready(
+        &self,
+        name: &str,
+        child: &mut Child,
+    ) -> Result<(), AppError> {
         let file = self.folder.join(format!("{name}.ready"));
         for _ in 0..READY_STEPS_MAX {
             if file.exists() {
@@ -117,7 +127,7 @@ impl Ports {
 
 impl Starter<'_> {
     /// Seals the sandbox's secret for connectord; nobody else ever reads it.
-    async fn seal(&self, connectord: &Path) -> Result<(), AppError> {
+    pub(in crate::cli) async fn seal(&self, connectord: &Path) -> Result<(), AppError> {
         let status = Command::new(connectord)
             .current_dir(self.folder)
             .args([

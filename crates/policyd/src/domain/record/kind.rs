@@ -37,9 +37,11 @@ pub enum Kind {
     ApprovalExpired,
     /// A tenant has no policies any more.
     PolicyRetired,
+    /// The log goes on from an older database, which was put back.
+    StoreRestored,
 }
 
-const KINDS: [(Kind, u64, &str); 17] = [
+const KINDS: [(Kind, u64, &str); 18] = [
     (Kind::Evaluated, 1, "evaluated"),
     (Kind::TokenRefused, 5, "token_refused"),
     (Kind::Result, 7, "result"),
@@ -57,6 +59,7 @@ const KINDS: [(Kind, u64, &str); 17] = [
     (Kind::Cancelled, 26, "decision_cancelled"),
     (Kind::ApprovalExpired, 27, "approval_expired"),
     (Kind::PolicyRetired, 28, "policy_retired"),
+    (Kind::StoreRestored, 29, "store_restored"),
 ];
 
 impl Kind {
