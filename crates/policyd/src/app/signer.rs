@@ -39,13 +39,24 @@ impl Signer {
     /// # Errors
     /// When a key is unreadable, others can read it, or the document does not list it.
     pub fn load(config: &Config) -> Result<Self, KeyError> {
-        let token = keys::load(&config.token.key_file)?;
-        let checkpoint = keys::load(&config.records.checkpoint_key_file)?;
         let trust = keys::load(&config.trust.key_file)?;
         let path = &config.trust.keys_file;
         let text = std::fs::read_to_string(path).map_err(|error| trust_error(path, error))?;
-        let keys = KeySet::parse_document(&text, &trust.verifying_key())
+        let set = KeySet::parse_document(&text, &trust.verifying_key())
             .map_err(|error| trust_error(path, error))?;
+        for (file, usage) in [
+            (&config.token.key_file, KeyUse::Decision),
+            (&config.records.checkpoint_key_file, KeyUse::Checkpoint),
+        ] {
+            if keys::finish_rotation(file, &set, usage)? {
+                tracing::warn!(
+                    usage = usage.name(),
+                    "a rotation that was cut off is finished"
+                );
+            }
+        }
+        let token = keys::load(&config.token.key_file)?;
+        let checkpoint = keys::load(&config.records.checkpoint_key_file)?;
         for (key, usage) in [
             (&token, KeyUse::Decision),
             (&checkpoint, KeyUse::Checkpoint),
@@ -55,7 +66,7 @@ impl Signer {
                     && entry.usage == usage
                     && entry.status == KeyStatus::Active
             };
-            if keys.entries().iter().find(active).is_none() {
+            if set.entries().iter().find(active).is_none() {
                 return Err(trust_error(
                     path,
                     format!("no active {} key is ours", usage.name()),
@@ -66,7 +77,7 @@ impl Signer {
             token,
             checkpoint,
             trust,
-            keys,
+            keys: set,
         })
     }
 

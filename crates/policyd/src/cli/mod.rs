@@ -19,6 +19,7 @@ pub(crate) mod remote;
 mod sample;
 mod server;
 mod store;
+mod story;
 mod token;
 mod usage;
 
@@ -85,6 +86,10 @@ enum Command {
     Test(policy::TestArgs),
     /// Write which files a policy set has, so that it comes into force only when it is whole.
     Seal(policy::SealArgs),
+    /// Lay out rules as Cedar's formatter does.
+    Fmt(policy::FmtArgs),
+    /// Everything that the log says of one record: who asked, which rule decided, what changed.
+    Story(story::StoryArgs),
     /// Ask for one action.
     Authorize(Box<authorize::AuthorizeArgs>),
     /// Read decisions.
@@ -225,6 +230,8 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Doctor => Ok(doctor::run(&common.read()?, output).await),
         Command::Check(args) => policy::check(args, output),
         Command::Test(args) => policy::test(args, output),
+        Command::Fmt(args) => policy::fmt(args, output),
+        Command::Story(args) => story::run(args, output).await,
         Command::Seal(args) => policy::seal(args, output),
         Command::Store(command) => store::run(common, command, output).await,
         Command::Authorize(args) => authorize::run(args, output).await,

@@ -203,7 +203,7 @@ fn keys(path: &Path, root: Option<&str>) -> Result<KeySet, AppError> {
 }
 
 /// A text among the values of a record.
-fn value_of(values: &serde_json::Value, name: &str) -> String {
+pub(super) fn value_of(values: &serde_json::Value, name: &str) -> String {
     values
         .get(name)
         .and_then(serde_json::Value::as_str)
@@ -211,7 +211,7 @@ fn value_of(values: &serde_json::Value, name: &str) -> String {
         .to_owned()
 }
 
-fn values_of(record: &pb::Record) -> serde_json::Value {
+pub(super) fn values_of(record: &pb::Record) -> serde_json::Value {
     serde_json::from_str(&record.values_json).unwrap_or_default()
 }
 
@@ -253,7 +253,7 @@ pub(super) fn describe(record: &pb::Record) -> String {
     )
 }
 
-fn time_of(record: &pb::Record) -> chrono::DateTime<chrono::Utc> {
+pub(super) fn time_of(record: &pb::Record) -> chrono::DateTime<chrono::Utc> {
     let time = record.time.as_ref();
     let time = time.and_then(|time| {
         let nanos = u32::try_from(time.nanos).ok()?;

@@ -44,6 +44,15 @@ fn key_hash(name: &str, key: &VerifyingKey) -> [u8; 4] {
     [a, b, c, d]
 }
 
+/// The key of a log as other verifiers of signed notes take it: the C2SP vkey.
+#[must_use]
+pub fn vkey(origin: &str, key: &VerifyingKey) -> String {
+    let mut typed = vec![ED25519];
+    typed.extend_from_slice(key.as_bytes());
+    let hash = hex::encode(key_hash(origin, key));
+    format!("{origin}+{hash}+{}", STANDARD.encode(typed))
+}
+
 impl Checkpoint {
     fn body(&self) -> String {
         format!(

@@ -54,7 +54,7 @@ pub(super) fn tenants(folder: &Path) -> Result<Vec<(String, PathBuf)>, PolicyErr
 }
 
 /// The files of a folder with an ending, sorted. No folder is no files.
-fn named(folder: &Path, ending: &str) -> Result<Vec<(String, PathBuf)>, PolicyErrors> {
+pub(super) fn named(folder: &Path, ending: &str) -> Result<Vec<(String, PathBuf)>, PolicyErrors> {
     let mut files = Vec::new();
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Ok(files);

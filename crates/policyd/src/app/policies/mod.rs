@@ -5,7 +5,7 @@ mod published;
 mod watched;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use writ_proto::Reason;
@@ -22,6 +22,26 @@ pub type PolicyTable = BTreeMap<TenantId, Arc<TenantPolicies>>;
 /// Stack of whoever reads a set: the same for `check`, for a start and for a reload, so that what one
 /// of them accepts ends no other. `bounds` keeps every text far below it.
 const STACK_BYTES: usize = 32 * 1_024 * 1_024;
+
+/// Names of the tenants' folders; none where the folder cannot be read.
+#[must_use]
+pub fn tenant_names(folder: &Path) -> Vec<String> {
+    let found = folder::tenants(folder).unwrap_or_default();
+    found.into_iter().map(|(name, _)| name).collect()
+}
+
+/// The files with rules of every tenant.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn rule_files(folder: &Path) -> Result<Vec<PathBuf>, PolicyErrors> {
+    let mut files = Vec::new();
+    for (_, path) in folder::tenants(folder)? {
+        let own = folder::named(&path, "cedar")?;
+        files.extend(own.into_iter().map(|(_, path)| path));
+    }
+    Ok(files)
+}
 
 /// What the folders of all tenants say.
 #[derive(Debug, Default)]

@@ -1,5 +1,6 @@
-//! `policyd check`, `policyd test` and `policyd seal`.
+//! `policyd check`, `test`, `seal` and `fmt`.
 
+mod fmt;
 mod junit;
 mod test;
 
@@ -15,6 +16,7 @@ use crate::app::policies::{self, Loaded};
 use crate::domain::policy_set::{Finding, LOCK};
 use crate::domain::test_review;
 
+pub(super) use fmt::{FmtArgs, fmt};
 pub(super) use test::{TestArgs, test};
 
 /// Exit code where what was checked has findings.

@@ -47,3 +47,14 @@ fn the_note_of_the_shared_vector_verifies() {
     assert_eq!(checkpoint.size, 7);
     assert_eq!(checkpoint.sign(&key), note);
 }
+
+#[test]
+fn a_vkey_has_the_hash_that_a_note_names() {
+    // The example key of the Go package golang.org/x/mod/sumdb/note.
+    let encoded = "ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    let typed = STANDARD.decode(encoded).unwrap();
+    let bytes: [u8; 32] = typed[1..].try_into().unwrap();
+    let key = VerifyingKey::from_bytes(&bytes).unwrap();
+    let known = format!("PeterNeumann+c74f20a3+{encoded}");
+    assert_eq!(vkey("PeterNeumann", &key), known);
+}

@@ -46,6 +46,14 @@ impl Scan {
     }
 }
 
+/// Whether a text of rules may be given to a parser.
+///
+/// # Errors
+/// What is too deep or too long.
+pub fn fits(text: &str) -> Result<(), String> {
+    check(text).map_err(|deep| deep.message)
+}
+
 /// Looks at a text of rules without recursion.
 pub(super) fn check(text: &str) -> Result<(), TooDeep> {
     if text.len() > RULE_FILE_BYTES_MAX {
