@@ -194,7 +194,7 @@ fn tampered(world: &World) {
 
 /// Names that people and agents write somewhere, each of them once.
 fn planted() -> Vec<String> {
-    (0..40)
+    (0..60)
         .map(|index| format!("Planted{index:02}Person"))
         .collect()
 }

@@ -34,7 +34,7 @@ fn hostile() -> Vec<Hostile> {
         of(
             r#"[{"jsonrpc":"2.0","id":1,"method":"tools/list"}]"#,
             -32600,
-            Json::Null,
+            json!(1),
         ),
         of(
             r#"{"jsonrpc":"2.0","id":1,"METHOD":"tools/list"}"#,
@@ -82,18 +82,18 @@ fn hostile() -> Vec<Hostile> {
                 r#"{"decision_id":"01940000-0000-7000-8000-000000000001","decision\u005fid":"01940000-0000-7000-8000-000000000002"}"#,
             ),
             -32700,
-            Json::Null,
+            json!("h"),
         ),
         (
             call(r#"{"decision_id":"01940000-0000-7000-8000-000000000001","wait_ms":-1}"#),
             -32602,
             json!("h"),
         ),
-        (call(&deep), -32700, Json::Null),
+        (call(&deep), -32700, json!("h")),
         (
             call(&format!("\"{}\"", "a".repeat(100_000))),
             -32600,
-            Json::Null,
+            json!("h"),
         ),
         (call("[]"), -32602, json!("h")),
     ]

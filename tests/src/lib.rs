@@ -16,6 +16,7 @@ mod mcp;
 pub mod postgres;
 mod process;
 pub mod receiver;
+mod record;
 pub mod redis;
 mod replica;
 mod wish;
@@ -330,10 +331,14 @@ impl World {
 
     /// All export lines of acme.
     pub async fn export(&self) -> Vec<u8> {
+        self.exported(false).await
+    }
+
+    async fn exported(&self, with_values: bool) -> Vec<u8> {
         let request = pb::ExportRecordsRequest {
             parent: "tenants/acme".into(),
             from_seq: 0,
-            with_values: false,
+            with_values,
         };
         let mut operator = self.operator().await;
         let mut stream = operator
@@ -349,20 +354,12 @@ impl World {
         bytes
     }
 
+    /// The records of acme, each with the `values` that it commits to. Every log begins with the
+    /// policies that come into force; those records are left out.
     pub async fn records(&self) -> Vec<serde_json::Value> {
-        let bytes = self.export().await;
-        let lines = bytes
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty());
-        let all: Vec<serde_json::Value> = lines
-            .map(|line| serde_json::from_slice(line).unwrap())
-            .collect();
-        all.iter()
-            .filter(|line| line.get("record").is_some())
-            .map(|line| line["record"].clone())
-            // Every log begins with the policies that come into force.
-            .filter(|record| record["kind"] != "policy_published")
-            .collect()
+        let bytes = self.exported(true).await;
+        let lines = bytes.split(|byte| *byte == b'\n');
+        lines.filter_map(record::read).collect()
     }
 
     /// Waits until every execution has ended and every report has become a record.
