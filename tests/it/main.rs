@@ -8,6 +8,7 @@ mod budget;
 mod budget_race;
 mod budget_trip;
 mod codegen;
+mod comfort;
 mod crash;
 mod docs;
 mod doubt;

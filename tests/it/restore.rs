@@ -196,7 +196,7 @@ async fn a_log_of_yesterday_is_not_continued() {
     let early = world.run("policyd", &accept);
     let said = String::from_utf8_lossy(&early.stderr).into_owned();
     assert!(
-        !early.status.success() && said.contains("live until"),
+        !early.status.success() && said.contains("may be valid until"),
         "{said}"
     );
     let marks = world.path("state/policyd-marks.json");

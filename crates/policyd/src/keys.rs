@@ -134,24 +134,4 @@ pub fn finish_rotation(file: &Path, set: &KeySet, usage: KeyUse) -> Result<bool,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_others_can_read_is_refused_with_the_command_that_repairs_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token.pem");
-        let key = create(&path).unwrap();
-        assert_eq!(load(&path).unwrap().to_bytes(), key.to_bytes());
-        for mode in [0o640, 0o604, 0o660] {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            let error = load(&path).unwrap_err();
-            assert_eq!(error.reason, Reason::KeyFileMode);
-            assert!(error.detail.contains("chmod 600"), "{error}");
-        }
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(create(&path).is_err(), "a key is never overwritten");
-        std::fs::write(&path, "nonsense").unwrap();
-        assert_eq!(load(&path).unwrap_err().reason, Reason::KeyInvalid);
-    }
-}
+mod tests;

@@ -128,8 +128,8 @@ pub fn offline(config: &Config, ledger: Ledger) -> Result<SharedApp, AppError> {
 /// Whatever is wrong with keys, policies, store or port, with its code.
 pub async fn bind(config: Config) -> Result<Bound, AppError> {
     // Looked at before it is read: what changes in between is read again.
-    let watched = Watched::new(&config.policy.dir);
-    let Loaded { table, refused } = policies_of(&config)?;
+    let mut watched = Watched::new(&config.policy.dir);
+    let Loaded { table, mut refused } = policies_of(&config)?;
     let notifier = Notifier::open(&config.notify)?;
     let ledger = Ledger::open(&config.store.url).await.map_err(|error| {
         let public = format!("{}: {error}", without_password(&config.store.url));
@@ -148,7 +148,24 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     marks::check(&app.marks, &app.ledger).await?;
     let sets: Vec<_> = app.policies.load().values().cloned().collect();
     for set in sets {
-        app.publish(&set).await?;
+        // Without its record a set decides nothing; that is the matter of its tenant alone.
+        if let Err(error) = app.publish(&set).await {
+            let why = format!("no record says that it is in force: {error}");
+            refused.insert(set.tenant.to_string(), policies::finding("set.toml", why));
+            watched.again(set.tenant.as_str());
+            app.policies.rcu(|table| {
+                let mut table = PolicyTable::clone(table);
+                table.remove(&set.tenant);
+                table
+            });
+        }
+    }
+    if app.policies.load().is_empty() {
+        let first = refused.into_values().next();
+        return Err(first.map_or_else(
+            || AppError::of(Reason::PolicyEmpty),
+            |errors| self::refused(&errors),
+        ));
     }
     Ok(Bound {
         app,

@@ -84,9 +84,9 @@ pub(super) fn run(
             let adds = matches!(command, CredsCommand::Add(_));
             if adds == exists(name.as_str())? {
                 let hint = if adds {
-                    "there is one; use creds rotate"
+                    "a credential exists already; replace it with connectord creds rotate"
                 } else {
-                    "there is none; use creds add"
+                    "there is no credential to replace; add one with connectord creds add"
                 };
                 return Err(AppError::new(
                     Reason::CredentialMissing,

@@ -93,7 +93,7 @@ enum Command {
     Halt(halt::HaltCommand),
     /// Serve the halt page alone, from the halt store alone.
     HaltServer(halt_server::HaltServerArgs),
-    /// Take a journal that was put back for right.
+    /// Accept a journal that was restored from a backup.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
     /// The configuration and where each value came from.

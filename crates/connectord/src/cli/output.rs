@@ -70,7 +70,7 @@ impl Output {
         let (code, fix) = (error.reason.code(), error.reason.fix());
         match self.format {
             Format::Table => eprintln!(
-                "{code} {}\nFix: {fix}.  connectord explain {code}",
+                "{code} {}\nFix: {fix}\nMore: connectord explain {code}",
                 printable(&error.public)
             ),
             Format::Json | Format::Jsonl => {
@@ -86,7 +86,9 @@ impl Output {
     /// The page of a code.
     pub(crate) fn explain(self, code: &str) -> u8 {
         let Some(reason) = Reason::from_code(code) else {
-            eprintln!("there is no reason code `{code}`");
+            eprintln!(
+                "there is no reason code `{code}`; codes are written in capitals, such as NOT_FOUND"
+            );
             return 2;
         };
         let (sentence, fix) = (reason.sentence(), reason.fix());

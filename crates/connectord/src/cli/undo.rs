@@ -306,7 +306,7 @@ pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError
     let value = json!({"undone": count.done, "planned": count.planned, "of": count.seen,
         "undone_earlier": count.earlier, "in_doubt": count.in_doubt});
     let text = if args.names_nothing(&count) {
-        "nothing was written in that run".to_owned()
+        "nothing was written in that run; check its name: connectord executions ls".to_owned()
     } else {
         format!("{verb} {number} of {}{more}", count.seen)
     };

@@ -21,7 +21,7 @@ use crate::domain::decide::{Outcome, Verdict, decide, reserve};
 use crate::domain::facts::Facts;
 use crate::domain::intent;
 use crate::domain::policy_set::TenantPolicies;
-use crate::domain::record::{Draft, Kind, PolicyStamp, Step, TokenStamp, trace_value};
+use crate::domain::record::{Draft, Kind, PolicyStamp, Step, TokenStamp, listed, trace_value};
 use crate::domain::request::Request;
 use crate::domain::schema::is_money;
 use crate::domain::waiting;
@@ -95,8 +95,6 @@ impl App {
     /// # Errors
     /// When the caller's tenant has no policies, or a denial could not be counted.
     pub async fn simulate(&self, request: &Request, at: DateTime<Utc>) -> Result<Answer, AppError> {
-        let caller = (&request.caller_tenant, &request.agent);
-        let _turn = self.admission.turn(caller.0, caller.1).await?;
         let facts = self.facts(request, at)?;
         let outcome = decide(request, &facts);
         // What cannot be counted is told; whether there is room is known only when it is held.
@@ -118,8 +116,6 @@ impl App {
     /// # Errors
     /// When it could not be decided or recorded; then there is no token and no effect.
     pub async fn authorize(&self, request: &Request) -> Result<Answer, AppError> {
-        let caller = (&request.caller_tenant, &request.agent);
-        let _turn = self.admission.turn(caller.0, caller.1).await?;
         let facts = self.facts(request, clock::now())?;
         let outcome = decide(request, &facts);
         let ttl = self.identity.ttl_seconds;
@@ -240,15 +236,15 @@ impl App {
     pub async fn record_malformed(&self, malformed: &Malformed) -> Result<(), AppError> {
         let mut draft = self.blank(Kind::Evaluated, &malformed.tenant, ids::new_id());
         draft.agent.clone_from(&malformed.agent);
-        // What is no name of an action is text of the caller, and none of it belongs into a leaf.
-        let named = ActionName::parse(&malformed.action).ok();
-        draft.action = named.map_or_else(String::new, |name| name.as_str().to_owned());
         draft.verdict = Some(0);
         draft.reasons = vec![malformed.reason.code().to_owned()];
         let tenant = malformed.tenant.clone();
         let policies = self.policies_of(&tenant)?;
+        // What is no card's name is text of the caller, and none of it belongs into a leaf.
+        let named = ActionName::parse(&malformed.action).ok();
+        let card = named.and_then(|name| policies.card(&name).cloned());
+        draft.action = card.map_or_else(String::new, |card| card.name.as_str().to_owned());
         let agent = AgentId::parse(&malformed.agent).map_err(|_| AppError::of(Reason::Internal))?;
-        let _turn = self.admission.turn(&tenant, &agent).await?;
         let denied = Denied {
             policies: &policies,
             agent: &agent,
@@ -393,13 +389,34 @@ impl App {
         let mut draft = self.blank(Kind::Evaluated, &request.caller_tenant, id);
         draft.time_ms = facts.now.timestamp_millis();
         request.agent.as_str().clone_into(&mut draft.agent);
-        draft.connection.clone_from(&request.connection);
-        request.action.as_str().clone_into(&mut draft.action);
-        draft.target_type = request
+        // What no card has is text of the caller: it is committed to, as a value.
+        let card = facts.policies.card(&request.action);
+        let kind = request
             .target
             .as_ref()
-            .map(|(kind, _)| kind.clone())
-            .unwrap_or_default();
+            .map_or("", |(kind, _)| kind.as_str());
+        if let Some(card) = card {
+            card.name.as_str().clone_into(&mut draft.action);
+            if card.connection.as_str() == request.connection {
+                draft.connection.clone_from(&request.connection);
+            }
+            if card.target == kind {
+                draft.target_type = kind.to_owned();
+            }
+        }
+        let names = [
+            (
+                "action_name",
+                request.action.as_str(),
+                draft.action.as_str(),
+            ),
+            ("connection_name", &request.connection, &draft.connection),
+            ("target_kind", kind, &draft.target_type),
+        ];
+        let names = names.into_iter().filter(|(_, said, kept)| said != kept);
+        let names: Vec<_> = names
+            .map(|(name, said, _)| (name, Value::Text(said.to_owned())))
+            .collect();
         draft.verdict = Some(match outcome.verdict {
             Verdict::Deny => 0,
             Verdict::Allow => 1,
@@ -428,6 +445,9 @@ impl App {
         draft.epoch = Some(facts.halts.epoch);
         draft.trace_id = request.trace_id;
         draft.disclosures = disclosures(request)?;
+        for (name, value) in names {
+            draft.disclosures.push(disclosure(name, value)?);
+        }
         Ok(draft)
     }
 }
@@ -472,7 +492,7 @@ fn decided(request: &Request, outcome: &Outcome, facts: &Facts) -> Decided {
             .unwrap_or_default(),
         message: outcome.message.clone(),
         remedy: outcome.remedy.clone(),
-        rules: outcome.determining.clone(),
+        rules: listed(&outcome.determining),
         policy_version: format!("{} (sha256:{digest})", facts.policies.label),
         request_hash: request.hash().to_vec(),
         args_cbor: request.args_cbor.clone(),

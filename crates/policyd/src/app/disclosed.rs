@@ -4,7 +4,7 @@ use writ_proto::Reason;
 use writ_proto::value::Value;
 
 use super::AppError;
-use crate::domain::record::{Disclosure, request_values};
+use crate::domain::record::{Disclosure, readable, request_values};
 use crate::domain::request::Request;
 use crate::ids;
 
@@ -19,5 +19,6 @@ pub(super) fn disclosures(request: &Request) -> Result<Vec<Disclosure>, AppError
 /// One value with a fresh salt.
 pub(super) fn disclosure(name: &'static str, value: Value) -> Result<Disclosure, AppError> {
     let salt = ids::salt().ok_or_else(|| AppError::of(Reason::Internal))?;
+    let value = readable(value);
     Ok(Disclosure { name, salt, value })
 }

@@ -40,7 +40,7 @@ impl From<StoreError> for AppError {
             StoreError::Unavailable(_) => Reason::StoreUnavailable,
             StoreError::Full => Reason::RateLimited,
             StoreError::Corrupt(_) => Reason::StoreCorrupt,
-            StoreError::SchemaVersion { .. } => Reason::SchemaVersion,
+            StoreError::SchemaVersion { .. } | StoreError::OldLog => Reason::SchemaVersion,
         };
         Self {
             detail: error.to_string(),

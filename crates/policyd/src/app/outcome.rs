@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 use writ_proto::Reason;
-use writ_proto::ids::{AgentId, TenantId};
+use writ_proto::ids::{ActionName, AgentId, ConnectionId, TenantId};
+use writ_proto::scope::{Part, Scope};
 use writ_proto::value::{Map, Value, number_from_text};
 
 use super::denials::Denied;
@@ -12,7 +13,7 @@ use super::undo::UndoWrit;
 use super::{App, AppError};
 use crate::domain::budget::{SettledAs, Settlement, Unit};
 use crate::domain::policy_set::TenantPolicies;
-use crate::domain::record::{ExecutionStamp, HaltStamp, Kind};
+use crate::domain::record::{Draft, ExecutionStamp, HaltStamp, Kind};
 use crate::ids;
 use crate::store::{Append, Incidents, UndoRow};
 
@@ -119,15 +120,72 @@ fn money((currency, minor): &(String, i64)) -> Option<(String, Value)> {
     Some((currency.clone(), number_from_text(&shown).ok()?))
 }
 
-/// What the leaf says of a halt: everything but the names of customers and of runs.
+/// What the leaf says of a halt: names of customers and runs are cut, and what is no scope is left out.
 fn halt_stamp(reported: &Reported) -> HaltStamp {
-    let named = ["customer:", "run:"].iter().find_map(|part| {
-        let (before, _) = reported.scope.split_once(part)?;
-        Some(format!("{before}{part}(committed)"))
+    let read = reported.scope.parse::<Scope>().ok();
+    let scope = read.map_or_else(String::new, |scope| {
+        let whole = scope.to_string();
+        let named = match scope.part() {
+            Part::Customer(_) => "customer:",
+            Part::Run(_) => "run:",
+            // Agents, actions and connections are named by people too, and may be misspelt.
+            Part::Agent(name) if AgentId::parse(name).is_err() => "agent:",
+            Part::Action(name) if ActionName::parse(name).is_err() => "action:",
+            Part::Connection(name) if ConnectionId::parse(name).is_err() => "connection:",
+            _ => return whole,
+        };
+        let before = whole.split(named).next().unwrap_or_default();
+        format!("{before}{named}(committed)")
     });
-    HaltStamp {
-        scope: named.unwrap_or_else(|| reported.scope.clone()),
+    HaltStamp { scope }
+}
+
+/// Puts the names of a report into its leaf. What no card has was written by a caller, who may have
+/// written anything: it is a value that is committed to.
+fn named(
+    draft: &mut Draft,
+    policies: &TenantPolicies,
+    reported: &Reported,
+) -> Vec<(&'static str, Value)> {
+    let mut values = Vec::new();
+    let text = |text: &str| Value::Text(text.to_owned());
+    match AgentId::parse(&reported.agent) {
+        Ok(agent) => agent.as_str().clone_into(&mut draft.agent),
+        Err(_) if reported.agent.is_empty() => {}
+        Err(_) => values.push(("agent_name", text(&reported.agent))),
     }
+    let card = ActionName::parse(&reported.action).ok();
+    let card = card.and_then(|action| policies.card(&action));
+    let kind = reported
+        .target
+        .as_ref()
+        .map_or("", |(kind, _)| kind.as_str());
+    let parts = [
+        (
+            "action_name",
+            reported.action.as_str(),
+            card.map(|card| card.name.as_str()),
+        ),
+        (
+            "connection_name",
+            reported.connection.as_str(),
+            card.map(|card| card.connection.as_str()),
+        ),
+        ("target_kind", kind, card.map(|card| card.target.as_str())),
+    ];
+    let slots = [
+        &mut draft.action,
+        &mut draft.connection,
+        &mut draft.target_type,
+    ];
+    for ((name, said, known), slot) in parts.into_iter().zip(slots) {
+        if known == Some(said) {
+            said.clone_into(slot);
+        } else if !said.is_empty() {
+            values.push((name, text(said)));
+        }
+    }
+    values
 }
 
 impl App {
@@ -200,9 +258,7 @@ impl App {
         // A later fact about a decision is the next version of its record.
         draft.later = reported.decision.is_some();
         draft.time_ms = reported.time_ms;
-        draft.agent.clone_from(&reported.agent);
-        draft.connection.clone_from(&reported.connection);
-        draft.action.clone_from(&reported.action);
+        let mut values = named(&mut draft, &policies, reported);
         draft.mode = reported.mode;
         draft
             .money
@@ -216,9 +272,7 @@ impl App {
             milliseconds: reported.milliseconds,
             execution: reported.execution,
         });
-        let mut values = Vec::new();
-        if let Some((kind, id)) = &reported.target {
-            draft.target_type.clone_from(kind);
+        if let Some((_, id)) = &reported.target {
             values.push(("target_id", Value::Text(id.clone())));
         }
         if !reported.changes.is_empty() {

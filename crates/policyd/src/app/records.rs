@@ -15,6 +15,9 @@ use crate::domain::record::{Kind, project};
 use crate::store::{Append, Head, RecordRow};
 use crate::{clock, ids};
 
+/// Records that are read at once for an export with values.
+const VALUES_PAGE: usize = 20;
+
 impl App {
     /// Records of a tenant from a place on.
     ///
@@ -108,9 +111,9 @@ impl App {
         head: &Head,
     ) -> Result<Vec<String>, AppError> {
         let left = head.frontier.size().saturating_sub(from);
-        let limit = usize::try_from(left)
-            .unwrap_or(PAGE_SIZE_MAX)
-            .min(PAGE_SIZE_MAX);
+        // With its values a record may be long, and the set of a tenant longer.
+        let most = if values { VALUES_PAGE } else { PAGE_SIZE_MAX };
+        let limit = usize::try_from(left).unwrap_or(most).min(most);
         let rows = self.records(tenant, from, limit).await?;
         let mut lines = Vec::with_capacity(rows.len());
         for row in &rows {

@@ -15,6 +15,9 @@ use crate::app::AppError;
 use crate::grpc::client::self_report;
 use crate::ids;
 
+/// The connection that is meant where none is named.
+const CONNECTION: &str = "crm/main";
+
 /// What is asked for. Who asks is the certificate.
 #[derive(Debug, Args)]
 pub(super) struct AuthorizeArgs {
@@ -28,7 +31,7 @@ pub(super) struct AuthorizeArgs {
     #[arg(long)]
     target: String,
     /// Connection id.
-    #[arg(long, default_value = "crm/main")]
+    #[arg(long, default_value = CONNECTION)]
     connection: String,
     /// All arguments as one JSON object instead.
     #[arg(long, conflicts_with = "args")]
@@ -79,9 +82,11 @@ fn arguments(args: &AuthorizeArgs) -> Result<Map, AppError> {
     }
     let mut map = Map::new();
     for pair in &args.args {
-        let (name, text) = pair
-            .split_once('=')
-            .ok_or_else(|| malformed(format!("{pair}: name=value")))?;
+        let (name, text) = pair.split_once('=').ok_or_else(|| {
+            malformed(format!(
+                "`{pair}` is not name=value, such as stage=qualified"
+            ))
+        })?;
         let value = money(text).or_else(|| value_from_json(text).ok());
         let value = value.unwrap_or_else(|| Value::Text(text.to_owned()));
         map.insert(name.to_owned(), value)
@@ -165,6 +170,24 @@ pub(super) fn shown(decision: &pb::Decision) -> Json {
     })
 }
 
+/// What of a request the call must repeat, as flags of `connectord execute`.
+fn as_given(args: &AuthorizeArgs) -> String {
+    let mut flags = String::new();
+    if args.dry_run {
+        flags.push_str(" --dry-run");
+    }
+    if args.connection != CONNECTION {
+        flags.push_str(&format!(" --connection {}", args.connection));
+    }
+    if !args.run.is_empty() {
+        flags.push_str(&format!(" --run {}", args.run));
+    }
+    if let Some(version) = &args.precondition {
+        flags.push_str(&format!(" --precondition {version}"));
+    }
+    flags
+}
+
 /// Where the writ is, how long it lives, and what comes next.
 fn next(args: &AuthorizeArgs, decision: &pb::Decision) -> String {
     if decision.token.is_empty() {
@@ -173,22 +196,22 @@ fn next(args: &AuthorizeArgs, decision: &pb::Decision) -> String {
     let expires = decision.expire_time.as_ref();
     let until = expires.and_then(|at| chrono::DateTime::from_timestamp(at.seconds, 0));
     let until = until.unwrap_or_default().format("%H:%M:%S UTC");
-    let id = decision.name.rsplit('/').next().unwrap_or_default();
     match &args.token_out {
-        None => format!(
-            "\n  The writ was not written to a file: add --token-out FILE (or read it again: policyd decisions get {id})"
-        ),
+        None => {
+            "\n  The writ was not saved. Ask again with --token-out FILE --args-out FILE".to_owned()
+        }
         Some(token) => {
             let args_file = args.args_out.as_ref().map_or_else(
                 || "FILE (written by --args-out)".to_owned(),
                 |path| path.display().to_string(),
             );
             format!(
-                "\n  writ: {}, valid until {until}, for this one call\n  next: connectord execute {} --target {} --token {} --args {args_file}",
+                "\n  writ: {}, valid until {until}, for this one call\n  next: connectord execute {} --target {} --token {} --args {args_file}{}",
                 token.display(),
                 args.action,
                 args.target,
                 token.display(),
+                as_given(args),
             )
         }
     }

@@ -22,7 +22,7 @@ const EVALUATED: &str = "evaluated";
 /// Reading decisions.
 #[derive(Debug, Subcommand)]
 pub(super) enum DecisionsCommand {
-    /// One decision; the agent that asked gets its token again while it lives.
+    /// One decision.
     Get {
         #[command(flatten)]
         remote: Remote,
@@ -134,7 +134,7 @@ async fn list(args: &LsArgs, output: Output) -> Result<u8, AppError> {
         output.line(&records::describe(record), &value);
     }
     if newest.is_empty() {
-        output.note("no decision fits");
+        output.note("no decision matches these filters");
     }
     Ok(0)
 }

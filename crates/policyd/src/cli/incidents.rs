@@ -114,7 +114,7 @@ fn resume(incident: &pb::Incident) -> String {
     match halt {
         Ok(pb::IncidentHalt::Set) => {
             format!(
-                "\n  agent {agent} stays halted; to resume it: connectord halt off --scope agent:{agent}"
+                "\n  agent {agent} stays halted. To resume it: connectord halt off --scope agent:{agent} --reason WHY --cert OPERATOR_CERT"
             )
         }
         _ => String::new(),

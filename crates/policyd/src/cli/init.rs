@@ -55,7 +55,10 @@ fn write(path: &Path, text: &str) -> Result<(), AppError> {
         std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
     }
     if path.exists() {
-        return Err(failed(path, "it is there already; init overwrites nothing"));
+        return Err(failed(
+            path,
+            "this file exists already, and init overwrites nothing; name a new folder: policyd init FOLDER",
+        ));
     }
     std::fs::write(path, text).map_err(|error| failed(path, error))
 }

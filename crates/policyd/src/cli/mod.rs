@@ -113,7 +113,7 @@ enum Command {
     /// List and rotate signing keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Go on with a database that was put back.
+    /// Accept a database that was restored from a backup.
     #[command(subcommand)]
     Store(store::StoreCommand),
     /// Look into a token.

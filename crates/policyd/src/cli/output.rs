@@ -65,7 +65,7 @@ impl Output {
         let (code, fix) = (error.reason.code(), error.reason.fix());
         match self.format {
             Format::Table => complain(format_args!(
-                "{code} {}\nFix: {fix}.  policyd explain {code}",
+                "{code} {}\nFix: {fix}\nMore: policyd explain {code}",
                 error.public
             )),
             Format::Json | Format::Jsonl => {
@@ -78,7 +78,9 @@ impl Output {
     /// The page of a code.
     pub(crate) fn explain(self, code: &str) -> u8 {
         let Some(reason) = Reason::from_code(code) else {
-            complain(format_args!("there is no reason code `{code}`"));
+            complain(format_args!(
+                "there is no reason code `{code}`; codes are written in capitals, such as NOT_FOUND"
+            ));
             return 2;
         };
         let (sentence, fix) = (reason.sentence(), reason.fix());

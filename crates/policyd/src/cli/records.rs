@@ -11,7 +11,7 @@ use writ_proto::{Reason, pb};
 
 use super::output::Output;
 use super::remote::{Remote, failed};
-use crate::app::AppError;
+use crate::app::{AppError, policies};
 use crate::domain::export::{self, Report};
 use crate::domain::record::project;
 
@@ -41,7 +41,8 @@ pub(super) enum RecordsCommand {
         #[arg(long)]
         with_values: bool,
     },
-    /// Prove an export with public keys alone. Exit 0 ok, 1 a proof fails, 2 unreadable.
+    /// Prove an export with public keys alone. Exit 0 ok, 1 a proof fails, 2 unreadable, 3 it holds and
+    /// values are absent.
     Verify {
         /// The export.
         file: PathBuf,
@@ -120,16 +121,25 @@ pub(super) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, 
         } => {
             let bytes = std::fs::read(file).map_err(|error| broken(file, error))?;
             let keys = keys(trust, root.as_deref())?;
-            let report = export::verify(&bytes, &keys, *replay);
+            let report = policies::on_large_stack(|| export::verify(&bytes, &keys, *replay))
+                .ok_or_else(|| AppError::of(Reason::Internal))?;
             told(&report, (file, root.is_some(), *replay), output);
-            Ok(if report.is_ok() {
-                0
-            } else {
-                1 + u8::from(report.unreadable)
-            })
+            Ok(code_of(&report))
         }
     }
 }
+
+const fn code_of(report: &Report) -> u8 {
+    match (report.unreadable, report.is_ok()) {
+        (true, _) => 2,
+        (false, false) => 1,
+        (false, true) if report.values_absent > 0 || report.erased > 0 => INCOMPLETE,
+        (false, true) => 0,
+    }
+}
+
+/// Exit code where everything holds, and something that would have to be looked at is not there.
+const INCOMPLETE: u8 = 3;
 
 /// Prints what verification found.
 fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Output) {
@@ -147,8 +157,13 @@ fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Ou
         policy_sets,
         replayed,
         not_derivable,
+        erased,
+        values_absent,
         ..
     } = report;
+    for set in &report.refused_sets {
+        output.line(set, &json!({"refused_set": set}));
+    }
     let text = if report.unreadable {
         format!("{}: {word}, not an export", file.display())
     } else {
@@ -166,10 +181,17 @@ fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Ou
         if replay {
             text.push_str(&format!("; {replayed} decisions made again"));
         }
-        if *not_derivable > 0 {
-            text.push_str(&format!(
-                ", {not_derivable} that cannot be (unreadable requests, erased values)"
-            ));
+        for (count, what) in [
+            (*not_derivable, "of requests that could not be read"),
+            (
+                *erased,
+                "decisions NOT made again: what they were made from is absent",
+            ),
+            (*values_absent, "values are absent"),
+        ] {
+            if count > 0 {
+                text.push_str(&format!("; {count} {what}"));
+            }
         }
         if !pinned {
             text.push_str("; the trust document was taken on trust (--root pins its key)");
@@ -180,7 +202,7 @@ fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Ou
         &text,
         &json!({"result": word, "records": records, "origin": report.origin,
             "signed_by": report.signed_by, "values": values, "values_absent": report.values_absent,
-            "policy_sets": policy_sets, "replayed": replayed, "not_derivable": not_derivable, "pinned": pinned}),
+            "policy_sets": policy_sets, "replayed": replayed, "not_derivable": not_derivable, "erased": erased, "pinned": pinned}),
     );
 }
 
@@ -198,7 +220,7 @@ fn keys(path: &Path, root: Option<&str>) -> Result<KeySet, AppError> {
     };
     let pinned = root.and_then(|root| public_key(&hex::decode(root).ok()?));
     let key = if root.is_some() { pinned } else { listed() };
-    let key = key.ok_or_else(|| broken(path, "no trust key to check it with"))?;
+    let key = key.ok_or_else(|| broken(path, "no usable trust key: --root must be the public key in 64 hex digits, and without --root the document must list a key with use \"trust\""))?;
     KeySet::parse_document(&text, &key).map_err(|error| broken(path, error))
 }
 

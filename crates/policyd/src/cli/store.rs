@@ -56,7 +56,7 @@ pub(super) async fn run(
     if now.timestamp_millis() < dead_ms {
         let dead = chrono::DateTime::from_timestamp_millis(dead_ms).unwrap_or(now);
         let message = format!(
-            "writs of decisions that are lost live until {}: halt everything, or wait, and run this again then",
+            "writs of the lost decisions may be valid until {}; run this command again after that (to stop them now: connectord halt on --scope global --reason WHY)",
             dead.format("%Y-%m-%d %H:%M:%SZ")
         );
         return Err(AppError::new(Reason::StoreRestored, message));

@@ -153,7 +153,7 @@ fn refused_by_card(request: &Request, card: &Card, facts: &Facts) -> Option<Outc
     let closed = hours.filter(|hours| !hours.contain(facts.now))?;
     Some(Outcome::deny(
         Reason::OutsideHours,
-        format!("open {closed}"),
+        format!("the card allows this action only {closed}"),
     ))
 }
 

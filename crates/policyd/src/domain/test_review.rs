@@ -126,14 +126,16 @@ fn falls_in(case: &Case, gap: &Gap) -> bool {
 }
 
 fn describe(gap: &Gap) -> String {
+    let named = if gap.currency.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", gap.currency)
+    };
     let Gap {
-        action,
-        currency,
-        from,
-        to,
+        action, from, to, ..
     } = gap;
     format!(
-        "`{action}`: no rule speaks of amounts from {from} to {to} in the smallest unit of {currency}, so they are \
+        "`{action}`: no rule speaks of amounts from {from} to {to} in the smallest unit of the currency{named}, so they are \
          denied; add a rule, or a test that says so"
     )
 }
@@ -213,7 +215,7 @@ mod tests {
         let has = |text: &str| found.iter().any(|one| one.message.contains(text));
         assert!(has("no policy tests"), "{found:?}");
         assert!(
-            has("from 40001 to 50000 in the smallest unit of EUR"),
+            has("from 40001 to 50000 in the smallest unit of the currency EUR"),
             "{found:?}"
         );
     }

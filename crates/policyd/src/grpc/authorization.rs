@@ -40,6 +40,8 @@ impl Authorization {
             .map(|call| call.action.clone())
             .unwrap_or_default();
         let validate_only = message.validate_only;
+        // Before anything costs time: what waits for its turn costs none.
+        let _turn = self.app.admission.turn(&agent.0, &agent.1).await?;
         match convert::request(message, agent.clone()) {
             Ok(request) if validate_only => {
                 let answer = self.app.simulate(&request, clock::now()).await;
@@ -146,6 +148,8 @@ impl AuthorizationService for Authorization {
             ))
         };
         let message = message.ok_or_else(missing)?;
+        let turn = self.app.admission.turn(&agent.0, &agent.1).await;
+        let _turn = turn.map_err(|error| status(&error))?;
         let moment = at.and_then(|at| chrono::DateTime::from_timestamp(at.seconds, 0));
         let request = convert::request(message, agent).map_err(|error| status(&error))?;
         let moment = moment.unwrap_or_else(clock::now);

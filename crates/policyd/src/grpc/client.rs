@@ -88,7 +88,7 @@ pub fn endpoint(
 /// `PEER_UNREACHABLE` with the cause.
 pub async fn connect(endpoint: &Endpoint) -> Result<Channel, AppError> {
     endpoint.connect().await.map_err(|error| {
-        let mut message = format!("{}: {error}", endpoint.uri());
+        let mut message = format!("cannot connect to {}: {error}", endpoint.uri());
         let mut source = std::error::Error::source(&error);
         while let Some(inner) = source {
             message = format!("{message}: {inner}");

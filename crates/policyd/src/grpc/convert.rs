@@ -72,6 +72,14 @@ pub fn request(
         precondition.as_deref().unwrap_or_default(),
         PRECONDITION_BYTES_MAX,
     )?;
+    for (name, text) in [
+        ("reason", reason.as_str()),
+        ("precondition", precondition.as_deref().unwrap_or_default()),
+    ] {
+        if text.contains('\0') {
+            return Err(malformed(format!("{name}: it holds U+0000")));
+        }
+    }
     ConnectionId::parse(&connection).map_err(|error| malformed(error.to_string()))?;
     let args = match arguments {
         Some(pb::action_call::Arguments::ArgsJson(text)) => args_from_json(&text),

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use prost::Message as _;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -23,6 +24,8 @@ use crate::store::RecordRow;
 const STREAM_BUFFER: usize = 4;
 /// An export comes in pieces of this length; a line may go on in the next one.
 const PIECE_BYTES: usize = 1_024 * 1_024;
+/// A page of records ends before it is longer; clients take messages of 4 MiB.
+const PAGE_BYTES_MAX: usize = 2 * 1_024 * 1_024;
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Records {
@@ -112,14 +115,23 @@ impl RecordService for Records {
             .records(&tenant, from, size)
             .await
             .map_err(|error| status(&error))?;
-        let next = (rows.len() == size).then(|| rows.last().map(|row| row.seq.saturating_add(1)));
-        let records: Result<Vec<_>, AppError> = rows.into_iter().map(record).collect();
+        let full = rows.len() == size;
+        let (mut records, mut bytes, mut cut) = (Vec::with_capacity(rows.len()), 0_usize, false);
+        for row in rows {
+            let one = record(row).map_err(|error| status(&error))?;
+            bytes = bytes.saturating_add(one.encoded_len());
+            // One is always there, or a long one would end the list.
+            if bytes > PAGE_BYTES_MAX && !records.is_empty() {
+                cut = true;
+                break;
+            }
+            records.push(one);
+        }
+        let last = records.last().filter(|_| full || cut);
+        let next = last.map(|record| record.seq.saturating_add(1));
         Ok(Response::new(pb::ListRecordsResponse {
-            records: records.map_err(|error| status(&error))?,
-            next_page_token: next
-                .flatten()
-                .map(|seq| seq.to_string())
-                .unwrap_or_default(),
+            records,
+            next_page_token: next.map(|seq| seq.to_string()).unwrap_or_default(),
         }))
     }
 

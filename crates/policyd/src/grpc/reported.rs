@@ -2,22 +2,19 @@
 //! report: only one without an id, a tenant or a kind is refused, and its sender keeps it.
 
 use uuid::Uuid;
-use writ_proto::digest::sha256;
 use writ_proto::ids::TenantId;
-use writ_proto::value::{Map, Value, first_from_cbor, value_from_json};
+use writ_proto::value::{Map, Value, value_from_json};
 use writ_proto::{Reason, pb};
 
 use crate::app::AppError;
 use crate::app::outcome::{Change, Reported};
 use crate::clock;
 use crate::domain::budget::Unit;
-use crate::domain::record::Kind;
+use crate::domain::record::{Kind, readable, unread};
 
 const TEXT_BYTES_MAX: usize = 2_000;
 /// Changes of one report; a card has at most as many arguments.
 const CHANGES_MAX: usize = 200;
-/// What is kept of a value that cannot be read.
-const UNREAD_BYTES_MAX: usize = 4_096;
 /// The year 10000, in milliseconds.
 const TIME_MS_END: i64 = 253_402_300_800_000;
 
@@ -79,9 +76,10 @@ pub(super) fn reported(outcome: pb::Outcome) -> Result<Reported, AppError> {
         }
         Uuid::try_parse(text).map(Some).map_err(|_| malformed(what))
     };
-    let mut unread = changes.len().max(collateral.len()) > CHANGES_MAX;
-    let changes = self::changes(changes, &mut unread);
-    let collateral = self::changes(collateral, &mut unread);
+    let mut cut = changes.len().max(collateral.len()) > CHANGES_MAX;
+    let changes = self::changes(changes, &mut cut);
+    let collateral = self::changes(collateral, &mut cut);
+    let unread = cut || !fit_together(&changes);
     Ok(Reported {
         outcome_id: id(&outcome_id, "outcome_id")?.ok_or_else(|| malformed("outcome_id"))?,
         tenant: TenantId::parse(&tenant).map_err(|_| malformed("tenant"))?,
@@ -135,16 +133,31 @@ fn kind(kind: i32) -> Result<Kind, AppError> {
     }
 }
 
+/// Whether all values of one side can be kept as one: many that are each within the limits may not be.
+fn fit_together(changes: &[Change]) -> bool {
+    let sides: [fn(&Change) -> &Option<Value>; 2] = [|one| &one.before, |one| &one.after];
+    sides.iter().all(|side| {
+        let mut map = Map::new();
+        for change in changes {
+            if let Some(value) = side(change) {
+                map.set(&change.field, value.clone());
+            }
+        }
+        let whole = Value::Map(map);
+        readable(whole.clone()) == whole
+    })
+}
+
 /// The changes of a report. A value that is not one of ours is kept as what it is: bytes, cut where
 /// they are many, under a name that no value has.
-fn changes(items: Vec<pb::FieldChange>, unread: &mut bool) -> Vec<Change> {
+fn changes(items: Vec<pb::FieldChange>, cut: &mut bool) -> Vec<Change> {
     let mut value = |text: Option<String>| {
         let text = text?;
         let read = value_from_json(&text).ok();
-        let read = read.filter(|value| first_from_cbor(&value.encode()).is_ok());
+        let read = read.filter(|value| readable(value.clone()) == *value);
         Some(read.unwrap_or_else(|| {
-            *unread = true;
-            unread_value(&text)
+            *cut = true;
+            unread(text.as_bytes())
         }))
     };
     let items = items.into_iter().take(CHANGES_MAX);
@@ -162,16 +175,6 @@ fn changes(items: Vec<pb::FieldChange>, unread: &mut bool) -> Vec<Change> {
             }
         })
         .collect()
-}
-
-fn unread_value(text: &str) -> Value {
-    let bytes: Vec<u8> = text.bytes().take(UNREAD_BYTES_MAX).collect();
-    let mut map = Map::new();
-    let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
-    map.set("unread", Value::Bytes(bytes));
-    map.set("length", Value::Int(length));
-    map.set("sha256", Value::Bytes(sha256(text.as_bytes()).to_vec()));
-    Value::Map(map)
 }
 
 #[cfg(test)]

@@ -46,6 +46,11 @@ pub enum StoreError {
     /// What it holds is not what was written.
     #[error("the store does not hold what it should: {0}")]
     Corrupt(String),
+    /// An earlier version wrote records into it that this one cannot continue.
+    #[error(
+        "an earlier version wrote this log, and its records cannot be continued: export and keep it, and begin with a fresh database"
+    )]
+    OldLog,
     /// Another version of the program made it.
     #[error("schema version {found}, this program knows {known}")]
     SchemaVersion {
@@ -237,6 +242,10 @@ fn head_row(size: i64, last: &[u8]) -> Result<(u64, Hash), StoreError> {
     let last = last.try_into().map_err(|_| corrupt("the last hash"))?;
     Ok((size, last))
 }
+
+/// How many decisions have no place in the log: those of versions before places were kept.
+const OLD_DECISIONS: &str =
+    "SELECT count(*) FROM (SELECT 1 FROM decision WHERE seq IS NULL LIMIT 1) AS old";
 
 fn corrupt(what: &str) -> StoreError {
     StoreError::Corrupt(what.to_owned())

@@ -12,8 +12,6 @@ pub struct PolicyRow {
     pub digest: Option<[u8; 32]>,
     /// The engine that evaluates it.
     pub engine: String,
-    /// Its texts, as published.
-    pub body: String,
 }
 
 /// What the last record of a tenant says is in force.
@@ -47,6 +45,22 @@ impl InForce {
 }
 
 impl Ledger {
+    /// Keeps the texts of a set, before a record says that it is in force. Nothing else waits for it.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn policy_keep(
+        &self,
+        tenant: &TenantId,
+        digest: &[u8; 32],
+        body: &str,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(ledger) => ledger.policy_keep(tenant, digest, body).await,
+            Self::Postgres(ledger) => ledger.policy_keep(tenant, digest, body).await,
+        }
+    }
+
     /// What the last record of a tenant says is in force.
     ///
     /// # Errors

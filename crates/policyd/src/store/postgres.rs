@@ -17,8 +17,8 @@ use writ_proto::ids::TenantId;
 
 use super::batch::{Known, Planned, later, plan};
 use super::{
-    Append, Appended, DecisionRow, Head, LOGS_MAX, RecordRow, StoreError, corrupt, head_row, limit,
-    number,
+    Append, Appended, DecisionRow, Head, LOGS_MAX, OLD_DECISIONS, RecordRow, StoreError, corrupt,
+    head_row, limit, number,
 };
 use crate::domain::merkle;
 
@@ -64,6 +64,10 @@ impl PostgresLedger {
             return Err(StoreError::Unavailable(why.to_owned()));
         }
         writ_proto::host::schema::prepare_postgres(&pool, &MIGRATIONS).await?;
+        let old: i64 = sqlx::query_scalar(OLD_DECISIONS).fetch_one(&pool).await?;
+        if old > 0 {
+            return Err(StoreError::OldLog);
+        }
         Ok(Self { pool, options })
     }
 

@@ -22,8 +22,8 @@ use writ_proto::ids::TenantId;
 
 use super::batch::{Known, Planned, later, plan};
 use super::{
-    Append, Appended, DecisionRow, Head, LOGS_MAX, RecordRow, StoreError, corrupt, head_row, limit,
-    number,
+    Append, Appended, DecisionRow, Head, LOGS_MAX, OLD_DECISIONS, RecordRow, StoreError, corrupt,
+    head_row, limit, number,
 };
 use crate::domain::merkle;
 
@@ -93,6 +93,10 @@ impl SqliteLedger {
             .connect_with(options.clone())
             .await?;
         writ_proto::host::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
+        let old: i64 = sqlx::query_scalar(OLD_DECISIONS).fetch_one(&pool).await?;
+        if old > 0 {
+            return Err(StoreError::OldLog);
+        }
         Ok(Self { pool, options })
     }
 

@@ -17,7 +17,8 @@ const ENTITIES_BYTES_MAX: u64 = 64 * 1_024 * 1_024;
 /// Folders of a policy folder, tenants or not.
 const FOLDERS_MAX: usize = 10_000;
 
-pub(super) fn finding(file: &str, message: impl core::fmt::Display) -> PolicyErrors {
+/// One finding about a file.
+pub fn finding(file: &str, message: impl core::fmt::Display) -> PolicyErrors {
     PolicyErrors(vec![Finding {
         reason: Reason::PolicyInvalid,
         file: file.to_owned(),

@@ -13,7 +13,7 @@ use writ_proto::ids::TenantId;
 
 use crate::domain::policy_set::{Finding, PolicyErrors, Sources, TenantPolicies};
 
-pub use folder::read_tenant;
+pub use folder::{finding, read_tenant};
 pub use watched::{Change, Watched};
 
 /// Policies by tenant.
@@ -61,23 +61,13 @@ impl Loaded {
     }
 }
 
-/// Runs on a stack that is large enough for the deepest rule that is accepted.
-fn on_large_stack<T: Send>(
-    name: &str,
-    work: impl FnOnce() -> Result<T, PolicyErrors> + Send,
-) -> Result<T, PolicyErrors> {
+/// Runs on a stack that is large enough for the deepest rule that is accepted. A panic is the end of this
+/// one piece of work and of nothing else: then there is no result.
+pub fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
-        let running = builder
-            .spawn_scoped(scope, work)
-            .map_err(|error| folder::finding(name, format!("no thread to read it: {error}")))?;
-        // A panic while one set is read is the end of that reading and of nothing else.
-        running.join().unwrap_or_else(|_| {
-            Err(folder::finding(
-                name,
-                "policyd failed while it read this set",
-            ))
-        })
+        let running = builder.spawn_scoped(scope, work).ok()?;
+        running.join().ok()
     })
 }
 
@@ -103,7 +93,9 @@ pub fn load_tenant_as(path: &Path, sources: &Sources) -> Result<Arc<TenantPolici
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    let built = on_large_stack(name, || Ok(Arc::new(TenantPolicies::build(sources)?)));
+    let built = on_large_stack(|| TenantPolicies::build(sources).map(Arc::new));
+    let failed = || Err(finding(name, "policyd failed while it read this set"));
+    let built = built.unwrap_or_else(failed);
     built.map_err(|errors| PolicyErrors(placed(name, errors.0)))
 }
 

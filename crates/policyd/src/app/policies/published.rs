@@ -30,7 +30,6 @@ impl App {
         let row = PolicyRow {
             digest: Some(set.digest),
             engine: engine(),
-            body: set.sources.published(),
         };
         self.record_set(set, Kind::PolicyPublished, row).await
     }
@@ -43,7 +42,6 @@ impl App {
         let row = PolicyRow {
             digest: None,
             engine: engine(),
-            body: String::new(),
         };
         self.record_set(set, Kind::PolicyRetired, row).await
     }
@@ -58,6 +56,10 @@ impl App {
         let same = |known: &InForce| known.digest == row.digest && known.engine == row.engine;
         if known.as_ref().is_some_and(same) {
             return Ok(());
+        }
+        if let Some(digest) = &row.digest {
+            let body = set.sources.published();
+            self.ledger.policy_keep(&set.tenant, digest, &body).await?;
         }
         let mut draft = self.blank_record(kind, &set.tenant, ids::new_id());
         draft.policy = Some(PolicyStamp {

@@ -100,7 +100,7 @@ impl BridgeArgs {
     /// When no certificate is named: a bridge is somebody's.
     fn identity(&self) -> Result<(PathBuf, PathBuf), AppError> {
         let missing = || {
-            let message = "name the certificate of the agent: --cert";
+            let message = "--cert is required: the certificate of the agent, such as certs/agent-acme-triage.pem";
             AppError::new(Reason::ConfigInvalid, message)
         };
         let cert = self.cert.clone().ok_or_else(missing)?;

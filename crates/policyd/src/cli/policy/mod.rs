@@ -146,9 +146,9 @@ pub(super) fn seal(args: &SealArgs, output: Output) -> Result<u8, AppError> {
     if args.check {
         let same = written.as_deref() == Some(text.as_str());
         let word = if same {
-            "says what is there"
+            "matches the files of the set"
         } else {
-            "does not say what is there"
+            "does not match the files of the set; after looking at the change, write it again with policyd seal"
         };
         let value = json!({"file": path, "same": same});
         output.line(&format!("{} {word}", path.display()), &value);

@@ -10,7 +10,7 @@ mod lines;
 mod replay;
 mod versions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -19,6 +19,7 @@ use serde::Serialize;
 use writ_proto::keyset::{KeyEntry, KeySet, KeyStatus, KeyUse};
 
 use super::checkpoint::Checkpoint;
+use super::decide::Verdict;
 use super::merkle::{Frontier, Hash, leaf_hash};
 use super::policy_set::{Sources, TenantPolicies};
 use super::record::{Opened, Projection, commitments, project, read_disclosed};
@@ -31,6 +32,8 @@ use versions::Versions;
 pub use lines::{checkpoint_line, header_line, policy_line, record_line};
 
 const FINDINGS_MAX: usize = 100;
+/// Policy sets that are kept built while decisions are made again.
+const BUILT_MAX: usize = 8;
 
 /// What verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -55,9 +58,12 @@ pub struct Report {
     pub policy_sets: u64,
     /// Decisions that were made again with the same result.
     pub replayed: u64,
-    /// Decisions that cannot be made again: of requests that could not be read, or of which a value
-    /// was erased.
+    /// Denials of requests that could not be read: nothing can be derived from them.
     pub not_derivable: u64,
+    /// Decisions that cannot be made again because a value of them is absent.
+    pub erased: u64,
+    /// Decisions by a set of policies that this version refuses, each set once.
+    pub refused_sets: Vec<String>,
 }
 
 impl Report {
@@ -129,7 +135,8 @@ struct Log {
     again: bool,
     /// The record and the digest of a set whose line has to follow.
     pending: Option<(String, String)>,
-    sets: BTreeMap<String, Arc<TenantPolicies>>,
+    sets: BTreeMap<String, Arc<Sources>>,
+    built: VecDeque<(String, Arc<TenantPolicies>)>,
 }
 
 impl Log {
@@ -201,7 +208,7 @@ impl Log {
 
     /// Opens the commitments of a leaf, and decides again what is a decision.
     fn check_values(
-        &self,
+        &mut self,
         (leaf, record): (&[u8], &Projection),
         values: &[u8],
         report: &mut Report,
@@ -212,41 +219,83 @@ impl Log {
             return;
         };
         let committed = commitments(leaf);
+        let mut names = BTreeSet::new();
         for item in &opened {
             report.values = report.values.saturating_add(1);
             if committed.get(&item.name) != Some(&item.commitment()) {
                 let what = format!("the value `{}` is not the one committed to", item.name);
                 report.add(&place, &what);
             }
-        }
-        let absent = committed.len().saturating_sub(opened.len());
-        let absent = u64::try_from(absent).unwrap_or(u64::MAX);
-        report.values_absent = report.values_absent.saturating_add(absent);
-        if self.again && record.kind == "evaluated" {
-            // A request of which a value was erased cannot be made again.
-            if absent > 0 {
-                report.not_derivable = report.not_derivable.saturating_add(1);
-            } else {
-                self.decide_again(record, &opened, report);
+            if !names.insert(item.name.as_str()) {
+                let what = format!("the value `{}` is there twice", item.name);
+                report.add(&place, &what);
             }
+        }
+        let absent = committed
+            .keys()
+            .filter(|name| !names.contains(name.as_str()));
+        let absent = absent.count();
+        report.values_absent = report
+            .values_absent
+            .saturating_add(u64::try_from(absent).unwrap_or(u64::MAX));
+        if !self.again || record.kind != "evaluated" {
+            return;
+        }
+        // A request of which a value was erased cannot be made again.
+        if absent > 0 {
+            report.erased = report.erased.saturating_add(1);
+        } else {
+            self.decide_again(record, &opened, report);
         }
     }
 
-    fn decide_again(&self, record: &Projection, opened: &[Opened], report: &mut Report) {
+    fn decide_again(&mut self, record: &Projection, opened: &[Opened], report: &mut Report) {
         let place = format!("#{}", record.seq);
         if record.policy_digest.is_empty() {
-            report.not_derivable = report.not_derivable.saturating_add(1);
+            // Of a request that could not be read nothing is kept; nothing else may say so little.
+            let bare = opened.is_empty() && record.token_id.is_empty();
+            if bare && record.verdict == Verdict::Deny.name() {
+                report.not_derivable = report.not_derivable.saturating_add(1);
+            } else {
+                report.add(&place, "it names no policy set");
+            }
             return;
         }
-        let Some(policies) = self.sets.get(&record.policy_digest) else {
+        let Some(sources) = self.sets.get(&record.policy_digest).cloned() else {
             let what = "its policy set was not in force by any record before it";
             report.add(&place, what);
             return;
         };
-        match replay::replay(record, opened, policies) {
+        let policies = match self.built(&record.policy_digest, &sources) {
+            Ok(policies) => policies,
+            Err(errors) => {
+                // A later version may refuse what an earlier one accepted: that proves nothing.
+                report.erased = report.erased.saturating_add(1);
+                let what = format!("{place}: this version refuses its policy set: {errors}");
+                if report.refused_sets.len() < FINDINGS_MAX {
+                    report.refused_sets.push(what);
+                }
+                return;
+            }
+        };
+        match replay::replay(record, opened, &policies) {
             Ok(()) => report.replayed = report.replayed.saturating_add(1),
             Err(why) => report.add(&place, &why),
         }
+    }
+
+    /// A set, built when a decision needs it; the last few are kept.
+    fn built(&mut self, digest: &str, sources: &Sources) -> Result<Arc<TenantPolicies>, String> {
+        if let Some((_, set)) = self.built.iter().find(|(known, _)| known == digest) {
+            return Ok(Arc::clone(set));
+        }
+        let set = TenantPolicies::build(sources).map_err(|errors| errors.to_string())?;
+        let set = Arc::new(set);
+        self.built.push_back((digest.to_owned(), Arc::clone(&set)));
+        if self.built.len() > BUILT_MAX {
+            self.built.pop_front();
+        }
+        Ok(set)
     }
 
     /// Takes the policy set that the record before it says is in force.
@@ -273,12 +322,7 @@ impl Log {
             return;
         }
         report.policy_sets = report.policy_sets.saturating_add(1);
-        match TenantPolicies::build(&sources) {
-            Ok(set) => {
-                self.sets.insert(digest, Arc::new(set));
-            }
-            Err(errors) => report.add(&place, &format!("its policy set is refused: {errors}")),
-        }
+        self.sets.insert(digest, Arc::new(sources));
     }
 
     fn nothing_pending(&mut self, report: &mut Report) {

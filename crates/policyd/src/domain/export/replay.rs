@@ -11,7 +11,7 @@ use writ_proto::scope::Scope;
 use writ_proto::token::Mode;
 use writ_proto::value::Value;
 
-use crate::domain::budget::{Fired, Hold};
+use crate::domain::budget::{Fired, Hold, Takes};
 use crate::domain::decide::{Outcome, Verdict, decide, reserve};
 use crate::domain::facts::{Facts, HaltView};
 use crate::domain::policy_set::TenantPolicies;
@@ -65,7 +65,12 @@ fn request(record: &Projection, values: &Values<'_>) -> Result<Request, String> 
         Some(Value::Map(args)) => args.clone(),
         _ => return Err(missing("the value `args`")),
     };
-    let target = match (record.target_type.as_str(), text(values, "target_id")) {
+    let either = |leaf: &str, name: &str| {
+        let said = text(values, name).filter(|_| leaf.is_empty());
+        said.unwrap_or(leaf).to_owned()
+    };
+    let kind = either(&record.target_type, "target_kind");
+    let target = match (kind.as_str(), text(values, "target_id")) {
         ("", None) => None,
         (kind, Some(id)) => Some((kind.to_owned(), id.to_owned())),
         (_, None) => return Err(missing("the value `target_id`")),
@@ -87,8 +92,9 @@ fn request(record: &Projection, values: &Values<'_>) -> Result<Request, String> 
         agent: AgentId::parse(&record.agent).map_err(|_| missing("the agent"))?,
         cert_sha256: None,
         request_id: RequestId::new(uuid::Uuid::nil()),
-        connection: record.connection.clone(),
-        action: ActionName::parse(&record.action).map_err(|_| missing("the action"))?,
+        connection: either(&record.connection, "connection_name"),
+        action: ActionName::parse(&either(&record.action, "action_name"))
+            .map_err(|_| missing("the action"))?,
         target,
         args_cbor: args.encode(),
         args,
@@ -160,11 +166,30 @@ impl Full<'_> {
     fn reason(&self, holds: &[Hold]) -> Result<Reason, String> {
         let hold = holds.iter().find(|hold| hold.key.as_str() == self.key);
         let hold = hold.ok_or_else(|| format!("nothing asks for the counter `{}`", self.key))?;
-        let by_amount = [Fired::Cap, Fired::Spike].map(Fired::name);
-        let (amount, limit) = (hold.amount, self.limit);
-        let fits = self.used.saturating_add(amount) <= limit;
-        if by_amount.contains(&self.fired) && fits {
-            let used = self.used;
+        let (amount, limit, used) = (hold.amount, self.limit, self.used);
+        let counts_nothing = hold.takes == Takes::Nothing;
+        let fits = if counts_nothing {
+            used < limit
+        } else {
+            used.saturating_add(amount) <= limit
+        };
+        let limits = &hold.limits;
+        let possible = match self.fired {
+            // A raise lifts a cap, and nothing lowers it.
+            "cap" => limit >= limits.cap,
+            "spike" => limits
+                .spike
+                .as_ref()
+                .is_some_and(|spike| limit >= spike.floor),
+            "age" => limits.age_ms_max.is_some(),
+            "unreported" => limits.report_ms_max.is_some() && counts_nothing,
+            _ => false,
+        };
+        if !possible {
+            let fired = self.fired;
+            return Err(format!("`{}` has no limit `{fired}` of {limit}", self.key));
+        }
+        if ["cap", "spike"].contains(&self.fired) && fits {
             return Err(format!("{used} and {amount} are not more than {limit}"));
         }
         Ok(if intent::is_place(&hold.key) {
@@ -260,7 +285,13 @@ pub(super) fn replay(
     let code = reason.map_or("", |reason| reason.code());
     same("the reason", &record.reasons.join(","), code)?;
     let rules = listed(&outcome.determining).join(",");
-    same("the deciding rules", &record.rules.join(","), &rules)
+    same("the deciding rules", &record.rules.join(","), &rules)?;
+    let failed = listed(&outcome.errors).join(",");
+    same("the rules that failed", &record.errors.join(","), &failed)?;
+    // A token is there exactly where the decision allows.
+    let token = |is: bool| if is { "a token" } else { "no token" };
+    let (was, is) = (!record.token_id.is_empty(), verdict == Verdict::Allow);
+    same("its token", token(was), token(is))
 }
 
 #[cfg(test)]

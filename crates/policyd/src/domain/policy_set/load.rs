@@ -16,11 +16,11 @@ use writ_proto::card::Card;
 use writ_proto::digest::sha256;
 use writ_proto::ids::ActionName;
 
-use super::bounds;
 use super::finding::{Finding, Place, PolicyErrors};
 use super::lint::lint;
 use super::sources::Sources;
 use super::{Rule, Slice, TenantPolicies};
+use super::{bounds, rule};
 use crate::domain::budget::{BUDGETS_MAX, Budget, BudgetText, Ground};
 use crate::domain::counter_offer::{CounterOfferText, CounterOffers};
 use crate::domain::escalation::{INCIDENT_RULES_MAX, IncidentRule, IncidentText};
@@ -109,6 +109,9 @@ fn set_text(sources: &Sources, findings: &mut Findings) -> Result<SetText, Polic
 pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
     let mut findings = Findings(Vec::new());
     let set = set_text(sources, &mut findings)?;
+    if !rule::is_short(&set.id) {
+        findings.of_set("id: 1 to 500 bytes, and no control characters");
+    }
     let zone = set.zone.parse();
     if zone.is_err() {
         findings.of_set(format!("unknown zone `{}`", set.zone));
@@ -268,7 +271,8 @@ fn policies(sources: &Sources, findings: &mut Findings) -> (Rules, Vec<(String, 
             }
         };
         if parsed.templates().next().is_some() {
-            let message = "a template, which nothing would link";
+            let message =
+                "templates (?principal, ?resource) are not supported: write a rule for each case";
             let at = Place::of(text, "?principal").or_else(|| Place::of(text, "?resource"));
             findings.add_at(Reason::PolicyInvalid, file, message, at);
         }

@@ -6,6 +6,13 @@ use writ_proto::duration::seconds_of;
 
 const TTL_SECONDS_MAX: u32 = writ_proto::limits::TOKEN_TTL_SECONDS_MAX;
 const QUORUM_MAX: u32 = 16;
+/// Longest text of an annotation, and longest name of a set: both stand in records.
+const TEXT_BYTES_MAX: usize = 500;
+
+/// Whether a text may stand in a record.
+pub(super) fn is_short(text: &str) -> bool {
+    (1..=TEXT_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control)
+}
 
 /// Who has to approve, how many and how soon.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +70,13 @@ impl Rule {
                 return Err(format!(
                     "unknown annotation `@{name}`{}",
                     hint.unwrap_or_default()
+                ));
+            }
+        }
+        for (name, value) in policy.annotations() {
+            if !is_short(value) {
+                return Err(format!(
+                    "`@{name}` has 1 to {TEXT_BYTES_MAX} bytes and no control characters"
                 ));
             }
         }

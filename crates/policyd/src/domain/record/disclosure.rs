@@ -3,7 +3,8 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use writ_proto::context;
-use writ_proto::value::{Value, first_from_cbor};
+use writ_proto::digest::sha256;
+use writ_proto::value::{Map, Value, first_from_cbor};
 
 /// A value that is kept beside the log, with the salt of its commitment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,13 +58,15 @@ impl Opened {
     }
 }
 
-/// The values one after the other, each as a list of name, salt and value.
+/// The values one after the other, each as three items: name, salt, value. They are not wrapped into
+/// anything, so that whatever may be a value can be read again as one.
 #[must_use]
 pub fn encode_disclosed(items: &[Disclosure]) -> Vec<u8> {
     let item = |item: &Disclosure| {
-        let name = Value::Text(item.name.to_owned());
-        let parts = vec![name, Value::Bytes(item.salt.to_vec()), item.value.clone()];
-        Value::List(parts).encode()
+        let mut bytes = Value::Text(item.name.to_owned()).encode();
+        bytes.extend(Value::Bytes(item.salt.to_vec()).encode());
+        bytes.extend(item.value.encode());
+        bytes
     };
     items.iter().flat_map(item).collect()
 }
@@ -73,41 +76,49 @@ pub fn encode_disclosed(items: &[Disclosure]) -> Vec<u8> {
 pub fn read_disclosed(mut bytes: &[u8]) -> Option<Vec<Opened>> {
     let mut opened = Vec::new();
     while !bytes.is_empty() {
-        let (item, rest) = first_from_cbor(bytes).ok()?;
-        let Value::List(parts) = item else {
-            return None;
-        };
-        let [Value::Text(name), Value::Bytes(salt), value] = parts.as_slice() else {
+        let (name, rest) = first_from_cbor(bytes).ok()?;
+        let (salt, rest) = first_from_cbor(rest).ok()?;
+        let (value, rest) = first_from_cbor(rest).ok()?;
+        let (Value::Text(name), Value::Bytes(salt)) = (name, salt) else {
             return None;
         };
         opened.push(Opened {
-            name: name.clone(),
+            name,
             salt: salt.as_slice().try_into().ok()?,
-            value: value.clone(),
+            value,
         });
         bytes = rest;
     }
     Some(opened)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What is kept of a value that could not be read again.
+const UNREAD_BYTES_MAX: usize = 4_096;
 
-    #[test]
-    fn values_are_read_as_they_were_kept() {
-        let items = [("a", 1), ("b", 2)].map(|(name, number)| Disclosure {
-            name,
-            salt: [number; 32],
-            value: Value::Int(number.into()),
-        });
-        let bytes = encode_disclosed(&items);
-        let opened = read_disclosed(&bytes).unwrap();
-        assert_eq!(opened.len(), 2);
-        for (item, opened) in items.iter().zip(&opened) {
-            assert_eq!(item.commitment(), opened.commitment());
-        }
-        assert_eq!(read_disclosed(&[]), Some(Vec::new()));
-        assert_eq!(read_disclosed(&bytes[..bytes.len() - 1]), None);
+/// A value as it is kept. One that is more than a value may be, or holds what none may hold, is kept as
+/// bytes, cut where they are many, with its length and digest: a record is never lost for it.
+#[must_use]
+pub fn readable(value: Value) -> Value {
+    let bytes = value.encode();
+    if first_from_cbor(&bytes).is_ok_and(|(_, rest)| rest.is_empty()) {
+        return value;
     }
+    unread(&bytes)
 }
+
+/// The marked form of bytes that are no value.
+#[must_use]
+pub fn unread(bytes: &[u8]) -> Value {
+    let kept = bytes.iter().copied().take(UNREAD_BYTES_MAX).collect();
+    let mut map = Map::new();
+    map.set("unread", Value::Bytes(kept));
+    map.set(
+        "length",
+        Value::Int(i64::try_from(bytes.len()).unwrap_or(i64::MAX)),
+    );
+    map.set("sha256", Value::Bytes(sha256(bytes).to_vec()));
+    Value::Map(map)
+}
+
+#[cfg(test)]
+mod tests;

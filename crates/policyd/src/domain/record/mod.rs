@@ -14,7 +14,7 @@ use uuid::Uuid;
 use writ_proto::context;
 use writ_proto::value::Value;
 
-pub use disclosure::{Disclosure, Opened, encode_disclosed, read_disclosed};
+pub use disclosure::{Disclosure, Opened, encode_disclosed, read_disclosed, readable, unread};
 pub use kind::Kind;
 pub use project::{ProjectError, Projection, commitments, project};
 pub use stamp::{

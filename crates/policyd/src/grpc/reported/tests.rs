@@ -1,5 +1,7 @@
 //! Whatever a report holds, it becomes a record that can be read.
 
+use writ_proto::value::first_from_cbor;
+
 use super::*;
 
 fn outcome(before: &str) -> pb::Outcome {

@@ -13,13 +13,12 @@ pub(super) async fn write(tx: &mut PgConnection, planned: &Planned<'_>) -> Resul
     for (tenant, (record, seq), row) in planned.policies() {
         if let Some(digest) = row.digest {
             sqlx::query(
-                "INSERT INTO policy_set (tenant, digest, seq, body) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (tenant, digest) DO NOTHING",
+                "UPDATE policy_set SET seq = $3 \
+                 WHERE tenant = $1 AND digest = $2 AND seq IS NULL",
             )
             .bind(tenant.as_str())
             .bind(digest.as_slice())
             .bind(number(seq))
-            .bind(&row.body)
             .execute(&mut *tx)
             .await?;
         }
@@ -98,18 +97,36 @@ impl PostgresLedger {
         InForce::from_columns(&digest, row.try_get(2)?, row.try_get(0)?).map(Some)
     }
 
+    pub(in super::super) async fn policy_keep(
+        &self,
+        tenant: &TenantId,
+        digest: &[u8; 32],
+        body: &str,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO policy_set (tenant, digest, body) VALUES ($1, $2, $3) \
+             ON CONFLICT (tenant, digest) DO NOTHING",
+        )
+        .bind(tenant.as_str())
+        .bind(digest.as_slice())
+        .bind(body)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     pub(in super::super) async fn policy_first(
         &self,
         tenant: &TenantId,
         digest: &[u8; 32],
     ) -> Result<Option<i64>, StoreError> {
         let sql = "SELECT seq FROM policy_set WHERE tenant = $1 AND digest = $2";
-        let seq = sqlx::query_scalar(sql)
+        let seq: Option<Option<i64>> = sqlx::query_scalar(sql)
             .bind(tenant.as_str())
             .bind(digest.as_slice())
             .fetch_optional(&self.pool)
             .await?;
-        Ok(seq)
+        Ok(seq.flatten())
     }
 
     pub(in super::super) async fn policy_set(

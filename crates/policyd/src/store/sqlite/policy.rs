@@ -11,13 +11,12 @@ use super::{SqliteLedger, uuid_at};
 pub(super) fn statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
     for (tenant, (record, seq), row) in planned.policies() {
         if let Some(digest) = row.digest {
-            sql.push("; INSERT INTO policy_set (tenant, digest, seq, body) VALUES (");
-            let mut values = sql.separated(", ");
-            values.push_bind(tenant.as_str().to_owned());
-            values.push_bind(digest.to_vec());
-            values.push_bind(number(seq));
-            values.push_bind(row.body.clone());
-            sql.push(") ON CONFLICT (tenant, digest) DO NOTHING");
+            sql.push("; UPDATE policy_set SET seq = ")
+                .push_bind(number(seq));
+            sql.push(" WHERE tenant = ")
+                .push_bind(tenant.as_str().to_owned());
+            sql.push(" AND digest = ").push_bind(digest.to_vec());
+            sql.push(" AND seq IS NULL");
         }
         sql.push("; INSERT INTO policy_in_force (tenant, digest, engine, record) VALUES (");
         let mut values = sql.separated(", ");
@@ -89,17 +88,36 @@ impl SqliteLedger {
         InForce::from_columns(&digest, row.try_get(2)?, uuid_at(&row, 0)?).map(Some)
     }
 
+    pub(in super::super) async fn policy_keep(
+        &self,
+        tenant: &TenantId,
+        digest: &[u8; 32],
+        body: &str,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO policy_set (tenant, digest, body) VALUES (?, ?, ?) \
+             ON CONFLICT (tenant, digest) DO NOTHING",
+        )
+        .bind(tenant.as_str())
+        .bind(digest.as_slice())
+        .bind(body)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     pub(in super::super) async fn policy_first(
         &self,
         tenant: &TenantId,
         digest: &[u8; 32],
     ) -> Result<Option<i64>, StoreError> {
-        let seq = sqlx::query_scalar("SELECT seq FROM policy_set WHERE tenant = ? AND digest = ?")
-            .bind(tenant.as_str())
-            .bind(digest.as_slice())
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(seq)
+        let seq: Option<Option<i64>> =
+            sqlx::query_scalar("SELECT seq FROM policy_set WHERE tenant = ? AND digest = ?")
+                .bind(tenant.as_str())
+                .bind(digest.as_slice())
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(seq.flatten())
     }
 
     pub(in super::super) async fn policy_set(

@@ -7,7 +7,7 @@ use crate::domain::budget::Over;
 use crate::domain::decide::{over_budget, queue_full};
 use crate::domain::policy_set::Sources;
 use crate::domain::policy_set::tests::shipped;
-use crate::domain::record::{Place, PolicyStamp, project, request_values};
+use crate::domain::record::{Place, PolicyStamp, TokenStamp, project, request_values};
 
 /// Small numbers that look random and are the same at every run.
 struct Dice(u64);
@@ -119,7 +119,7 @@ fn recorded(request: &Request, facts: &Facts, has_room: bool) -> (Projection, Ve
     let steps: Vec<Step> = match first {
         None => holds.iter().map(Step::counter).collect(),
         Some(hold) => {
-            let limit = 100;
+            let limit = hold.limits.cap;
             let over = Over {
                 fired: Fired::Cap,
                 used: limit,
@@ -181,6 +181,12 @@ fn on_record(
         schema_digest: facts.policies.schema_digest,
     });
     draft.mode = Some(u8::from(request.mode == Mode::Execute));
+    draft.token = (outcome.verdict == Verdict::Allow).then(|| TokenStamp {
+        cti: uuid::Uuid::from_u128(9),
+        kid: None,
+        issued: 1,
+        expires: 2,
+    });
     let place = Place {
         seq: 0,
         prev: None,

@@ -98,11 +98,11 @@ impl Lint<'_> {
             self.compared(&id, &comparison);
         }
         if policy.effect() == Effect::Permit && bands::is_impossible(&json) {
-            let message = "its numbers contradict each other, so it never permits anything";
+            let message = "its conditions contradict each other, so it never permits anything";
             self.warn(&id, "when", message);
         }
         if policy.effect() == Effect::Forbid && bands::is_impossible(&json) {
-            let message = "its numbers contradict each other, so it never forbids anything";
+            let message = "its conditions contradict each other, so it never forbids anything";
             self.warn(&id, "when", message);
         }
         let anybody = policy.principal_constraint() == PrincipalConstraint::Any
@@ -183,7 +183,7 @@ impl Lint<'_> {
                 let own = self.set.environment.clone();
                 if near(value, [own.as_str()]).is_some() {
                     let message = format!(
-                        "it compares the environment with \"{value}\"; set.toml says \"{own}\", so it never holds"
+                        "it compares the environment with \"{value}\", but set.toml says environment = \"{own}\""
                     );
                     self.warn(rule, &format!("\"{value}\""), &message);
                 }

@@ -33,12 +33,12 @@ const SLIPS: [(&str, &str, &str); 12] = [
     ),
     (
         "forbid (principal, action, resource) when { context.environment == \"Production\" }",
-        "set.toml says \"production\"",
+        "set.toml says environment = \"production\"",
         "\"Production\"",
     ),
     (
         "forbid (principal, action, resource) when { \"prod\" == context.environment }",
-        "set.toml says \"production\"",
+        "set.toml says environment = \"production\"",
         "\"prod\"",
     ),
     (

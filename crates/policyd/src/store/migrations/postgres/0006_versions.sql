@@ -12,8 +12,8 @@ CREATE TABLE record_version (
 CREATE TABLE policy_set (
   tenant TEXT NOT NULL,
   digest BYTEA NOT NULL,
-  -- The first record that says it is in force.
-  seq BIGINT NOT NULL,
+  -- The first record that says it is in force; none yet while that is written.
+  seq BIGINT,
   body TEXT NOT NULL,
   PRIMARY KEY (tenant, digest)
 );

@@ -12,8 +12,8 @@ CREATE TABLE record_version (
 CREATE TABLE policy_set (
   tenant TEXT NOT NULL,
   digest BLOB NOT NULL,
-  -- The first record that says it is in force.
-  seq INTEGER NOT NULL,
+  -- The first record that says it is in force; none yet while that is written.
+  seq INTEGER,
   body TEXT NOT NULL,
   PRIMARY KEY (tenant, digest)
 ) STRICT;

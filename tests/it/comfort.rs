@@ -1,0 +1,305 @@
+//! What makes everyday work short: one command that starts everything, the story of a record, defaults
+//! that are found, pages and completions.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use e2e::{World, free_port, program, stage};
+
+/// Runs a program in the folder of a world with nothing but its own environment.
+fn plain(world: &World, name: &str, args: &[&str], cert: &str) -> (bool, String) {
+    let output = Command::new(program(name))
+        .current_dir(world.folder.path())
+        .args(args)
+        .env("WRIT_CERT", cert)
+        .output()
+        .unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(told).unwrap())
+}
+
+#[test]
+fn dev_starts_everything_and_ends_it_with_a_signal() {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path().join("my-writ");
+    // A base whose neighbours are free as well.
+    let base = (0..50)
+        .map(|_| free_port())
+        .find(|base| {
+            let free =
+                |offset: u16| std::net::TcpListener::bind(("127.0.0.1", base + offset)).is_ok();
+            [0, 10, 11, 30].into_iter().all(free)
+        })
+        .unwrap();
+    let mut child = Command::new(program("policyd"))
+        .args([
+            "dev",
+            folder.to_str().unwrap(),
+            "--port-base",
+            &base.to_string(),
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut said = String::new();
+    for line in lines.by_ref() {
+        said.push_str(&line.unwrap());
+        said.push('\n');
+        if said.contains("Ctrl-C ends") {
+            break;
+        }
+    }
+    assert!(
+        said.contains(&format!("https://127.0.0.1:{base}")),
+        "{said}"
+    );
+    // What it prints works as pasted.
+    let commands: Vec<&str> = said
+        .lines()
+        .map(str::trim)
+        .filter(|line| {
+            line.starts_with("cd ")
+                || line.starts_with("policyd authorize")
+                || line.starts_with("connectord execute")
+        })
+        .collect();
+    assert_eq!(commands.len(), 3, "{said}");
+    let binaries = program("policyd").parent().unwrap().to_owned();
+    let path = format!("{}:{}", binaries.display(), e2e::search_path());
+    let pasted = Command::new("bash")
+        .args(["-ec", &commands.join("\n")])
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&pasted.stdout).into_owned();
+    assert!(
+        pasted.status.success() && told.contains("would change"),
+        "{told} {pasted:?}"
+    );
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(child.wait().unwrap().success());
+    for port in [base, base + 10, base + 30] {
+        assert!(
+            std::net::TcpListener::bind(("127.0.0.1", port)).is_ok(),
+            "{port} is still taken"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_of_a_record_is_one_answer_and_defaults_are_found() {
+    let world = World::start();
+    world.promote(&["set_stage"]).await;
+    let mut agent = world.agent().await;
+    let done = agent.carry(&stage("D-104", "qualified")).await;
+    agent.signed(&done).await;
+    agent.undo(&done).await;
+    let (_, records) = world.settle().await;
+    assert!(records.len() > 2);
+    // The address and the tenant are those of the folder and of the certificate.
+    for (file, port) in [
+        ("policyd.toml", world.policyd_port),
+        ("connectord.toml", world.connectord_port),
+    ] {
+        let path = world.path(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let usual = if file == "policyd.toml" {
+            "127.0.0.1:7350"
+        } else {
+            "127.0.0.1:7360"
+        };
+        std::fs::write(&path, text.replace(usual, &format!("127.0.0.1:{port}"))).unwrap();
+    }
+    let operator = "certs/operator-acme-ops.pem";
+    let started = std::time::Instant::now();
+    let story = loop {
+        let (good, said) = plain(&world, "policyd", &["story", "deal/D-104"], operator);
+        assert!(good, "{said}");
+        if said.contains("undo of set_stage") {
+            break said;
+        }
+        assert!(started.elapsed() < e2e::PATIENCE, "{said}");
+    };
+    for words in [
+        "triage asked for set_stage {\"stage\":\"qualified\"}, because \"the customer asked\": ALLOW by rule set-stage of acme-2026-11",
+        "ops moved set_stage to live, because \"dry_run -> live",
+        "set_stage DONE: before {\"stage\":\"new\"} after {\"stage\":\"qualified\"}",
+        "Prove it: policyd records export",
+    ] {
+        assert!(story.contains(words), "{words}: {story}");
+    }
+    let (good, said) = plain(&world, "policyd", &["story", "D-104"], operator);
+    assert!(!good && said.contains("such as deal/D-104"), "{said}");
+    let (good, said) = plain(&world, "policyd", &["story", "deal/D-999"], operator);
+    assert!(
+        !good && said.contains("NOT_FOUND") && said.contains("acme"),
+        "{said}"
+    );
+    let (good, said) = plain(
+        &world,
+        "policyd",
+        &["decisions", "ls", "--verdict", "denied"],
+        operator,
+    );
+    assert!(!good && said.contains("REQUIRE_APPROVAL"), "{said}");
+    let (good, said) = plain(
+        &world,
+        "policyd",
+        &["decisions", "ls", "--target", "deal/D-104"],
+        operator,
+    );
+    assert!(
+        good && said.contains("deal/D-104") && said.contains("ALLOW"),
+        "{said}"
+    );
+    // An operator of another tenant asks about his own.
+    let (good, said) = plain(
+        &world,
+        "policyd",
+        &["records", "ls"],
+        "certs/operator-globex-ops.pem",
+    );
+    assert!(good && said.contains("policy_published"), "{said}");
+    let (good, said) = plain(
+        &world,
+        "connectord",
+        &["actions", "ls"],
+        "certs/operator-globex-ops.pem",
+    );
+    assert!(good, "{said}");
+}
+
+#[test]
+fn rules_are_laid_out_and_pages_and_completions_are_written() {
+    let world = World::prepare(&[]);
+    let run = |args: &[&str]| {
+        let output = world.run("policyd", args);
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    let rule = world.path("policies/acme/extra.cedar");
+    let text = "// Why.\n@id(\"extra\")\n@reason(\"x\")\n@owner(\"x@a.example\")\nforbid(principal,action,resource)when{context.hour<3};\n";
+    std::fs::write(&rule, text).unwrap();
+    let digest = |said: &str| {
+        said.lines()
+            .find(|line| line.starts_with("acme: "))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(run(&["check"]).0 == Some(0));
+    let (code, said) = run(&["fmt", "--check"]);
+    assert!(code == Some(3) && said.contains("extra.cedar"), "{said}");
+    assert_eq!(std::fs::read_to_string(&rule).unwrap(), text);
+    assert_eq!(run(&["fmt"]).0, Some(0));
+    let laid_out = std::fs::read_to_string(&rule).unwrap();
+    assert!(
+        laid_out.contains("// Why.") && laid_out.contains("forbid (principal, action, resource)"),
+        "{laid_out}"
+    );
+    assert_eq!(run(&["fmt", "--check"]), (Some(0), String::new()));
+    assert!(!digest(&run(&["check"]).1).is_empty());
+    // Sealed, changed, and sealed again.
+    assert_eq!(run(&["seal", "policies/acme"]).0, Some(0));
+    assert_eq!(run(&["seal", "policies/acme", "--check"]).0, Some(0));
+    let listed = Command::new("sha256sum")
+        .args(["--quiet", "-c", "set.lock"])
+        .current_dir(world.path("policies/acme"))
+        .status()
+        .unwrap();
+    assert!(listed.success(), "set.lock is what sha256sum reads");
+    std::fs::write(&rule, text).unwrap();
+    assert_eq!(run(&["seal", "policies/acme", "--check"]).0, Some(3));
+    let (code, said) = run(&["check"]);
+    assert!(
+        code == Some(3) && said.contains("extra.cedar") && said.contains("set.lock"),
+        "{said}"
+    );
+    // A slip is a warning that CI may refuse.
+    std::fs::remove_file(world.path("policies/acme/set.lock")).unwrap();
+    std::fs::write(
+        &rule,
+        text.replace("principal,", "principal in Role::\"suspendd\","),
+    )
+    .unwrap();
+    let (code, said) = run(&["check"]);
+    assert!(
+        code == Some(0) && said.contains("Did you mean `suspended`?"),
+        "{said}"
+    );
+    assert_eq!(run(&["check", "--deny-warnings"]).0, Some(3));
+    // Results of tests as CI reads them, with the rule that no test hit.
+    let (code, said) = run(&["test", "--junit", "junit.xml"]);
+    assert!(
+        code == Some(0) && said.contains("never: ") && said.contains("extra"),
+        "{said}"
+    );
+    let xml = std::fs::read_to_string(world.path("junit.xml")).unwrap();
+    assert!(
+        xml.contains("<testsuite name=\"acme/tests/story.json\""),
+        "{xml}"
+    );
+    for name in ["policyd", "connectord"] {
+        let output = world.run(name, &["man", "man"]);
+        assert!(output.status.success());
+        assert!(world.path(&format!("man/{name}.1")).exists());
+        let output = world.run(name, &["completions", "bash"]);
+        assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("_{name}")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_written_does_not_serve() {
+    let mut world = World::prepare(&[]);
+    world.start_sandbox();
+    world.start_policyd();
+    let health = |world: &World| {
+        let addr = format!("https://localhost:{}", world.policyd_port);
+        let args = [
+            "health",
+            "--addr",
+            &addr,
+            "--cert",
+            "certs/agent-acme-triage.pem",
+        ];
+        let output = world.run("policyd", &args);
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        )
+    };
+    assert_eq!(health(&world), (Some(0), "SERVING".to_owned()));
+    // Nobody can write while somebody else holds the lock of the file.
+    let url = format!("sqlite://{}", world.path("policyd.db").display());
+    let pool = sqlx::sqlite::SqlitePool::connect(&url).await.unwrap();
+    let mut held = pool.acquire().await.unwrap();
+    sqlx::query("BEGIN EXCLUSIVE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let started = std::time::Instant::now();
+    while health(&world) != (Some(5), "NOT_SERVING".to_owned()) {
+        assert!(started.elapsed() < e2e::PATIENCE, "{:?}", health(&world));
+    }
+    let doctor = world.run("policyd", &["doctor"]);
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(
+        !doctor.status.success() && said.contains("cannot be written"),
+        "{said}"
+    );
+    sqlx::query("ROLLBACK").execute(&mut *held).await.unwrap();
+    let started = std::time::Instant::now();
+    while health(&world) != (Some(0), "SERVING".to_owned()) {
+        assert!(started.elapsed() < e2e::PATIENCE, "{:?}", health(&world));
+    }
+}
