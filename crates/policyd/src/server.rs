@@ -100,6 +100,7 @@ fn app(
         policies: ArcSwap::from_pointee(table),
         halts: ArcSwap::from_pointee(HaltView::default()),
         stopped: ArcSwap::from_pointee(Stopped::default()),
+        refreshing: tokio::sync::Mutex::new(()),
         escalate: Notify::new(),
         admission: Admission::default(),
         offers: Mutex::new(Allowance::default()),
@@ -128,6 +129,11 @@ pub fn offline(config: &Config, ledger: Ledger) -> Result<SharedApp, AppError> {
 /// Whatever is wrong with keys, policies, store or port, with its code.
 pub async fn bind(config: Config) -> Result<Bound, AppError> {
     // Looked at before it is read: what changes in between is read again.
+    let dir = config.policy.dir.clone();
+    let waited = tokio::task::spawn_blocking(move || policies::wait_for_rest(&dir));
+    waited
+        .await
+        .map_err(|error| fail(Reason::Internal, error))?;
     let mut watched = Watched::new(&config.policy.dir);
     let Loaded { table, mut refused } = policies_of(&config)?;
     let notifier = Notifier::open(&config.notify)?;
@@ -160,6 +166,8 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
             });
         }
     }
+    // Whom incidents stop is known before anybody is served.
+    app.refresh_stops().await?;
     if app.policies.load().is_empty() {
         let first = refused.into_values().next();
         return Err(first.map_or_else(

@@ -159,6 +159,8 @@ impl App {
     /// # Errors
     /// When the store is away.
     pub async fn refresh_stops(&self) -> Result<(), AppError> {
+        // One after the other: an older list never takes the place of a newer one.
+        let _order = self.refreshing.lock().await;
         let most = STOPPED_MAX.saturating_add(1);
         let stopped = Stopped::of(self.ledger.agents_to_halt(most).await?);
         if **self.stopped.load() != stopped {

@@ -54,7 +54,6 @@ pub struct HaltClient {
 /// The other end, which delivers.
 #[derive(Debug)]
 pub struct HaltQueue {
-    queue: mpsc::WeakSender<Wanted>,
     wanted: mpsc::Receiver<Wanted>,
     waiting: Arc<Mutex<Vec<Scope>>>,
 }
@@ -64,16 +63,11 @@ pub struct HaltQueue {
 pub fn channel() -> (HaltClient, HaltQueue) {
     let (queue, wanted) = mpsc::channel(WAITING_MAX);
     let waiting = Arc::new(Mutex::new(Vec::new()));
-    let weak = queue.downgrade();
     let client = HaltClient {
         queue,
         waiting: Arc::clone(&waiting),
     };
-    let queue = HaltQueue {
-        queue: weak,
-        wanted,
-        waiting,
-    };
+    let queue = HaltQueue { wanted, waiting };
     (client, queue)
 }
 
@@ -126,14 +120,7 @@ impl HaltQueue {
         self.wanted.recv().await
     }
 
-    /// Puts an order behind the others; false if there is no room.
-    #[must_use]
-    pub fn put_back(&self, wanted: &Wanted) -> bool {
-        let queue = self.queue.upgrade();
-        queue.is_some_and(|queue| queue.try_send(wanted.clone()).is_ok())
-    }
-
-    /// It stands: connectord has it.
+    /// It stands, or nobody wants it any more.
     pub fn done(&self, scope: &Scope) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|waiting| waiting != scope);

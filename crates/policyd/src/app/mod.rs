@@ -46,6 +46,8 @@ pub struct App {
     pub trips: Notify,
     /// Agents that incidents stop until connectord has.
     pub stopped: ArcSwap<denials::Stopped>,
+    /// Held by whoever reads them.
+    pub refreshing: tokio::sync::Mutex<()>,
     /// Wakes whoever asks connectord for halts.
     pub escalate: Notify,
     /// Who decides how much at once.

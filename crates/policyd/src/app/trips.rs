@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 
 use writ_proto::scope::{Part, Scope};
 
-use super::halting::Cause;
+use super::halting::{Cause, Wanted};
 use super::{App, AppError};
 use crate::domain::notice::{Notice, NoticeKind};
 use crate::{clock, ids};
 
-/// Most halts of one round.
-const ROUND_MAX: usize = 64;
+/// Most open orders that are looked at, and most of one tenant: none of them hides those of another.
+const TRIPS_MAX: usize = 10_000;
+const PER_TENANT_MAX: usize = 1_000;
 
 impl App {
     /// Orders the halts that nobody was asked for yet, and closes those that connectord says stand.
@@ -20,8 +21,11 @@ impl App {
     /// # Errors
     /// When the store is away or too many halts wait.
     pub async fn set_ordered_halts(&self, asked: &mut BTreeSet<Scope>) -> Result<usize, AppError> {
-        let open = self.ledger.trip_list(ROUND_MAX).await?;
+        let open = self.ledger.trip_list(TRIPS_MAX, PER_TENANT_MAX).await?;
         let count = open.len();
+        let waiting: BTreeSet<Scope> = self.halting.waiting().into_iter().collect();
+        // What waits no more and does not stand is ordered anew.
+        asked.retain(|scope| waiting.contains(scope));
         for (tenant, trip) in open {
             let Some(part) = part(&trip.scope) else {
                 tracing::error!(scope = trip.scope, "an ordered halt has no scope");
@@ -31,13 +35,30 @@ impl App {
             if self.halts.load().scopes.contains(&scope) {
                 self.ledger.trip_done(&tenant, &trip).await?;
                 asked.remove(&scope);
-            } else if !asked.contains(&scope) {
-                self.halting
-                    .set(&tenant, part, &trip.reason, Cause::Budget)?;
-                asked.insert(scope);
+                continue;
+            }
+            if asked.contains(&scope) {
+                continue;
+            }
+            // One that finds no room keeps none of the others from theirs.
+            match self.halting.set(&tenant, part, &trip.reason, Cause::Budget) {
+                Ok(()) => drop(asked.insert(scope)),
+                Err(error) => tracing::debug!(%error, %scope, "an ordered halt waits"),
             }
         }
         Ok(count)
+    }
+
+    /// Whether an order is still wanted: its incident is open, or its limit has not been closed. What
+    /// cannot be looked up is wanted.
+    pub async fn still_wants(&self, wanted: &Wanted) -> bool {
+        let (Some(tenant), Cause::Incident, Part::Agent(agent)) =
+            (wanted.scope.tenant(), wanted.by, wanted.scope.part())
+        else {
+            return true;
+        };
+        let open = self.ledger.incident_wants_halt(tenant, agent).await;
+        open.unwrap_or(true)
     }
 
     /// Tells a tenant that connectord refuses a halt that policyd ordered: until somebody mends it,

@@ -9,6 +9,32 @@ use writ_proto::card::{ArgKind, Card};
 /// Facts of the target types: type, attribute, Cedar type. All are optional for policies.
 pub type FactTypes = BTreeMap<String, BTreeMap<String, String>>;
 
+/// Most facts of a set.
+const FACTS_MAX: usize = 500;
+/// Longest type of a fact; what is written as one goes to a parser that recurses.
+const TYPE_BYTES_MAX: usize = 64;
+const TYPE_NESTING_MAX: usize = 4;
+
+/// What is wrong with the declared facts before any parser sees them.
+#[must_use]
+pub fn facts_flaw(facts: &FactTypes) -> Option<String> {
+    let all = facts
+        .iter()
+        .flat_map(|(kind, own)| own.iter().map(move |fact| (kind, fact)));
+    if all.clone().count() > FACTS_MAX {
+        return Some(format!("at most {FACTS_MAX} facts"));
+    }
+    let deep = |text: &str| text.matches(['<', '{', '(']).count() > TYPE_NESTING_MAX;
+    let flaw = |(_, (name, kind)): &(&String, (&String, &String))| {
+        [name, kind].iter().any(|text| text.len() > TYPE_BYTES_MAX) || deep(kind)
+    };
+    let (kind, (name, _)) = all.clone().find(flaw)?;
+    let name: String = name.chars().take(TYPE_BYTES_MAX).collect();
+    Some(format!(
+        "facts.{kind}.{name}: name and type have at most {TYPE_BYTES_MAX} bytes, and a type is nested at most {TYPE_NESTING_MAX} deep"
+    ))
+}
+
 /// Cedar entity type of an object type: `set_ticket` becomes `SetTicket`.
 #[must_use]
 pub fn entity_type(target: &str) -> String {

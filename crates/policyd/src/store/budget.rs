@@ -100,8 +100,12 @@ impl Ledger {
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn trip_list(&self, most: usize) -> Result<Vec<(TenantId, Trip)>, StoreError> {
-        either!(self, ledger => ledger.trip_list(most).await)
+    pub async fn trip_list(
+        &self,
+        most: usize,
+        of_tenant: usize,
+    ) -> Result<Vec<(TenantId, Trip)>, StoreError> {
+        either!(self, ledger => ledger.trip_list(most, of_tenant).await)
     }
 
     /// Says that a halt is set.

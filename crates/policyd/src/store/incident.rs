@@ -148,6 +148,21 @@ impl Ledger {
         }
     }
 
+    /// Whether an open incident of an agent wants its halt.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn incident_wants_halt(
+        &self,
+        tenant: &TenantId,
+        agent: &str,
+    ) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(ledger) => ledger.incident_wants_halt(tenant, agent).await,
+            Self::Postgres(ledger) => ledger.incident_wants_halt(tenant, agent).await,
+        }
+    }
+
     /// Agents whose halt an open incident wants, each once: of every tenant at most so many.
     ///
     /// # Errors

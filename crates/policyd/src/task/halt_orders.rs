@@ -1,6 +1,6 @@
 //! Delivers the halts that policyd orders to connectord, one after another, until each stands.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,49 +25,75 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// How long an order rests that connectord refuses: its cards or its configuration must change first.
 const REFUSED_REST: Duration = Duration::from_secs(10);
+/// How long one rests whose tenant has no room for halts.
+const FULL_REST: Duration = Duration::from_secs(1);
 
 /// How an order ended.
 enum Ended {
     /// It stands.
     Done,
-    /// Its tenant has no room, and it waits behind the others.
-    PutBack,
+    /// Its tenant has no room; it rests, and the others go on.
+    Full,
     /// connectord refuses it, with this code. It is asked for again later, and meanwhile policyd
     /// itself denies whom it concerns.
     Refused(String),
 }
 
+/// Orders that rest, the next one first.
+type Resting = BTreeMap<Instant, Vec<Wanted>>;
+
 /// Delivers until the process ends.
 pub async fn deliver(app: SharedApp, mut queue: HaltQueue, endpoint: Endpoint) {
     let mut client = HaltServiceClient::new(endpoint.connect_lazy());
-    let mut refused = VecDeque::new();
-    while let Some(wanted) = next(&mut queue, &mut refused).await {
-        match set(&mut client, &queue, &wanted).await {
-            Ended::Done => queue.done(&wanted.scope),
-            Ended::PutBack => tokio::time::sleep(PAUSE).await,
+    let mut resting = Resting::new();
+    while let Some(wanted) = next(&mut queue, &mut resting).await {
+        // An incident that was closed, or a budget that was raised meanwhile, wants no halt any more.
+        if !app.still_wants(&wanted).await {
+            queue.done(&wanted.scope);
+            continue;
+        }
+        let rest = match set(&mut client, &wanted).await {
+            Ended::Done => {
+                queue.done(&wanted.scope);
+                continue;
+            }
+            Ended::Full => FULL_REST,
             Ended::Refused(code) => {
                 if let Err(error) = app.tell_halt_refused(&wanted.scope, &code).await {
                     tracing::warn!(%error, "nobody is told that a halt was refused");
                 }
-                refused.push_back((Instant::now() + REFUSED_REST, wanted));
+                REFUSED_REST
             }
+        };
+        let due = Instant::now() + rest;
+        resting.entry(due).or_default().push(wanted);
+    }
+}
+
+/// The next order: one whose rest is over before any new one.
+async fn next(queue: &mut HaltQueue, resting: &mut Resting) -> Option<Wanted> {
+    loop {
+        let Some(due) = resting.keys().next().copied() else {
+            return queue.next().await;
+        };
+        if due > Instant::now() {
+            match tokio::time::timeout_at(due, queue.next()).await {
+                Ok(wanted) => return wanted,
+                Err(_) => continue,
+            }
+        }
+        let rested = resting.get_mut(&due).and_then(Vec::pop);
+        if resting.get(&due).is_none_or(Vec::is_empty) {
+            resting.remove(&due);
+        }
+        if rested.is_some() {
+            return rested;
         }
     }
 }
 
-/// The next order: one that was refused when its rest is over, or else a new one.
-async fn next(queue: &mut HaltQueue, refused: &mut VecDeque<(Instant, Wanted)>) -> Option<Wanted> {
-    let Some((due, _)) = refused.front() else {
-        return queue.next().await;
-    };
-    match tokio::time::timeout_at(*due, queue.next()).await {
-        Ok(wanted) => wanted,
-        Err(_) => refused.pop_front().map(|(_, wanted)| wanted),
-    }
-}
-
 /// Asks until there is an answer.
-async fn set(client: &mut Client, queue: &HaltQueue, wanted: &Wanted) -> Ended {
+async fn set(client: &mut Client, wanted: &Wanted) -> Ended {
     let request = pb::SetHaltRequest {
         scope: wanted.scope.to_string(),
         reason: wanted.reason.clone(),
@@ -89,8 +115,8 @@ async fn set(client: &mut Client, queue: &HaltQueue, wanted: &Wanted) -> Ended {
             return Ended::Refused(info.map_or_else(String::new, |info| info.reason));
         }
         tracing::warn!(scope = request.scope, %status, "a halt is not set yet");
-        if is_full(&status) && queue.put_back(wanted) {
-            return Ended::PutBack;
+        if is_full(&status) {
+            return Ended::Full;
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);

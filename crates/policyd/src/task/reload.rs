@@ -14,18 +14,32 @@ use crate::domain::policy_set::{PolicyErrors, TenantPolicies};
 
 /// How often the folders are looked at.
 const PERIOD: Duration = Duration::from_millis(250);
-/// Looking takes at most one part in so many of the time: many folders are looked at less often.
+/// Looking for changes takes at most one part in so many of the time: of very many folders it is rarer.
 const SHARE: u32 = 10;
+/// A pause is never longer, however long a look took.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// A look that takes longer is said aloud.
+const LATE: Duration = Duration::from_secs(60);
 
 /// Looks until the process ends.
 pub async fn watch(app: SharedApp, mut watched: Watched) {
     loop {
         let began = Instant::now();
-        let looked = tokio::task::spawn_blocking(move || {
+        let mut looking = tokio::task::spawn_blocking(move || {
             let changes = watched.look();
             (watched, changes)
         });
-        let Ok((returned, changes)) = looked.await else {
+        let looked = loop {
+            match tokio::time::timeout(LATE, &mut looking).await {
+                Ok(looked) => break looked,
+                Err(_) => {
+                    let reason = Reason::PolicyReloadFailed.code();
+                    tracing::error!(reason, "reading the policies takes more than a minute");
+                }
+            }
+        };
+        let pause = began.elapsed().saturating_mul(SHARE);
+        let Ok((returned, changes)) = looked else {
             // Only a defect ends the look; what is in force stays, and that is said.
             let reason = Reason::Internal.code();
             tracing::error!(reason, "policies are no longer reloaded");
@@ -43,8 +57,7 @@ pub async fn watch(app: SharedApp, mut watched: Watched) {
                 Change::Refused(errors) => refused(&app, &name, &errors).await,
             }
         }
-        let pause = began.elapsed().saturating_mul(SHARE);
-        tokio::time::sleep(PERIOD.max(pause)).await;
+        tokio::time::sleep(pause.clamp(PERIOD, PAUSE_MAX)).await;
     }
 }
 
@@ -96,7 +109,14 @@ fn replace(app: &SharedApp, change: impl Fn(&mut PolicyTable)) {
 
 async fn refused(app: &SharedApp, name: &str, errors: &PolicyErrors) {
     let reason = Reason::PolicyReloadFailed.code();
-    tracing::error!(reason, tenant = name, %errors, "the last good policies stay in force");
+    let table = app.policies.load();
+    let keeps = name.is_empty() || table.keys().any(|tenant| tenant.as_str() == name);
+    let what = if keeps {
+        "the last good policies stay in force"
+    } else {
+        "it has no policies in force: every request is denied"
+    };
+    tracing::error!(reason, tenant = name, %errors, "{what}");
     // What concerns the folder of all tenants concerns each of them.
     let tenants: Vec<TenantId> = if name.is_empty() {
         app.policies.load().keys().cloned().collect()

@@ -1,16 +1,21 @@
 //! The files of a policy folder: which of them count, what they say, and whether they changed.
 
 use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use writ_proto::Reason;
 use writ_proto::digest::sha256;
 use writ_proto::ids::TenantId;
 
+use crate::clock;
 use crate::domain::policy_set::bounds::RULE_FILE_BYTES_MAX;
 use crate::domain::policy_set::{Finding, LOCK, PolicyErrors, Sources};
 
+/// Opening a pipe does not wait for whoever writes into it.
+const O_NONBLOCK: i32 = 0o4000;
 const FILES_MAX: usize = 10_000;
 /// Of `entities.json`; rules and cards are smaller.
 const ENTITIES_BYTES_MAX: u64 = 64 * 1_024 * 1_024;
@@ -78,14 +83,27 @@ pub(super) fn named(folder: &Path, ending: &str) -> Result<Vec<(String, PathBuf)
     Ok(files)
 }
 
+/// Reads a plain file and never more of it than is allowed: a pipe would be waited for, and a device never
+/// ends.
 fn read(name: &str, path: &Path, most: u64) -> Result<String, PolicyErrors> {
-    let size = std::fs::metadata(path)
-        .map_err(|error| finding(name, error))?
-        .len();
-    if size > most {
-        return Err(finding(name, format!("{size} bytes, at most {most}")));
+    let wrong = |error: std::io::Error| finding(name, error);
+    let mut options = std::fs::File::options();
+    let file = options
+        .read(true)
+        .custom_flags(O_NONBLOCK)
+        .open(path)
+        .map_err(wrong)?;
+    let data = file.metadata().map_err(wrong)?;
+    if !data.is_file() {
+        return Err(finding(name, "it is not a plain file"));
     }
-    std::fs::read_to_string(path).map_err(|error| finding(name, error))
+    let mut text = String::new();
+    let read = file.take(most.saturating_add(1)).read_to_string(&mut text);
+    let read = u64::try_from(read.map_err(wrong)?).unwrap_or(u64::MAX);
+    if read > most {
+        return Err(finding(name, format!("more than {most} bytes")));
+    }
+    Ok(text)
 }
 
 fn read_all(
@@ -129,8 +147,42 @@ pub fn read_tenant(folder: &Path) -> Result<Sources, PolicyErrors> {
             &folder.join("entities.json"),
             ENTITIES_BYTES_MAX,
         )?,
-        lock: lock.exists().then(|| read(LOCK, &lock, most)).transpose()?,
+        lock: has_lock(folder)?
+            .then(|| read(LOCK, &lock, most))
+            .transpose()?,
     })
+}
+
+/// Whether a set is sealed. A lock that cannot be reached is one: only a name that is not there is none.
+pub(super) fn has_lock(folder: &Path) -> Result<bool, PolicyErrors> {
+    match std::fs::symlink_metadata(folder.join(LOCK)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(finding(LOCK, error)),
+    }
+}
+
+/// How long the files of a tenant have been as they are, as far as their times tell.
+pub(super) fn rested(folder: &Path) -> Option<Duration> {
+    let mut newest = None;
+    let mut add = |path: &Path| {
+        if let Ok(data) = std::fs::metadata(path) {
+            let at = (data.ctime(), data.ctime_nsec());
+            newest = newest.max(Some(at));
+        }
+    };
+    for name in ["set.toml", "entities.json"] {
+        add(&folder.join(name));
+    }
+    for (inner, ending) in [("", "cedar"), ("actions", "toml")] {
+        for (_, path) in named(&folder.join(inner), ending).ok()? {
+            add(&path);
+        }
+    }
+    let (seconds, nanos) = newest?;
+    let nanos = u32::try_from(nanos).ok()?;
+    let at = chrono::DateTime::from_timestamp(seconds, nanos)?;
+    clock::now().signed_duration_since(at).to_std().ok()
 }
 
 /// What tells one state of a tenant's files from another without reading them: where each really
@@ -157,6 +209,8 @@ pub(super) fn fingerprint(folder: &Path) -> Result<[u8; 32], PolicyErrors> {
     };
     for name in ["set.toml", "entities.json", LOCK] {
         add(name, std::fs::metadata(folder.join(name)));
+        // A link that leads nowhere is there all the same.
+        add(name, std::fs::symlink_metadata(folder.join(name)));
     }
     for (inner, ending) in [("", "cedar"), ("actions", "toml")] {
         for (name, path) in named(&folder.join(inner), ending)? {

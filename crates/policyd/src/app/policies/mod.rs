@@ -7,6 +7,7 @@ mod watched;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use writ_proto::Reason;
 use writ_proto::ids::TenantId;
@@ -117,6 +118,26 @@ pub fn warnings(table: &PolicyTable) -> Vec<Finding> {
         .iter()
         .map(|(tenant, set)| placed(tenant.as_str(), set.warnings.clone()));
     own.flatten().collect()
+}
+
+/// How long a start waits for files that are still being put in place.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Waits until the files of unsealed sets have rested, so that a start in the middle of a copy takes no
+/// half of it. What changes for longer is taken when it rests, by whoever watches.
+pub fn wait_for_rest(folder: &Path) {
+    let began = Instant::now();
+    let restless = |(_, path): &(String, PathBuf)| {
+        let sealed = folder::has_lock(path).unwrap_or(true);
+        !sealed && folder::rested(path).is_some_and(|rested| rested < watched::REST)
+    };
+    while began.elapsed() < START_PATIENCE {
+        let tenants = folder::tenants(folder).unwrap_or_default();
+        if !tenants.iter().any(restless) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Loads every tenant of a folder, each for itself.

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use super::folder::{self, finding};
 use super::{empty, load_tenant};
-use crate::domain::policy_set::{LOCK, PolicyErrors, TenantPolicies};
+use crate::domain::policy_set::{PolicyErrors, TenantPolicies};
 
 /// How long the files of a set without a lock must not change before it is read.
-const REST: Duration = Duration::from_secs(1);
+pub(super) const REST: Duration = Duration::from_secs(1);
 /// How long a set may go on changing before people are told that it never rests.
 const RESTLESS: Duration = Duration::from_secs(10);
 
@@ -41,6 +41,8 @@ struct Seen {
     told: bool,
     /// Whether it has been told that they do not rest.
     restless: bool,
+    /// Whether this state of a sealed set was read already.
+    tried: bool,
 }
 
 /// The folders of tenants, as they were last looked at.
@@ -135,8 +137,14 @@ impl Watched {
         if seen.told {
             return None;
         }
-        let sealed = path.join(LOCK).exists();
+        // One that cannot be reached seals as well: nothing is taken before it can.
+        let sealed = folder::has_lock(path).unwrap_or(true);
         let rested = seen.since.elapsed() >= rest;
+        // A sealed set is read once for each state of its files, and once more when they have rested.
+        if sealed && !rested && seen.tried {
+            return None;
+        }
+        seen.tried = true;
         if !sealed && !rested {
             if seen.waiting.elapsed() < RESTLESS || seen.restless {
                 return None;
@@ -199,6 +207,7 @@ impl Seen {
             waiting: now,
             told: false,
             restless: false,
+            tried: false,
         }
     }
 }

@@ -4,7 +4,7 @@
 
 /// Brackets, and `if`s, within each other.
 pub const NESTING_MAX: usize = 32;
-/// Operators of one rule: each may be one more level of its expression.
+/// Operators, brackets and clauses of one rule: each may be one more level of its expression.
 pub const OPERATORS_MAX: usize = 1_000;
 /// Bytes of one `.cedar` file.
 pub const RULE_FILE_BYTES_MAX: usize = 8 * 1_024 * 1_024;
@@ -74,9 +74,17 @@ pub(super) fn check(text: &str) -> Result<(), TooDeep> {
                 }
             }
             '/' if rest.peek().is_some_and(|(_, next)| *next == '/') => {
-                while rest.next_if(|(_, next)| *next != '\n').is_some() {}
+                // Cedar ends a comment at either.
+                while rest
+                    .next_if(|(_, next)| !matches!(next, '\n' | '\r'))
+                    .is_some()
+                {}
             }
-            '(' | '[' | '{' => scan.depth = scan.depth.saturating_add(1),
+            // A call, an index and a clause are each one more level of the expression.
+            '(' | '[' | '{' => {
+                scan.depth = scan.depth.saturating_add(1);
+                scan.operators = scan.operators.saturating_add(1);
+            }
             ')' | ']' | '}' => scan.depth = scan.depth.saturating_sub(1),
             ';' if scan.depth == 0 => scan.end_of_rule(),
             '!' | '&' | '|' | '+' | '-' | '*' | '<' | '>' | '=' | '.' => {
@@ -96,7 +104,7 @@ pub(super) fn check(text: &str) -> Result<(), TooDeep> {
                 }
                 match text.get(at..end) {
                     Some("if") => scan.ifs = scan.ifs.saturating_add(1),
-                    Some("in" | "has" | "like" | "is") => {
+                    Some("in" | "has" | "like" | "is" | "when" | "unless") => {
                         scan.operators = scan.operators.saturating_add(1);
                     }
                     _ => {}
@@ -130,8 +138,22 @@ mod tests {
             (parens(NESTING_MAX), false),
             (parens(150), false),
             (parens(100_000), false),
-            (ors(OPERATORS_MAX), true),
+            (ors(OPERATORS_MAX - 10), true),
             (ors(OPERATORS_MAX + 2), false),
+            (format!("//\r{}", rule(&"(".repeat(5_000))), false),
+            (
+                rule(&format!("context{}", "[\"a\"]".repeat(OPERATORS_MAX))),
+                false,
+            ),
+            (
+                rule("true").replace(';', &"when{true}".repeat(OPERATORS_MAX)),
+                false,
+            ),
+            (
+                rule("true").replace(';', &"unless{true}".repeat(OPERATORS_MAX)),
+                false,
+            ),
+            (rule(&format!("[{}]", "[1],".repeat(OPERATORS_MAX))), false),
             (nots(OPERATORS_MAX + 1), false),
             (ifs(NESTING_MAX), true),
             (ifs(NESTING_MAX + 1), false),

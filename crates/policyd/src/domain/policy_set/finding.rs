@@ -11,7 +11,7 @@ pub struct Place {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// The line itself.
+    /// The line itself, or the beginning of a long one.
     pub text: String,
 }
 
@@ -29,7 +29,13 @@ impl Place {
         Self {
             line: before.matches('\n').count().saturating_add(1),
             column: column.saturating_add(1),
-            text: line.lines().next().unwrap_or_default().to_owned(),
+            text: line
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .take(SHOWN_MAX.saturating_add(1))
+                .collect(),
         }
     }
 

@@ -24,10 +24,12 @@ use super::{bounds, rule};
 use crate::domain::budget::{BUDGETS_MAX, Budget, BudgetText, Ground};
 use crate::domain::counter_offer::{CounterOfferText, CounterOffers};
 use crate::domain::escalation::{INCIDENT_RULES_MAX, IncidentRule, IncidentText};
-use crate::domain::schema::{FactTypes, groups, schema_text};
+use crate::domain::schema::{FactTypes, facts_flaw, groups, schema_text};
 use crate::domain::waiting::{ApprovalsText, WAITING_DEFAULT, waiting_max};
 
 const POLICIES_MAX: usize = 20_000;
+/// What is told of one set; whoever has more mends these first.
+const FINDINGS_MAX: usize = 500;
 const ENTITIES_MAX: usize = 1_000_000;
 /// Each moment is a prepared set of its own.
 const MOMENTS_MAX: usize = 65;
@@ -64,6 +66,9 @@ impl Findings {
     }
 
     fn add_at(&mut self, reason: Reason, file: &str, message: impl Display, at: Option<Place>) {
+        if self.0.len() >= FINDINGS_MAX {
+            return;
+        }
         let (file, message) = (file.to_owned(), format!("{message}"));
         self.0.push(Finding {
             reason,
@@ -100,10 +105,15 @@ fn set_text(sources: &Sources, findings: &mut Findings) -> Result<SetText, Polic
     if !findings.0.is_empty() {
         return Err(PolicyErrors(findings.0.clone()));
     }
-    toml::from_str(&sources.set_toml).map_err(|error| {
+    let set: SetText = toml::from_str(&sources.set_toml).map_err(|error| {
         findings.of_toml(&sources.set_toml, &error);
         PolicyErrors(findings.0.clone())
-    })
+    })?;
+    if let Some(why) = facts_flaw(&set.facts) {
+        findings.of_set(why);
+        return Err(PolicyErrors(findings.0.clone()));
+    }
+    Ok(set)
 }
 
 pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {

@@ -359,7 +359,7 @@ async fn a_trip_is_ordered_once_for_a_counter_and_a_limit_and_stays_until_it_is_
             ..append("acme", id, id, 1)
         };
         commit(&ledger, &[fired(1, 5), fired(2, 5), fired(3, 6)]).await;
-        let open = ledger.trip_list(9).await.unwrap();
+        let open = ledger.trip_list(9, 9).await.unwrap();
         let acme = tenant("acme");
         assert_eq!(
             open,
@@ -369,7 +369,7 @@ async fn a_trip_is_ordered_once_for_a_counter_and_a_limit_and_stays_until_it_is_
         ledger.trip_done(&acme, &trip(5)).await.unwrap();
         commit(&ledger, &[fired(4, 5)]).await;
         assert_eq!(
-            ledger.trip_list(9).await.unwrap(),
+            ledger.trip_list(9, 9).await.unwrap(),
             [(acme, trip(6))],
             "{name}"
         );

@@ -170,6 +170,21 @@ impl PostgresLedger {
         rows.iter().map(row_at).collect()
     }
 
+    pub(in crate::store) async fn incident_wants_halt(
+        &self,
+        tenant: &TenantId,
+        agent: &str,
+    ) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM incident \
+             WHERE tenant = $1 AND agent = $2 AND closed_ms = 0 AND halt = 1)",
+        )
+        .bind(tenant.as_str())
+        .bind(agent)
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
     pub(in crate::store) async fn agents_to_halt(
         &self,
         most: usize,

@@ -99,11 +99,14 @@ impl SqliteLedger {
     pub(in crate::store) async fn trip_list(
         &self,
         most: usize,
+        of_tenant: usize,
     ) -> Result<Vec<(TenantId, Trip)>, StoreError> {
         let rows = sqlx::query(
-            "SELECT tenant, key, cap, scope, reason, at_ms FROM budget_trip WHERE done = 0 \
-             ORDER BY at_ms LIMIT ?",
+            "SELECT tenant, key, cap, scope, reason, at_ms FROM (SELECT tenant, key, cap, scope, \
+             reason, at_ms, row_number() OVER (PARTITION BY tenant ORDER BY at_ms) AS place \
+             FROM budget_trip WHERE done = 0) AS open WHERE place <= ? ORDER BY at_ms LIMIT ?",
         )
+        .bind(limit(of_tenant))
         .bind(limit(most))
         .fetch_all(&self.pool)
         .await?;

@@ -151,6 +151,21 @@ impl SqliteLedger {
         rows.iter().map(row_at).collect()
     }
 
+    pub(in crate::store) async fn incident_wants_halt(
+        &self,
+        tenant: &TenantId,
+        agent: &str,
+    ) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM incident \
+             WHERE tenant = ? AND agent = ? AND closed_ms = 0 AND halt = 1)",
+        )
+        .bind(tenant.as_str())
+        .bind(agent)
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
     pub(in crate::store) async fn agents_to_halt(
         &self,
         most: usize,

@@ -6,6 +6,7 @@ use std::thread::sleep;
 
 use super::*;
 use crate::app::policies::read_tenant;
+use crate::domain::policy_set::LOCK;
 
 /// A set without a lock rests this long in these tests.
 const TEST_REST: Duration = Duration::from_millis(60);
@@ -224,6 +225,28 @@ fn one_tenants_broken_file_holds_back_nobody_else() {
     });
     fs::remove_dir_all(place.folder.join("globex")).unwrap();
     place.until("globex", |taken| taken == "gone");
+}
+
+#[test]
+fn pipes_endless_files_and_locks_that_cannot_be_reached_hang_nothing_and_are_refused() {
+    let mut place = Place::new();
+    let pipe = place.folder.join("globex/pipe.cedar");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    place.until("globex", |taken| taken.contains("not a plain file"));
+    fs::remove_file(&pipe).unwrap();
+    symlink("/dev/zero", &pipe).unwrap();
+    place.taken.clear();
+    place.until("globex", |taken| taken.contains("not a plain file"));
+    fs::remove_file(&pipe).unwrap();
+    // A lock behind a link that leads nowhere seals as well: an unsealed set would be taken instead.
+    let lock = place.folder.join("acme").join(LOCK);
+    symlink("../away/acme.lock", &lock).unwrap();
+    fs::write(place.folder.join("acme/freeze.cedar"), rule("freeze")).unwrap();
+    place.until("acme", |taken| taken.contains("set.lock"));
+    fs::remove_file(&lock).unwrap();
+    let wanted = digest(&place.folder.join("acme"));
+    place.until("acme", |taken| taken == wanted);
 }
 
 #[test]

@@ -147,17 +147,14 @@ pub(super) fn comparisons(expression: &Json) -> Vec<Comparison> {
 
 /// The comparisons that must all hold for a policy to be satisfied.
 pub(super) fn required(policy: &Json) -> Vec<Comparison> {
-    let mut open = clauses(policy, "when");
+    let clauses = clauses(policy, "when");
+    let mut open: Vec<&Json> = clauses.iter().collect();
     let mut found = Vec::new();
     while let Some(part) = open.pop() {
         match part.get("&&") {
-            Some(both) => open.extend(
-                ["left", "right"]
-                    .iter()
-                    .filter_map(|side| both.get(*side).cloned()),
-            ),
+            Some(both) => open.extend(["left", "right"].iter().filter_map(|side| both.get(*side))),
             None => found.extend(
-                compared(&part)
+                compared(part)
                     .into_iter()
                     .filter(|found| found.op != "contains"),
             ),

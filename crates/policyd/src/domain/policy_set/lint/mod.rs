@@ -22,8 +22,17 @@ use expression::{Comparison, Literal, comparisons, conditions, entities};
 
 pub use bands::Gap;
 
-/// How many letters may differ in what is taken for a slip.
+/// How many letters may differ in what is taken for a slip: one in short words.
 const NEAR: usize = 2;
+const SHORT: usize = 6;
+const ROLE: &str = "Role";
+
+/// A word that another one is the beginning of, or nearly is.
+fn same_stem<'a>(word: &str, other: &'a str) -> Option<&'a str> {
+    let (a, b) = (word.to_lowercase(), other.to_lowercase());
+    let part = a.len() > NEAR && (b.starts_with(&a) || a.starts_with(&b));
+    near(word, [other]).or(part.then_some(other))
+}
 
 /// The name that was most likely meant.
 pub(in crate::domain) fn near<'a>(
@@ -35,9 +44,12 @@ pub(in crate::domain) fn near<'a>(
         .into_iter()
         .filter(|other| *other != word)
         .min_by_key(distance)?;
-    let (short, long) = (word.to_lowercase(), best.to_lowercase());
-    let part = short.len() > NEAR && (long.starts_with(&short) || short.starts_with(&long));
-    (distance(&best) <= NEAR || part).then_some(best)
+    let most = if word.chars().count() < SHORT {
+        1
+    } else {
+        NEAR
+    };
+    (distance(&best) <= most).then_some(best)
 }
 
 pub(in crate::domain) fn hint(near: Option<&str>) -> String {
@@ -47,7 +59,39 @@ pub(in crate::domain) fn hint(near: Option<&str>) -> String {
 struct Lint<'a> {
     sources: &'a Sources,
     set: &'a TenantPolicies,
+    /// Names of entities by type, with the roles that they are in.
+    known: BTreeMap<String, BTreeSet<String>>,
+    /// The rules that concern each action.
+    rules: BTreeMap<&'a ActionName, BTreeSet<String>>,
     out: Vec<Finding>,
+}
+
+/// Warnings of one set that are told.
+const WARNINGS_MAX: usize = 200;
+
+fn known(set: &TenantPolicies) -> BTreeMap<String, BTreeSet<String>> {
+    let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut add = |uid: &EntityUid| {
+        let names = known.entry(uid.type_name().to_string()).or_default();
+        names.insert(uid.id().unescaped().to_owned());
+    };
+    for (uid, entity) in &set.entities {
+        add(uid);
+        entity.clone().into_inner().2.iter().for_each(&mut add);
+    }
+    known
+}
+
+fn rules_of(set: &TenantPolicies) -> BTreeMap<&ActionName, BTreeSet<String>> {
+    let ids = |slice: &super::Slice| {
+        let phases = slice.phases.iter();
+        let policies = phases.flat_map(|(_, policies)| policies.policies());
+        policies.map(|policy| policy.id().to_string()).collect()
+    };
+    set.slices
+        .iter()
+        .map(|(action, slice)| (action, ids(slice)))
+        .collect()
 }
 
 /// Everything that looks like a slip, in the order of the rules.
@@ -55,6 +99,8 @@ pub(super) fn lint(set: &TenantPolicies, sources: &Sources) -> Vec<Finding> {
     let mut lint = Lint {
         sources,
         set,
+        known: known(set),
+        rules: rules_of(set),
         out: Vec::new(),
     };
     let mut rules: Vec<&Policy> = set.all.policies().collect();
@@ -70,6 +116,9 @@ pub(super) fn lint(set: &TenantPolicies, sources: &Sources) -> Vec<Finding> {
 impl Lint<'_> {
     /// A warning about a rule, at the first place behind its id where a word stands.
     fn warn(&mut self, rule: &str, word: &str, message: &str) {
+        if self.out.len() >= WARNINGS_MAX {
+            return;
+        }
         let id = format!("@id(\"{rule}\")");
         let policies = &self.sources.policies;
         let found = policies.iter().find_map(|(file, text)| {
@@ -123,27 +172,20 @@ impl Lint<'_> {
         if kind == "Action" {
             return;
         }
-        let same = |uid: &EntityUid| uid.type_name().to_string() == kind;
-        let known: BTreeSet<String> = self
-            .set
-            .entities
-            .iter()
-            .flat_map(|(uid, entity)| {
-                entity
-                    .clone()
-                    .into_inner()
-                    .2
-                    .into_iter()
-                    .chain([uid.clone()])
-            })
-            .filter(same)
-            .map(|uid| uid.id().unescaped().to_owned())
-            .collect();
+        let none = BTreeSet::new();
+        let known = self.known.get(kind).unwrap_or(&none);
         if known.contains(name) {
             return;
         }
-        let near = near(name, known.iter().map(String::as_str));
-        let message = format!("entities.json has no {kind}::\"{name}\"{}", hint(near));
+        let near = near(name, known.iter().map(String::as_str)).map(str::to_owned);
+        // A role that nobody has is a rule that never applies; a record or an agent may be known elsewhere.
+        if kind != ROLE && near.is_none() {
+            return;
+        }
+        let message = format!(
+            "entities.json has no {kind}::\"{name}\"{}",
+            hint(near.as_deref())
+        );
         self.warn(rule, &format!("\"{name}\""), &message);
     }
 
@@ -164,13 +206,9 @@ impl Lint<'_> {
     }
 
     fn concerns(&self, rule: &str, action: &ActionName) -> bool {
-        let slice = self.set.slices.get(action);
-        let mut phases = slice.into_iter().flat_map(|slice| &slice.phases);
-        phases.any(|(_, policies)| {
-            policies
-                .policies()
-                .any(|policy| policy.id().to_string() == rule)
-        })
+        self.rules
+            .get(action)
+            .is_some_and(|rules| rules.contains(rule))
     }
 
     fn compared(&mut self, rule: &str, comparison: &Comparison) {
@@ -181,7 +219,7 @@ impl Lint<'_> {
         match path.as_slice() {
             ["context", "environment"] if *value != self.set.environment => {
                 let own = self.set.environment.clone();
-                if near(value, [own.as_str()]).is_some() {
+                if comparison.op == "==" && same_stem(value, &own).is_some() {
                     let message = format!(
                         "it compares the environment with \"{value}\", but set.toml says environment = \"{own}\""
                     );
@@ -189,7 +227,7 @@ impl Lint<'_> {
                 }
             }
             ["context", "mode"] if !["execute", "dry_run"].contains(&value.as_str()) => {
-                let near = near(value, ["execute", "dry_run"]);
+                let near = same_stem(value, "execute").or_else(|| same_stem(value, "dry_run"));
                 let message = format!("there is no mode \"{value}\"{}", hint(near));
                 self.warn(rule, &format!("\"{value}\""), &message);
             }
@@ -243,7 +281,19 @@ impl Lint<'_> {
             let own = card.connection.as_str();
             let uses = connections.get(own).copied().unwrap_or_default();
             let more = connections.iter().filter(|(_, count)| **count > uses);
-            if let Some(near) = near(own, more.map(|(name, _)| *name)) {
+            // `erp/main` beside `crm/main` is another system: only one part may differ, by a letter.
+            let close = |other: &str| {
+                let parts = own.split('/').zip(other.split('/'));
+                let differ = parts.filter(|(a, b)| a != b);
+                let lengths = own.matches('/').count() == other.matches('/').count();
+                lengths
+                    && differ.clone().count() == 1
+                    && differ
+                        .into_iter()
+                        .all(|(a, b)| strsim::levenshtein(a, b) == 1)
+            };
+            let more = more.map(|(name, _)| *name).filter(|name| close(name));
+            if let Some(near) = more.into_iter().next() {
                 let message = format!("only this card acts on `{own}`{}", hint(Some(near)));
                 self.of_card(card.name.as_str(), own, message);
             }
