@@ -39,7 +39,7 @@ pub(in crate::domain) fn near<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let distance = |other: &&str| strsim::levenshtein(&word.to_lowercase(), &other.to_lowercase());
+    let distance = |other: &&str| strsim::osa_distance(&word.to_lowercase(), &other.to_lowercase());
     let best = known
         .into_iter()
         .filter(|other| *other != word)
