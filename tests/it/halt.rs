@@ -247,29 +247,17 @@ async fn an_operator_halts_his_own_tenant_and_sees_nothing_of_others() {
     assert!(!clear(&mut ours, "global", "again").await.unwrap());
 }
 
-/// Kind, scope, operator and reason of each halt on record, as an operator reads them.
-fn halts(world: &World) -> Vec<(String, String, String, String)> {
-    let addr = format!("https://localhost:{}", world.policyd_port);
-    let cert = "certs/operator-acme-ops.pem";
-    let args = [
-        "records", "ls", "--limit", "1000", "-o", "jsonl", "--addr", &addr, "--cert", cert,
-    ];
-    let output = world.run("policyd", &args);
+/// Kind, scope, operator and reason of each halt on record.
+async fn halts(world: &World) -> Vec<(String, String, String, String)> {
     let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
-    let line = |line: &str| {
-        let record: Json = serde_json::from_str(line).unwrap();
-        let (halt, values) = (&record["halt"], &record["values"]);
-        (!halt.is_null()).then(|| {
-            (
-                text(&record["kind"]),
-                text(halt),
-                text(&values["by"]),
-                text(&values["note"]),
-            )
-        })
+    let line = |record: &Json| {
+        let values = &record["values"];
+        let cut = record["halt"].as_str()?;
+        let scope = values["scope"].as_str().unwrap_or(cut).to_owned();
+        let (by, note) = (text(&values["by"]), text(&values["note"]));
+        Some((text(&record["kind"]), scope, by, note))
     };
-    let lines = String::from_utf8(output.stdout).unwrap();
-    lines.lines().filter_map(line).collect()
+    world.records().await.iter().filter_map(line).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,7 +276,7 @@ async fn each_halt_is_one_record_with_scope_operator_and_reason() {
     let expected = 4;
     let started = Instant::now();
     loop {
-        let told = halts(&world);
+        let told = halts(&world).await;
         if told.len() >= expected {
             break;
         }
@@ -310,7 +298,7 @@ async fn each_halt_is_one_record_with_scope_operator_and_reason() {
     assert!(late.status.success());
     let started = Instant::now();
     let told = loop {
-        let told = halts(&world);
+        let told = halts(&world).await;
         if told
             .iter()
             .any(|(_, scope, ..)| scope == "tenant:acme/run:late")
@@ -413,7 +401,7 @@ async fn a_halt_with_an_end_ends_and_is_on_record() {
     }
     let started = Instant::now();
     loop {
-        let told = halts(&world);
+        let told = halts(&world).await;
         let over = |line: &(String, String, String, String)| {
             line.0 == "halt_cleared" && line.3 == "its time was over"
         };

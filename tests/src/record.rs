@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};
-use writ_proto::value::{Value, first_from_cbor};
+use writ_proto::value::first_from_cbor;
 
 /// The record of a line with its values; none for other lines and for policies that come into force.
 pub fn read(line: &[u8]) -> Option<Json> {
@@ -17,12 +17,11 @@ pub fn read(line: &[u8]) -> Option<Json> {
         .unwrap();
     let (mut rest, mut values) = (bytes.as_slice(), Map::new());
     while !rest.is_empty() {
-        let (item, after) = first_from_cbor(rest).unwrap();
-        let Value::List(parts) = item else {
-            panic!("a value of a record is a list");
-        };
-        let name = parts[0].as_text().unwrap().to_owned();
-        values.insert(name, serde_json::from_str(&parts[2].to_json()).unwrap());
+        let (name, after) = first_from_cbor(rest).unwrap();
+        let (_salt, after) = first_from_cbor(after).unwrap();
+        let (value, after) = first_from_cbor(after).unwrap();
+        let name = name.as_text().unwrap().to_owned();
+        values.insert(name, serde_json::from_str(&value.to_json()).unwrap());
         rest = after;
     }
     record["values"] = Json::Object(values);

@@ -1,5 +1,6 @@
 //! Halts that policyd itself asks for: a run over its budget, an agent that keeps probing.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
@@ -49,6 +50,8 @@ pub struct Wanted {
 pub struct HaltClient {
     queue: mpsc::Sender<Wanted>,
     waiting: Arc<Mutex<Vec<Scope>>>,
+    /// What connectord said that it has, until whoever ordered it took note.
+    standing: Arc<Mutex<BTreeSet<Scope>>>,
 }
 
 /// The other end, which delivers.
@@ -56,6 +59,7 @@ pub struct HaltClient {
 pub struct HaltQueue {
     wanted: mpsc::Receiver<Wanted>,
     waiting: Arc<Mutex<Vec<Scope>>>,
+    standing: Arc<Mutex<BTreeSet<Scope>>>,
 }
 
 /// A client and the queue it fills.
@@ -63,11 +67,17 @@ pub struct HaltQueue {
 pub fn channel() -> (HaltClient, HaltQueue) {
     let (queue, wanted) = mpsc::channel(WAITING_MAX);
     let waiting = Arc::new(Mutex::new(Vec::new()));
+    let standing = Arc::new(Mutex::new(BTreeSet::new()));
     let client = HaltClient {
         queue,
         waiting: Arc::clone(&waiting),
+        standing: Arc::clone(&standing),
     };
-    let queue = HaltQueue { wanted, waiting };
+    let queue = HaltQueue {
+        wanted,
+        waiting,
+        standing,
+    };
     (client, queue)
 }
 
@@ -106,6 +116,13 @@ impl HaltClient {
         Ok(())
     }
 
+    /// Whether connectord has said since the last question that an order stands.
+    #[must_use]
+    pub fn took_note(&self, scope: &Scope) -> bool {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        standing.remove(scope)
+    }
+
     /// What was asked for and is not set yet: policyd takes it as halted.
     #[must_use]
     pub fn waiting(&self) -> Vec<Scope> {
@@ -120,7 +137,18 @@ impl HaltQueue {
         self.wanted.recv().await
     }
 
-    /// It stands, or nobody wants it any more.
+    /// It stands: connectord said so.
+    pub fn stands(&self, scope: &Scope) {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only what nobody takes note of stays; a scope more or less is asked for again.
+        if standing.len() < WAITING_MAX {
+            standing.insert(scope.clone());
+        }
+        drop(standing);
+        self.done(scope);
+    }
+
+    /// Nothing waits for it any more.
     pub fn done(&self, scope: &Scope) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|waiting| waiting != scope);

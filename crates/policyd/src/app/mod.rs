@@ -8,6 +8,7 @@ pub mod decided;
 pub mod denials;
 mod disclosed;
 pub mod error;
+mod evaluated;
 pub mod halting;
 mod holds;
 pub mod incidents;

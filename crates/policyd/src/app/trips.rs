@@ -32,7 +32,8 @@ impl App {
                 continue;
             };
             let scope = Scope::new(Some(tenant.clone()), part.clone());
-            if self.halts.load().scopes.contains(&scope) {
+            let stands = self.halting.took_note(&scope);
+            if stands || self.halts.load().scopes.contains(&scope) {
                 self.ledger.trip_done(&tenant, &trip).await?;
                 asked.remove(&scope);
                 continue;

@@ -54,7 +54,9 @@ pub async fn deliver(app: SharedApp, mut queue: HaltQueue, endpoint: Endpoint) {
         }
         let rest = match set(&mut client, &wanted).await {
             Ended::Done => {
-                queue.done(&wanted.scope);
+                queue.stands(&wanted.scope);
+                // Whoever ordered it for a limit takes note before anybody can clear it again.
+                app.trips.notify_one();
                 continue;
             }
             Ended::Full => FULL_REST,

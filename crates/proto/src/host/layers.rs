@@ -64,7 +64,7 @@ impl Layers {
         sets: &[String],
     ) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(file).map_err(|error| {
-            ConfigError::invalid(format!("cannot read {}: {error}; run this in the folder that policyd init made, or name the file with --config", file.display()))
+            ConfigError::invalid(format!("cannot read {}: {error}; run this in the folder that `init` made, or name the file with --config", file.display()))
         })?;
         let table: Table = toml::from_str(&text)
             .map_err(|error| ConfigError::invalid(format!("{}: {error}", file.display())))?;
