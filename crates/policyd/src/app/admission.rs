@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use writ_proto::Reason;
@@ -10,10 +11,14 @@ use writ_proto::ids::{AgentId, TenantId};
 
 use super::AppError;
 
-/// Decisions of one agent that are made at the same time.
+/// Decisions of one agent that are made at the same time while nobody else asks.
+const ALONE: usize = 64;
+/// The same while others ask too.
 const AT_ONCE: usize = 8;
-/// Decisions of one tenant that are made at the same time.
+/// Decisions of one tenant that are made at the same time while agents of others ask too.
 const TENANT_AT_ONCE: usize = 32;
+/// How long after a request of another agent an agent is not alone.
+const ALONE_AFTER: Duration = Duration::from_secs(1);
 /// Requests of one agent that wait for their turn; what comes on top is refused.
 const WAITING_MAX: usize = 512;
 
@@ -29,14 +34,24 @@ type Shares = BTreeMap<(TenantId, Option<String>), Share>;
 
 /// Who decides how much at once. Only who asks something now has an entry.
 #[derive(Debug, Default)]
-pub struct Admission(Mutex<Shares>);
+pub struct Admission {
+    shares: Mutex<Shares>,
+    asked: Mutex<Asked>,
+}
+
+/// Who asked last, and when it last was somebody else.
+#[derive(Debug, Default)]
+struct Asked {
+    last: Option<(TenantId, AgentId)>,
+    changed: Option<Instant>,
+}
 
 /// A turn. It ends when it is dropped, also where the call was cancelled.
 #[derive(Debug)]
 pub struct Turn<'a> {
-    _agent: Inside<'a>,
-    _tenant: Inside<'a>,
-    _turns: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    // Given back before nobody is inside: a share that is made anew has all its turns.
+    _turns: Vec<OwnedSemaphorePermit>,
+    _inside: Vec<Inside<'a>>,
 }
 
 /// Counts somebody inside.
@@ -60,7 +75,22 @@ impl Drop for Inside<'_> {
 
 impl Admission {
     fn shares(&self) -> std::sync::MutexGuard<'_, Shares> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether only this agent has asked anything of late.
+    fn is_alone(&self, tenant: &TenantId, agent: &AgentId) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let same =
+            |(last_tenant, last): &(TenantId, AgentId)| last_tenant == tenant && last == agent;
+        if !asked.last.as_ref().is_some_and(same) {
+            // The first of all has nobody before it.
+            if asked.last.is_some() {
+                asked.changed = Some(Instant::now());
+            }
+            asked.last = Some((tenant.clone(), agent.clone()));
+        }
+        asked.changed.is_none_or(|at| at.elapsed() > ALONE_AFTER)
     }
 
     fn enter(
@@ -88,19 +118,28 @@ impl Admission {
     /// # Errors
     /// `RATE_LIMITED` where too many of its requests wait already; nothing is decided then.
     pub async fn turn(&self, tenant: &TenantId, agent: &AgentId) -> Result<Turn<'_>, AppError> {
-        let most = AT_ONCE.saturating_add(WAITING_MAX);
-        let own = (tenant.clone(), Some(agent.as_str().to_owned()));
-        let (agent, turns) = self.enter(own, (AT_ONCE, most))?;
-        let closed = |_| AppError::of(Reason::Internal);
-        let first = turns.acquire_owned().await.map_err(closed)?;
-        // Only who has a turn of its own asks for one of the tenant: no agent queues up before others.
+        let most = ALONE.saturating_add(WAITING_MAX);
+        let alone = self.is_alone(tenant, agent);
+        let name = agent.as_str();
+        let own = (tenant.clone(), Some(name.to_owned()));
+        let shared = (tenant.clone(), Some(format!("{name} beside others")));
         let all = (tenant.clone(), None);
-        let (tenant, turns) = self.enter(all, (TENANT_AT_ONCE, usize::MAX))?;
-        let second = turns.acquire_owned().await.map_err(closed)?;
+        let mut steps = vec![(own, (ALONE, most))];
+        if !alone {
+            // Only who has a turn of its own asks for one of the tenant: no agent queues before others.
+            steps.push((shared, (AT_ONCE, usize::MAX)));
+            steps.push((all, (TENANT_AT_ONCE, usize::MAX)));
+        }
+        let (mut inside, mut turns) = (Vec::new(), Vec::new());
+        for (key, limits) in steps {
+            let (entered, share) = self.enter(key, limits)?;
+            inside.push(entered);
+            let closed = |_| AppError::of(Reason::Internal);
+            turns.push(share.acquire_owned().await.map_err(closed)?);
+        }
         Ok(Turn {
-            _agent: agent,
-            _tenant: tenant,
-            _turns: (first, second),
+            _turns: turns,
+            _inside: inside,
         })
     }
 }
