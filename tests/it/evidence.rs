@@ -175,10 +175,9 @@ fn tampered(world: &World) {
         .next()
         .unwrap();
     let bytes = STANDARD.decode(values).unwrap();
-    for what in [&b"halts"[..], b"request_hash", b"note"] {
-        let Some(at) = bytes.windows(what.len()).position(|window| window == what) else {
-            continue;
-        };
+    for what in [&b"halts"[..], b"request_hash"] {
+        let mut windows = bytes.windows(what.len());
+        let at = windows.position(|window| window == what).unwrap();
         let mut changed = bytes.clone();
         changed[at] ^= 1;
         let text = text.replacen(values, &STANDARD.encode(&changed), 1);

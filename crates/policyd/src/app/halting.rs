@@ -137,15 +137,17 @@ impl HaltQueue {
         self.wanted.recv().await
     }
 
-    /// It stands: connectord said so.
-    pub fn stands(&self, scope: &Scope) {
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Only what nobody takes note of stays; a scope more or less is asked for again.
-        if standing.len() < WAITING_MAX {
-            standing.insert(scope.clone());
+    /// It stands: connectord said so. Only limits wait for that word; an incident waits until the halt is
+    /// heard of.
+    pub fn stands(&self, wanted: &Wanted) {
+        if wanted.by == Cause::Budget {
+            let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+            // A scope that finds no room here is asked for again.
+            if standing.len() < WAITING_MAX {
+                standing.insert(wanted.scope.clone());
+            }
         }
-        drop(standing);
-        self.done(scope);
+        self.done(&wanted.scope);
     }
 
     /// Nothing waits for it any more.

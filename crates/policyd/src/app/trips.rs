@@ -50,8 +50,8 @@ impl App {
         Ok(count)
     }
 
-    /// Whether an order is still wanted: its incident is open, or its limit has not been closed. What
-    /// cannot be looked up is wanted.
+    /// Whether an order is still wanted: that of an incident while one is open that wants it, that of a
+    /// limit always. What cannot be looked up is wanted.
     pub async fn still_wants(&self, wanted: &Wanted) -> bool {
         let (Some(tenant), Cause::Incident, Part::Agent(agent)) =
             (wanted.scope.tenant(), wanted.by, wanted.scope.part())

@@ -47,14 +47,14 @@ pub async fn deliver(app: SharedApp, mut queue: HaltQueue, endpoint: Endpoint) {
     let mut client = HaltServiceClient::new(endpoint.connect_lazy());
     let mut resting = Resting::new();
     while let Some(wanted) = next(&mut queue, &mut resting).await {
-        // An incident that was closed, or a budget that was raised meanwhile, wants no halt any more.
+        // An incident that was closed meanwhile wants no halt any more.
         if !app.still_wants(&wanted).await {
             queue.done(&wanted.scope);
             continue;
         }
         let rest = match set(&mut client, &wanted).await {
             Ended::Done => {
-                queue.stands(&wanted.scope);
+                queue.stands(&wanted);
                 // Whoever ordered it for a limit takes note before anybody can clear it again.
                 app.trips.notify_one();
                 continue;

@@ -22,3 +22,20 @@ async fn a_halt_waits_until_it_is_set_and_the_queue_is_bounded() {
     queue.done(&first.scope);
     assert!(!client.waiting().contains(&first.scope));
 }
+
+#[tokio::test]
+async fn whoever_ordered_a_halt_for_a_limit_takes_note_once_that_it_stands() {
+    let (client, mut queue) = channel();
+    let tenant = TenantId::parse("acme").unwrap();
+    for (by, noted) in [(Cause::Budget, true), (Cause::Incident, false)] {
+        client
+            .set(&tenant, Part::Agent("triage".into()), "over", by)
+            .unwrap();
+        let wanted = queue.next().await.unwrap();
+        assert!(!client.took_note(&wanted.scope), "not before it stands");
+        queue.stands(&wanted);
+        assert!(client.waiting().is_empty());
+        assert_eq!(client.took_note(&wanted.scope), noted);
+        assert!(!client.took_note(&wanted.scope));
+    }
+}
