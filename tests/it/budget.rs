@@ -220,6 +220,13 @@ async fn an_operator_raises_a_budget_for_a_time_once_and_within_its_max() {
         (raise("notes", "1.5", hour, "half"), "REQUEST_MALFORMED"),
         (raise("notes", "1", hour, " "), "REQUEST_MALFORMED"),
         (raise("other", "1", hour, "none"), "NOT_FOUND"),
+        (
+            pb::RaiseBudgetRequest {
+                subject: "run:r-1".into(),
+                ..raise("notes", "1", hour, "a run of a budget of agents")
+            },
+            "REQUEST_MALFORMED",
+        ),
     ];
     for (request, wanted) in refusals {
         let refused = operator.budgets.raise_budget(request.clone()).await;
@@ -307,7 +314,7 @@ async fn an_agent_sees_its_own_figures_and_only_that_others_are_limited() {
         let text = String::from_utf8(output.stdout).unwrap();
         (output.status.code().unwrap(), text)
     };
-    let (exit, text) = cli(&["budget", "ls", "-o", "json"]);
+    let (exit, text) = cli(&["budget", "ls", "-o", "jsonl"]);
     assert_eq!(exit, 0);
     let lines: Vec<serde_json::Value> = text
         .lines()

@@ -342,7 +342,7 @@ async fn no_leaf_holds_what_a_person_wrote() {
     let listed = told(
         "policyd",
         &[
-            "records", "ls", "-o", "json", "--addr", &policyd, "--cert", operator,
+            "records", "ls", "-o", "jsonl", "--addr", &policyd, "--cert", operator,
         ],
     );
     let kept = names

@@ -14,7 +14,7 @@ async fn a_drill_names_everyone_and_fails_unless_all_answer() {
     let journal = format!("sqlite://{}", world.path("other.db").display());
     let other = World::replica_with(&world, free_port(), &[format!("store.url={journal}")]);
     let drill = || {
-        let output = world.run("connectord", &["halt", "drill", "-o", "json"]);
+        let output = world.run("connectord", &["halt", "drill", "-o", "jsonl"]);
         let text = String::from_utf8(output.stdout).unwrap();
         let first: Json = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         (

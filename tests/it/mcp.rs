@@ -371,7 +371,7 @@ async fn doctor_says_what_works_and_what_does_not() {
     let mut world = World::start();
     let run = |world: &World| {
         let flags = world.mcp_flags(TRIAGE);
-        let mut args = vec!["mcp", "doctor", "-o", "json"];
+        let mut args = vec!["mcp", "doctor", "-o", "jsonl"];
         args.extend(flags.iter().map(String::as_str));
         let output = world.run("policyd", &args);
         let text = String::from_utf8(output.stdout).unwrap();

@@ -1,20 +1,25 @@
 //! One tenant misbehaves in every way at once; its neighbour is answered, and none of its calls is
 //! refused. What it costs the neighbour is printed: `cargo test --release -p e2e neighbours:: -- --nocapture`.
+//! With `WRIT_TEST_MALFORMED=100000` the noise goes on until so many unreadable requests were sent.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::{Actor, World, note, refund, stage};
 use writ_proto::pb;
 
 /// Calls of the quiet tenant in each phase, and the pause between two of them.
-const CALLS: usize = 300;
+const CALLS: usize = 600;
 const PAUSE: Duration = Duration::from_millis(10);
 /// One dry run for so many decisions.
-const DRY_RUN_EACH: usize = 3;
-const BATCHES: usize = 42;
+const DRY_RUN_EACH: usize = 4;
+const CONNECTIONS: usize = 42;
 const BATCH: usize = 100;
+/// Requests that one connection of a noisy agent has under way at once.
+const AT_ONCE: usize = 24;
+/// Agents of the noisy tenant that are denied until incidents are opened.
+const DENIED: usize = 200;
 
 fn quiet_wish() -> e2e::Wish {
     e2e::Wish {
@@ -25,9 +30,10 @@ fn quiet_wish() -> e2e::Wish {
 }
 
 /// How long each decision and each dry run of it took.
-async fn measured(quiet: &mut Actor) -> (Vec<Duration>, Vec<Duration>) {
+async fn measured(quiet: &mut Actor, more: impl Fn() -> bool) -> (Vec<Duration>, Vec<Duration>) {
     let (mut asking, mut trying) = (Vec::new(), Vec::new());
-    for call in 0..CALLS {
+    let mut call = 0;
+    while call < CALLS || more() {
         let began = Instant::now();
         let asked = quiet.ask(&quiet_wish()).await;
         asking.push(began.elapsed());
@@ -36,11 +42,12 @@ async fn measured(quiet: &mut Actor) -> (Vec<Duration>, Vec<Duration>) {
             "the quiet tenant is refused"
         );
         // Dry runs count against the ceiling of their card: not every one is made.
-        if call % DRY_RUN_EACH == 0 {
+        if call < CALLS && call % DRY_RUN_EACH == 0 {
             let began = Instant::now();
             quiet.present(&asked).await.unwrap();
             trying.push(began.elapsed());
         }
+        call += 1;
         tokio::time::sleep(PAUSE).await;
     }
     (asking, trying)
@@ -51,80 +58,289 @@ fn p99(times: &mut [Duration]) -> f64 {
     times[times.len() * 99 / 100].as_secs_f64() * 1_000.0
 }
 
-/// Everything that an agent of acme can send to policyd and connectord, again and again.
-async fn noise(mut agent: Actor, kind: usize, over: Arc<AtomicBool>) -> u64 {
-    let mut sent = 0;
-    while !over.load(Ordering::Relaxed) {
-        sent += 1;
-        match kind % 6 {
-            // Batches as large as they may be.
-            0..=2 => {
-                let requests = (0..BATCH).map(|_| Actor::request(&note("D-104"))).collect();
-                let batch = pb::BatchAuthorizeRequest {
-                    parent: "tenants/acme".into(),
-                    requests,
-                };
-                agent.authorize.batch_authorize(batch).await.ok();
-            }
-            // Requests that cannot be read.
-            3 => {
-                let mut request = Actor::request(&note("D-104"));
-                request.request_id = "no id".into();
-                agent.authorize.authorize(request).await.ok();
-            }
-            // Denials, which make incidents.
-            4 => {
-                let asked = agent
-                    .authorize
-                    .authorize(Actor::request(&refund("O-7", "120.01")));
-                asked.await.ok();
-            }
-            // Tokens that are none.
-            _ => {
-                let asked = e2e::Asked {
-                    decision: pb::Decision {
-                        token: vec![0xd2; 500],
-                        ..pb::Decision::default()
-                    },
-                    call: Actor::request(&note("D-104")).call.unwrap(),
-                    tenant: "acme".into(),
-                };
-                agent.present(&asked).await.ok();
-            }
+/// What was sent, and what of it could not be read.
+#[derive(Default)]
+struct Sent {
+    all: AtomicU64,
+    malformed: AtomicU64,
+    /// Answers, and those of them that say RATE_LIMITED.
+    answered: AtomicU64,
+    limited: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Sent {
+    fn heard(&self, error: Option<tonic::Status>) {
+        let limited = error.is_some_and(|error| error.message().starts_with("RATE_LIMITED"));
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        self.limited
+            .fetch_add(u64::from(limited), Ordering::Relaxed);
+    }
+}
+
+/// One thing that an agent of acme can send to policyd or connectord.
+async fn one(agent: &mut Actor, kind: usize, sent: &Sent) {
+    match kind % 6 {
+        // Batches as large as they may be.
+        0..=2 => {
+            let requests = (0..BATCH).map(|_| Actor::request(&note("D-104"))).collect();
+            let batch = pb::BatchAuthorizeRequest {
+                parent: "tenants/acme".into(),
+                requests,
+            };
+            sent.heard(agent.authorize.batch_authorize(batch).await.err());
+        }
+        // Requests that cannot be read.
+        3 => {
+            let mut request = Actor::request(&note("D-104"));
+            request.request_id = "no id".into();
+            sent.malformed.fetch_add(1, Ordering::Relaxed);
+            sent.heard(agent.authorize.authorize(request).await.err());
+        }
+        // Denials, which make incidents.
+        4 => {
+            let asked = agent
+                .authorize
+                .authorize(Actor::request(&refund("O-7", "120.01")));
+            sent.heard(asked.await.err());
+        }
+        // Tokens that are none.
+        _ => {
+            let asked = e2e::Asked {
+                decision: pb::Decision {
+                    token: vec![0xd2; 500],
+                    ..pb::Decision::default()
+                },
+                call: Actor::request(&note("D-104")).call.unwrap(),
+                tenant: "acme".into(),
+            };
+            agent.present(&asked).await.ok();
         }
     }
-    sent
+    sent.all.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Sends one kind of call again and again, many at once over one connection.
+async fn noise(agent: Actor, kind: usize, sent: Arc<Sent>) {
+    let mut streams = Vec::new();
+    for _ in 0..AT_ONCE {
+        let (mut agent, sent) = (agent.clone(), Arc::clone(&sent));
+        streams.push(tokio::spawn(async move {
+            while !sent.over.load(Ordering::Relaxed) {
+                one(&mut agent, kind, &sent).await;
+            }
+        }));
+    }
+    for stream in streams {
+        stream.await.unwrap();
+    }
+}
+
+/// Agents of acme with names of their own, each denied until its incident is open.
+async fn incidents(world: &World, names: &[String]) {
+    for name in names {
+        let mut agent = world.actor(&format!("agent-acme-{name}")).await;
+        for _ in 0..10 {
+            let asked = agent
+                .authorize
+                .authorize(Actor::request(&refund("O-7", "120.01")));
+            asked.await.ok();
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_noisy_tenant_refuses_nothing_to_its_neighbour() {
-    let world = World::start();
+    let malformed = std::env::var("WRIT_TEST_MALFORMED").map_or(0, |count| count.parse().unwrap());
+    let mut world = World::prepare(&[]);
+    world.limited = true;
+    let names: Vec<String> = (0..DENIED).map(|index| format!("denied-{index}")).collect();
+    let mut issue = vec!["init".to_owned(), ".".to_owned(), "--certs-only".to_owned()];
+    for name in ["triage", "seller"].map(str::to_owned).iter().chain(&names) {
+        issue.extend(["--agent".to_owned(), format!("acme/{name}")]);
+    }
+    issue.extend(["--agent".to_owned(), "globex/triage".to_owned()]);
+    let issue: Vec<&str> = issue.iter().map(String::as_str).collect();
+    let issued = world.run("policyd", &issue);
+    assert!(issued.status.success(), "{issued:?}");
+    world.start_sandbox();
+    world.start_policyd();
+    world.start_connectord(&e2e::program("connectord"), &[]);
+
     let mut quiet = world.actor("agent-globex-triage").await;
-    let (mut asking, mut trying) = measured(&mut quiet).await;
+    // The first calls open connections and files.
+    for _ in 0..20 {
+        let asked = quiet.ask(&quiet_wish()).await;
+        quiet.present(&asked).await.unwrap();
+    }
+    let (mut asking, mut trying) = measured(&mut quiet, || false).await;
     let alone = (p99(&mut asking), p99(&mut trying));
-    let over = Arc::new(AtomicBool::new(false));
+    let sent = Arc::new(Sent::default());
     let mut tasks = Vec::new();
-    for kind in 0..BATCHES {
+    for kind in 0..CONNECTIONS {
         let agent = world.agent().await;
-        tasks.push(tokio::spawn(noise(agent, kind, Arc::clone(&over))));
+        tasks.push(tokio::spawn(noise(agent, kind, Arc::clone(&sent))));
     }
     let broken = world.path("policies/acme/broken.cedar");
     std::fs::write(broken, "permit (principal, action").unwrap();
-    let (mut asking, mut trying) = measured(&mut quiet).await;
-    over.store(true, Ordering::Relaxed);
-    let mut sent = 0;
+    let more = || sent.malformed.load(Ordering::Relaxed) < malformed;
+    let ((mut asking, mut trying), ()) =
+        tokio::join!(measured(&mut quiet, more), incidents(&world, &names));
+    sent.over.store(true, Ordering::Relaxed);
     for task in tasks {
-        sent += task.await.unwrap();
+        task.await.unwrap();
     }
+    let (answered, limited) = (
+        sent.answered.load(Ordering::Relaxed),
+        sent.limited.load(Ordering::Relaxed),
+    );
+    // The noise is heard, and what is too much of it is refused.
+    assert!(limited > 0 && answered > limited, "{limited} of {answered}");
     let beside = (p99(&mut asking), p99(&mut trying));
     println!(
         "p99 of a decision: alone {:.1} ms, beside {:.1} ms, {:.1} times; of a dry run: alone {:.1} ms, beside {:.1} ms, \
-         {:.1} times; the neighbour sent {sent} calls",
+         {:.1} times; the neighbour sent {} calls, {} of them unreadable",
         alone.0,
         beside.0,
         beside.0 / alone.0,
         alone.1,
         beside.1,
-        beside.1 / alone.1
+        beside.1 / alone.1,
+        sent.all.load(Ordering::Relaxed),
+        sent.malformed.load(Ordering::Relaxed),
+    );
+}
+
+/// Things that agents and an operator of acme do to connectord again and again.
+async fn at_connectord(mut agent: Actor, mut operator: Actor, kind: usize, over: Arc<AtomicBool>) {
+    let parent = || "tenants/acme".to_owned();
+    let mut round = 0_u64;
+    while !over.load(Ordering::Relaxed) {
+        round += 1;
+        let asked = e2e::Asked {
+            decision: pb::Decision {
+                token: vec![0xd2; 500],
+                ..pb::Decision::default()
+            },
+            call: Actor::request(&note("D-104")).call.unwrap(),
+            tenant: "acme".into(),
+        };
+        let scope = format!("tenant:acme/run:r-{kind}-{}", round % 20);
+        match kind % 10 {
+            0 => drop(agent.present(&asked).await),
+            1 => {
+                let mut wish = stage("D-104", "qualified");
+                wish.mode = pb::Mode::DryRun;
+                let asked = agent.ask(&wish).await;
+                drop(agent.present(&asked).await);
+            }
+            2 => {
+                let request = pb::PreviewRequest {
+                    parent: parent(),
+                    token: asked.decision.token.clone(),
+                    call: Some(asked.call.clone()),
+                    ..pb::PreviewRequest::default()
+                };
+                drop(agent.execute.preview(request).await);
+            }
+            3 => {
+                let name = format!("tenants/acme/executions/{round}");
+                drop(
+                    agent
+                        .execute
+                        .get_execution(pb::GetExecutionRequest { name })
+                        .await,
+                );
+            }
+            4 => {
+                let request = pb::ListActionsRequest { parent: parent() };
+                drop(agent.execute.list_actions(request).await);
+            }
+            5 => {
+                let request = pb::ListExecutionsRequest {
+                    parent: parent(),
+                    page_size: 100,
+                    ..pb::ListExecutionsRequest::default()
+                };
+                drop(operator.execute.list_executions(request).await);
+            }
+            6 => {
+                let request = pb::SetHaltRequest {
+                    scope,
+                    reason: "noise".into(),
+                    ..pb::SetHaltRequest::default()
+                };
+                drop(operator.halt.set_halt(request).await);
+            }
+            7 => {
+                let reason = "noise".to_owned();
+                let request = pb::ClearHaltRequest { scope, reason };
+                drop(operator.halt.clear_halt(request).await);
+            }
+            8 => drop(operator.halt.list_halts(pb::ListHaltsRequest {}).await),
+            _ => {
+                let request = pb::BatchUndoRequest {
+                    parent: parent(),
+                    since: Some(prost_types::Timestamp::default()),
+                    reason: "noise".into(),
+                    dry_run: round % 2 == 0,
+                    page_size: 100,
+                    ..pb::BatchUndoRequest::default()
+                };
+                drop(operator.execute.batch_undo(request).await);
+            }
+        }
+    }
+}
+
+/// Writes of acme that are there to be listed and undone.
+const WRITES: usize = 300;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_things_of_a_tenant_at_connectord_cost_its_neighbour_little() {
+    let mut world = World::prepare(&[]);
+    world.limited = true;
+    world.start_sandbox();
+    world.start_policyd();
+    world.start_connectord(&e2e::program("connectord"), &[]);
+    world.promote(&["add_note"]).await;
+    let mut agent = world.agent().await;
+    for _ in 0..WRITES {
+        let asked = agent.ask(&note("D-104")).await;
+        agent.present(&asked).await.unwrap();
+    }
+    let mut quiet = world.actor("agent-globex-triage").await;
+    for _ in 0..20 {
+        let asked = quiet.ask(&quiet_wish()).await;
+        quiet.present(&asked).await.unwrap();
+    }
+    let (mut asking, mut trying) = measured(&mut quiet, || false).await;
+    let alone = (p99(&mut asking), p99(&mut trying));
+    let over = Arc::new(AtomicBool::new(false));
+    let mut tasks = Vec::new();
+    for kind in 0..30 {
+        let (agent, operator) = (world.agent().await, world.operator().await);
+        tasks.push(tokio::spawn(at_connectord(
+            agent,
+            operator,
+            kind,
+            Arc::clone(&over),
+        )));
+    }
+    let (mut asking, mut trying) = measured(&mut quiet, || false).await;
+    over.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let beside = (p99(&mut asking), p99(&mut trying));
+    println!(
+        "connectord: p99 of a dry run: alone {:.1} ms, beside {:.1} ms, {:.1} times; of a decision: alone {:.1} ms, \
+         beside {:.1} ms, {:.1} times",
+        alone.1,
+        beside.1,
+        beside.1 / alone.1,
+        alone.0,
+        beside.0,
+        beside.0 / alone.0,
     );
 }

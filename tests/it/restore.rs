@@ -244,3 +244,113 @@ async fn a_log_with_another_record_in_an_old_place_is_not_continued() {
         "{said}"
     );
 }
+
+/// Puts the tables of a backup back under a policyd that runs.
+async fn put_back(world: &World, backup: &Path) {
+    let url = format!("sqlite://{}", world.path("policyd.db").display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let mut connection = pool.acquire().await.unwrap();
+    let attach = format!("ATTACH '{}' AS old", backup.display());
+    let mut sql = vec![attach, "BEGIN IMMEDIATE".to_owned()];
+    for table in [
+        "record",
+        "log_head",
+        "decision",
+        "record_version",
+        "outcome",
+    ] {
+        sql.push(format!("DELETE FROM main.{table}"));
+        sql.push(format!(
+            "INSERT INTO main.{table} SELECT * FROM old.{table}"
+        ));
+    }
+    sql.push("COMMIT".to_owned());
+    for one in sql {
+        sqlx::query(sqlx::AssertSqlSafe(one))
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_goes_back_under_a_running_policyd_ends_all_signing() {
+    let world = World::start();
+    world.agent().await.ask(&stage("D-104", "qualified")).await;
+    logged(&world, 2).await;
+    let backup = world.path("yesterday.db");
+    let url = format!("sqlite://{}", world.path("policyd.db").display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let copy = format!("VACUUM INTO '{}'", backup.display());
+    sqlx::query(sqlx::AssertSqlSafe(copy))
+        .execute(&pool)
+        .await
+        .unwrap();
+    let mut agent = world.agent().await;
+    for _ in 0..3 {
+        agent.ask(&stage("D-104", "proposal")).await;
+    }
+    logged(&world, 5).await;
+    put_back(&world, &backup).await;
+    let started = std::time::Instant::now();
+    let said = loop {
+        let request = Actor::request(&stage("D-104", "qualified"));
+        match agent.authorize.authorize(request).await {
+            Err(status) => break status.message().to_owned(),
+            Ok(_) => assert!(started.elapsed() < e2e::PATIENCE, "nobody notices"),
+        }
+    };
+    assert!(said.starts_with("STORE_RESTORED"), "{said}");
+    let parent = "tenants/acme".to_owned();
+    let head = pb::GetCheckpointRequest { parent };
+    let signed = world.operator().await.records.get_checkpoint(head).await;
+    assert!(signed.unwrap_err().message().starts_with("STORE_RESTORED"));
+    let addr = format!("https://localhost:{}", world.policyd_port);
+    let health = [
+        "health",
+        "--addr",
+        &addr,
+        "--cert",
+        "certs/operator-acme-ops.pem",
+    ];
+    let started = std::time::Instant::now();
+    while world.run("policyd", &health).status.success() {
+        assert!(started.elapsed() < e2e::PATIENCE, "it says that it serves");
+    }
+}
+
+#[tokio::test]
+async fn a_trust_document_of_yesterday_is_not_believed() {
+    let world = World::prepare(&[]);
+    let ok = |args: &[&str]| {
+        let output = world.run("policyd", args);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let before = ok(&["keys", "ls"]);
+    let old = before
+        .lines()
+        .find(|line| line.contains("decision"))
+        .unwrap();
+    let old = old.split(' ').next().unwrap().to_owned();
+    ok(&["keys", "rotate", "--use", "decision"]);
+    let document = world.path("keys/public.json");
+    let yesterday = std::fs::read(&document).unwrap();
+    ok(&["keys", "revoke", &old]);
+    let free = ["server", "--set", "server.grpc_addr=127.0.0.1:0"];
+    let newest = std::fs::read(&document).unwrap();
+    // A start remembers the newest one; every command and start after it refuses what is older.
+    let started = world.start_policyd_once();
+    drop(started);
+    std::fs::write(&document, &yesterday).unwrap();
+    for args in [&free[..], &["keys", "rotate", "--use", "decision"]] {
+        let output = world.run("policyd", args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("TRUST_INVALID") && said.contains("is older than"),
+            "{said}"
+        );
+    }
+    std::fs::write(&document, newest).unwrap();
+    ok(&["keys", "rotate", "--use", "decision"]);
+}

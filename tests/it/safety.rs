@@ -272,3 +272,42 @@ async fn outside_hours_and_on_a_record_that_is_not_there_nothing_is_done() {
     }
     assert!(world.effects().await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_daemon_is_not_taken_for_the_one_that_is_meant() {
+    let world = World::start();
+    let cert = "certs/operator-acme-ops.pem";
+    for (program, port, own, meant) in [
+        (
+            "policyd",
+            world.connectord_port,
+            "service/connectord/main",
+            "service/policyd",
+        ),
+        (
+            "connectord",
+            world.policyd_port,
+            "service/policyd",
+            "service/connectord",
+        ),
+    ] {
+        // By an address that no certificate names, too.
+        let addr = format!("https://127.0.0.2:{port}");
+        let other = format!("https://localhost:{port}");
+        let ask = |addr: &str| {
+            let output = world.run(program, &["health", "--addr", addr, "--cert", cert]);
+            String::from_utf8(output.stderr).unwrap()
+        };
+        let said = ask(&other);
+        assert!(
+            said.contains("PEER_UNREACHABLE") && said.contains(own),
+            "{said}"
+        );
+        assert!(said.contains(&format!("{meant}`")), "{said}");
+        assert!(ask(&addr).contains("PEER_UNREACHABLE"));
+    }
+    let plain = format!("http://localhost:{}", world.policyd_port);
+    let output = world.run("policyd", &["health", "--addr", &plain, "--cert", cert]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("is not https://HOST:PORT"), "{said}");
+}

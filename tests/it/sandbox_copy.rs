@@ -36,7 +36,7 @@ fn sandbox(folder: &Path, args: &[&str]) -> Result<Vec<Json>, (Option<i32>, Json
         .current_dir(folder)
         .arg("sandbox")
         .args(args)
-        .args(["--output", "json"])
+        .args(["--output", "jsonl"])
         .env("RUST_LOG", "off")
         .output()
         .unwrap();

@@ -181,7 +181,7 @@ async fn policyd_signs_the_undo_of_what_a_decision_allowed_and_a_card_knows() {
     let (mut agent, mut connectord) = (world.agent().await, world.actor("connectord").await);
     let asked = agent.ask(&stage("D-104", "qualified")).await;
     type Change = fn(&mut pb::Outcome);
-    let changes: [(&str, &[&str], Change); 12] = [
+    let changes: [(&str, &[&str], Change); 13] = [
         ("another field", &["owner"], |_| {}),
         ("a field beside", &["stage", "owner"], |_| {}),
         ("a field twice", &["stage", "stage"], |_| {}),
@@ -208,6 +208,9 @@ async fn policyd_signs_the_undo_of_what_a_decision_allowed_and_a_card_knows() {
             own.kind = pb::OutcomeKind::Undo.into()
         }),
         ("a failure", &["stage"], |own| own.status = "FAILED".into()),
+        ("a value that cannot be read", &["stage"], |own| {
+            own.changes[0].before_json = Some("not JSON".into());
+        }),
     ];
     let mut report = async |outcome: pb::Outcome| {
         let outcomes = vec![outcome];

@@ -101,6 +101,16 @@ async fn a_reporter_fills_the_budgets_of_any_agent_and_an_id_counts_once() {
         let refused = gateway.budgets.report_usage(request).await.unwrap_err();
         assert_eq!(code(&refused), wanted);
     }
+    // The ids of one reporter say nothing of those of another.
+    let own = report("", "c", 1, 0);
+    let same = pb::ReportUsageRequest {
+        agent: "triage".into(),
+        ..own.clone()
+    };
+    for (reporter, request) in [(&mut agent, own), (&mut gateway, same)] {
+        let answer = reporter.budgets.report_usage(request).await.unwrap();
+        assert!(!answer.into_inner().repeated_report);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

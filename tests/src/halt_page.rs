@@ -149,7 +149,7 @@ impl Visitor {
 impl World {
     /// What a command of ours prints as JSON.
     pub fn told(&self, args: &[&str]) -> Value {
-        let output = self.run("connectord", &[args, &["-o", "json"]].concat());
+        let output = self.run("connectord", &[args, &["-o", "jsonl"]].concat());
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{args:?}: {said}");
         serde_json::from_slice(&output.stdout).unwrap()

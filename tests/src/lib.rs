@@ -113,6 +113,9 @@ pub struct World {
     pub connectord: Option<Process>,
     pub sandbox: Option<Process>,
     pub env: Vec<(&'static str, &'static str)>,
+    /// Whether agents may call only as often as a fresh configuration says. Most tests ask as fast as they
+    /// can, and mean something else.
+    pub limited: bool,
     /// Databases of policyd and connectord; none means the files that `init` names.
     pub stores: Option<(String, String)>,
     /// Values of connectord's configuration beside those of `init`, as `a.b=value`.
@@ -163,6 +166,7 @@ impl World {
             connectord: None,
             sandbox: None,
             env: env.to_vec(),
+            limited: false,
             stores: None,
             overrides: Vec::new(),
             connections: Vec::new(),
@@ -207,6 +211,11 @@ impl World {
         self.policyd = Some(self.policyd_on("policyd", self.policyd_port));
     }
 
+    /// A policyd that serves until it is dropped.
+    pub fn start_policyd_once(&self) -> Process {
+        self.policyd_on("policyd-once", self.policyd_port)
+    }
+
     /// One more policyd beside the first, over the same database.
     pub fn policyd_replica(&self, port: u16) -> Process {
         self.policyd_on("policyd-replica", port)
@@ -218,6 +227,7 @@ impl World {
         let mut args = vec!["server", "--set", &own, "--set", &peer];
         let store = self.stores.as_ref().map(|(url, _)| store_flag(url));
         args.extend(store.iter().flat_map(|flag| ["--set", flag]));
+        args.extend(self.rates().iter().flat_map(|flag| ["--set", flag]));
         let path = self.folder.path();
         Process::start(path, name, &program("policyd"), &args, &self.env)
     }
@@ -226,6 +236,17 @@ impl World {
         let port = self.connectord_port;
         let own = ("connectord", port);
         self.connectord = Some(self.connectord_on(own, program, env, std::iter::empty()));
+    }
+
+    /// Overrides that let agents call as often as they can.
+    pub(crate) fn rates(&self) -> &'static [&'static str] {
+        if self.limited {
+            return &[];
+        }
+        &[
+            "limits.agent_per_second=1000000",
+            "limits.tenant_per_second=1000000",
+        ]
     }
 
     pub fn kill_connectord(&mut self) {

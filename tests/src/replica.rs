@@ -67,6 +67,7 @@ impl World {
         ];
         let store = self.stores.as_ref().map(|(_, url)| store_flag(url));
         args.extend(store.iter().flat_map(|flag| ["--set", flag]));
+        args.extend(self.rates().iter().flat_map(|flag| ["--set", flag]));
         args.extend(self.overrides.iter().flat_map(|flag| ["--set", flag]));
         args.extend(overrides.flat_map(|flag| ["--set", flag]));
         let mut all: Vec<(&str, &str)> = self.env.clone();

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use writ_proto::Reason;
 use writ_proto::host::postgres::without_password;
+use writ_proto::keyset::KeySet;
 
 use crate::app::AppError;
 use crate::config::Config;
@@ -62,6 +63,8 @@ pub struct Marks {
     pub clock_ms: i64,
     /// Version of the trust document.
     pub trust: u64,
+    /// Digest of it, hex.
+    pub trust_digest: String,
     /// Stores of halts.
     pub halts: BTreeMap<String, HaltMark>,
     /// Journals.
@@ -157,14 +160,23 @@ impl MarkFile {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn raise(&self, journal: &JournalMark, trust: u64, clock_ms: i64) -> Result<(), AppError> {
+    pub fn raise(
+        &self,
+        journal: &JournalMark,
+        trust: &KeySet,
+        clock_ms: i64,
+    ) -> Result<(), AppError> {
+        let digest = hex::encode(trust.digest());
         self.write(|marks| {
             let own = marks.journals.entry(self.journal.clone()).or_default();
             if journal.newest > own.newest {
                 own.newest.clone_from(&journal.newest);
             }
             own.moves = own.moves.max(journal.moves);
-            marks.trust = marks.trust.max(trust);
+            if trust.version > marks.trust || marks.trust_digest.is_empty() {
+                marks.trust = marks.trust.max(trust.version);
+                marks.trust_digest.clone_from(&digest);
+            }
             marks.clock_ms = marks.clock_ms.max(clock_ms);
         })
     }
@@ -248,8 +260,9 @@ mod tests {
             held: Mutex::default(),
         };
         let (one, other) = (file(), file());
-        one.raise(&mark("b", 2), 5, 10).unwrap();
-        other.raise(&mark("a", 3), 4, 20).unwrap();
+        let keys = |version| KeySet::new(version, Vec::new()).unwrap();
+        one.raise(&mark("b", 2), &keys(5), 10).unwrap();
+        other.raise(&mark("a", 3), &keys(4), 20).unwrap();
         one.raise_halts(HaltMark {
             epoch: 1,
             generation: 9,
@@ -257,6 +270,7 @@ mod tests {
         .unwrap();
         let held = read(&folder.path().join("state/marks.json")).unwrap();
         assert_eq!((held.trust, held.clock_ms), (5, 20));
+        assert_eq!(held.trust_digest, hex::encode(keys(5).digest()));
         assert_eq!(held.journals["j"], mark("b", 3));
         assert_eq!(one.halts().generation, 9);
         one.accept(&mark("a", 1), 15).unwrap();

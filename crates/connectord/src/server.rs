@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tonic::transport::Server;
 use writ_proto::Reason;
 use writ_proto::host::door::{Door, mutual_tls};
+use writ_proto::host::grpc::PacedServer;
 use writ_proto::host::postgres::without_password;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::connector_service_server::ConnectorServiceServer;
@@ -24,7 +24,8 @@ use crate::app::{App, AppError, Rules, Settling, SharedApp};
 use crate::catalog::Files;
 use crate::config::Config;
 use crate::grpc::authn::Authn;
-use crate::grpc::client::{ClientFiles, endpoint};
+use crate::grpc::client::{self, ClientFiles};
+use crate::grpc::status::over_rate;
 use crate::grpc::{connector::Connector, halt::Halts};
 use crate::halt::HaltStore;
 use crate::http::port::Port;
@@ -46,6 +47,7 @@ pub struct Bound {
     app: SharedApp,
     listener: TcpListener,
     port: Option<Port>,
+    door: Door,
     config: Config,
     /// Held as long as the journal is ours.
     _own: Option<File>,
@@ -152,6 +154,8 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     let app = open(&config).await?;
     let own = own_journal(&config.store.url)?;
     check_marks(&app).await?;
+    // Before anybody is told that it is ready.
+    let door = door(&config)?;
     let addr = config.server.grpc_addr;
     let listener = TcpListener::bind(addr).await.map_err(|error| {
         let message = format!("{addr}: {error}; choose another with --set server.grpc_addr=...");
@@ -174,6 +178,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         app,
         listener,
         port,
+        door,
         config,
         _own: own,
     })
@@ -187,9 +192,12 @@ pub async fn check_marks(app: &SharedApp) -> Result<(), AppError> {
     let marks = app.marks.held();
     check_journal(&app.marks.journal(), &app.journal.mark().await?)?;
     let version = app.trust.keys().version;
-    if version < marks.trust {
+    let other = !marks.trust_digest.is_empty()
+        && marks.trust_digest != hex::encode(app.trust.keys().digest());
+    if version < marks.trust || version == marks.trust && other {
         let message = format!(
-            "the trust document has version {version}, and version {} was in force here",
+            "the trust document has version {version}, and another one of version {} was in force here: put the \
+             newest one back",
             marks.trust
         );
         return Err(fail(Reason::TrustInvalid, message));
@@ -238,8 +246,8 @@ pub fn summary(app: &SharedApp) -> String {
 
 /// A server with its limits.
 #[must_use]
-pub fn builder() -> Server {
-    writ_proto::host::grpc::server(CALL_TIMEOUT)
+pub fn builder() -> PacedServer {
+    writ_proto::host::grpc::server(CALL_TIMEOUT, over_rate)
 }
 
 impl Bound {
@@ -276,6 +284,7 @@ impl Bound {
             app,
             listener,
             port,
+            door,
             config,
             _own,
         } = self;
@@ -288,8 +297,8 @@ impl Bound {
                 cert: &config.tls.cert,
                 key: &config.tls.key_file,
             };
-            let endpoint = endpoint(&peer.addr, &files, Duration::from_secs(10))?;
-            tokio::spawn(task::outbox::deliver(SharedApp::clone(&app), endpoint));
+            let policyd = client::peer((&peer.addr, "policyd"), &files, Duration::from_secs(10))?;
+            tokio::spawn(task::outbox::deliver(SharedApp::clone(&app), policyd));
         }
         tokio::spawn(task::settle::settle(SharedApp::clone(&app)));
         tokio::spawn(task::reload::watch(
@@ -317,7 +326,6 @@ impl Bound {
         };
         let halts = HaltServiceServer::new(Halts::new(app, authn, stopping))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let door = door(&config)?;
         let mut router = builder()
             .add_service(health)
             .add_service(connector)
@@ -357,7 +365,8 @@ pub fn door(config: &Config) -> Result<Door, AppError> {
     let tls = mutual_tls(&config.tls.cert, key.as_str(), &config.tls.ca);
     let tls = tls.map_err(|why| fail(Reason::TlsInvalid, why))?;
     let authn = Authn::new(&config.tls.trust_domain);
-    Ok(Door::new(tls, authn.reads()))
+    authn.check_own(&config.tls.cert, "connectord")?;
+    Ok(Door::new(tls, authn.reads(config.limits)))
 }
 
 /// Says SERVING while the journal answers.

@@ -62,13 +62,16 @@ impl Trust {
     /// longer from here on.
     pub fn look(&self) -> bool {
         match read(&self.file, &self.root) {
-            Ok(keys) if keys.version == self.keys.load().version => false,
+            Ok(keys) if keys.digest() == self.keys.load().digest() => false,
             Ok(keys) if keys.supersedes(&self.keys.load()) => {
                 self.keys.store(Arc::new(keys));
                 true
             }
             Ok(keys) => {
-                tracing::error!(version = keys.version, "an older trust document is refused");
+                tracing::error!(
+                    version = keys.version,
+                    "a trust document that is older, or another one of the same version, is refused"
+                );
                 false
             }
             Err(refusal) => {

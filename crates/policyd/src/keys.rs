@@ -1,13 +1,15 @@
 //! Private keys on disk: read with their file mode checked, never printed, wiped when dropped.
 
+mod rotation;
+
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
+pub use rotation::{finish_rotation, lock, next_of};
 use writ_proto::Reason;
-use writ_proto::keyset::{KeySet, KeyStatus, KeyUse};
 use zeroize::Zeroizing;
 
 /// Why a key cannot be used.
@@ -99,38 +101,6 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
     file.write_all(bytes)
         .and_then(|()| file.sync_all())
         .map_err(|error| invalid(path, error))
-}
-
-/// Where the key waits that follows the one of a file.
-#[must_use]
-pub fn next_of(file: &Path) -> PathBuf {
-    file.with_extension("next.pem")
-}
-
-/// Finishes a rotation that was cut off between its two steps. The document that lists the next key as
-/// active is out: the key takes its place. Whether it did. A next key that no document lists was never
-/// told to anybody and is removed.
-///
-/// # Errors
-/// When a file cannot be read or moved.
-pub fn finish_rotation(file: &Path, set: &KeySet, usage: KeyUse) -> Result<bool, KeyError> {
-    let next = next_of(file);
-    if !next.exists() {
-        return Ok(false);
-    }
-    let key = load(&next)?;
-    let listed = set.entries().iter().any(|entry| {
-        entry.key == key.verifying_key()
-            && entry.usage == usage
-            && entry.status == KeyStatus::Active
-    });
-    let done = if listed {
-        std::fs::rename(&next, file)
-    } else {
-        std::fs::remove_file(&next)
-    };
-    done.map_err(|error| invalid(&next, error))?;
-    Ok(listed)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! policyd: decides, records, signs.
 //!
 //! `domain` is the pure core. `store` makes its outcomes durable, `app` puts the two together,
-//! `grpc` is the only layer that knows the wire, `cli` the only one that prints. `mcp` is a bridge that
+//! `grpc` and `http` are the only layers that know the wire, `cli` the only one that prints. `mcp` is a bridge that
 //! runs beside an agent: it is a client of both daemons and uses nothing of the rest.
 
 pub mod app;
@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod grpc;
+pub mod http;
 pub mod ids;
 pub mod keys;
 pub mod marks;

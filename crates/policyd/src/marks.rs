@@ -2,6 +2,10 @@
 //! would continue the log under the same places with other records; the head that was signed before
 //! and the one that is signed after would contradict each other, and nobody could tell which is true.
 
+mod compare;
+
+pub use compare::{check, compared, restored};
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
@@ -12,11 +16,11 @@ use serde::{Deserialize, Serialize};
 use writ_proto::Reason;
 use writ_proto::host::postgres::without_password;
 use writ_proto::ids::TenantId;
+use writ_proto::keyset::KeySet;
 
 use crate::app::AppError;
 use crate::config::Config;
-use crate::domain::merkle::{Hash, leaf_hash};
-use crate::store::Ledger;
+use crate::domain::merkle::Hash;
 
 /// How far a log has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +34,8 @@ pub struct LogMark {
 /// Size and last hash of logs by tenant.
 pub type Heads = BTreeMap<TenantId, (u64, Hash)>;
 
-/// What the file holds; logs by the address of their database without password, and by tenant.
+/// What the file holds; logs by their name and by tenant. The address of a database says nothing: a copy
+/// of yesterday may stand at another one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Marks {
@@ -38,13 +43,25 @@ pub struct Marks {
     pub clock_ms: i64,
     /// The logs.
     pub logs: BTreeMap<String, BTreeMap<String, LogMark>>,
+    /// The trust document.
+    pub trust: Option<TrustMark>,
 }
 
-/// The file, and the database that this process remembers.
+/// The newest trust document that was in force here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustMark {
+    /// Its version.
+    pub version: u64,
+    /// Digest of its content, hex.
+    pub digest: String,
+}
+
+/// The file, and the logs that this process remembers.
 #[derive(Debug)]
 pub struct MarkFile {
     path: PathBuf,
-    store: String,
+    /// Prefix of the origins of the logs.
+    log: String,
     held: Mutex<Marks>,
 }
 
@@ -81,10 +98,17 @@ impl MarkFile {
     /// When it cannot be read.
     pub fn open(config: &Config) -> Result<Self, AppError> {
         let path = config.store.mark_file.clone();
+        let (mut marks, log) = (read(&path)?, config.records.log.clone());
+        // Earlier versions wrote the logs down by the address of the database.
+        if !marks.logs.contains_key(&log)
+            && let Some(own) = marks.logs.remove(&without_password(&config.store.url))
+        {
+            marks.logs.insert(log.clone(), own);
+        }
         Ok(Self {
-            held: Mutex::new(read(&path)?),
+            held: Mutex::new(marks),
             path,
-            store: without_password(&config.store.url),
+            log,
         })
     }
 
@@ -93,10 +117,10 @@ impl MarkFile {
         held.clone()
     }
 
-    /// What is remembered of our database, by tenant.
+    /// What is remembered of our logs, by tenant.
     #[must_use]
     pub fn logs(&self) -> BTreeMap<String, LogMark> {
-        self.held().logs.remove(&self.store).unwrap_or_default()
+        self.held().logs.remove(&self.log).unwrap_or_default()
     }
 
     /// When a log last went on, as far as is remembered, Unix milliseconds.
@@ -107,10 +131,21 @@ impl MarkFile {
 
     /// Changes what is remembered, durably; other processes may write the same file.
     fn write(&self, change: impl Fn(&mut Marks)) -> Result<(), AppError> {
+        self.write_if(|marks| {
+            change(marks);
+            Ok(())
+        })
+    }
+
+    /// The same, where the change may be refused in view of what others have written.
+    fn write_if(
+        &self,
+        change: impl Fn(&mut Marks) -> Result<(), AppError>,
+    ) -> Result<(), AppError> {
         let mut known = self.held();
         let before = known.clone();
-        change(&mut known);
-        if known.logs == before.logs {
+        change(&mut known)?;
+        if (&known.logs, &known.trust) == (&before.logs, &before.trust) {
             return Ok(());
         }
         if let Some(folder) = self.path.parent() {
@@ -120,11 +155,44 @@ impl MarkFile {
         let lock = File::create(&lock).map_err(|error| wrong(&lock, error))?;
         lock.lock().map_err(|error| wrong(&self.path, error))?;
         let mut marks = read(&self.path)?;
-        change(&mut marks);
+        change(&mut marks)?;
         let text = serde_json::to_vec(&marks).map_err(|error| wrong(&self.path, error))?;
         replace(&self.path, &text).map_err(|error| wrong(&self.path, error))?;
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = marks;
         Ok(())
+    }
+
+    /// Remembers a trust document.
+    ///
+    /// # Errors
+    /// `TRUST_INVALID` for one that is older than what is remembered, or another one of the same version:
+    /// a key that was revoked since would be believed again. And when the file cannot be written.
+    pub fn trust(&self, keys: &KeySet) -> Result<(), AppError> {
+        let fresh = TrustMark {
+            version: keys.version,
+            digest: hex::encode(keys.digest()),
+        };
+        self.write_if(|marks| {
+            let Some(known) = &marks.trust else {
+                marks.trust = Some(fresh.clone());
+                return Ok(());
+            };
+            let (was, is) = (known.version, fresh.version);
+            if is < was || is == was && known.digest != fresh.digest {
+                let what = if is < was {
+                    "is older"
+                } else {
+                    "is another one"
+                };
+                let message = format!(
+                    "the trust document of version {is} {what} than the one of version {was} that was in force here: \
+                     put the newest one back"
+                );
+                return Err(AppError::new(Reason::TrustInvalid, message));
+            }
+            marks.trust = Some(fresh.clone());
+            Ok(())
+        })
     }
 
     /// Raises the marks of logs.
@@ -134,7 +202,7 @@ impl MarkFile {
     pub fn raise(&self, heads: &Heads, now_ms: i64) -> Result<(), AppError> {
         self.write(|marks| {
             marks.clock_ms = marks.clock_ms.max(now_ms);
-            let own = marks.logs.entry(self.store.clone()).or_default();
+            let own = marks.logs.entry(self.log.clone()).or_default();
             for (tenant, (size, last)) in heads {
                 let known = own.get(tenant.as_str()).map_or(0, |mark| mark.size);
                 if *size > known {
@@ -156,58 +224,9 @@ impl MarkFile {
                 (tenant.as_str().to_owned(), LogMark { size: *size, last })
             };
             let logs = heads.iter().map(mark).collect();
-            marks.logs.insert(self.store.clone(), logs);
+            marks.logs.insert(self.log.clone(), logs);
         })
     }
-}
-
-/// Which logs are not what is remembered of them, each with what is missing. Empty is good.
-///
-/// # Errors
-/// When the database is away.
-pub async fn compared(
-    marks: &BTreeMap<String, LogMark>,
-    ledger: &Ledger,
-) -> Result<BTreeMap<String, String>, AppError> {
-    let mut wrong = BTreeMap::new();
-    for (name, mark) in marks {
-        let Ok(tenant) = TenantId::parse(name) else {
-            continue;
-        };
-        let size = ledger.head(&tenant).await?.frontier.size();
-        let at = mark.size.saturating_sub(1);
-        if size < mark.size {
-            let known = mark.size;
-            let text = format!("{known} records are remembered, and the log has {size}");
-            wrong.insert(name.clone(), text);
-            continue;
-        }
-        let rows = ledger.record_list(&tenant, at, 1).await?;
-        let same = rows
-            .first()
-            .is_some_and(|row| row.seq == at && hex::encode(leaf_hash(&row.leaf)) == mark.last);
-        if !same {
-            let text = format!("record {at} is another one than is remembered");
-            wrong.insert(name.clone(), text);
-        }
-    }
-    Ok(wrong)
-}
-
-/// Refuses a database whose logs are not what is remembered of them.
-///
-/// # Errors
-/// `STORE_RESTORED`, with what is missing.
-pub async fn check(marks: &MarkFile, ledger: &Ledger) -> Result<(), AppError> {
-    let wrong = compared(&marks.logs(), ledger).await?;
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    let lines = wrong
-        .iter()
-        .map(|(tenant, what)| format!("{tenant}: {what}"));
-    let lines: Vec<String> = lines.collect();
-    Err(AppError::new(Reason::StoreRestored, lines.join("; ")))
 }
 
 #[cfg(test)]
@@ -219,7 +238,7 @@ mod tests {
         MarkFile {
             held: Mutex::new(read(&path).unwrap()),
             path,
-            store: "sqlite://x".into(),
+            log: "writ.test".into(),
         }
     }
 

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tonic::transport::server::Router;
+use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use writ_proto::Reason;
 use writ_proto::host::door::{Door, mutual_tls};
+use writ_proto::host::grpc::PacedRouter;
 use writ_proto::host::postgres::without_password;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::authorization_service_server::AuthorizationServiceServer;
@@ -32,17 +34,21 @@ use crate::domain::allowance::Allowance;
 use crate::domain::facts::HaltView;
 use crate::domain::policy_set::PolicyErrors;
 use crate::grpc::authn::Authn;
-use crate::grpc::client::{ClientFiles, endpoint};
+use crate::grpc::client::{self, ClientFiles};
+use crate::grpc::status::over_rate;
 use crate::grpc::{
-    authorization::Authorization, budgets::Budgets, incidents::Incidents, keys::Keys,
-    records::Records,
+    authorization::Authorization, budgets::Budgets, exports::Exports, incidents::Incidents,
+    keys::Keys, records::Records,
 };
+use crate::http::authzen;
 use crate::marks::{self, MarkFile};
 use crate::store::{Ledger, Writer};
 use crate::task::notify::Notifier;
 use crate::{clock, ids, keys, task};
 
 const HEALTH_PERIOD: Duration = Duration::from_millis(500);
+/// After so long without a word of connectord its halts are unknown.
+const HALTS_UNKNOWN_MS: i64 = 10_000;
 /// How often something is written to see whether that is possible.
 const PROBE_PERIOD: Duration = Duration::from_secs(5);
 
@@ -55,6 +61,7 @@ pub struct Bound {
     notifier: Notifier,
     halt_queue: HaltQueue,
     listener: TcpListener,
+    door: Door,
     config: Config,
 }
 
@@ -99,6 +106,7 @@ fn app(
     Ok(Arc::new(App {
         policies: ArcSwap::from_pointee(table),
         halts: ArcSwap::from_pointee(HaltView::default()),
+        halts_asked_ms: AtomicI64::new(0),
         stopped: ArcSwap::from_pointee(Stopped::default()),
         refreshing: tokio::sync::Mutex::new(()),
         escalate: Notify::new(),
@@ -144,6 +152,8 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
             ..AppError::from(error)
         }
     })?;
+    // Before anybody is told that it is ready.
+    let door = door(&config)?;
     let addr = config.server.grpc_addr;
     let listener = TcpListener::bind(addr).await.map_err(|error| {
         let message = format!("{addr}: {error}; choose another with --set server.grpc_addr=...");
@@ -151,6 +161,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     })?;
     let (halting, halt_queue) = halting::channel();
     let app = app(&config, table, (ledger, halting))?;
+    app.marks.trust(&app.signer.load().keys)?;
     marks::check(&app.marks, &app.ledger).await?;
     let sets: Vec<_> = app.policies.load().values().cloned().collect();
     for set in sets {
@@ -182,6 +193,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         notifier,
         halt_queue,
         listener,
+        door,
         config,
     })
 }
@@ -225,6 +237,7 @@ impl Bound {
             notifier,
             halt_queue,
             listener,
+            door,
             config,
         } = self;
         if config.policy.watch {
@@ -237,13 +250,14 @@ impl Bound {
                 cert: &config.tls.cert,
                 key: &config.tls.key_file,
             };
-            let endpoint = endpoint(&peer.addr, &files, Duration::from_secs(1))?;
+            let connectord = (peer.addr.as_str(), "connectord");
+            let connectord = client::peer(connectord, &files, Duration::from_secs(1))?;
             tokio::spawn(task::halt_orders::deliver(
                 SharedApp::clone(&app),
                 halt_queue,
-                endpoint.clone(),
+                connectord.clone(),
             ));
-            tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), endpoint));
+            tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), connectord));
             tokio::spawn(task::trips::deliver(SharedApp::clone(&app)));
         }
         tokio::spawn(task::marks::keep(SharedApp::clone(&app)));
@@ -252,8 +266,8 @@ impl Bound {
         tokio::spawn(task::notify::deliver(SharedApp::clone(&app), notifier));
         let authn = Authn::new(&config.tls.trust_domain);
         let (reporter, health) = tonic_health::server::health_reporter();
-        tokio::spawn(watch_health(reporter, SharedApp::clone(&app)));
-        let door = door(&config)?;
+        let asks = config.connectord.is_some();
+        tokio::spawn(watch_health(reporter, SharedApp::clone(&app), asks));
         let router = router(&config, &app, &authn, health)?;
         let served = writ_proto::host::grpc::serve(router, listener, door, stop).await;
         served.map_err(|error| fail(Reason::Internal, error))
@@ -265,15 +279,15 @@ fn router(
     app: &SharedApp,
     authn: &Authn,
     health: HealthServer<impl Health>,
-) -> Result<Router, AppError> {
-    let authorization = AuthorizationServiceServer::new(Authorization {
+) -> Result<PacedRouter, AppError> {
+    let authorization = Authorization {
         app: SharedApp::clone(app),
         authn: authn.clone(),
-    })
-    .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    };
     let records = RecordServiceServer::new(Records {
         app: SharedApp::clone(app),
         authn: authn.clone(),
+        exports: Exports::default(),
     })
     .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let budgets = BudgetServiceServer::new(Budgets {
@@ -296,9 +310,11 @@ fn router(
     let incidents =
         IncidentServiceServer::new(incidents).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let call_timeout = Duration::from_secs(config.server.timeout_seconds.saturating_add(1).into());
-    let mut router = writ_proto::host::grpc::server(call_timeout)
-        .add_service(health)
-        .add_service(authorization)
+    let mut routes = Routes::new(health)
+        .add_service(
+            AuthorizationServiceServer::new(authorization.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+        )
         .add_service(records)
         .add_service(budgets)
         .add_service(key_service)
@@ -311,9 +327,14 @@ fn router(
         let v1alpha = reflection()
             .build_v1alpha()
             .map_err(|error| fail(Reason::Internal, error))?;
-        router = router.add_service(v1).add_service(v1alpha);
+        routes = routes.add_service(v1).add_service(v1alpha);
     }
-    Ok(router)
+    let all = routes
+        .into_axum_router()
+        .merge(authzen::routes(authorization));
+    // JSON comes over HTTP/1.1 as well.
+    let server = writ_proto::host::grpc::server(call_timeout, over_rate).accept_http1(true);
+    Ok(server.clone().add_routes(Routes::from(all)))
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -328,13 +349,14 @@ pub(crate) fn door(config: &Config) -> Result<Door, AppError> {
     let tls = mutual_tls(&config.tls.cert, key.as_str(), &config.tls.ca);
     let tls = tls.map_err(|why| fail(Reason::TlsInvalid, why))?;
     let authn = Authn::new(&config.tls.trust_domain);
-    Ok(Door::new(tls, authn.reads()))
+    authn.check_own(&config.tls.cert, "policyd")?;
+    Ok(Door::new(tls, authn.reads(config.limits)))
 }
 
-/// Says SERVING while the store answers.
 /// Says that it serves only while a decision could be recorded: there are policies, the database
-/// answers, and what is written to it stays.
-async fn watch_health(reporter: tonic_health::server::HealthReporter, app: SharedApp) {
+/// answers, what is written to it stays, and connectord, where there is one, says which halts are set.
+async fn watch_health(reporter: tonic_health::server::HealthReporter, app: SharedApp, asks: bool) {
+    let began_ms = clock::now().timestamp_millis();
     let mut ticks = tokio::time::interval(HEALTH_PERIOD);
     let (mut writes, mut looked) = (false, None::<Instant>);
     loop {
@@ -351,7 +373,11 @@ async fn watch_health(reporter: tonic_health::server::HealthReporter, app: Share
             looked = Some(Instant::now());
         }
         let has_policies = !app.policies.load().is_empty();
-        if writes && has_policies && app.ledger.ping().await.is_ok() {
+        let asked_ms = app.halts_asked_ms.load(Ordering::Relaxed).max(began_ms);
+        let silent_ms = clock::now().timestamp_millis().saturating_sub(asked_ms);
+        let halts_known = !asks || silent_ms < HALTS_UNKNOWN_MS;
+        let stores = writes && app.writer.open().is_ok();
+        if stores && has_policies && halts_known && app.ledger.ping().await.is_ok() {
             reporter
                 .set_serving::<AuthorizationServiceServer<Authorization>>()
                 .await;

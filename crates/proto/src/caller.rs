@@ -1,7 +1,51 @@
 //! Who is on the other end of an authenticated channel: one SPIFFE-style URI in the client
 //! certificate. Nothing in a message can change it.
 
+use serde::Deserialize;
+
 use crate::ids::{AgentId, IdError, TenantId};
+
+/// `[limits]` of a daemon: calls a second of one agent, and of all agents of one tenant together. Twice
+/// as many may come at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CallRates {
+    /// Of one agent; default 500.
+    pub agent_per_second: u32,
+    /// Of one tenant; default 2000.
+    pub tenant_per_second: u32,
+}
+
+impl Default for CallRates {
+    fn default() -> Self {
+        Self {
+            agent_per_second: 500,
+            tenant_per_second: 2_000,
+        }
+    }
+}
+
+impl CallRates {
+    /// Whether a batch of the largest size still fits, and no agent has more than its tenant.
+    ///
+    /// # Errors
+    /// Which key is out of range.
+    pub fn check(&self) -> Result<(), String> {
+        let range = 100..=1_000_000;
+        for (key, value) in [
+            ("agent_per_second", self.agent_per_second),
+            ("tenant_per_second", self.tenant_per_second),
+        ] {
+            if !range.contains(&value) {
+                return Err(format!("limits.{key} is 100 to 1000000, not {value}"));
+            }
+        }
+        if self.agent_per_second > self.tenant_per_second {
+            return Err("limits.agent_per_second is more than limits.tenant_per_second".to_owned());
+        }
+        Ok(())
+    }
+}
 
 /// An authenticated peer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +126,19 @@ impl Caller {
             Self::Service { name } => {
                 vec![(format!("service {name}"), 64), ("services".to_owned(), 96)]
             }
+        }
+    }
+
+    /// How many calls a second it may make: its own number, then the one that it shares. Operators and
+    /// daemons are not counted: a halt must not wait.
+    #[must_use]
+    pub fn call_rates(&self, rates: &CallRates) -> Vec<(String, u32)> {
+        match self {
+            Self::Agent { tenant, agent } => vec![
+                (format!("agent {tenant}/{agent}"), rates.agent_per_second),
+                (format!("agents of {tenant}"), rates.tenant_per_second),
+            ],
+            Self::Operator { .. } | Self::Service { .. } => Vec::new(),
         }
     }
 

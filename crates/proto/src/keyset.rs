@@ -210,10 +210,17 @@ impl KeySet {
         &self.entries
     }
 
-    /// Whether this set may replace another: never an older version.
+    /// Whether this set may replace another: a newer version, or the very same document.
     #[must_use]
-    pub const fn supersedes(&self, held: &Self) -> bool {
-        self.version >= held.version
+    pub fn supersedes(&self, held: &Self) -> bool {
+        self.version > held.version
+            || self.version == held.version && self.digest() == held.digest()
+    }
+
+    /// SHA-256 of what is signed.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        crate::digest::sha256(&self.signed_bytes())
     }
 
     fn signed_bytes(&self) -> Vec<u8> {
@@ -372,5 +379,50 @@ mod tests {
         entry.status = KeyStatus::Revoked;
         let revoked = KeySet::new(1, vec![entry]).unwrap();
         assert!(revoked.find(&kid, KeyUse::Decision, 15).is_none());
+    }
+
+    #[test]
+    fn a_point_above_the_prime_is_refused_though_it_is_not_weak() {
+        // y = p + k is read as k; where that point is strong, only its spelling is wrong.
+        let above = |low: u8| {
+            let mut bytes = [0xff_u8; 32];
+            (bytes[0], bytes[31]) = (low, 0x7f);
+            bytes
+        };
+        let strong =
+            |bytes: &[u8; 32]| VerifyingKey::from_bytes(bytes).is_ok_and(|key| !key.is_weak());
+        let odd: Vec<_> = (0xed..=0xff).map(above).filter(strong).collect();
+        assert!(!odd.is_empty());
+        assert!(odd.iter().all(|bytes| public_key(bytes).is_none()));
+    }
+
+    #[test]
+    fn every_member_of_a_document_is_signed_and_what_it_lists_is_bounded() {
+        let (trust, set) = document();
+        let mut entry = set.entries()[0].clone();
+        (entry.not_before, entry.not_after) = (Some(10), Some(20));
+        let set = KeySet::new(3, vec![entry.clone()]).unwrap();
+        let text = set.sign_document(&trust);
+        let read = |text: &str| KeySet::parse_document(text, &trust.verifying_key());
+        assert_eq!(read(&text), Ok(set.clone()));
+        for (from, to) in [
+            ("\"not_before\": 10", "\"not_before\": 11"),
+            ("\"not_after\": 20", "\"not_after\": 2000"),
+            ("policyd.localhost", "other.localhost"),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text);
+            assert_eq!(read(&changed), Err(KeySetError::Signature), "{from}");
+        }
+        let misnamed = text.replacen(&hex::encode(entry.kid), &"00".repeat(16), 1);
+        assert!(matches!(read(&misnamed), Err(KeySetError::Unreadable(_))));
+        let long = text + &" ".repeat(KEYSET_BYTES_MAX);
+        assert_eq!(read(&long), Err(KeySetError::TooLarge));
+        let twice = KeySet::new(1, vec![entry.clone(); 2]);
+        assert_eq!(twice, Err(KeySetError::Twice(hex::encode(entry.kid))));
+        let many = KeySet::new(1, vec![entry; KEYSET_KEYS_MAX + 1]);
+        assert_eq!(many, Err(KeySetError::TooLarge));
+        let older = KeySet::new(2, vec![]).unwrap();
+        assert!(set.supersedes(&set) && set.supersedes(&older) && !older.supersedes(&set));
     }
 }

@@ -37,6 +37,7 @@ pub mod pb;
 pub mod reason;
 pub mod scope;
 pub mod token;
+pub mod toml_flaw;
 pub mod value;
 
 pub use caller::Caller;

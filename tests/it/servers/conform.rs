@@ -14,7 +14,7 @@ const CASES: usize = 45;
 /// Runs the table; prints it, and gives the cases that were not tried.
 async fn conforms(world: &World, args: Vec<String>) -> Vec<String> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let command = [&["conform", "-o", "json"], args.as_slice()].concat();
+    let command = [&["conform", "-o", "jsonl"], args.as_slice()].concat();
     let command = world.connected(&command);
     let ran = tokio::process::Command::from(command).output().await;
     let ran = ran.unwrap();

@@ -13,7 +13,7 @@ use super::load::Target;
 use super::serve::Work;
 use crate::app::AppError;
 use crate::config::{Config, Layers};
-use crate::grpc::client::{ClientFiles, connect, endpoint};
+use crate::grpc::client::{ClientFiles, peer};
 use crate::ids;
 
 /// Connections that the callers share.
@@ -175,6 +175,10 @@ impl Stage {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("-c").arg(self.folder.join("connectord.toml"));
+        // The one agent of a bench calls as often as it can.
+        for key in ["agent_per_second", "tenant_per_second"] {
+            command.arg("--set").arg(format!("limits.{key}=1000000"));
+        }
         command
     }
 
@@ -219,10 +223,11 @@ impl Stage {
             cert: &cert,
             key: &key,
         };
-        let endpoint = endpoint(&format!("https://{}", server.addr), &files, CALL_TIMEOUT)?;
+        let addr = format!("https://{}", server.addr);
+        let peer = peer((&addr, "connectord"), &files, CALL_TIMEOUT)?;
         let mut channels = Vec::with_capacity(CONNECTIONS);
         for _ in 0..CONNECTIONS {
-            channels.push(connect(&endpoint).await?);
+            channels.push(peer.connect().await?);
         }
         Ok(Target {
             pid: server.pid,

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use writ_proto::Reason;
 use writ_proto::ids::ConnectionId;
+use writ_proto::toml_flaw::near;
 
 use super::Common;
 use super::output::Output;
@@ -69,7 +70,13 @@ pub(super) fn run(
     command: &CredsCommand,
     output: &Output,
 ) -> Result<u8, AppError> {
-    let config = common.read()?.credentials;
+    let config = common.read()?;
+    let known: Vec<String> = config
+        .connection
+        .iter()
+        .map(|one| one.name.clone())
+        .collect();
+    let config = config.credentials;
     let store = CredentialStore::new(config.file, config.key_file);
     let exists = |connection: &str| -> Result<bool, AppError> {
         Ok(store
@@ -82,6 +89,17 @@ pub(super) fn run(
             let name = ConnectionId::parse(&args.connection)
                 .map_err(|error| AppError::new(Reason::RequestMalformed, error.to_string()))?;
             let adds = matches!(command, CredsCommand::Add(_));
+            if adds && !known.iter().any(|known| known == name.as_str()) {
+                let near = near(name.as_str(), known.iter().map(String::as_str));
+                let hint =
+                    near.map_or_else(String::new, |near| format!(". Did you mean `{near}`?"));
+                let message = format!("the configuration has no connection `{name}`{hint}");
+                let fix = format!(
+                    "there are: {}; a new one is a [[connection]] in connectord.toml",
+                    known.join(", ")
+                );
+                return Err(AppError::new(Reason::UnknownConnection, message).with_fix(fix));
+            }
             if adds == exists(name.as_str())? {
                 let hint = if adds {
                     "a credential exists already; replace it with connectord creds rotate"

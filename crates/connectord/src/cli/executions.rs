@@ -32,7 +32,7 @@ pub(super) enum ExecutionsCommand {
         /// Only this agent.
         #[arg(long, default_value = "")]
         agent: String,
-        /// Only the record of this id.
+        /// Only this record, such as `deal/D-104`.
         #[arg(long, default_value = "")]
         target: String,
         /// Only those of the last so many minutes or hours, such as 15m.
@@ -178,6 +178,11 @@ pub(super) fn shown(execution: &pb::Execution) -> Json {
     })
 }
 
+/// The id of a record that is written with or without its type.
+pub(super) fn id_of(record: &str) -> &str {
+    record.split_once('/').map_or(record, |(_, id)| id)
+}
+
 /// The id at the end of whatever a list printed.
 fn last(id: &str) -> &str {
     id.rsplit('/').next().unwrap_or_default()
@@ -225,20 +230,31 @@ pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<
                 run_id: run.clone(),
                 action: action.clone(),
                 agent: agent.clone(),
-                target_id: target.clone(),
+                target_id: id_of(target).to_owned(),
                 since: since.as_deref().map(self::since).transpose()?,
                 ..pb::ListExecutionsRequest::default()
             };
             let mut client = ConnectorServiceClient::new(remote.channel().await?);
+            let mut count = 0_usize;
             for state in wanted {
                 let request = pb::ListExecutionsRequest {
                     state: (*state).into(),
                     ..request.clone()
                 };
                 let answer = client.list_executions(request).await;
-                for execution in &answer.map_err(failed)?.into_inner().executions {
+                let found = answer.map_err(failed)?.into_inner().executions;
+                let kind = target.split_once('/').map(|(kind, _)| kind);
+                let is = |one: &&pb::Execution| {
+                    let own = one.target.as_ref().map(|target| target.r#type.as_str());
+                    kind.is_none() || kind == own
+                };
+                for execution in found.iter().filter(is) {
                     output.line(&looked_up(execution), &shown(execution));
+                    count = count.saturating_add(1);
                 }
+            }
+            if count == 0 {
+                output.note("no execution matches");
             }
         }
         ExecutionsCommand::Settle {
@@ -269,7 +285,7 @@ pub(super) fn span(text: &str, flag: &str) -> Result<i64, AppError> {
     let refuse = || {
         AppError::new(
             Reason::RequestMalformed,
-            format!("{flag} is like 15m or 2h"),
+            format!("{flag} {text}: write a time such as 15m, 2h or 7d"),
         )
     };
     let (number, unit) = text

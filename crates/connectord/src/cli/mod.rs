@@ -139,10 +139,64 @@ enum ConfigCommand {
     },
 }
 
+impl Command {
+    /// Whether its result is a list, also where it has one part or none.
+    const fn is_list(&self) -> bool {
+        use halt::HaltCommand as Halt;
+        matches!(
+            self,
+            Self::Doctor
+                | Self::Undo(_)
+                | Self::Conform(_)
+                | Self::Vectors(_)
+                | Self::Executions(executions::ExecutionsCommand::Ls { .. })
+                | Self::Actions(actions::ActionsCommand::Ls(_))
+                | Self::Wouldhave(wouldhave::WouldHaveCommand::Ls { .. })
+                | Self::Creds(creds::CredsCommand::Ls)
+                | Self::Halt(
+                    Halt::On { .. }
+                        | Halt::Off { .. }
+                        | Halt::Status { .. }
+                        | Halt::Drill { .. }
+                        | Halt::Devices(_)
+                        | Halt::Operators(_)
+                )
+                | Self::Sandbox(sandbox::SandboxCommand::Show { .. })
+                | Self::Config(ConfigCommand::Show { .. })
+        )
+    }
+
+    /// Whether it calls a daemon, and has no configuration of its own.
+    const fn is_client(&self) -> bool {
+        matches!(
+            self,
+            Self::Health(_)
+                | Self::Preview(_)
+                | Self::Read(_)
+                | Self::Execute(_)
+                | Self::Undo(_)
+                | Self::Executions(_)
+                | Self::Actions(_)
+                | Self::Wouldhave(_)
+        )
+    }
+}
+
 impl Common {
     fn layers(&self) -> Result<Layers, AppError> {
         let env = environment().into_iter();
         Ok(Layers::read(&self.config, env, "CONNECTORD_", &self.set)?)
+    }
+
+    /// A command that calls a daemon changes nothing of its configuration.
+    fn is_unset(&self) -> Result<(), AppError> {
+        let Some(set) = self.set.first() else {
+            return Ok(());
+        };
+        let message = format!(
+            "--set {set}: this command calls a daemon; its address is --addr, and what is set is given to the daemon"
+        );
+        Err(AppError::new(writ_proto::Reason::RequestMalformed, message))
     }
 
     fn read(&self) -> Result<Config, AppError> {
@@ -154,7 +208,16 @@ impl Common {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let output = Output::new(cli.common.output);
+    let live = matches!(
+        cli.command,
+        Command::Server(_)
+            | Command::HaltServer(_)
+            | Command::Bench(_)
+            | Command::Sandbox(sandbox::SandboxCommand::Serve { .. })
+    );
+    let format = cli.common.output;
+    let output = Output::new(if live { format.live() } else { format });
+    remote::set_config(&cli.common.config);
     // What conform provokes is in its table.
     let usual = match &cli.command {
         Command::Conform(_) => "error",
@@ -172,6 +235,7 @@ pub fn main() -> ExitCode {
             error.to_string(),
         )),
     };
+    output.finish(cli.command.is_list(), result.is_ok());
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => ExitCode::from(output.failure(&error)),
@@ -193,6 +257,9 @@ fn manual(dir: &std::path::Path, output: Output) -> Result<u8, AppError> {
 
 async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
     let common = &cli.common;
+    if cli.command.is_client() {
+        common.is_unset()?;
+    }
     match &cli.command {
         Command::Server(args) => Box::pin(server::run(common, args)).await,
         Command::Health(remote) => remote::health(remote, output).await,
@@ -222,7 +289,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
             }
             Ok(0)
         }
-        Command::Sandbox(command) => sandbox::run(command, output).await,
+        Command::Sandbox(command) => sandbox::run(common, command, output).await,
         Command::Vectors(args) => vectors::run(args, output),
         Command::Conform(args) => Box::pin(conform::run(common.read()?, args, *output)).await,
         // Told to stop, it still ends its servers and removes its folder.

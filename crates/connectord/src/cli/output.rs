@@ -1,30 +1,11 @@
 //! How results and failures are printed, and the one table of exit codes (docs/cli.md).
 
-#![expect(clippy::print_stderr, reason = "the command line prints")]
-
-use std::io::Write as _;
-
-use clap::ValueEnum;
 use serde_json::{Value as Json, json};
 use writ_proto::Reason;
+use writ_proto::host::printed::complain;
+pub(crate) use writ_proto::host::printed::{Format, plural};
 
 use crate::app::AppError;
-
-/// How to print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    Table,
-    /// One JSON value a line.
-    Json,
-    /// The same.
-    Jsonl,
-}
-
-/// A reader that has seen enough is no failure of ours.
-fn out(line: &str) {
-    drop(writeln!(std::io::stdout(), "{}", printable(line)));
-}
 
 /// A text without what acts on a terminal or turns the reading order round: a system of record can
 /// put anything into its messages. New lines and tabs stay.
@@ -59,25 +40,36 @@ impl Output {
 
     /// One line of a result, for people or as JSON.
     pub(crate) fn line(self, text: &str, value: &Json) {
-        match self.format {
-            Format::Table => out(text),
-            Format::Json | Format::Jsonl => out(&value.to_string()),
+        if !value.is_null() || self.is_table() {
+            self.format.put(&printable(text), value);
+        }
+    }
+
+    /// Prints the document of a command that is over.
+    pub(crate) fn finish(self, list: bool, succeeded: bool) {
+        self.format.finish(list, succeeded);
+    }
+
+    /// What people are told beside a result; not part of it.
+    pub(crate) fn note(self, text: &str) {
+        if self.is_table() {
+            complain(text);
         }
     }
 
     /// A failure on stderr; gives the exit code.
     pub(crate) fn failure(self, error: &AppError) -> u8 {
-        let (code, fix) = (error.reason.code(), error.reason.fix());
+        let code = error.reason.code();
         match self.format {
-            Format::Table => eprintln!(
-                "{code} {}\nFix: {fix}\nMore: connectord explain {code}",
-                printable(&error.public)
-            ),
+            Format::Table => {
+                complain(format_args!("{code} {}", printable(&error.public)));
+                if let Some(fix) = error.shown_fix() {
+                    complain(format_args!("Fix: {}", printable(fix)));
+                }
+                complain(format_args!("More: connectord explain {code}"));
+            }
             Format::Json | Format::Jsonl => {
-                eprintln!(
-                    "{}",
-                    json!({"reason": code, "message": error.public, "fix": fix})
-                );
+                complain(json!({"reason": code, "message": error.public, "fix": error.fix()}));
             }
         }
         exit_code(error.reason)
@@ -85,12 +77,14 @@ impl Output {
 
     /// The page of a code.
     pub(crate) fn explain(self, code: &str) -> u8 {
-        let Some(reason) = Reason::from_code(code) else {
-            eprintln!(
-                "there is no reason code `{code}`; codes are written in capitals, such as NOT_FOUND"
-            );
-            return 2;
+        let Some(reason) = Reason::from_code(&code.to_uppercase()) else {
+            let near = Reason::near(code).map_or_else(String::new, |near| {
+                format!("; did you mean {}?", near.code())
+            });
+            let message = format!("there is no reason code `{code}`{near}");
+            return self.failure(&AppError::new(Reason::RequestMalformed, message));
         };
+        let code = reason.code();
         let (sentence, fix) = (reason.sentence(), reason.fix());
         let text = format!("{code}: {sentence}.\nFix: {fix}.");
         self.line(

@@ -1,6 +1,6 @@
 //! Flags of subcommands that call a daemon, and failures that come back from it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,13 +10,12 @@ use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
 use writ_proto::Reason;
 use writ_proto::host::client_files::{address_beside, key_beside, uri_of};
+pub(crate) use writ_proto::host::client_files::{beside_config, config, set_config};
 
 use super::output::Output;
 use crate::app::AppError;
-use crate::grpc::client::{ClientFiles, connect, endpoint};
+use crate::grpc::client::{ClientFiles, peer};
 
-/// The configuration of the daemon, as it lies in the folder that `init` made.
-const CONFIG: &str = "connectord.toml";
 const DEFAULT_ADDR: &str = "https://127.0.0.1:7360";
 
 /// Where the daemon is and who we are.
@@ -26,9 +25,9 @@ pub(crate) struct Remote {
     /// https://127.0.0.1:7360.
     #[arg(long, env = "CONNECTORD_ADDR")]
     pub(crate) addr: Option<String>,
-    /// Certificate authority, PEM.
-    #[arg(long, default_value = "certs/ca.pem")]
-    pub(crate) cacert: PathBuf,
+    /// Certificate authority, PEM; certs/ca.pem beside the configuration if absent.
+    #[arg(long)]
+    pub(crate) cacert: Option<PathBuf>,
     /// Own certificate, PEM: it says who we are.
     #[arg(long, env = "WRIT_CERT")]
     pub(crate) cert: PathBuf,
@@ -43,26 +42,28 @@ pub(crate) struct Remote {
     pub(crate) timeout: u64,
 }
 
+/// The address that is given, or that of the configuration.
+pub(crate) fn address(given: Option<&String>) -> String {
+    let known = given.cloned().or_else(|| address_beside(config()));
+    known.unwrap_or_else(|| DEFAULT_ADDR.to_owned())
+}
+
 impl Remote {
     pub(crate) async fn channel(&self) -> Result<Channel, AppError> {
         let key = self.key.clone().unwrap_or_else(|| key_beside(&self.cert));
+        let ca = beside_config(self.cacert.as_ref(), "certs/ca.pem");
         let files = ClientFiles {
-            ca: &self.cacert,
+            ca: &ca,
             cert: &self.cert,
             key: &key,
         };
-        connect(&endpoint(
-            &self.addr(),
-            &files,
-            Duration::from_secs(self.timeout.clamp(1, 600)),
-        )?)
-        .await
+        let timeout = Duration::from_secs(self.timeout.clamp(1, 600));
+        let peer = peer((&self.addr(), "connectord"), &files, timeout)?;
+        Ok(peer.connect().await?)
     }
 
     fn addr(&self) -> String {
-        let beside = || address_beside(Path::new(CONFIG));
-        let known = self.addr.clone().or_else(beside);
-        known.unwrap_or_else(|| DEFAULT_ADDR.to_owned())
+        address(self.addr.as_ref())
     }
 
     /// The tenant that is meant. A certificate of a service has none of its own.
@@ -87,15 +88,35 @@ impl Remote {
 )]
 pub(crate) fn failed(status: Status) -> AppError {
     let info = status.get_details_error_info();
-    let reason = info.and_then(|info| Reason::from_code(&info.reason));
+    let reason = info
+        .as_ref()
+        .and_then(|info| Reason::from_code(&info.reason));
+    let fix = info.and_then(|info| info.metadata.get("fix").cloned());
+    let Some(reason) = reason else {
+        return AppError::new(Reason::Unavailable, cause(&status));
+    };
     let message = status.message();
-    let reason = reason.unwrap_or(Reason::Unavailable);
     let public = message
         .strip_prefix(reason.code())
         .unwrap_or(message)
         .trim()
         .to_owned();
-    AppError::new(reason, public)
+    let error = AppError::new(reason, public);
+    match fix.filter(|fix| fix != reason.fix()) {
+        Some(fix) => error.with_fix(fix),
+        None => error,
+    }
+}
+
+/// Why a call without an answer of the daemon failed: what lies at the bottom.
+fn cause(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut source = std::error::Error::source(status);
+    while let Some(inner) = source {
+        text = inner.to_string();
+        source = inner.source();
+    }
+    text
 }
 
 /// Asks the health service.

@@ -10,6 +10,7 @@ use clap::Subcommand;
 use serde_json::json;
 use writ_proto::Reason;
 
+use super::Common;
 use super::output::Output;
 use super::server::{ready, stop};
 use crate::app::AppError;
@@ -62,9 +63,9 @@ pub(super) enum SandboxCommand {
     },
     /// Change fields of a record of a running sandbox, as a person would.
     Edit {
-        /// `http://127.0.0.1:PORT`.
-        #[arg(long, default_value = "http://127.0.0.1:7380")]
-        url: String,
+        /// `http://127.0.0.1:PORT`; that of the connection in connectord.toml if absent.
+        #[arg(long, visible_alias = "addr")]
+        url: Option<String>,
         /// File with the bearer secret, mode 0600.
         #[arg(long)]
         secret_file: PathBuf,
@@ -75,9 +76,9 @@ pub(super) enum SandboxCommand {
     },
     /// Make the next writes of a running sandbox fail.
     Fault {
-        /// `http://127.0.0.1:PORT`.
-        #[arg(long, default_value = "http://127.0.0.1:7380")]
-        url: String,
+        /// `http://127.0.0.1:PORT`; that of the connection in connectord.toml if absent.
+        #[arg(long, visible_alias = "addr")]
+        url: Option<String>,
         /// File with the bearer secret, mode 0600.
         #[arg(long)]
         secret_file: PathBuf,
@@ -96,6 +97,52 @@ fn broken(error: impl core::fmt::Display) -> AppError {
     AppError::new(Reason::StoreUnavailable, error.to_string())
 }
 
+/// What a sandbox said, or that there is none.
+async fn heard(
+    sent: Result<reqwest::Response, reqwest::Error>,
+    url: &str,
+) -> Result<reqwest::Response, AppError> {
+    let answer = sent.map_err(|_| {
+        let message = format!("no sandbox answers at {url}");
+        AppError::new(Reason::PeerUnreachable, message)
+            .with_fix("start it, or say where it is: --url http://127.0.0.1:PORT")
+    })?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let said = answer.text().await.unwrap_or_default();
+    let said: String = said.chars().take(SAID_MAX).collect();
+    let reason = match status.as_u16() {
+        401 | 403 => Reason::CredentialMissing,
+        404 => Reason::NotFound,
+        412 => Reason::PreconditionFailed,
+        _ => Reason::RequestMalformed,
+    };
+    let fix = match reason {
+        Reason::CredentialMissing => "--secret-file is the file that the sandbox was started with",
+        Reason::NotFound => {
+            "a record is KIND/ID, such as deals/D-104: connectord sandbox show deals"
+        }
+        _ => "see connectord sandbox --help",
+    };
+    Err(AppError::new(reason, format!("{url}: HTTP {status} {said}")).with_fix(fix))
+}
+
+/// Characters of an answer that are shown.
+const SAID_MAX: usize = 300;
+
+/// Where the sandbox of this folder is: what its connection says.
+fn url_of(given: Option<&String>, common: &Common) -> String {
+    let config = || {
+        let config = common.read().ok()?;
+        let own = config.connection.iter().find(|one| one.system == "sandbox");
+        own.map(|one| one.base_url.clone())
+    };
+    let url = given.cloned().or_else(config);
+    url.unwrap_or_else(|| "http://127.0.0.1:7380".to_owned())
+}
+
 async fn open(db: &Path) -> Result<Store, AppError> {
     Store::open(&format!("sqlite://{}", db.display()))
         .await
@@ -106,12 +153,8 @@ async fn open(db: &Path) -> Result<Store, AppError> {
 async fn edit(url: &str, secret: &str, record: &str, fields: &[String]) -> Result<(), AppError> {
     let client = reqwest::Client::new();
     let address = format!("{url}/{record}");
-    let read = client
-        .get(&address)
-        .bearer_auth(secret)
-        .send()
-        .await
-        .map_err(broken)?;
+    let read = client.get(&address).bearer_auth(secret).send();
+    let read = heard(read.await, &address).await?;
     let version = read
         .headers()
         .get("etag")
@@ -119,7 +162,12 @@ async fn edit(url: &str, secret: &str, record: &str, fields: &[String]) -> Resul
     let version = version.ok_or_else(|| broken(format!("{record}: HTTP {}", read.status())))?;
     let mut body = serde_json::Map::new();
     for field in fields {
-        let (name, text) = field.split_once('=').ok_or_else(|| broken("field=value"))?;
+        let (name, text) = field.split_once('=').ok_or_else(|| {
+            AppError::new(
+                Reason::RequestMalformed,
+                format!("`{field}` is not FIELD=VALUE, such as stage=won"),
+            )
+        })?;
         let value = serde_json::from_str(text).unwrap_or_else(|_| json!(text));
         body.insert(name.to_owned(), value);
     }
@@ -127,21 +175,16 @@ async fn edit(url: &str, secret: &str, record: &str, fields: &[String]) -> Resul
         .patch(&address)
         .bearer_auth(secret)
         .header("x-actor", "person");
-    let answer = request
-        .header("if-match", version)
-        .json(&body)
-        .send()
-        .await
-        .map_err(broken)?;
-    let status = answer.status();
-    if status.is_success() {
-        Ok(())
-    } else {
-        Err(broken(format!("{record}: HTTP {status}")))
-    }
+    let sent = request.header("if-match", version).json(&body).send().await;
+    heard(sent, &address).await?;
+    Ok(())
 }
 
-pub(super) async fn run(command: &SandboxCommand, output: &Output) -> Result<u8, AppError> {
+pub(super) async fn run(
+    common: &Common,
+    command: &SandboxCommand,
+    output: &Output,
+) -> Result<u8, AppError> {
     match command {
         SandboxCommand::Serve {
             addr,
@@ -192,7 +235,8 @@ pub(super) async fn run(command: &SandboxCommand, output: &Output) -> Result<u8,
             fields,
         } => {
             let secret = read_private(secret_file)?;
-            edit(url, secret.trim(), record, fields).await?;
+            let url = url_of(url.as_ref(), common);
+            edit(&url, secret.trim(), record, fields).await?;
             output.line(&format!("{record} changed"), &json!({"record": record}));
         }
         SandboxCommand::Fault {
@@ -204,7 +248,8 @@ pub(super) async fn run(command: &SandboxCommand, output: &Output) -> Result<u8,
         } => {
             let secret = read_private(secret_file)?;
             let body = json!({"kind": kind, "count": count, "delay_ms": delay_ms});
-            fault(url, secret.trim(), &body).await?;
+            let url = url_of(url.as_ref(), common);
+            fault(&url, secret.trim(), &body).await?;
             output.line(&format!("{kind} for {count} writes"), &body);
         }
     }
@@ -231,19 +276,11 @@ async fn serve_until_stopped(
 }
 
 async fn fault(url: &str, secret: &str, body: &serde_json::Value) -> Result<(), AppError> {
-    let request = reqwest::Client::new().post(format!("{url}/_sandbox/faults"));
-    let answer = request
-        .bearer_auth(secret)
-        .json(body)
-        .send()
-        .await
-        .map_err(broken)?;
-    let status = answer.status();
-    if status.is_success() {
-        Ok(())
-    } else {
-        Err(broken(format!("HTTP {status}")))
-    }
+    let address = format!("{url}/_sandbox/faults");
+    let request = reqwest::Client::new().post(&address);
+    let sent = request.bearer_auth(secret).json(body).send().await;
+    heard(sent, &address).await?;
+    Ok(())
 }
 
 /// Held beside the file while it is served or reset: a reset under a running sandbox would leave

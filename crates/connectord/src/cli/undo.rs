@@ -8,7 +8,7 @@ use tonic::transport::Channel;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::{Reason, pb};
 
-use super::executions::{changed, changes, since};
+use super::executions::{changed, changes, id_of, since};
 use super::output::Output;
 use super::remote::{Remote, failed};
 use crate::app::AppError;
@@ -47,7 +47,7 @@ pub(super) struct UndoArgs {
     /// Only what this agent did.
     #[arg(long, default_value = "")]
     agent: String,
-    /// Only on the record of this id.
+    /// Only on this record, such as `deal/D-104`.
     #[arg(long, default_value = "")]
     target: String,
     /// Why; recorded.
@@ -68,13 +68,20 @@ pub(super) struct UndoArgs {
 }
 
 impl UndoArgs {
-    /// Whether a whole run was asked for that wrote nothing: its name may be mistyped.
-    fn names_nothing(&self, count: &Count) -> bool {
-        let narrowed = [&self.action, &self.agent, &self.target];
-        let whole = narrowed.iter().all(|name| name.is_empty());
-        let timed = self.since.is_some() || self.from.is_some();
+    /// The names that were given where nothing was found under them: one may be mistyped.
+    fn names_nothing(&self, count: &Count) -> Option<String> {
+        let run = self.run.clone().unwrap_or_default();
+        let names = [
+            ("--run", &run),
+            ("--action", &self.action),
+            ("--agent", &self.agent),
+            ("--target", &self.target),
+        ];
+        let given: Vec<String> = (names.iter().filter(|(_, name)| !name.is_empty()))
+            .map(|(flag, name)| format!("{flag} {name}"))
+            .collect();
         let found = count.seen.saturating_add(count.earlier);
-        self.run.is_some() && whole && !timed && found == 0
+        (found == 0 && !given.is_empty() && self.execution.is_none()).then(|| given.join(" "))
     }
 }
 
@@ -192,10 +199,8 @@ async fn confirmed(
 
 fn moment(text: &str) -> Result<prost_types::Timestamp, AppError> {
     let moment = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| {
-        AppError::new(
-            Reason::RequestMalformed,
-            "--from is like 2026-11-21T09:00:00Z",
-        )
+        let message = format!("--from {text}: write a time such as 2026-11-21T09:00:00Z");
+        AppError::new(Reason::RequestMalformed, message)
     })?;
     Ok(prost_types::Timestamp {
         seconds: moment.timestamp(),
@@ -204,6 +209,11 @@ fn moment(text: &str) -> Result<prost_types::Timestamp, AppError> {
 }
 
 fn selection(args: &UndoArgs) -> Result<pb::BatchUndoRequest, AppError> {
+    if args.run.is_none() && args.since.is_none() && args.from.is_none() {
+        let message = "say what to undo: --execution ID, --run RUN, --since 15m or --from TIME; --action, --agent and \
+                       --target narrow it";
+        return Err(AppError::new(Reason::RequestMalformed, message));
+    }
     let since = match (&args.since, &args.from) {
         (Some(span), _) => Some(since(span)?),
         (None, Some(time)) => Some(moment(time)?),
@@ -221,7 +231,7 @@ fn selection(args: &UndoArgs) -> Result<pb::BatchUndoRequest, AppError> {
         until: Some(until),
         action: args.action.clone(),
         agent: args.agent.clone(),
-        target_id: args.target.clone(),
+        target_id: id_of(&args.target).to_owned(),
         reason: args.reason.clone(),
         dry_run: args.dry_run,
         unsigned: args.unsigned,
@@ -268,8 +278,41 @@ async fn batch(
     ))
 }
 
+/// Records of two kinds may have the same id, and the selection goes by the id: where the kind is given,
+/// nothing of another kind is touched.
+async fn check_kind(
+    client: &mut ConnectorServiceClient<Channel>,
+    args: &UndoArgs,
+) -> Result<(), AppError> {
+    let Some((kind, id)) = args.target.split_once('/') else {
+        return Ok(());
+    };
+    let mut request = selection(args)?;
+    request.dry_run = true;
+    for _ in 0..PAGES_MAX {
+        let page = client.batch_undo(request.clone()).await;
+        let page = page.map_err(failed)?.into_inner();
+        let other = page.items.iter().filter_map(|item| item.target.as_ref());
+        if let Some(other) = other.into_iter().find(|target| target.r#type != kind) {
+            let message = format!(
+                "--target {kind}/{id}: {}/{id} was written too; say which by --action",
+                other.r#type
+            );
+            return Err(AppError::new(Reason::RequestMalformed, message));
+        }
+        if page.next_page_token.is_empty() {
+            return Ok(());
+        }
+        request.page_token = page.next_page_token;
+    }
+    Ok(())
+}
+
 pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError> {
     let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
+    if args.execution.is_none() {
+        check_kind(&mut client, args).await?;
+    }
     let count = if let Some(id) = &args.execution {
         // What a list or an undo prints, whole or the end of it.
         let id = id.rsplit('/').next().unwrap_or_default();
@@ -305,10 +348,12 @@ pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError
     };
     let value = json!({"undone": count.done, "planned": count.planned, "of": count.seen,
         "undone_earlier": count.earlier, "in_doubt": count.in_doubt});
-    let text = if args.names_nothing(&count) {
-        "nothing was written in that run; check its name: connectord executions ls".to_owned()
-    } else {
-        format!("{verb} {number} of {}{more}", count.seen)
+    let nothing = args.names_nothing(&count);
+    let text = match &nothing {
+        Some(names) => format!(
+            "no live write matches {names}, so nothing was undone; see what there is: connectord executions ls"
+        ),
+        None => format!("{verb} {number} of {}{more}", count.seen),
     };
     output.line(&text, &value);
     if !count.in_doubt.is_empty() {
@@ -320,6 +365,6 @@ pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError
         output.line(&text, &json!({"in_doubt": count.in_doubt}));
     }
     Ok(u8::from(
-        count.planned != count.seen || !count.in_doubt.is_empty(),
+        count.planned != count.seen || !count.in_doubt.is_empty() || nothing.is_some(),
     ))
 }

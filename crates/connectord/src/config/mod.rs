@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use writ_proto::caller::CallRates;
 use writ_proto::duration::seconds;
 use writ_proto::host::postgres::is_postgres;
 use writ_proto::ids::TenantId;
@@ -27,6 +28,9 @@ pub struct Config {
     pub server: ServerConfig,
     /// Who we are and who may connect.
     pub tls: TlsConfig,
+    /// How often agents may call.
+    #[serde(default)]
+    pub limits: CallRates,
     /// Where executions are journaled.
     pub store: StoreConfig,
     /// Which keys are trusted.
@@ -277,6 +281,7 @@ impl Config {
     /// When a key is unknown or a value is out of range.
     pub fn from_layers(layers: &Layers, file: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = layers.shape()?;
+        config.limits.check().map_err(ConfigError::invalid)?;
         if config.trust.leeway_seconds > LEEWAY_SECONDS_MAX {
             let detail = format!("trust.max_clock_skew is at most {LEEWAY_SECONDS_MAX}s");
             return Err(ConfigError::invalid(detail));

@@ -165,20 +165,36 @@ pub fn check_scope(claims: &Claims, call: &Call) -> Result<(), Refusal> {
         ("connection", &claims.connection, &call.connection),
         ("action", &claims.action, &call.action),
     ];
+    let differs = |detail: String| Err(Refusal::new(Reason::TokenScopeMismatch, detail));
     for (name, signed, got) in pairs {
         if signed != got {
-            return Err(Refusal::new(
-                Reason::TokenScopeMismatch,
-                format!("another {name}"),
-            ));
+            // Whose writ it is, only its own agent is told.
+            return match name {
+                "tenant" | "agent" => differs(format!("another {name}")),
+                _ => differs(format!("{name}: signed {signed}, got {got}")),
+            };
         }
     }
     if claims.target != call.target {
-        return Err(Refusal::new(Reason::TokenScopeMismatch, "another target"));
+        let shown = |target: &Option<(String, String)>| {
+            let written = target.as_ref().map(|(kind, id)| format!("{kind}/{id}"));
+            written.unwrap_or_else(|| "none".to_owned())
+        };
+        let (signed, got) = (shown(&claims.target), shown(&call.target));
+        return differs(format!("target: signed {signed}, got {got}"));
     }
     // Halts and ceilings of a run would mean nothing if the agent could rename it afterwards.
-    if claims.run.as_deref().unwrap_or_default() != call.run_id {
-        return Err(Refusal::new(Reason::TokenScopeMismatch, "another run"));
+    let signed = claims.run.as_deref().unwrap_or_default();
+    if signed != call.run_id {
+        let shown = |run: &str| {
+            if run.is_empty() {
+                "none".to_owned()
+            } else {
+                run.to_owned()
+            }
+        };
+        let (signed, got) = (shown(signed), shown(&call.run_id));
+        return differs(format!("run: signed {signed}, got {got}"));
     }
     Ok(())
 }
@@ -198,8 +214,17 @@ fn check_mode(claims: &Claims, call: &Call, rollout: Rollout) -> Result<(), Refu
     }
     Err(Refusal::new(
         Reason::DryRunOnly,
-        format!("{} is at {}", call.action, rollout.name()),
+        not_live(&call.action, rollout),
     ))
+}
+
+/// What a call is told whose action is not so far.
+#[must_use]
+pub fn not_live(action: &str, rollout: Rollout) -> String {
+    format!(
+        "{action} is at {}; an operator moves it on: connectord actions promote {action} --reason WHY --cert CERT",
+        rollout.name()
+    )
 }
 
 /// Check 17 up to the card's own schema.
@@ -223,7 +248,10 @@ fn check_args(
 /// The last part of check 17: connectord's own card, whatever policyd said.
 fn check_card(card: &Card, call: &Call, args: &Map, now: DateTime<Utc>) -> Result<(), Refusal> {
     if card.connection.as_str() != call.connection {
-        let detail = "the card acts on another connection";
+        let detail = format!(
+            "connection: `{}` is on {}, got {}",
+            call.action, card.connection, call.connection
+        );
         return Err(Refusal::new(Reason::ArgsSchema, detail));
     }
     card.check_target(call.target.as_ref())
@@ -268,7 +296,7 @@ pub fn check_standing(claims: &Claims, standing: &Standing<'_>) -> Result<(), Re
     }
     if claims.epoch != standing.epoch {
         let detail = format!(
-            "issued in halt epoch {}, now {}",
+            "a halt of everything, or an arming of the halt store, came after it was issued (epoch {}, now {})",
             claims.epoch, standing.epoch
         );
         return Err(Refusal::new(Reason::TokenRevoked, detail));

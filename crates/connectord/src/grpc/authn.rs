@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::Request;
+use writ_proto::caller::CallRates;
 use writ_proto::digest::sha256;
+use writ_proto::host::client_files::uri_of;
 use writ_proto::host::door::{Guest, Reads};
+use writ_proto::host::rate::Quota;
 use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::{Caller, Reason};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
@@ -43,7 +46,7 @@ impl Authn {
 
     /// What the door of the server knows of a caller by its certificate.
     #[must_use]
-    pub fn reads(&self) -> Reads {
+    pub fn reads(&self, rates: CallRates) -> Reads {
         let own = self.clone();
         Arc::new(move |der| {
             let caller = own.read(der).ok()?.caller;
@@ -52,9 +55,32 @@ impl Authn {
             let left = ends.saturating_sub(clock::now().timestamp());
             Some(Guest {
                 shares: caller.connection_shares(),
+                quotas: caller
+                    .call_rates(&rates)
+                    .into_iter()
+                    .map(|(name, per_second)| (name, Quota::of(per_second)))
+                    .collect(),
                 valid: Duration::from_secs(u64::try_from(left).unwrap_or(0)),
             })
         })
+    }
+
+    /// Checks that a daemon's own certificate names it in this trust domain.
+    ///
+    /// # Errors
+    /// `TLS_INVALID`, with both.
+    pub fn check_own(&self, cert: &std::path::Path, service: &str) -> Result<(), AppError> {
+        let named = uri_of(cert).unwrap_or_default();
+        let own = format!("spiffe://{}/service/{service}", self.trust_domain);
+        let rest = named.strip_prefix(own.as_str());
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return Ok(());
+        }
+        let message = format!(
+            "tls.cert {} is of `{named}`, and tls.trust_domain wants `{own}`",
+            cert.display()
+        );
+        Err(AppError::new(Reason::TlsInvalid, message))
     }
 
     /// The peer of a request.

@@ -1,6 +1,8 @@
 //! The only map from our errors to gRPC: a code, the public sentence, and `ErrorInfo` with the
 //! stable reason. What is internal goes to the log, once, here.
 
+use std::time::Duration;
+
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use writ_proto::Reason;
@@ -88,50 +90,28 @@ pub fn status(error: &AppError) -> Status {
     if !error.detail.is_empty() {
         tracing::warn!(reason = error.reason.code(), detail = %error.detail, "a call failed");
     }
-    let fix = error.reason.fix().to_owned();
+    let fix = error.fix().to_owned();
     let mut details = ErrorDetails::new();
     details.set_error_info(error.reason.code(), DOMAIN, [("fix".to_owned(), fix)]);
     let message = format!("{} {}", error.reason.code(), error.public);
     Status::with_error_details(code(error.reason), message, details)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_reason_has_a_status_that_names_it_and_its_fix() {
-        for reason in Reason::all() {
-            let status = status(&AppError::of(reason));
-            assert_ne!(status.code(), Code::Ok, "{reason}");
-            let info = status.get_details_error_info().unwrap();
-            assert_eq!(info.reason, reason.code());
-            assert_eq!(info.metadata["fix"], reason.fix());
-        }
-    }
-
-    #[test]
-    fn a_record_in_the_way_is_no_fault_of_the_request() {
-        for (reason, expected) in [
-            (Reason::AlreadyExists, Code::AlreadyExists),
-            (Reason::RequestIdReused, Code::AlreadyExists),
-            (Reason::SystemDenied, Code::FailedPrecondition),
-            (Reason::NotTaken, Code::FailedPrecondition),
-            (Reason::NothingSeen, Code::FailedPrecondition),
-            (Reason::CardChanged, Code::FailedPrecondition),
-            (Reason::PilotLimit, Code::FailedPrecondition),
-            (Reason::ArgsSchema, Code::InvalidArgument),
-        ] {
-            assert_eq!(code(reason), expected, "{reason}");
-        }
-    }
-
-    #[test]
-    fn internals_do_not_reach_the_caller() {
-        let error = AppError {
-            detail: "disk /secret".into(),
-            ..AppError::of(Reason::StoreUnavailable)
-        };
-        assert!(!format!("{:?}", status(&error)).contains("/secret"));
-    }
+/// The status of a call that came too early.
+#[must_use]
+pub fn over_rate(wait: Duration) -> Status {
+    let message = format!(
+        "this agent, or all agents of its tenant, call more often than [limits] allows; wait {} ms",
+        wait.as_millis()
+    );
+    let error = AppError::new(Reason::RateLimited, message);
+    let mut details = ErrorDetails::new();
+    let fix = error.fix().to_owned();
+    details.set_error_info(error.reason.code(), DOMAIN, [("fix".to_owned(), fix)]);
+    details.set_retry_info(Some(wait));
+    let message = format!("{} {}", error.reason.code(), error.public);
+    Status::with_error_details(code(error.reason), message, details)
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::{get, post};
+use axum::serve::ListenerExt as _;
 use serde_json::{Value as Json, json};
 use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
@@ -63,6 +64,12 @@ pub async fn serve(
         .route("/{kind}", get(list).post(create))
         .route("/{kind}/{id}", get(read).patch(change))
         .with_state(sandbox);
+    // Head and body of an answer leave in two packets: the second must not wait for a late ACK.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection stays with Nagle's algorithm");
+        }
+    });
     axum::serve(listener, app)
         .with_graceful_shutdown(stop)
         .await

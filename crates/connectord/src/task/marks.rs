@@ -19,8 +19,8 @@ pub async fn keep(app: SharedApp) {
         let kept = tokio::task::spawn_blocking(move || {
             let now = clock::now().timestamp_millis();
             let at = now.saturating_sub(now.rem_euclid(CLOCK_MS));
-            let version = keeper.trust.keys().version;
-            keeper.marks.raise(&keeper.journal.reached(), version, at)?;
+            let keys = keeper.trust.keys();
+            keeper.marks.raise(&keeper.journal.reached(), &keys, at)?;
             match keeper.halt_state() {
                 Ok(state) => keeper.marks.raise_halts(HaltMark::of(&state)),
                 Err(_) => Ok(()),

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
+use writ_proto::host::channel::Peer;
 use writ_proto::limits::{OUTCOMES_MAX, TOKEN_BYTES_MAX};
 use writ_proto::pb;
 use writ_proto::pb::record_service_client::RecordServiceClient;
@@ -21,8 +22,8 @@ const IDLE: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Delivers until the process ends.
-pub async fn deliver(app: SharedApp, endpoint: Endpoint) {
-    let mut client = RecordServiceClient::new(endpoint.connect_lazy());
+pub async fn deliver(app: SharedApp, policyd: Peer) {
+    let mut client = RecordServiceClient::new(policyd.connect_lazy());
     let mut wait = IDLE;
     let mut cursor = Cursor::default();
     loop {

@@ -113,6 +113,7 @@ impl App {
     /// # Errors
     /// When it could not be decided or recorded; then there is no token and no effect.
     pub async fn authorize(&self, request: &Request) -> Result<Answer, AppError> {
+        self.writer.open()?;
         let facts = self.facts(request, clock::now())?;
         let outcome = decide(request, &facts);
         let ttl = self.identity.ttl_seconds;
@@ -275,6 +276,7 @@ impl App {
         agent: Option<&str>,
         id: DecisionId,
     ) -> Result<Answer, AppError> {
+        self.writer.open()?;
         let row = self.ledger.decision(tenant, id.uuid()).await?;
         let row = row.ok_or_else(|| AppError::of(Reason::NotFound))?;
         let decided = Decided::decode(&row.body)?;

@@ -1,6 +1,7 @@
 //! "Could not decide", apart from any transport. A denial is not one of these.
 
 use writ_proto::Reason;
+use writ_proto::host::channel::ChannelError;
 use writ_proto::host::layers::ConfigError;
 
 use crate::store::StoreError;
@@ -15,6 +16,8 @@ pub struct AppError {
     pub public: String,
     /// What only the log says.
     pub detail: String,
+    /// What to do in this very case, where more is known than the code alone says.
+    pub own_fix: Option<String>,
 }
 
 impl AppError {
@@ -24,7 +27,29 @@ impl AppError {
             reason,
             public: public.into(),
             detail: String::new(),
+            own_fix: None,
         }
+    }
+
+    /// The same with what to do in this case; commands in it work as pasted.
+    #[must_use]
+    pub fn with_fix(self, fix: impl Into<String>) -> Self {
+        Self {
+            own_fix: Some(fix.into()),
+            ..self
+        }
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn fix(&self) -> &str {
+        self.own_fix.as_deref().unwrap_or_else(|| self.reason.fix())
+    }
+
+    /// The same, where it says more than the message.
+    #[must_use]
+    pub fn shown_fix(&self) -> Option<&str> {
+        (self.own_fix.is_some() || !self.reason.fix_is_in_message()).then(|| self.fix())
     }
 
     /// A failure with the sentence of its code.
@@ -37,7 +62,8 @@ impl AppError {
 impl From<StoreError> for AppError {
     fn from(error: StoreError) -> Self {
         let reason = match &error {
-            StoreError::Unavailable(_) => Reason::StoreUnavailable,
+            StoreError::Unavailable(_) | StoreError::Refused(_) => Reason::StoreUnavailable,
+            StoreError::Restored => Reason::StoreRestored,
             StoreError::Full => Reason::RateLimited,
             StoreError::Corrupt(_) => Reason::StoreCorrupt,
             StoreError::SchemaVersion { .. } | StoreError::OldLog => Reason::SchemaVersion,
@@ -46,6 +72,17 @@ impl From<StoreError> for AppError {
             detail: error.to_string(),
             ..Self::of(reason)
         }
+    }
+}
+
+impl From<ChannelError> for AppError {
+    fn from(error: ChannelError) -> Self {
+        let reason = match &error {
+            ChannelError::Unusable(_) => Reason::TlsInvalid,
+            ChannelError::Expired(_) => Reason::ClientCertExpired,
+            ChannelError::Unreachable(_) => Reason::PeerUnreachable,
+        };
+        Self::new(reason, error.to_string())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 use writ_proto::Reason;
-use writ_proto::ids::TenantId;
+use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::limits::REASON_BYTES_MAX;
 use writ_proto::scope::{Part, Scope};
 
@@ -13,6 +13,9 @@ use super::AppError;
 
 /// Most halts that wait for connectord.
 const WAITING_MAX: usize = 256;
+/// Halts of runs of one agent that wait. An agent that names a fresh run with each call cannot make
+/// more: it is halted itself then.
+const RUNS_MAX: usize = 16;
 
 /// What a halt is for; it is shown as who set it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +46,18 @@ pub struct Wanted {
     pub reason: String,
     /// For what.
     pub by: Cause,
+    /// Whose run it is; empty where it is an agent.
+    pub agent: String,
 }
+
+/// A scope that waits, and whose run it is.
+type Waiting = (Scope, String);
 
 /// Asks for halts; clones ask the same connectord.
 #[derive(Debug, Clone)]
 pub struct HaltClient {
     queue: mpsc::Sender<Wanted>,
-    waiting: Arc<Mutex<Vec<Scope>>>,
+    waiting: Arc<Mutex<Vec<Waiting>>>,
     /// What connectord said that it has, until whoever ordered it took note.
     standing: Arc<Mutex<BTreeSet<Scope>>>,
 }
@@ -58,7 +66,7 @@ pub struct HaltClient {
 #[derive(Debug)]
 pub struct HaltQueue {
     wanted: mpsc::Receiver<Wanted>,
-    waiting: Arc<Mutex<Vec<Scope>>>,
+    waiting: Arc<Mutex<Vec<Waiting>>>,
     standing: Arc<Mutex<BTreeSet<Scope>>>,
 }
 
@@ -92,7 +100,7 @@ impl HaltClient {
         tenant: &TenantId,
         part: Part,
         reason: &str,
-        by: Cause,
+        (by, agent): (Cause, &str),
     ) -> Result<(), AppError> {
         if !matches!(part, Part::Run(_) | Part::Agent(_)) {
             let message = "policyd halts runs and agents only";
@@ -101,7 +109,7 @@ impl HaltClient {
         let scope = Scope::new(Some(tenant.clone()), part);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // Asked for already, and not yet delivered.
-        if waiting.contains(&scope) {
+        if waiting.iter().any(|(waits, _)| *waits == scope) {
             return Ok(());
         }
         let full = |_| AppError::of(Reason::RateLimited);
@@ -110,9 +118,10 @@ impl HaltClient {
             scope: scope.clone(),
             reason: cut,
             by,
+            agent: agent.to_owned(),
         };
         self.queue.try_send(wanted).map_err(full)?;
-        waiting.push(scope);
+        waiting.push((scope, agent.to_owned()));
         Ok(())
     }
 
@@ -123,11 +132,20 @@ impl HaltClient {
         standing.remove(scope)
     }
 
+    /// Whether so many halts of runs of one agent wait that the next one had better name the agent.
+    #[must_use]
+    pub fn is_crowded(&self, tenant: &TenantId, agent: &AgentId) -> bool {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let own =
+            |(scope, whose): &&Waiting| scope.tenant() == Some(tenant) && whose == agent.as_str();
+        waiting.iter().filter(own).count() >= RUNS_MAX
+    }
+
     /// What was asked for and is not set yet: policyd takes it as halted.
     #[must_use]
     pub fn waiting(&self) -> Vec<Scope> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.clone()
+        waiting.iter().map(|(scope, _)| scope.clone()).collect()
     }
 }
 
@@ -135,6 +153,11 @@ impl HaltQueue {
     /// The next halt to set; none when nobody can ask any more.
     pub async fn next(&mut self) -> Option<Wanted> {
         self.wanted.recv().await
+    }
+
+    /// The next one, where one waits.
+    pub fn next_now(&mut self) -> Option<Wanted> {
+        self.wanted.try_recv().ok()
     }
 
     /// It stands: connectord said so. Only limits wait for that word; an incident waits until the halt is
@@ -153,7 +176,7 @@ impl HaltQueue {
     /// Nothing waits for it any more.
     pub fn done(&self, scope: &Scope) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|waiting| waiting != scope);
+        waiting.retain(|(waits, _)| waits != scope);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::domain::record::Kind;
 use crate::store::Append;
 
 /// Most decisions of one round.
-const ROUND_MAX: usize = 256;
+pub const ROUND_MAX: usize = 256;
 
 /// The same for every process and every round, so that it is recorded once.
 fn void_id(decision: Uuid) -> Uuid {

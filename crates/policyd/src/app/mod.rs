@@ -10,7 +10,7 @@ mod disclosed;
 pub mod error;
 mod evaluated;
 pub mod halting;
-mod holds;
+pub mod holds;
 pub mod incidents;
 pub mod notices;
 pub mod offers;
@@ -26,10 +26,12 @@ pub mod usage;
 pub use admission::Admission;
 pub use error::AppError;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
+use writ_proto::scope::Scope;
 
 use crate::domain::allowance::Allowance;
 use crate::domain::facts::HaltView;
@@ -43,6 +45,8 @@ pub struct App {
     pub policies: ArcSwap<policies::PolicyTable>,
     /// Halts as last heard from connectord.
     pub halts: ArcSwap<HaltView>,
+    /// When that was asked, Unix milliseconds.
+    pub halts_asked_ms: AtomicI64,
     /// Wakes whoever sets the halts that limits ordered.
     pub trips: Notify,
     /// Agents that incidents stop until connectord has.
@@ -96,6 +100,13 @@ impl Identity {
 pub type SharedApp = Arc<App>;
 
 impl App {
+    /// Whether connectord has said after a moment (Unix milliseconds) that a scope is halted.
+    #[must_use]
+    pub fn halted_since(&self, scope: &Scope, at_ms: i64) -> bool {
+        self.halts_asked_ms.load(Ordering::Relaxed) > at_ms
+            && self.halts.load().scopes.contains(scope)
+    }
+
     /// The halts that a decision looks at: what connectord said, and what is on its way there.
     #[must_use]
     pub fn halt_view(&self) -> HaltView {

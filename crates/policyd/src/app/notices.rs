@@ -35,7 +35,7 @@ pub(super) fn waiting(request: &Request, outcome: &Outcome, decided: &Decided) -
             field("role", &need.role),
             field("rules", &decided.rules.join(", ")),
         ],
-        link: format!("policyd decisions get {}", decided.id),
+        link: format!("policyd decisions show {}", decided.id),
         dedup_key: format!("approval_waiting|{agent}|{action}"),
         time_ms: decided.created_ms,
     })

@@ -135,3 +135,6 @@ pub(super) fn coarse(decided: &mut Decided) {
         None => decided.message.clear(),
     }
 }
+
+#[cfg(test)]
+mod tests;

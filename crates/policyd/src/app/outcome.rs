@@ -311,3 +311,91 @@ impl App {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reported(kind: Kind, status: &str, reason: &str) -> Reported {
+        Reported {
+            outcome_id: Uuid::nil(),
+            tenant: TenantId::parse("acme").unwrap(),
+            kind,
+            time_ms: 0,
+            decision: Some(Uuid::from_u128(1)),
+            execution: None,
+            agent: "triage".into(),
+            connection: String::new(),
+            action: String::new(),
+            target: None,
+            mode: None,
+            status: status.into(),
+            reason_code: reason.into(),
+            attempt: 1,
+            milliseconds: 0,
+            changes: vec![],
+            collateral: vec![],
+            unread: false,
+            by: String::new(),
+            note: String::new(),
+            captured: None,
+            scope: String::new(),
+        }
+    }
+
+    #[test]
+    fn only_the_end_of_an_execution_moves_what_is_held() {
+        for (kind, status, to) in [
+            (Kind::Result, "DONE", Some(SettledAs::Captured)),
+            (Kind::Result, "FAILED", Some(SettledAs::Void)),
+            (Kind::Result, "IN_DOUBT", Some(SettledAs::Doubtful)),
+            (Kind::Result, "RUNNING", None),
+            (
+                Kind::Reconciliation,
+                "RECONCILED_NOT_APPLIED",
+                Some(SettledAs::Void),
+            ),
+            (Kind::Undo, "DONE", None),
+            (Kind::TokenRefused, "FAILED", None),
+        ] {
+            let found = settlement(&reported(kind, status, ""));
+            assert_eq!(found.map(|found| found.to), to, "{kind:?} {status}");
+        }
+    }
+
+    #[test]
+    fn only_a_refused_token_is_a_sign_of_probing() {
+        for (kind, code, counts) in [
+            (Kind::TokenRefused, "TOKEN_MALFORMED", true),
+            (Kind::TokenRefused, "ARGS_NOT_CANONICAL", true),
+            (Kind::TokenRefused, "HALTED", false),
+            (Kind::Result, "TOKEN_EXPIRED", false),
+        ] {
+            let found = refusal(&reported(kind, "", code));
+            assert_eq!(found.is_some(), counts, "{kind:?} {code}");
+        }
+    }
+
+    #[test]
+    fn a_leaf_names_no_customer_and_no_run_and_nothing_that_is_no_scope() {
+        for (scope, shown) in [
+            ("tenant:acme/agent:triage", "tenant:acme/agent:triage"),
+            (
+                "tenant:acme/customer:Ada",
+                "tenant:acme/customer:(committed)",
+            ),
+            ("tenant:acme/run:ada-1", "tenant:acme/run:(committed)"),
+            (
+                "tenant:acme/agent:Ada Lovelace",
+                "tenant:acme/agent:(committed)",
+            ),
+            ("Ada Lovelace", ""),
+        ] {
+            let halted = Reported {
+                scope: scope.into(),
+                ..reported(Kind::HaltSet, "", "")
+            };
+            assert_eq!(halt_stamp(&halted).scope, shown, "{scope}");
+        }
+    }
+}

@@ -11,7 +11,9 @@ use super::disclosed::disclosure;
 use super::{App, AppError};
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::export::{checkpoint_line, header_line, policy_line, record_line};
+use crate::domain::merkle::leaf_hash;
 use crate::domain::record::{Kind, project};
+use crate::marks::{Heads, compared, restored};
 use crate::store::{Append, Head, RecordRow};
 use crate::{clock, ids};
 
@@ -35,12 +37,43 @@ impl App {
             .await?)
     }
 
+    /// The heads of all logs, where each goes on from what is remembered of it. Where one does not, its
+    /// database was put back while this process ran: no record is appended and nothing is signed any more,
+    /// until a start says what is missing.
+    ///
+    /// # Errors
+    /// `STORE_RESTORED`, or the store is away.
+    pub async fn heads_as_remembered(&self) -> Result<Heads, AppError> {
+        // Read first: the logs only go on.
+        let known = self.marks.logs();
+        let heads = self.ledger.heads().await?;
+        let wrong = compared(&known, &heads, &self.ledger).await?;
+        if wrong.is_empty() {
+            return Ok(heads);
+        }
+        self.writer.close();
+        let error = restored(&wrong);
+        tracing::error!(%error, "the database was put back; nothing is decided any more");
+        Err(error)
+    }
+
     /// Signs a head. It is written down first: no head that contradicts it is ever signed, also not
     /// after an older database was put back.
-    fn note(&self, tenant: &TenantId, head: &Head) -> Result<String, AppError> {
+    async fn note(&self, tenant: &TenantId, head: &Head) -> Result<String, AppError> {
+        self.writer.open()?;
+        let heads = self.heads_as_remembered().await?;
         let origin = self.identity.origin(tenant.as_str());
         let (size, root) = (head.frontier.size(), head.frontier.root());
         if let Some(last) = head.last {
+            // It was read earlier: it is still a head of this log.
+            let rows = self
+                .ledger
+                .record_list(tenant, size.saturating_sub(1), 1)
+                .await?;
+            let same = rows.first().is_some_and(|row| leaf_hash(&row.leaf) == last);
+            if !same || heads.get(tenant).is_none_or(|(now, _)| *now < size) {
+                return Err(AppError::of(Reason::StoreRestored));
+            }
             let heads = BTreeMap::from([(tenant.clone(), (size, last))]);
             let now_ms = clock::now().timestamp_millis();
             self.marks.raise(&heads, now_ms)?;
@@ -75,7 +108,7 @@ impl App {
     /// When the store is away.
     pub async fn checkpoint(&self, tenant: &TenantId) -> Result<String, AppError> {
         let head = self.ledger.head(tenant).await?;
-        self.note(tenant, &head)
+        self.note(tenant, &head).await
     }
 
     /// The head that an export ends at, with its first line if the export starts at 0.
@@ -151,7 +184,7 @@ impl App {
     ///
     /// # Errors
     /// When the head could not be written down, and so is not signed.
-    pub fn export_end(&self, tenant: &TenantId, head: &Head) -> Result<String, AppError> {
-        Ok(checkpoint_line(&self.note(tenant, head)?))
+    pub async fn export_end(&self, tenant: &TenantId, head: &Head) -> Result<String, AppError> {
+        Ok(checkpoint_line(&self.note(tenant, head).await?))
     }
 }

@@ -41,13 +41,20 @@ impl Signer {
     pub fn load(config: &Config) -> Result<Self, KeyError> {
         let trust = keys::load(&config.trust.key_file)?;
         let path = &config.trust.keys_file;
+        let files = [
+            (&config.token.key_file, KeyUse::Decision),
+            (&config.records.checkpoint_key_file, KeyUse::Checkpoint),
+        ];
+        // Before the document is read. A key that waits while another command rotates is that command's.
+        let unfinished = files.iter().any(|(file, _)| keys::next_of(file).exists());
+        let lock = unfinished.then(|| keys::lock(path)).transpose();
+        if let Err(error) = &lock {
+            tracing::warn!(%error, "a rotation that is not finished is left as it is");
+        }
         let text = std::fs::read_to_string(path).map_err(|error| trust_error(path, error))?;
         let set = KeySet::parse_document(&text, &trust.verifying_key())
             .map_err(|error| trust_error(path, error))?;
-        for (file, usage) in [
-            (&config.token.key_file, KeyUse::Decision),
-            (&config.records.checkpoint_key_file, KeyUse::Checkpoint),
-        ] {
+        for (file, usage) in files.into_iter().filter(|_| matches!(lock, Ok(Some(_)))) {
             if keys::finish_rotation(file, &set, usage)? {
                 tracing::warn!(
                     usage = usage.name(),

@@ -59,7 +59,10 @@ impl App {
         let whole = Value::Text(key.as_str().to_owned());
         let disclosed = disclosure("budget", whole)?;
         append.draft.disclosures.push(disclosed);
-        append.trip = budget.and_then(|budget| trip(budget, request, &spent, facts));
+        let crowded = self
+            .halting
+            .is_crowded(&request.caller_tenant, &request.agent);
+        append.trip = budget.and_then(|budget| trip(budget, request, &spent, (facts, crowded)));
         append
             .notices
             .push(notice(budget, request, &spent, (&decided, facts)));
@@ -126,9 +129,16 @@ fn figures(budget: Option<&Budget>, over: &Over) -> String {
     }
 }
 
-fn trip(budget: &Budget, request: &Request, spent: &Spent, facts: &Facts) -> Option<Trip> {
+fn trip(
+    budget: &Budget,
+    request: &Request,
+    spent: &Spent,
+    (facts, crowded): (&Facts, bool),
+) -> Option<Trip> {
     let scope = match (budget.scope, &request.run) {
         (Scope::Agent, _) => format!("agent:{}", request.agent.as_str()),
+        // A fresh run a call would be a fresh order a call.
+        (Scope::Run, Some(_)) if crowded => format!("agent:{}", request.agent.as_str()),
         (Scope::Run, Some(run)) => format!("run:{}", run.as_str()),
         (Scope::Run, None) | (Scope::Tenant | Scope::Customer, _) => return None,
     };
@@ -190,7 +200,53 @@ fn notice(
         ),
         fields,
         link: String::new(),
-        dedup_key: format!("budget:{}:{}", key.as_str(), over.fired.name()),
+        // By who is stopped and not by the counter: a fresh run or customer a call is no fresh notice.
+        dedup_key: format!(
+            "budget:{}:{}:{}",
+            key.budget(),
+            request.agent.as_str(),
+            over.fired.name()
+        ),
         time_ms: facts.now.timestamp_millis(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::budget::Subject;
+    use crate::domain::decide::tests::refund;
+    use crate::domain::facts::HaltView;
+    use crate::domain::policy_set::TenantPolicies;
+    use crate::domain::policy_set::tests::shipped;
+
+    #[test]
+    fn a_limit_halts_its_agent_and_a_late_reporter_nobody() {
+        let mut sources = shipped("acme");
+        let own = sources.set_toml.split("[[budget]]").next().unwrap();
+        let budget = "[[budget]]\nid = \"calls\"\nscope = \"agent\"\nwindow = \"hour\"\n\
+                      calls = 7\non_trip = \"halt\"\n";
+        sources.set_toml = format!("{own}\n{budget}");
+        let facts = Facts {
+            now: "2026-11-02T11:00:00Z".parse().unwrap(),
+            policies: Arc::new(TenantPolicies::build(&sources).unwrap()),
+            halts: HaltView::default(),
+        };
+        for (fired, halts) in [(Fired::Cap, true), (Fired::Unreported, false)] {
+            let budget = &facts.policies.budgets[0];
+            let spent = Spent {
+                key: Key::new("calls", &Subject::Agent("triage".into()), "w"),
+                over: Over {
+                    fired,
+                    used: 7,
+                    limit: 7,
+                },
+            };
+            let trip = trip(budget, &refund("1.00"), &spent, (&facts, false));
+            let wanted = halts.then(|| "agent:triage".to_owned());
+            assert_eq!(trip.map(|trip| trip.scope), wanted, "{fired:?}");
+        }
     }
 }

@@ -33,7 +33,7 @@ impl App {
             };
             let scope = Scope::new(Some(tenant.clone()), part.clone());
             let stands = self.halting.took_note(&scope);
-            if stands || self.halts.load().scopes.contains(&scope) {
+            if stands || self.halted_since(&scope, trip.at_ms) {
                 self.ledger.trip_done(&tenant, &trip).await?;
                 asked.remove(&scope);
                 continue;
@@ -42,7 +42,11 @@ impl App {
                 continue;
             }
             // One that finds no room keeps none of the others from theirs.
-            match self.halting.set(&tenant, part, &trip.reason, Cause::Budget) {
+            // `run:AGENT:RUN`
+            let agent = trip.key.subject().split(':').nth(1).unwrap_or_default();
+            let of_run = matches!(part, Part::Run(_));
+            let whose = (Cause::Budget, if of_run { agent } else { "" });
+            match self.halting.set(&tenant, part, &trip.reason, whose) {
                 Ok(()) => drop(asked.insert(scope)),
                 Err(error) => tracing::debug!(%error, %scope, "an ordered halt waits"),
             }

@@ -54,7 +54,8 @@ impl App {
         let micro_usd = i64::try_from(used.micro_usd).map_err(large)?;
         let now = clock::now();
         let whose = (&used.agent, used.run.as_ref());
-        let keys = usage_keys(&set.budgets, whose, (tokens, micro_usd), (now, set.zone));
+        let (amounts, moment) = ((tokens, micro_usd), (now, set.zone));
+        let keys = usage_keys(&set.budgets, whose, amounts, moment, !used.complete);
         let id = named_id(&format!("usage {}", used.by), tenant, used.request_id);
         let mut draft = self.blank_record(Kind::BudgetChanged, tenant, id);
         used.agent.as_str().clone_into(&mut draft.agent);

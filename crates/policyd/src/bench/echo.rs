@@ -15,6 +15,7 @@ use writ_proto::{Reason, pb};
 
 use crate::app::AppError;
 use crate::config::Config;
+use crate::grpc::status::over_rate;
 use crate::server::door;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,7 +87,7 @@ pub(crate) async fn serve(
     let answer = pb::AuthorizeResponse::decode(bytes.as_slice()).map_err(fail)?;
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(fail)?;
     let addr = listener.local_addr().map_err(fail)?;
-    let router = writ_proto::host::grpc::server(CALL_TIMEOUT)
+    let router = writ_proto::host::grpc::server(CALL_TIMEOUT, over_rate)
         .add_service(AuthorizationServiceServer::new(Echo { answer }));
     let fresh = args.ready_file.with_extension("new");
     std::fs::write(

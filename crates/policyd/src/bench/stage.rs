@@ -11,7 +11,7 @@ use writ_proto::Reason;
 
 use crate::app::{AppError, policies};
 use crate::domain::policy_set::TenantPolicies;
-use crate::grpc::client::{ClientFiles, connect, endpoint};
+use crate::grpc::client::{ClientFiles, peer};
 use crate::ids;
 
 /// Connections that the callers share.
@@ -94,6 +94,10 @@ impl Stage {
         command
             .arg("--set")
             .arg(format!("store.url={}", store.unwrap_or(&fresh)));
+        // Each store is a log of its own.
+        command
+            .arg("--set")
+            .arg(format!("store.mark_file=state/{}.json", ids::new_id()));
         self.start(command).await
     }
 
@@ -112,6 +116,10 @@ impl Stage {
             .arg("-c")
             .arg(self.folder.join("policyd.toml"))
             .arg(name);
+        // The one agent of a bench asks as often as it can.
+        for key in ["agent_per_second", "tenant_per_second"] {
+            command.arg("--set").arg(format!("limits.{key}=1000000"));
+        }
         command
     }
 
@@ -165,10 +173,10 @@ impl Stage {
             cert: &cert,
             key: &key,
         };
-        let endpoint = endpoint(&server.addr, &files, CALL_TIMEOUT)?;
+        let peer = peer((&server.addr, "policyd"), &files, CALL_TIMEOUT)?;
         let mut channels = Vec::with_capacity(CONNECTIONS);
         for _ in 0..CONNECTIONS {
-            channels.push(connect(&endpoint).await?);
+            channels.push(peer.connect().await?);
         }
         Ok(channels)
     }

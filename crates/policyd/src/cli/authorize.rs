@@ -301,6 +301,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_unknown_verdict_is_a_refusal() {
+        for number in [0, 99, -1] {
+            let decision = pb::Decision {
+                verdict: number,
+                ..pb::Decision::default()
+            };
+            assert_eq!(verdict(&decision), "DENY", "{number}");
+            assert_ne!(code(&decision), 0);
+        }
+    }
+
+    #[test]
     fn money_is_read_only_in_the_decimals_its_currency_has() {
         let as_json = |text: &str| money(text).map(|value| value.to_json());
         let expected = value_from_json(r#"{"currency":"EUR","value":49.00}"#).unwrap();

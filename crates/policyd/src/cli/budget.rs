@@ -8,7 +8,7 @@ use writ_proto::pb::budget_service_client::BudgetServiceClient;
 use writ_proto::{Reason, pb};
 
 use super::output::Output;
-use super::remote::{Remote, failed};
+use super::remote::{Remote, failed, nothing};
 use crate::app::AppError;
 use crate::{clock, ids};
 
@@ -95,7 +95,9 @@ pub(super) async fn run(command: &BudgetCommand, output: Output) -> Result<u8, A
                 name: format!("{}/budgets/{id}", remote.parent()),
                 subject: subject.clone(),
             };
-            let answer = client.get_budget(request).await.map_err(failed)?;
+            let answer = client.get_budget(request).await;
+            let answer = answer
+                .map_err(|status| nothing(failed(status), ("budget", id), "policyd budget ls"))?;
             let budget = answer.into_inner().budget.unwrap_or_default();
             output.line(&describe(&budget), &shown(&budget));
         }
@@ -122,7 +124,9 @@ pub(super) async fn run(command: &BudgetCommand, output: Output) -> Result<u8, A
                 }),
                 reason: reason.clone(),
             };
-            let answer = client.raise_budget(request).await.map_err(failed)?;
+            let answer = client.raise_budget(request).await;
+            let answer = answer
+                .map_err(|status| nothing(failed(status), ("budget", id), "policyd budget ls"))?;
             let budget = answer.into_inner().budget.unwrap_or_default();
             output.line(&describe(&budget), &shown(&budget));
         }

@@ -12,7 +12,7 @@ use writ_proto::{Reason, pb};
 use super::authorize::{describe, shown};
 use super::output::Output;
 use super::records;
-use super::remote::{Remote, failed};
+use super::remote::{Remote, failed, nothing};
 use crate::app::AppError;
 
 const LIMIT_DEFAULT: usize = 50;
@@ -23,7 +23,8 @@ const EVALUATED: &str = "evaluated";
 #[derive(Debug, Subcommand)]
 pub(super) enum DecisionsCommand {
     /// One decision.
-    Get {
+    #[command(visible_alias = "get")]
+    Show {
         #[command(flatten)]
         remote: Remote,
         /// Decision id.
@@ -80,18 +81,19 @@ impl LsArgs {
 
 pub(super) async fn run(command: &DecisionsCommand, output: Output) -> Result<u8, AppError> {
     match command {
-        DecisionsCommand::Get { remote, id } => get(remote, id, output).await,
+        DecisionsCommand::Show { remote, id } => get(remote, id, output).await,
         DecisionsCommand::Ls(args) => list(args, output).await,
     }
 }
 
 async fn get(remote: &Remote, id: &str, output: Output) -> Result<u8, AppError> {
+    let id = id.rsplit('/').next().unwrap_or_default();
     let name = format!("{}/decisions/{id}", remote.parent());
     let mut client = AuthorizationServiceClient::new(remote.channel().await?);
     let answer = client
         .get_decision(pb::GetDecisionRequest { name })
         .await
-        .map_err(failed)?;
+        .map_err(|status| nothing(failed(status), ("decision", id), "policyd decisions ls"))?;
     let decision = answer.into_inner().decision.unwrap_or_default();
     output.line(&describe(&decision), &shown(&decision));
     Ok(0)

@@ -6,7 +6,7 @@ use writ_proto::pb;
 use writ_proto::pb::incident_service_client::IncidentServiceClient;
 
 use super::output::Output;
-use super::remote::{Remote, failed};
+use super::remote::{Remote, failed, nothing};
 use crate::app::AppError;
 
 /// Looking into incidents and closing them.
@@ -144,7 +144,10 @@ pub(super) async fn run(command: &IncidentsCommand, output: Output) -> Result<u8
             let mut client = IncidentServiceClient::new(remote.channel().await?);
             let name = format!("{}/incidents/{id}", remote.parent());
             let request = pb::GetIncidentRequest { name };
-            let answer = client.get_incident(request).await.map_err(failed)?;
+            let answer = client.get_incident(request).await;
+            let answer = answer.map_err(|status| {
+                nothing(failed(status), ("incident", id), "policyd incidents ls")
+            })?;
             let incident = answer.into_inner().incident.unwrap_or_default();
             let text = format!("{}{}", describe(&incident), resume(&incident));
             output.line(&text, &shown(&incident));
@@ -155,7 +158,10 @@ pub(super) async fn run(command: &IncidentsCommand, output: Output) -> Result<u8
                 name: format!("{}/incidents/{id}", remote.parent()),
                 reason: reason.clone(),
             };
-            let answer = client.close_incident(request).await.map_err(failed)?;
+            let answer = client.close_incident(request).await;
+            let answer = answer.map_err(|status| {
+                nothing(failed(status), ("incident", id), "policyd incidents ls")
+            })?;
             let incident = answer.into_inner().incident.unwrap_or_default();
             let text = format!("{}{}", describe(&incident), resume(&incident));
             output.line(&text, &shown(&incident));

@@ -25,7 +25,7 @@ pub(super) struct InitArgs {
     #[arg(default_value = ".")]
     dir: PathBuf,
     /// First of the ports in the configuration; policyd, connectord and the sandbox CRM.
-    #[arg(long, default_value_t = PORT_BASE)]
+    #[arg(long, default_value_t = PORT_BASE, value_parser = clap::value_parser!(u16).range(1_024..=65_500))]
     port_base: u16,
     /// Issue the certificates of a folder anew, and nothing else.
     #[arg(long)]

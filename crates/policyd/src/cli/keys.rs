@@ -14,6 +14,7 @@ use super::output::Output;
 use crate::app::{AppError, policies};
 use crate::config::Config;
 use crate::domain::checkpoint::vkey;
+use crate::marks::MarkFile;
 use crate::{clock, keys};
 
 /// Signing keys.
@@ -43,9 +44,17 @@ pub(super) fn run(common: &Common, command: &KeysCommand, output: Output) -> Res
     let of_key = |error: keys::KeyError| AppError::new(error.reason, error.detail);
     let trust = keys::load(&config.trust.key_file).map_err(of_key)?;
     let path = &config.trust.keys_file;
+    let changes = !matches!(command, KeysCommand::Ls);
+    let _lock = changes
+        .then(|| keys::lock(path))
+        .transpose()
+        .map_err(of_key)?;
     let text = std::fs::read_to_string(path).map_err(|error| failed(path, error))?;
     let set = KeySet::parse_document(&text, &trust.verifying_key())
         .map_err(|error| AppError::new(Reason::TrustInvalid, error.to_string()))?;
+    if changes {
+        MarkFile::open(&config)?.trust(&set)?;
+    }
     match command {
         KeysCommand::Ls => {
             for entry in set.entries() {
@@ -66,6 +75,7 @@ pub(super) fn run(common: &Common, command: &KeysCommand, output: Output) -> Res
         KeysCommand::Revoke { kid } => {
             let document = revoked(&set, kid)?;
             publish(path, &document, &trust)?;
+            MarkFile::open(&config)?.trust(&document)?;
             let text = format!(
                 "{kid} is revoked: connectord believes nothing of it from the next look at the trust document on"
             );
@@ -92,6 +102,7 @@ pub(super) fn run(common: &Common, command: &KeysCommand, output: Output) -> Res
             // The document goes first: a verifier may know a key that signs nothing yet, never the
             // other way round.
             publish(path, &document, &trust)?;
+            MarkFile::open(&config)?.trust(&document)?;
             std::fs::rename(&fresh, file).map_err(|error| failed(file, error))?;
             let kid = hex::encode(writ_proto::cose::kid_of(&key.verifying_key()));
             let text = format!("{kid} signs {} after policyd is restarted", usage.name());

@@ -164,10 +164,58 @@ enum ConfigCommand {
     },
 }
 
+impl Command {
+    /// Whether its result is a list, also where it has one part or none.
+    const fn is_list(&self) -> bool {
+        matches!(
+            self,
+            Self::Doctor
+                | Self::Check(_)
+                | Self::Test(_)
+                | Self::Fmt(_)
+                | Self::Story(_)
+                | Self::Decisions(decisions::DecisionsCommand::Ls(_))
+                | Self::Records(records::RecordsCommand::Ls { .. })
+                | Self::Budget(budget::BudgetCommand::Ls { .. })
+                | Self::Incidents(incidents::IncidentsCommand::Ls { .. })
+                | Self::Notices(notices::NoticesCommand::Ls { .. })
+                | Self::Keys(keys::KeysCommand::Ls)
+                | Self::Config(ConfigCommand::Show { .. })
+        )
+    }
+
+    /// Whether it calls a daemon, and has no configuration of its own.
+    const fn is_client(&self) -> bool {
+        matches!(
+            self,
+            Self::Health(_)
+                | Self::Story(_)
+                | Self::Authorize(_)
+                | Self::Decisions(_)
+                | Self::Budget(_)
+                | Self::Usage(_)
+                | Self::Records(_)
+                | Self::Incidents(_)
+                | Self::Notices(_)
+        )
+    }
+}
+
 impl Common {
     fn layers(&self) -> Result<Layers, AppError> {
         let env = environment().into_iter();
         Ok(Layers::read(&self.config, env, "POLICYD_", &self.set)?)
+    }
+
+    /// A command that calls a daemon changes nothing of its configuration.
+    fn is_unset(&self) -> Result<(), AppError> {
+        let Some(set) = self.set.first() else {
+            return Ok(());
+        };
+        let message = format!(
+            "--set {set}: this command calls a daemon; its address is --addr, and what is set is given to the daemon"
+        );
+        Err(AppError::new(writ_proto::Reason::RequestMalformed, message))
     }
 
     fn read(&self) -> Result<Config, AppError> {
@@ -179,7 +227,17 @@ impl Common {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let output = Output::new(cli.common.output);
+    let live = matches!(
+        cli.command,
+        Command::Server(_)
+            | Command::Dev(_)
+            | Command::Demo(_)
+            | Command::Bench(_)
+            | Command::Mcp(_)
+    );
+    let format = cli.common.output;
+    let output = Output::new(if live { format.live() } else { format });
+    remote::set_config(&cli.common.config);
     let quiet = matches!(
         cli.command,
         Command::Demo(_) | Command::Dev(_) | Command::Bench(_)
@@ -201,6 +259,7 @@ pub fn main() -> ExitCode {
             error.to_string(),
         )),
     };
+    output.finish(cli.command.is_list(), result.is_ok());
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => ExitCode::from(output.failure(&error)),
@@ -222,6 +281,9 @@ fn manual(dir: &std::path::Path, output: Output) -> Result<u8, AppError> {
 
 async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
     let common = &cli.common;
+    if cli.command.is_client() {
+        common.is_unset()?;
+    }
     match &cli.command {
         Command::Init(args) => init::run(args, output),
         Command::Dev(args) => dev::run(args, output).await,

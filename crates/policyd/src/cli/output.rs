@@ -1,23 +1,11 @@
 //! How results and failures are printed, and the one table of exit codes (docs/cli.md).
 
-use std::io::Write as _;
-
-use clap::ValueEnum;
 use serde_json::{Value as Json, json};
 use writ_proto::Reason;
+use writ_proto::host::printed::complain;
+pub(crate) use writ_proto::host::printed::{Format, plural};
 
 use crate::app::AppError;
-
-/// How to print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    Table,
-    /// One JSON value a line.
-    Json,
-    /// The same.
-    Jsonl,
-}
 
 /// Prints results.
 #[derive(Debug, Clone, Copy)]
@@ -47,10 +35,12 @@ impl Output {
         if self.silent {
             return;
         }
-        match self.format {
-            Format::Table => print(text),
-            Format::Json | Format::Jsonl => print(value),
-        }
+        self.format.put(text, value);
+    }
+
+    /// Prints the document of a command that is over.
+    pub(crate) fn finish(self, list: bool, succeeded: bool) {
+        self.format.finish(list, succeeded);
     }
 
     /// What people are told beside a result; not part of it.
@@ -62,14 +52,17 @@ impl Output {
 
     /// A failure on stderr; gives the exit code.
     pub(crate) fn failure(self, error: &AppError) -> u8 {
-        let (code, fix) = (error.reason.code(), error.reason.fix());
+        let code = error.reason.code();
         match self.format {
-            Format::Table => complain(format_args!(
-                "{code} {}\nFix: {fix}\nMore: policyd explain {code}",
-                error.public
-            )),
+            Format::Table => {
+                complain(format_args!("{code} {}", error.public));
+                if let Some(fix) = error.shown_fix() {
+                    complain(format_args!("Fix: {fix}"));
+                }
+                complain(format_args!("More: policyd explain {code}"));
+            }
             Format::Json | Format::Jsonl => {
-                complain(json!({"reason": code, "message": error.public, "fix": fix}));
+                complain(json!({"reason": code, "message": error.public, "fix": error.fix()}));
             }
         }
         exit_code(error.reason)
@@ -77,12 +70,14 @@ impl Output {
 
     /// The page of a code.
     pub(crate) fn explain(self, code: &str) -> u8 {
-        let Some(reason) = Reason::from_code(code) else {
-            complain(format_args!(
-                "there is no reason code `{code}`; codes are written in capitals, such as NOT_FOUND"
-            ));
-            return 2;
+        let Some(reason) = Reason::from_code(&code.to_uppercase()) else {
+            let near = Reason::near(code).map_or_else(String::new, |near| {
+                format!("; did you mean {}?", near.code())
+            });
+            let message = format!("there is no reason code `{code}`{near}");
+            return self.failure(&AppError::new(Reason::RequestMalformed, message));
         };
+        let code = reason.code();
         let (sentence, fix) = (reason.sentence(), reason.fix());
         let text = format!("{code}: {sentence}.\nFix: {fix}.");
         self.line(
@@ -91,15 +86,6 @@ impl Output {
         );
         0
     }
-}
-
-/// A reader that went away (`| head`) is no reason to fail, or to leave a demo's processes behind.
-fn print(line: impl core::fmt::Display) {
-    drop(writeln!(std::io::stdout(), "{line}"));
-}
-
-fn complain(line: impl core::fmt::Display) {
-    drop(writeln!(std::io::stderr(), "{line}"));
 }
 
 /// The exit code of a reason.

@@ -58,6 +58,13 @@ pub(super) enum RecordsCommand {
     },
 }
 
+/// What stands in an export with values.
+const VALUES: &[u8] = b"\"values_b64\"";
+
+fn contains(line: &[u8], part: &[u8]) -> bool {
+    line.windows(part.len()).any(|window| window == part)
+}
+
 fn broken(path: &Path, why: impl core::fmt::Display) -> AppError {
     AppError::new(Reason::ExportInvalid, format!("{}: {why}", path.display()))
 }
@@ -83,6 +90,11 @@ pub(super) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, 
                 .into_inner();
             for record in &answer.records {
                 output.line(&describe(record), &shown(record));
+            }
+            match (answer.records.is_empty(), answer.next_page_token.as_str()) {
+                (true, _) => output.note("no record from there on"),
+                (false, "") => {}
+                (false, next) => output.note(&format!("more: --from {next}")),
             }
             Ok(0)
         }
@@ -120,6 +132,23 @@ pub(super) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, 
             replay,
         } => {
             let bytes = std::fs::read(file).map_err(|error| broken(file, error))?;
+            if *replay
+                && !bytes
+                    .split(|byte| *byte == b'\n')
+                    .any(|line| contains(line, VALUES))
+            {
+                let message = format!(
+                    "{}: it has no values, and without them nothing is decided again",
+                    file.display()
+                );
+                let error = AppError::new(Reason::ExportInvalid, message);
+                output.failure(
+                    &error.with_fix(
+                        "policyd records export --with-values --out FILE, then verify that",
+                    ),
+                );
+                return Ok(INCOMPLETE);
+            }
             let keys = keys(trust, root.as_deref())?;
             let report = policies::on_large_stack(|| export::verify(&bytes, &keys, *replay))
                 .ok_or_else(|| AppError::of(Reason::Internal))?;
@@ -220,7 +249,18 @@ fn keys(path: &Path, root: Option<&str>) -> Result<KeySet, AppError> {
     };
     let pinned = root.and_then(|root| public_key(&hex::decode(root).ok()?));
     let key = if root.is_some() { pinned } else { listed() };
-    let key = key.ok_or_else(|| broken(path, "no usable trust key: --root must be the public key in 64 hex digits, and without --root the document must list a key with use \"trust\""))?;
+    let key = key.ok_or_else(|| match root {
+        Some(root) => {
+            let message = format!(
+                "--root {root}: 64 hex digits are wanted; it is trust.root_key in connectord.toml"
+            );
+            AppError::new(Reason::RequestMalformed, message)
+        }
+        None => broken(
+            path,
+            "this is no trust document; that of policyd is trust.keys_file, keys/public.json",
+        ),
+    })?;
     KeySet::parse_document(&text, &key).map_err(|error| broken(path, error))
 }
 
@@ -237,6 +277,11 @@ pub(super) fn values_of(record: &pb::Record) -> serde_json::Value {
     serde_json::from_str(&record.values_json).unwrap_or_default()
 }
 
+/// Whether it is of a dry run.
+pub(super) fn is_dry_run(record: &pb::Record) -> bool {
+    project(&record.leaf).is_ok_and(|read| read.mode == "dry_run")
+}
+
 /// The scope of a halt: the whole one where the record still has it.
 fn halt_of(record: &pb::Record) -> Option<String> {
     let cut = project(&record.leaf).ok()?.halt;
@@ -251,8 +296,17 @@ pub(super) fn describe(record: &pb::Record) -> String {
         let (by, note) = (value_of(&values, "by"), value_of(&values, "note"));
         format!("  {scope}  by {by}  {note}")
     });
+    let dry = if is_dry_run(record) { "dry run" } else { "" }.to_owned();
+    let by = value_of(&values, "by");
+    // Who undid it; the agent is whose write it was.
+    let who = if record.kind == "undo" && !by.is_empty() {
+        &by
+    } else {
+        &record.agent
+    };
     let words = [
-        &record.agent,
+        &dry,
+        who,
         &target_of(record),
         &record.verdict,
         &record.status,

@@ -1,20 +1,20 @@
 //! Flags of subcommands that call a daemon, and failures that come back from it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 use tonic::transport::Channel;
+use writ_proto::Reason;
 use writ_proto::host::client_files::{address_beside, key_beside, uri_of};
+pub(crate) use writ_proto::host::client_files::{beside_config, config, set_config};
 
 use super::output::Output;
 use crate::app::AppError;
 pub(crate) use crate::grpc::client::failed;
-use crate::grpc::client::{ClientFiles, connect, endpoint};
+use crate::grpc::client::{ClientFiles, peer};
 
-/// The configuration of the daemon, as it lies in the folder that `init` made.
-const CONFIG: &str = "policyd.toml";
 const DEFAULT_ADDR: &str = "https://127.0.0.1:7350";
 
 /// Where the daemon is and who we are.
@@ -24,9 +24,9 @@ pub(crate) struct Remote {
     /// https://127.0.0.1:7350.
     #[arg(long, env = "POLICYD_ADDR")]
     pub(crate) addr: Option<String>,
-    /// Certificate authority, PEM.
-    #[arg(long, default_value = "certs/ca.pem")]
-    pub(crate) cacert: PathBuf,
+    /// Certificate authority, PEM; certs/ca.pem beside the configuration if absent.
+    #[arg(long)]
+    pub(crate) cacert: Option<PathBuf>,
     /// Own certificate, PEM: it says who we are.
     #[arg(long, env = "WRIT_CERT")]
     pub(crate) cert: PathBuf,
@@ -41,26 +41,28 @@ pub(crate) struct Remote {
     pub(crate) timeout: u64,
 }
 
+/// The address that is given, or that of the configuration.
+pub(crate) fn address(given: Option<&String>) -> String {
+    let known = given.cloned().or_else(|| address_beside(config()));
+    known.unwrap_or_else(|| DEFAULT_ADDR.to_owned())
+}
+
 impl Remote {
     pub(crate) async fn channel(&self) -> Result<Channel, AppError> {
         let key = self.key.clone().unwrap_or_else(|| key_beside(&self.cert));
+        let ca = beside_config(self.cacert.as_ref(), "certs/ca.pem");
         let files = ClientFiles {
-            ca: &self.cacert,
+            ca: &ca,
             cert: &self.cert,
             key: &key,
         };
-        connect(&endpoint(
-            &self.addr(),
-            &files,
-            Duration::from_secs(self.timeout.clamp(1, 600)),
-        )?)
-        .await
+        let timeout = Duration::from_secs(self.timeout.clamp(1, 600));
+        let peer = peer((&self.addr(), "policyd"), &files, timeout)?;
+        Ok(peer.connect().await?)
     }
 
     fn addr(&self) -> String {
-        let beside = || address_beside(Path::new(CONFIG));
-        let known = self.addr.clone().or_else(beside);
-        known.unwrap_or_else(|| DEFAULT_ADDR.to_owned())
+        address(self.addr.as_ref())
     }
 
     /// The tenant that is meant. A certificate of a service has none of its own.
@@ -76,6 +78,15 @@ impl Remote {
     pub(crate) fn parent(&self) -> String {
         format!("tenants/{}", self.tenant())
     }
+}
+
+/// What is not there, named, with where to look for it.
+pub(crate) fn nothing(error: AppError, (what, id): (&str, &str), list: &str) -> AppError {
+    if error.reason != Reason::NotFound {
+        return error;
+    }
+    let message = format!("there is no {what} `{id}` in this tenant");
+    AppError::new(Reason::NotFound, message).with_fix(format!("see which there are: {list}"))
 }
 
 /// Asks the health service.

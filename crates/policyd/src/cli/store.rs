@@ -45,7 +45,7 @@ pub(super) async fn run(
     let config = common.read()?;
     let ledger = Ledger::open(&config.store.url).await?;
     let marks = MarkFile::open(&config)?;
-    let wrong = compared(&marks.logs(), &ledger).await?;
+    let wrong = compared(&marks.logs(), &ledger.heads().await?, &ledger).await?;
     if wrong.is_empty() {
         let text = "every log is as policyd remembers it; nothing was changed";
         output.line(text, &json!({"accepted": []}));

@@ -7,7 +7,7 @@ use writ_proto::pb::record_service_client::RecordServiceClient;
 use writ_proto::{Reason, pb};
 
 use super::output::Output;
-use super::records::{target_of, time_of, value_of, values_of};
+use super::records::{is_dry_run, target_of, time_of, value_of, values_of};
 use super::remote::{Remote, failed};
 use crate::app::AppError;
 
@@ -48,8 +48,13 @@ fn told(record: &pb::Record) -> String {
     match record.kind.as_str() {
         "evaluated" => {
             let mut line = format!(
-                "{} asked for {} {}{}: {}",
+                "{} asked for {}{} {}{}: {}",
                 record.agent,
+                if is_dry_run(record) {
+                    "a dry run of "
+                } else {
+                    ""
+                },
                 record.action,
                 json_of(&values, "args"),
                 because(text("reason")),
@@ -66,6 +71,13 @@ fn told(record: &pb::Record) -> String {
             }
             line
         }
+        "result" | "reconciliation" if is_dry_run(record) => format!(
+            "{} dry run {}: {codes} before {} would be {}; nothing was written",
+            record.action,
+            record.status,
+            json_of(&values, "before"),
+            json_of(&values, "after")
+        ),
         "result" | "reconciliation" => format!(
             "{} {}: {} before {} after {}",
             record.action,
@@ -75,11 +87,13 @@ fn told(record: &pb::Record) -> String {
             json_of(&values, "after")
         ),
         "undo" => format!(
-            "undo of {} {} by {}{} {codes}",
+            "undo of {} {} by {}{} {codes}: {} became {}",
             record.action,
             record.status,
             text("by"),
-            because(text("note"))
+            because(text("note")),
+            json_of(&values, "before"),
+            json_of(&values, "after")
         ),
         "rollout_changed" => format!(
             "{} moved {} to {}{}",

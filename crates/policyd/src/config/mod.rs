@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use writ_proto::caller::CallRates;
 use writ_proto::duration::seconds;
 use writ_proto::host::postgres::is_postgres;
 use writ_proto::limits::{TOKEN_TTL_SECONDS_DEFAULT, TOKEN_TTL_SECONDS_MAX};
@@ -22,6 +23,9 @@ pub struct Config {
     pub server: ServerConfig,
     /// Who we are and who may connect.
     pub tls: TlsConfig,
+    /// How often agents may call.
+    #[serde(default)]
+    pub limits: CallRates,
     /// Where records are kept.
     pub store: StoreConfig,
     /// Where policies are read.
@@ -189,6 +193,7 @@ impl Config {
     /// When a key is unknown or a value is out of range.
     pub fn from_layers(layers: &Layers, file: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = layers.shape()?;
+        config.limits.check().map_err(ConfigError::invalid)?;
         if config.token.ttl_seconds == 0 || config.token.ttl_seconds > TOKEN_TTL_SECONDS_MAX {
             let detail = format!("token.ttl is 1s to {TOKEN_TTL_SECONDS_MAX}s");
             return Err(ConfigError::invalid(detail));
@@ -224,5 +229,43 @@ impl Config {
         }
         config.store.mark_file = base.join(&config.store.mark_file);
         Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_out_of_range_is_refused() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../deploy/policyd.example.toml"
+        );
+        let file = Path::new(file);
+        let read = |set: &str| {
+            let set = [set.to_owned()];
+            let layers = Layers::read(file, std::iter::empty(), "POLICYD_", &set).unwrap();
+            Config::from_layers(&layers, file).is_ok()
+        };
+        assert!(read("token.ttl=5m"));
+        let many: Vec<_> = (0..65)
+            .map(|index| format!("\"gateway/{index}\""))
+            .collect();
+        let many = format!("usage.reporters=[{}]", many.join(","));
+        for set in [
+            "token.ttl=0s",
+            "token.ttl=6m",
+            "server.timeout=0s",
+            "server.timeout=61s",
+            "store.url=sqlite://policyd.db?mode=ro",
+            "store.url=mysql://x",
+            "notify.tries=0",
+            "notify.tries=21",
+            "notify.slack.channel=#alerts",
+            &many,
+        ] {
+            assert!(!read(set), "{set}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::cedar::{Answer, evaluate};
 use super::facts::Facts;
 use super::intent;
 use super::policy_set::{ApprovalNeed, Rule};
+use super::policy_set::{hint, near};
 use super::record::Step;
 use super::request::Request;
 use super::waiting;
@@ -108,7 +109,9 @@ fn decide_step_by_step(request: &Request, facts: &Facts, trace: &mut Vec<Step>) 
     let refused = match card {
         Some(card) => refused_by_card(request, card, facts),
         None => {
-            let message = format!("no action card named `{}`", request.action);
+            let cards = facts.policies.cards().map(|card| card.name.as_str());
+            let near = near(request.action.as_str(), cards);
+            let message = format!("no action card named `{}`{}", request.action, hint(near));
             Some(Outcome::deny(Reason::UnknownAction, message))
         }
     };
@@ -131,7 +134,8 @@ fn decide_step_by_step(request: &Request, facts: &Facts, trace: &mut Vec<Step>) 
 /// What the card itself rules out, before any policy is asked.
 fn refused_by_card(request: &Request, card: &Card, facts: &Facts) -> Option<Outcome> {
     if card.connection.as_str() != request.connection {
-        let message = format!("`{}` acts on another connection", request.action);
+        let (action, own) = (&request.action, &card.connection);
+        let message = format!("`{action}` is on {own}, not on {}", request.connection);
         return Some(Outcome::deny(Reason::UnknownConnection, message));
     }
     let invalid = |message: String| Some(Outcome::deny(Reason::InvalidArguments, message));

@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::Request;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use writ_proto::caller::CallRates;
 use writ_proto::digest::sha256;
+use writ_proto::host::client_files::uri_of;
 use writ_proto::host::door::{Guest, Reads};
+use writ_proto::host::rate::Quota;
 use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::{Caller, Reason};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
@@ -43,7 +47,7 @@ impl Authn {
 
     /// What the door of the server knows of a caller by its certificate.
     #[must_use]
-    pub fn reads(&self) -> Reads {
+    pub fn reads(&self, rates: CallRates) -> Reads {
         let own = self.clone();
         Arc::new(move |der| {
             let caller = own.read(der).ok()?.caller;
@@ -52,9 +56,32 @@ impl Authn {
             let left = ends.saturating_sub(clock::now().timestamp());
             Some(Guest {
                 shares: caller.connection_shares(),
+                quotas: caller
+                    .call_rates(&rates)
+                    .into_iter()
+                    .map(|(name, per_second)| (name, Quota::of(per_second)))
+                    .collect(),
                 valid: Duration::from_secs(u64::try_from(left).unwrap_or(0)),
             })
         })
+    }
+
+    /// Checks that a daemon's own certificate names it in this trust domain.
+    ///
+    /// # Errors
+    /// `TLS_INVALID`, with both.
+    pub fn check_own(&self, cert: &std::path::Path, service: &str) -> Result<(), AppError> {
+        let named = uri_of(cert).unwrap_or_default();
+        let own = format!("spiffe://{}/service/{service}", self.trust_domain);
+        let rest = named.strip_prefix(own.as_str());
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return Ok(());
+        }
+        let message = format!(
+            "tls.cert {} is of `{named}`, and tls.trust_domain wants `{own}`",
+            cert.display()
+        );
+        Err(AppError::new(Reason::TlsInvalid, message))
     }
 
     /// The peer of a request.
@@ -69,6 +96,27 @@ impl Authn {
             .first()
             .ok_or_else(|| refuse("no client certificate"))?;
         self.read(leaf.as_ref())
+    }
+
+    /// The agent of a request of any protocol, from what the connection left with it.
+    ///
+    /// # Errors
+    /// As `agent`.
+    pub fn agent_of(
+        &self,
+        extensions: &tonic::codegen::http::Extensions,
+    ) -> Result<(TenantId, AgentId, [u8; 32]), AppError> {
+        let met = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
+        let certificates = met.and_then(TlsConnectInfo::peer_certs);
+        let certificates = certificates.ok_or_else(|| refuse("no client certificate"))?;
+        let leaf = certificates.first();
+        let peer = self.read(leaf.ok_or_else(|| refuse("no client certificate"))?)?;
+        match peer.caller {
+            Caller::Agent { tenant, agent } => Ok((tenant, agent, peer.cert_sha256)),
+            Caller::Operator { .. } | Caller::Service { .. } => {
+                Err(AppError::of(Reason::AgentRequired))
+            }
+        }
     }
 
     fn read(&self, der: &[u8]) -> Result<Peer, AppError> {
@@ -163,5 +211,46 @@ pub fn own_tenant(parent: &str, own: &TenantId) -> Result<(), AppError> {
         Ok(())
     } else {
         Err(AppError::of(Reason::NotFound))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(uris: &[&str]) -> Vec<u8> {
+        let mut params = rcgen::CertificateParams::default();
+        let name = |uri: &&str| rcgen::SanType::URI((*uri).try_into().unwrap());
+        params.subject_alt_names = uris.iter().map(name).collect();
+        let key = rcgen::KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn a_certificate_names_exactly_one_caller() {
+        let authn = Authn::new("writ.localhost");
+        let (own, other) = (
+            "spiffe://writ.localhost/tenant/acme/agent/triage",
+            "spiffe://writ.localhost/tenant/acme/operator/ops",
+        );
+        let read = |uris: &[&str]| authn.read(&certificate(uris)).is_ok();
+        assert!(read(&[own]));
+        for uris in [
+            &[][..],
+            &[own, other],
+            &[own, own],
+            &["spiffe://evil/tenant/acme/agent/x"],
+        ] {
+            assert!(!read(uris), "{uris:?}");
+        }
+    }
+
+    #[test]
+    fn a_resource_of_another_tenant_is_not_found() {
+        let own = TenantId::parse("acme").unwrap();
+        assert!(own_tenant("tenants/acme", &own).is_ok());
+        for parent in ["tenants/globex", "tenants/", "acme", "tenants/acme/x", ""] {
+            assert!(own_tenant(parent, &own).is_err(), "{parent}");
+        }
     }
 }

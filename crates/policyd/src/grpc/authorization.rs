@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::task::JoinSet;
 use tonic::{Request, Response, Status};
+use writ_proto::host::rate::Pace;
 use writ_proto::ids::{AgentId, DecisionId, TenantId};
 use writ_proto::limits::BATCH_ITEMS_MAX;
 use writ_proto::pb::authorization_service_server::AuthorizationService;
@@ -11,7 +12,7 @@ use writ_proto::{Caller, Reason, pb};
 
 use super::authn::{Authn, own_tenant};
 use super::convert;
-use super::status::status;
+use super::status::{over_rate, status};
 use crate::app::authorize::{Answer, Malformed};
 use crate::app::{AppError, SharedApp};
 use crate::clock;
@@ -25,11 +26,15 @@ pub struct Authorization {
     pub authn: Authn,
 }
 
-type Agent = (TenantId, AgentId, [u8; 32]);
+/// Tenant and name of an agent, and the digest of its certificate.
+pub type Agent = (TenantId, AgentId, [u8; 32]);
+
+/// Seconds of moments that a simulation takes.
+const MOMENTS: std::ops::RangeInclusive<i64> = 0..=253_402_300_799;
 
 impl Authorization {
     /// Decides one message; what cannot be read is a record too, because its sender is known.
-    async fn decide(
+    pub(crate) async fn decide(
         &self,
         message: pb::AuthorizeRequest,
         agent: Agent,
@@ -48,20 +53,36 @@ impl Authorization {
                 answer.map(Answer::for_agent)
             }
             Ok(request) => self.app.authorize(&request).await.map(Answer::for_agent),
-            Err(error) => {
-                let (tenant, agent) = (agent.0, agent.1.as_str().to_owned());
-                let printable = action.chars().filter(char::is_ascii_graphic).collect();
-                let reason = error.reason;
-                let malformed = Malformed {
-                    tenant,
-                    agent,
-                    action: printable,
-                    reason,
-                };
-                self.app.record_malformed(&malformed).await?;
-                Err(error)
-            }
+            Err(error) => Err(self.unreadable((&agent, &action), error).await),
         }
+    }
+
+    /// The same for who has no turn yet: what is recorded waits for one like everything else.
+    pub(crate) async fn unreadable_in_turn(
+        &self,
+        (agent, action): (&Agent, &str),
+        error: AppError,
+    ) -> AppError {
+        match self.app.admission.turn(&agent.0, &agent.1).await {
+            Ok(_turn) => self.unreadable((agent, action), error).await,
+            Err(busy) => busy,
+        }
+    }
+
+    /// Records what could not be read, and gives the error that its sender is told.
+    pub(crate) async fn unreadable(
+        &self,
+        (agent, action): (&Agent, &str),
+        error: AppError,
+    ) -> AppError {
+        let malformed = Malformed {
+            tenant: agent.0.clone(),
+            agent: agent.1.as_str().to_owned(),
+            action: action.chars().filter(char::is_ascii_graphic).collect(),
+            reason: error.reason,
+        };
+        let recorded = self.app.record_malformed(&malformed).await;
+        recorded.err().unwrap_or(error)
     }
 }
 
@@ -79,8 +100,8 @@ fn item(result: Result<Answer, AppError>) -> pb::BatchAuthorizeItem {
         Ok(answer) => Outcome::Decision(convert::decision(answer)),
         Err(error) => Outcome::Error(pb::ItemError {
             reason_code: error.reason.code().to_owned(),
+            remedy: error.fix().to_owned(),
             message: error.public,
-            remedy: error.reason.fix().to_owned(),
         }),
     };
     pb::BatchAuthorizeItem {
@@ -105,15 +126,23 @@ impl AuthorizationService for Authorization {
         request: Request<pb::BatchAuthorizeRequest>,
     ) -> Result<Response<pb::BatchAuthorizeResponse>, Status> {
         let agent = self.authn.agent(&request).map_err(|error| status(&error))?;
+        let pace = request.extensions().get::<Pace>().cloned();
+        let pace = pace.unwrap_or_default();
         let pb::BatchAuthorizeRequest { parent, requests } = request.into_inner();
         if requests.len() > BATCH_ITEMS_MAX {
             let message = format!("requests: at most {BATCH_ITEMS_MAX}");
-            return Err(status(&AppError::new(Reason::RequestTooLarge, message)));
+            let error = AppError::new(Reason::RequestTooLarge, message);
+            return Err(status(&self.unreadable_in_turn((&agent, ""), error).await));
         }
         if requests.iter().any(|item| item.parent != parent) {
             let message = "every item names the parent of the batch";
-            return Err(status(&AppError::new(Reason::RequestMalformed, message)));
+            let error = AppError::new(Reason::RequestMalformed, message);
+            return Err(status(&self.unreadable_in_turn((&agent, ""), error).await));
         }
+        // The call itself has cost one already.
+        let more = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+        let paced = pace.spend(more.saturating_sub(1)).await;
+        paced.map_err(over_rate)?;
         // Items run together so that they share a commit; each has its own outcome.
         // They end with the call: nobody would hear of what is decided after it.
         let mut running = JoinSet::new();
@@ -150,8 +179,20 @@ impl AuthorizationService for Authorization {
         let message = message.ok_or_else(missing)?;
         let turn = self.app.admission.turn(&agent.0, &agent.1).await;
         let _turn = turn.map_err(|error| status(&error))?;
-        let moment = at.and_then(|at| chrono::DateTime::from_timestamp(at.seconds, 0));
-        let request = convert::request(message, agent).map_err(|error| status(&error))?;
+        let moment = at.filter(|at| MOMENTS.contains(&at.seconds));
+        let moment = moment.and_then(|at| chrono::DateTime::from_timestamp(at.seconds, 0));
+        if at.is_some() != moment.is_some() {
+            let message = "at: a moment from 1970 to 9999";
+            return Err(status(&AppError::new(Reason::RequestMalformed, message)));
+        }
+        let action = message.call.as_ref().map(|call| call.action.clone());
+        let request = match convert::request(message, agent.clone()) {
+            Ok(request) => request,
+            Err(error) => {
+                let action = action.unwrap_or_default();
+                return Err(status(&self.unreadable((&agent, &action), error).await));
+            }
+        };
         let moment = moment.unwrap_or_else(clock::now);
         let answer = self.app.simulate(&request, moment).await;
         let answer = answer.map_err(|error| status(&error))?;

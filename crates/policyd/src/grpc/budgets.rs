@@ -124,7 +124,11 @@ impl Budgets {
             run: convert::run(&run_id)?,
             tokens,
             micro_usd: usd_micros,
-            by: caller.name().to_owned(),
+            // An agent may be named like a service.
+            by: match &caller {
+                Caller::Agent { .. } => format!("agent:{}", caller.name()),
+                _ => caller.name().to_owned(),
+            },
             complete,
         };
         self.app.report_usage(&tenant, &used).await

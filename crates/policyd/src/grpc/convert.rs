@@ -316,3 +316,61 @@ pub fn found(answer: Answer) -> pb::Decision {
     });
     decision
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(change: fn(&mut pb::AuthorizeRequest)) -> Result<Request, Reason> {
+        let mut message = pb::AuthorizeRequest {
+            parent: "tenants/acme".into(),
+            request_id: "01940000-0000-7000-8000-00000000000a".into(),
+            call: Some(pb::ActionCall {
+                connection: "crm/main".into(),
+                action: "refund".into(),
+                arguments: Some(pb::action_call::Arguments::ArgsJson("{}".into())),
+                ..pb::ActionCall::default()
+            }),
+            ..pb::AuthorizeRequest::default()
+        };
+        change(&mut message);
+        let caller = (
+            TenantId::parse("acme").unwrap(),
+            AgentId::parse("triage").unwrap(),
+            [1; 32],
+        );
+        request(message, caller).map_err(|error| error.reason)
+    }
+
+    #[test]
+    fn a_request_holds_no_nul_and_spaces_are_no_reason() {
+        let odd: [fn(&mut pb::AuthorizeRequest); 3] = [
+            |own| own.reason = "a\0b".into(),
+            |own| own.call.as_mut().unwrap().precondition = Some("v\0".into()),
+            |own| {
+                own.evidence = vec![pb::Evidence {
+                    quote: "a\0b".into(),
+                    ..pb::Evidence::default()
+                }];
+            },
+        ];
+        for change in odd {
+            assert_eq!(read(change).unwrap_err(), Reason::RequestMalformed);
+        }
+        assert_eq!(read(|own| own.reason = " \n".into()).unwrap().reason, "");
+    }
+
+    #[test]
+    fn only_a_trace_id_that_is_one_is_kept() {
+        let (one, none) = ("4bf92f3577b34da6a3ce929d0e0e4736", "0".repeat(32));
+        assert!(trace_id(&format!("00-{one}-00f067aa0ba902b7-01")).is_some());
+        for text in [
+            format!("01-{one}-00f067aa0ba902b7-01"),
+            format!("00-{none}-00f067aa0ba902b7-01"),
+            format!("00-{}-00f067aa0ba902b7-01", one.to_uppercase()),
+            String::new(),
+        ] {
+            assert_eq!(trace_id(&text), None, "{text}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ pub mod authorization;
 pub mod budgets;
 pub mod client;
 pub mod convert;
+pub mod exports;
 pub mod incidents;
 pub mod keys;
 mod notices;

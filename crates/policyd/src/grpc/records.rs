@@ -13,6 +13,7 @@ use writ_proto::value::{Map, Value};
 use writ_proto::{Reason, pb};
 
 use super::authn::{Authn, own_tenant};
+use super::exports::{Exports, READ_MAX};
 use super::reported::reported;
 use super::status::status;
 use crate::app::undo::UndoWrit;
@@ -33,6 +34,8 @@ pub struct Records {
     pub app: SharedApp,
     /// Who calls.
     pub authn: Authn,
+    /// Exports that run.
+    pub exports: Exports,
 }
 
 impl Records {
@@ -147,11 +150,13 @@ impl RecordService for Records {
             from_seq: from,
             with_values,
         } = request.into_inner();
+        let place = self.exports.take(&tenant).map_err(|error| status(&error))?;
         let start = self.app.export_start(&tenant, from, with_values).await;
         let (head, header) = start.map_err(|error| status(&error))?;
         let (sender, receiver) = tokio::sync::mpsc::channel(STREAM_BUFFER);
         let app = SharedApp::clone(&self.app);
         tokio::spawn(async move {
+            let _place = place;
             let chunk = |chunk: Vec<u8>| Ok(pb::ExportRecordsResponse { chunk });
             let mut next = from;
             if let Some(header) = header {
@@ -172,12 +177,13 @@ impl RecordService for Records {
                 };
                 next = next.saturating_add(u64::try_from(lines.len()).unwrap_or(u64::MAX));
                 for part in pieces(&lines) {
-                    if sender.send(chunk(part)).await.is_err() {
+                    // Who reads nothing keeps no place.
+                    if sender.send_timeout(chunk(part), READ_MAX).await.is_err() {
                         return;
                     }
                 }
             }
-            let end = app.export_end(&tenant, &head);
+            let end = app.export_end(&tenant, &head).await;
             let end = end.map_err(|error| status(&error));
             drop(
                 sender

@@ -1,6 +1,8 @@
 //! The only map from our errors to gRPC: a code, the public sentence, and `ErrorInfo` with the
 //! stable reason. What is internal goes to the log, once, here.
 
+use std::time::Duration;
+
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use writ_proto::Reason;
@@ -38,9 +40,25 @@ pub fn status(error: &AppError) -> Status {
     if !error.detail.is_empty() {
         tracing::warn!(reason = error.reason.code(), detail = %error.detail, "a call failed");
     }
-    let fix = error.reason.fix().to_owned();
+    let fix = error.fix().to_owned();
     let mut details = ErrorDetails::new();
     details.set_error_info(error.reason.code(), DOMAIN, [("fix".to_owned(), fix)]);
+    let message = format!("{} {}", error.reason.code(), error.public);
+    Status::with_error_details(code(error.reason), message, details)
+}
+
+/// The status of a call that came too early.
+#[must_use]
+pub fn over_rate(wait: Duration) -> Status {
+    let message = format!(
+        "this agent, or all agents of its tenant, call more often than [limits] allows; wait {} ms",
+        wait.as_millis()
+    );
+    let error = AppError::new(Reason::RateLimited, message);
+    let mut details = ErrorDetails::new();
+    let fix = error.fix().to_owned();
+    details.set_error_info(error.reason.code(), DOMAIN, [("fix".to_owned(), fix)]);
+    details.set_retry_info(Some(wait));
     let message = format!("{} {}", error.reason.code(), error.public);
     Status::with_error_details(code(error.reason), message, details)
 }

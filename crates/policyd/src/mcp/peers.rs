@@ -13,7 +13,7 @@ use writ_proto::{Reason, pb};
 
 use super::identity::{Identity, identity};
 use crate::app::AppError;
-use crate::grpc::client::{ClientFiles, endpoint, failed};
+use crate::grpc::client::{ClientFiles, failed, peer};
 
 /// Longest wait for an answer that changes nothing in a system of record.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -95,10 +95,11 @@ impl Peers {
     /// When the certificate names no agent, or a file or address is unusable.
     pub fn new(addresses: &Addresses<'_>) -> Result<Self, AppError> {
         let identity = identity(addresses.files.cert)?;
-        let channel = |addr: &str| -> Result<Channel, AppError> {
-            Ok(endpoint(addr, &addresses.files, WRITE_MAX)?.connect_lazy())
+        let channel = |addr: &str, service| -> Result<Channel, AppError> {
+            Ok(peer((addr, service), &addresses.files, WRITE_MAX)?.connect_lazy())
         };
-        let (policyd, connectord) = (channel(addresses.policyd)?, channel(addresses.connectord)?);
+        let policyd = channel(addresses.policyd, "policyd")?;
+        let connectord = channel(addresses.connectord, "connectord")?;
         Ok(Self {
             identity,
             policyd: AuthorizationServiceClient::new(policyd),
@@ -202,5 +203,27 @@ impl Peers {
         let mut client = self.connectord.clone();
         let answer = within_write(client.undo(request)).await?;
         Ok(answer.item.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_without_a_word_of_connectord_is_of_unknown_outcome() {
+        let broken = || async { Err::<Response<()>, _>(Status::unavailable("h2 broke: secret")) };
+        let write = within_write(broken()).await.unwrap_err();
+        assert_eq!(write.reason, Reason::OutcomeUnknown);
+        let look = within("policyd", ANSWER_MAX, broken()).await.unwrap_err();
+        assert_eq!(look.reason, Reason::Unavailable);
+        assert_eq!(look.public, "policyd cannot be reached");
+    }
+
+    #[tokio::test]
+    async fn a_write_is_waited_for_so_long_and_no_longer() {
+        let never = std::future::pending::<Result<Response<()>, Status>>();
+        let write = tokio::time::timeout(WRITE_MAX * 2, within_write(never)).await;
+        assert_eq!(write.unwrap().unwrap_err().reason, Reason::OutcomeUnknown);
     }
 }

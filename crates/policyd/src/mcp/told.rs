@@ -71,7 +71,7 @@ fn cut(text: &str) -> String {
 
 /// A call that was refused, or failed.
 pub(super) fn refused(error: &AppError) -> Told {
-    let (code, remedy) = (error.reason.code(), error.reason.fix());
+    let (code, remedy) = (error.reason.code(), error.fix());
     let json = json!({"reason_code": code, "message": error.public, "remedy": remedy});
     let text = format!("REFUSED {code}: {}. {remedy}.", error.public);
     Told::new(json, &text, true)

@@ -174,6 +174,34 @@ async fn who_waits_for_a_log_that_another_process_makes_holds_no_other_log() {
     assert_eq!(waiting.await.unwrap(), stored);
 }
 
+#[tokio::test]
+async fn what_the_database_refuses_of_one_tenant_is_not_the_failure_of_others() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        let handle = Writer::new(&ledger, PATIENCE);
+        // PostgreSQL takes no text with U+0000; SQLite does.
+        let key = Key::stored("b|customer:\u{0}|2026-01-01".to_owned());
+        let mut poisoned = append("acme", 1, 1, 1);
+        poisoned.usage = vec![Usage {
+            key,
+            amount: 1,
+            complete: true,
+            at_ms: 1,
+        }];
+        let bad = handle.submit(poisoned).unwrap();
+        let good = handle.submit(append("globex", 2, 2, 1)).unwrap();
+        let stored = good.done().await.unwrap();
+        assert_eq!(stored, Appended::Stored { seq: 0 }, "{name}");
+        assert_eq!(bad.done().await.is_err(), name == "postgres", "{name}");
+        let next = handle.append(append("acme", 3, 3, 1)).await.unwrap();
+        assert!(matches!(next, Appended::Stored { .. }), "{name}");
+        handle.close();
+        let closed = handle.append(append("acme", 4, 4, 1)).await;
+        assert_eq!(closed.unwrap_err(), StoreError::Restored, "{name}");
+    }
+}
+
 async fn check_log(ledger: &Ledger, tenant: &TenantId, count: usize) {
     let rows = ledger.record_list(tenant, 0, 1_000).await.unwrap();
     assert_eq!(rows.len(), count);
@@ -321,5 +349,84 @@ async fn a_database_of_a_later_version_is_refused() {
             known: 6,
         };
         assert_eq!(error, known, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_writer_whose_head_is_old_replaces_nothing() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        let handle = Writer::new(&ledger, PATIENCE);
+        handle.append(append("acme", 1, 1, 1)).await.unwrap();
+        // Somebody else appends while the writer still holds its own head.
+        commit(&ledger, &[append("acme", 2, 2, 1)]).await;
+        let third = handle.append(append("acme", 3, 3, 1)).await.unwrap();
+        assert_eq!(third, Appended::Stored { seq: 2 }, "{name}");
+        let rows = ledger.record_list(&tenant("acme"), 0, 9).await.unwrap();
+        assert_eq!(rows.len(), 3, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn lists_hold_what_is_the_tenants_own() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        commit(
+            &ledger,
+            &[append("acme", 1, 1, 1), append("globex", 2, 2, 2)],
+        )
+        .await;
+        for (of, body) in [("acme", 1), ("globex", 2), ("initech", 0)] {
+            let found = ledger.decision_list(&tenant(of), 9).await.unwrap();
+            let bodies: Vec<_> = found.into_iter().map(|row| row.body).collect();
+            let wanted: Vec<_> = (body > 0).then(|| vec![body]).into_iter().collect();
+            assert_eq!(bodies, wanted, "{name} {of}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_policy_set_is_its_tenants_and_keeps_the_place_of_its_first_record() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        let (acme, globex, digest) = (tenant("acme"), tenant("globex"), [7; 32]);
+        let published = |id: u128| Append {
+            outcome_id: Some(Uuid::from_u128(id)),
+            policy: Some(PolicyRow {
+                digest: Some(digest),
+                engine: "cedar".into(),
+            }),
+            ..Append::record(tenant("acme"), draft("acme", Kind::PolicyPublished))
+        };
+        ledger.policy_keep(&acme, &digest, "texts").await.unwrap();
+        commit(&ledger, &[published(1)]).await;
+        commit(&ledger, &[published(2)]).await;
+        let first = ledger.policy_first(&acme, &digest).await.unwrap();
+        assert_eq!(first, Some(0), "{name}");
+        let own = ledger.policy_set(&acme, &digest).await.unwrap();
+        assert_eq!(own.as_deref(), Some("texts"), "{name}");
+        assert_eq!(ledger.policy_set(&globex, &digest).await.unwrap(), None);
+        assert_eq!(ledger.policy_first(&globex, &digest).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_log_whose_decisions_have_no_place_is_refused() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        commit(&ledger, &[append("acme", 1, 1, 1)]).await;
+        let old = "UPDATE decision SET seq = NULL";
+        if name == "sqlite" {
+            let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+            sqlx::query(old).execute(&pool).await.unwrap();
+        } else {
+            let pool = sqlx::PgPool::connect(&url).await.unwrap();
+            sqlx::query(old).execute(&pool).await.unwrap();
+        }
+        assert_eq!(Ledger::open(&url).await.unwrap_err(), StoreError::OldLog);
     }
 }

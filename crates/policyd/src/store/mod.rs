@@ -40,6 +40,12 @@ pub enum StoreError {
     /// It cannot be reached or did not answer in time; nothing was stored.
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
+    /// The database does not take what was to be stored; nothing was stored.
+    #[error("the database refuses: {0}")]
+    Refused(String),
+    /// The log is not what was remembered of it; nothing is stored any more.
+    #[error("the log is not what policyd remembers of it")]
+    Restored,
     /// Too much waits already; nothing was stored.
     #[error("too many appends wait")]
     Full,
@@ -63,8 +69,28 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            sqlx::Error::Database(error) if is_refusal(error.as_ref()) => {
+                Self::Refused(error.to_string())
+            }
+            error => Self::Unavailable(error.to_string()),
+        }
     }
+}
+
+/// Whether a database refuses what it was given, rather than being unable to take anything: of SQLite
+/// everything but full, busy, locked, read-only and I/O errors, of PostgreSQL everything but lost connections,
+/// want of resources, operators' interventions and read-only servers.
+fn is_refusal(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let code = error.code().unwrap_or_default();
+    if code.len() == 5 {
+        return !["08", "53", "57"]
+            .iter()
+            .any(|class| code.starts_with(class))
+            && code != "25006";
+    }
+    let primary = code.parse::<u32>().map_or(0, |code| code & 0xff);
+    ![5, 6, 8, 10, 13].contains(&primary)
 }
 
 impl From<SchemaError> for StoreError {

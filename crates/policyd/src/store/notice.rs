@@ -5,10 +5,12 @@
 //! is taken again, so a notice is delivered at least once and normally once. A settlement by
 //! somebody whose lease has been taken over changes nothing.
 
-use uuid::Uuid;
+mod columns;
+
+pub(super) use columns::{COLUMNS, Columns};
 use writ_proto::ids::TenantId;
 
-use super::{Ledger, StoreError, corrupt};
+use super::{Ledger, StoreError};
 use crate::domain::notice::{Delivery, Notice};
 
 /// A notice and how its delivery stands.
@@ -41,46 +43,13 @@ pub struct Settled {
     pub taken: Vec<String>,
     /// Why it failed, or empty.
     pub error: String,
+    /// Whether anything was sent. Where every sink had asked to wait, nothing was, and the try does not
+    /// count.
+    pub tried: bool,
 }
 
-/// The columns of a notice, in the order of [`COLUMNS`].
-pub(super) struct Columns {
-    pub(super) id: Uuid,
-    pub(super) tenant: String,
-    pub(super) dedup_key: String,
-    pub(super) time_ms: i64,
-    pub(super) body: Vec<u8>,
-    pub(super) repeats: i64,
-    pub(super) state: i64,
-    pub(super) tries: i64,
-    pub(super) due_ms: i64,
-    pub(super) taken: String,
-    pub(super) error: String,
-}
-
-/// Names of the columns.
-pub(super) const COLUMNS: &str =
-    "id, tenant, dedup_key, time_ms, body, repeats, state, tries, due_ms, taken, error";
 /// How many of the newest notices of a tenant a list shows at most.
 pub const LIST_MAX: usize = 1_000;
-
-impl Columns {
-    pub(super) fn row(self) -> Result<NoticeRow, StoreError> {
-        let tenant = TenantId::parse(&self.tenant).map_err(|_| corrupt("a tenant"))?;
-        let told = (self.dedup_key, self.time_ms);
-        let notice = Notice::decode(self.id, tenant, told, &self.body);
-        let taken = self.taken.split(',').filter(|name| !name.is_empty());
-        Ok(NoticeRow {
-            notice: notice.ok_or_else(|| corrupt("a notice"))?,
-            repeats: u64::try_from(self.repeats).map_err(|_| corrupt("a count of notices"))?,
-            state: Delivery::from_number(self.state).ok_or_else(|| corrupt("a delivery"))?,
-            tries: u32::try_from(self.tries).map_err(|_| corrupt("a count of tries"))?,
-            due_ms: self.due_ms,
-            taken: taken.map(str::to_owned).collect(),
-            error: self.error,
-        })
-    }
-}
 
 impl Ledger {
     /// Stores a notice that goes with no record.

@@ -204,7 +204,10 @@ impl PostgresWriter {
             tx.rollback().await?;
         } else {
             write(&mut tx, &planned).await?;
-            tx.commit().await?;
+            // Whether a commit that failed has happened is not known: it is never tried again here.
+            tx.commit()
+                .await
+                .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         }
         self.connection.put(connection);
         Ok(planned.answers)

@@ -1,8 +1,12 @@
 //! Appends by group commit, whichever database it is.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use writ_proto::host::group_commit::{Commit, GroupCommit, Pending, Undone};
+use writ_proto::ids::TenantId;
 
 use super::postgres::PostgresWriter;
 use super::sqlite::SqliteWriter;
@@ -19,14 +23,69 @@ enum Driver {
 struct Batches {
     driver: Driver,
     deadline: Duration,
+    /// As of the writer.
+    closed: Arc<AtomicBool>,
 }
 
 impl Commit for Batches {
     type Item = Append;
-    type Done = Appended;
+    type Done = Result<Appended, StoreError>;
     type Error = StoreError;
 
-    async fn commit(&mut self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+    async fn commit(&mut self, batch: &[Append]) -> Result<Vec<Self::Done>, StoreError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(StoreError::Restored);
+        }
+        match self.together(batch).await {
+            Ok(done) => Ok(done.into_iter().map(Ok).collect()),
+            // What is the matter with one tenant's is not the matter of the others.
+            Err(StoreError::Refused(_) | StoreError::Corrupt(_)) if of_several(batch) => {
+                Ok(self.apart(batch).await)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn of_several(batch: &[Append]) -> bool {
+    let first = batch.first().map(|item| &item.tenant);
+    batch.iter().any(|item| Some(&item.tenant) != first)
+}
+
+impl Batches {
+    /// One transaction for each tenant.
+    async fn apart(&mut self, batch: &[Append]) -> Vec<Result<Appended, StoreError>> {
+        let ends = Instant::now() + self.deadline;
+        let mut places: BTreeMap<&TenantId, Vec<usize>> = BTreeMap::new();
+        for (place, item) in batch.iter().enumerate() {
+            places.entry(&item.tenant).or_default().push(place);
+        }
+        let late = || Err(StoreError::Unavailable(Undone::Late.to_string()));
+        let mut all: Vec<Result<Appended, StoreError>> = batch.iter().map(|_| late()).collect();
+        for (tenant, own) in places {
+            if Instant::now() >= ends {
+                break;
+            }
+            let items: Vec<Append> = (own.iter())
+                .filter_map(|place| batch.get(*place).cloned())
+                .collect();
+            let done = match self.together(&items).await {
+                Ok(done) => done.into_iter().map(Ok).collect(),
+                Err(error) => {
+                    tracing::error!(%tenant, %error, "what one tenant wanted to store is not stored");
+                    vec![Err(error); own.len()]
+                }
+            };
+            for (place, one) in own.into_iter().zip(done) {
+                if let Some(answer) = all.get_mut(place) {
+                    *answer = one;
+                }
+            }
+        }
+        all
+    }
+
+    async fn together(&mut self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
         let committed = async {
             match &mut self.driver {
                 Driver::Sqlite(writer) => writer.commit(batch).await,
@@ -42,7 +101,10 @@ impl Commit for Batches {
 
 /// Appends by group commit.
 #[derive(Debug, Clone)]
-pub struct Writer(GroupCommit<Batches>);
+pub struct Writer {
+    batches: GroupCommit<Batches>,
+    closed: Arc<AtomicBool>,
+}
 
 impl Writer {
     /// A writer. `deadline` bounds every append.
@@ -52,7 +114,32 @@ impl Writer {
             Ledger::Sqlite(ledger) => Driver::Sqlite(ledger.writer()),
             Ledger::Postgres(ledger) => Driver::Postgres(ledger.writer()),
         };
-        Self(GroupCommit::new(Batches { driver, deadline }, deadline))
+        let closed = Arc::<AtomicBool>::default();
+        let batches = Batches {
+            driver,
+            deadline,
+            closed: Arc::clone(&closed),
+        };
+        Self {
+            batches: GroupCommit::new(batches, deadline),
+            closed,
+        }
+    }
+
+    /// Appends nothing any more: the log is not what was remembered of it.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it still stores.
+    ///
+    /// # Errors
+    /// When it was closed.
+    pub fn open(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(StoreError::Restored);
+        }
+        Ok(())
     }
 
     /// Appends one record and waits until it is durable.
@@ -68,7 +155,8 @@ impl Writer {
     /// # Errors
     /// When nothing more can wait.
     pub fn submit(&self, append: Append) -> Result<PendingAppend, StoreError> {
-        Ok(PendingAppend(self.0.submit(append)?))
+        self.open()?;
+        Ok(PendingAppend(self.batches.submit(append)?))
     }
 }
 
@@ -82,7 +170,7 @@ impl PendingAppend {
     /// # Errors
     /// When it is not, or nobody can tell within the deadline.
     pub async fn done(self) -> Result<Appended, StoreError> {
-        self.0.done().await?
+        self.0.done().await??
     }
 }
 

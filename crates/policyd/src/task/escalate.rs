@@ -34,14 +34,14 @@ async fn round(app: &SharedApp, after: Uuid) -> Result<Uuid, AppError> {
         let part = Part::Agent(incident.agent.clone());
         let scope = Scope::new(Some(incident.tenant.clone()), part.clone());
         // Heard from connectord, whoever set it.
-        if app.halts.load().scopes.contains(&scope) {
+        if app.halted_since(&scope, incident.opened_ms) {
             app.ledger.incident_halt_set(incident.id).await?;
             tracing::warn!(%scope, incident = %incident.id, "an incident halted an agent");
         } else {
             let reason = format!("incident {}", incident.id);
             let asked = app
                 .halting
-                .set(&incident.tenant, part, &reason, Cause::Incident);
+                .set(&incident.tenant, part, &reason, (Cause::Incident, ""));
             if let Err(error) = asked {
                 tracing::warn!(%error, %scope, "a wanted halt is asked for later");
             }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
+use writ_proto::host::channel::Peer;
+use writ_proto::ids::TenantId;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::scope::Part;
 use writ_proto::{Reason, pb};
@@ -39,14 +41,68 @@ enum Ended {
     Refused(String),
 }
 
-/// Orders that rest, the next one first.
-type Resting = BTreeMap<Instant, Vec<Wanted>>;
+/// Orders that rest, the next one first, and the tenants that have no room.
+#[derive(Default)]
+struct Resting {
+    orders: BTreeMap<Instant, Vec<Wanted>>,
+    full: BTreeMap<Option<TenantId>, Instant>,
+    /// Whether the last order had rested: the next one is a new one, if there is any.
+    rested: bool,
+}
+
+impl Resting {
+    /// Until when nothing of a tenant is asked for.
+    fn full(&mut self, wanted: &Wanted) -> Option<Instant> {
+        let now = Instant::now();
+        self.full.retain(|_, until| *until > now);
+        self.full.get(&wanted.scope.tenant().cloned()).copied()
+    }
+
+    /// One whose rest is over.
+    fn due(&mut self) -> Option<Wanted> {
+        let first = self.orders.first_entry();
+        let mut first = first.filter(|entry| *entry.key() <= Instant::now())?;
+        let order = first.get_mut().pop();
+        if first.get().is_empty() {
+            first.remove();
+        }
+        order
+    }
+
+    /// The next order: new ones and rested ones take turns, so that many of one kind hold up none of the
+    /// other.
+    async fn next(&mut self, queue: &mut HaltQueue) -> Option<Wanted> {
+        loop {
+            let fresh = if self.rested { queue.next_now() } else { None };
+            if let Some(order) = fresh {
+                self.rested = false;
+                return Some(order);
+            }
+            if let Some(order) = self.due() {
+                self.rested = true;
+                return Some(order);
+            }
+            self.rested = false;
+            let Some(due) = self.orders.keys().next().copied() else {
+                return queue.next().await;
+            };
+            if let Ok(order) = tokio::time::timeout_at(due, queue.next()).await {
+                return order;
+            }
+        }
+    }
+}
 
 /// Delivers until the process ends.
-pub async fn deliver(app: SharedApp, mut queue: HaltQueue, endpoint: Endpoint) {
-    let mut client = HaltServiceClient::new(endpoint.connect_lazy());
-    let mut resting = Resting::new();
-    while let Some(wanted) = next(&mut queue, &mut resting).await {
+pub async fn deliver(app: SharedApp, mut queue: HaltQueue, connectord: Peer) {
+    let mut client = HaltServiceClient::new(connectord.connect_lazy());
+    let mut resting = Resting::default();
+    while let Some(wanted) = resting.next(&mut queue).await {
+        // One question a second tells whether a tenant has room again, however many orders it has.
+        if let Some(until) = resting.full(&wanted) {
+            resting.orders.entry(until).or_default().push(wanted);
+            continue;
+        }
         // An incident that was closed meanwhile wants no halt any more.
         if !app.still_wants(&wanted).await {
             queue.done(&wanted.scope);
@@ -59,7 +115,11 @@ pub async fn deliver(app: SharedApp, mut queue: HaltQueue, endpoint: Endpoint) {
                 app.trips.notify_one();
                 continue;
             }
-            Ended::Full => FULL_REST,
+            Ended::Full => {
+                let tenant = wanted.scope.tenant().cloned();
+                resting.full.insert(tenant, Instant::now() + FULL_REST);
+                FULL_REST
+            }
             Ended::Refused(code) => {
                 if let Err(error) = app.tell_halt_refused(&wanted.scope, &code).await {
                     tracing::warn!(%error, "nobody is told that a halt was refused");
@@ -68,29 +128,7 @@ pub async fn deliver(app: SharedApp, mut queue: HaltQueue, endpoint: Endpoint) {
             }
         };
         let due = Instant::now() + rest;
-        resting.entry(due).or_default().push(wanted);
-    }
-}
-
-/// The next order: one whose rest is over before any new one.
-async fn next(queue: &mut HaltQueue, resting: &mut Resting) -> Option<Wanted> {
-    loop {
-        let Some(due) = resting.keys().next().copied() else {
-            return queue.next().await;
-        };
-        if due > Instant::now() {
-            match tokio::time::timeout_at(due, queue.next()).await {
-                Ok(wanted) => return wanted,
-                Err(_) => continue,
-            }
-        }
-        let rested = resting.get_mut(&due).and_then(Vec::pop);
-        if resting.get(&due).is_none_or(Vec::is_empty) {
-            resting.remove(&due);
-        }
-        if rested.is_some() {
-            return rested;
-        }
+        resting.orders.entry(due).or_default().push(wanted);
     }
 }
 
@@ -144,4 +182,58 @@ fn is_final(status: &tonic::Status) -> bool {
                 | Reason::UnknownTenant
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use writ_proto::scope::Scope;
+
+    use super::*;
+    use crate::app::halting::{Cause, channel};
+
+    fn order(tenant: &str, name: &str) -> Wanted {
+        let tenant = TenantId::parse(tenant).unwrap();
+        Wanted {
+            scope: Scope::new(Some(tenant), Part::Run(name.to_owned())),
+            reason: String::new(),
+            by: Cause::Budget,
+            agent: String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn orders_that_rest_and_new_ones_take_turns() {
+        let (client, mut queue) = channel();
+        let mut resting = Resting::default();
+        let now = Instant::now();
+        resting.orders.insert(
+            now,
+            (0..5).map(|n| order("acme", &format!("old-{n}"))).collect(),
+        );
+        let globex = TenantId::parse("globex").unwrap();
+        for number in 0..3 {
+            let part = Part::Run(format!("new-{number}"));
+            client.set(&globex, part, "", (Cause::Budget, "")).unwrap();
+        }
+        let mut taken = Vec::new();
+        for _ in 0..8 {
+            let next = resting.next(&mut queue).await.unwrap();
+            taken.push(next.scope.to_string().contains("new-"));
+        }
+        assert_eq!(
+            &taken[..6],
+            [false, true, false, true, false, true],
+            "{taken:?}"
+        );
+    }
+
+    #[test]
+    fn a_full_tenant_is_asked_for_nothing_and_others_are() {
+        let mut resting = Resting::default();
+        let (acme, globex) = (order("acme", "r"), order("globex", "r"));
+        let until = Instant::now() + FULL_REST;
+        resting.full.insert(acme.scope.tenant().cloned(), until);
+        assert_eq!(resting.full(&acme), Some(until));
+        assert_eq!(resting.full(&globex), None);
+    }
 }

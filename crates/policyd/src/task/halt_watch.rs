@@ -3,26 +3,35 @@
 //! that a writ is refused there.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use tonic::transport::Endpoint;
+use writ_proto::host::channel::Peer;
 use writ_proto::pb;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::scope::Scope;
 
 use crate::app::SharedApp;
+use crate::clock;
 use crate::domain::facts::HaltView;
 
 const PERIOD: Duration = Duration::from_millis(250);
+/// Every halt of every tenant, with its reason.
+const ANSWER_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+/// After this time without an answer somebody is told.
+const SILENT_MAX: Duration = Duration::from_secs(5);
 
 /// Asks until the process ends.
-pub async fn follow(app: SharedApp, endpoint: Endpoint) {
-    let mut client = HaltServiceClient::new(endpoint.connect_lazy());
+pub async fn follow(app: SharedApp, connectord: Peer) {
+    let client = HaltServiceClient::new(connectord.connect_lazy());
+    let mut client = client.max_decoding_message_size(ANSWER_BYTES_MAX);
+    let mut silent = None::<Instant>;
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let request = pb::GetHaltStateRequest::default();
+        let asked_ms = clock::now().timestamp_millis();
         match client.get_halt_state(request).await {
             Ok(response) => {
                 let view = view(response.into_inner());
@@ -31,8 +40,16 @@ pub async fn follow(app: SharedApp, endpoint: Endpoint) {
                     tracing::info!(epoch = view.epoch, ?scopes, "halts changed");
                     app.halts.store(Arc::new(view));
                 }
+                app.halts_asked_ms.store(asked_ms, Ordering::Relaxed);
+                silent = None;
             }
-            Err(error) => tracing::debug!(%error, "connectord does not answer"),
+            Err(error) => {
+                let since = silent.get_or_insert_with(Instant::now);
+                if since.elapsed() > SILENT_MAX {
+                    tracing::error!(%error, "connectord does not say which halts are set");
+                    silent = None;
+                }
+            }
         }
     }
 }
@@ -47,5 +64,27 @@ fn view(state: pb::GetHaltStateResponse) -> HaltView {
     HaltView {
         epoch: state.epoch,
         scopes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_or_is_not_known_halts_everything() {
+        let state = |known: bool, scope: &str| pb::GetHaltStateResponse {
+            known,
+            epoch: 7,
+            halts: vec![pb::Halt {
+                scope: scope.into(),
+                ..pb::Halt::default()
+            }],
+            ..pb::GetHaltStateResponse::default()
+        };
+        let global = |state| view(state).scopes.contains(&Scope::global());
+        assert!(!global(state(true, "tenant:acme/agent:triage")));
+        assert!(global(state(true, "planet:earth")));
+        assert!(global(state(false, "tenant:acme/agent:triage")));
     }
 }

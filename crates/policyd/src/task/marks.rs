@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use writ_proto::Reason;
+
 use crate::app::SharedApp;
 use crate::clock;
 
@@ -14,8 +16,9 @@ pub async fn keep(app: SharedApp) {
     let mut failing = false;
     loop {
         tokio::time::sleep(PERIOD).await;
-        let heads = match app.ledger.heads().await {
+        let heads = match app.heads_as_remembered().await {
             Ok(heads) => heads,
+            Err(error) if error.reason == Reason::StoreRestored => return,
             Err(error) => {
                 tracing::debug!(%error, "how far the logs are is looked at later");
                 continue;

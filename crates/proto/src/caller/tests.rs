@@ -30,3 +30,50 @@ fn a_uri_of_another_shape_or_domain_is_refused() {
         assert!(Caller::from_spiffe(uri, "writ.localhost").is_err(), "{uri}");
     }
 }
+
+#[test]
+fn a_connection_counts_for_its_caller_its_tenant_and_its_kind() {
+    for (uri, wanted) in [
+        (
+            "tenant/acme/agent/triage",
+            &["agent acme/triage", "agents of acme", "agents"][..],
+        ),
+        (
+            "tenant/acme/operator/ops",
+            &["operator acme/ops", "operators of acme", "operators"],
+        ),
+        (
+            "service/connectord/eu-1",
+            &["service connectord/eu-1", "services"],
+        ),
+    ] {
+        let uri = format!("spiffe://writ.localhost/{uri}");
+        let caller = Caller::from_spiffe(&uri, "writ.localhost").unwrap();
+        let shares = caller.connection_shares();
+        let names: Vec<_> = shares.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, wanted);
+        // Whoever is alone never fills what others share with him.
+        assert!(
+            shares.is_sorted_by(|(_, own), (_, all)| own < all),
+            "{shares:?}"
+        );
+    }
+}
+
+#[test]
+fn ids_have_one_spelling() {
+    for tenant in ["-acme", "_acme"] {
+        assert!(TenantId::parse(tenant).is_err(), "{tenant}");
+    }
+    let id = "01940000-0000-7000-8000-00000000000a";
+    assert!(crate::ids::RequestId::parse(id).is_ok());
+    for other in [
+        id.to_uppercase(),
+        id.replace('-', ""),
+        format!("{{{id}}}"),
+        format!("urn:uuid:{id}"),
+        "00000000-0000-0000-0000-000000000000".to_owned(),
+    ] {
+        assert!(crate::ids::RequestId::parse(&other).is_err(), "{other}");
+    }
+}

@@ -175,7 +175,11 @@ impl ArgKind {
                 max,
             } => {
                 let (low, high) = (min.to_json(), max.to_json());
-                format!("{low} to {high} in {}", currencies.join(", "))
+                let code = currencies.first().map_or("EUR", String::as_str);
+                let all = currencies.join(", ");
+                format!(
+                    "an amount with its currency, such as {high} {code}: {low} to {high} in {all}"
+                )
             }
             Self::Date { min, max } => format!("a day YYYY-MM-DD from {min} to {max}"),
             Self::Timestamp { min, max } => {
@@ -217,10 +221,14 @@ impl ArgKind {
         } else if self.accepts(value, today) {
             return Ok(());
         }
-        let (field, found) = (path.to_owned(), shown(value));
+        let kind = match (self, value) {
+            (Self::Text { .. } | Self::Choice { .. }, Value::Int(_)) => "the number ",
+            (Self::Money { .. }, Value::Text(_)) => "the text ",
+            _ => "",
+        };
         Err(ArgsError {
-            field,
-            found,
+            field: path.to_owned(),
+            found: format!("{kind}{}", shown(value)),
             allowed: self.describe(),
         })
     }

@@ -13,6 +13,7 @@ use super::{Arg, ArgKind, Card, CardError, Risk, Rollout, Tier};
 use crate::ids::{ActionName, ConnectionId};
 use crate::limits::CARD_BYTES_MAX;
 use crate::reason::Reason;
+use crate::toml_flaw::{flaw, place_of};
 use crate::value::{Map, Value};
 
 #[derive(Deserialize)]
@@ -61,6 +62,16 @@ pub(super) fn invalid(detail: impl Into<String>) -> CardError {
     CardError {
         reason: Reason::CardInvalid,
         detail: detail.into(),
+        at: None,
+    }
+}
+
+/// What the text has wrong as TOML.
+fn of_toml(error: &toml::de::Error) -> CardError {
+    let flaw = flaw(error);
+    CardError {
+        at: flaw.at,
+        ..invalid(later(&flaw.message))
     }
 }
 
@@ -70,11 +81,13 @@ pub(super) fn parse(text: &str) -> Result<Card, CardError> {
             "the card is longer than {CARD_BYTES_MAX} bytes"
         )));
     }
-    let table: toml::Table = toml::from_str(text).map_err(|error| invalid(error.to_string()))?;
+    let table: toml::Table = toml::from_str(text).map_err(|error| of_toml(&error))?;
     let content = content(&toml::Value::Table(table.clone()))?;
-    let card: CardText =
-        toml::from_str(text).map_err(|error| invalid(later(&error.to_string())))?;
-    build(card, Card::content_digest(&content))
+    let card: CardText = toml::from_str(text).map_err(|error| of_toml(&error))?;
+    build(card, Card::content_digest(&content)).map_err(|error| CardError {
+        at: place_of(text, &error.detail),
+        ..error
+    })
 }
 
 /// Names a key of the design that is not enforced yet for what it is.
@@ -82,7 +95,7 @@ fn later(message: &str) -> String {
     let planned = ["evidence"];
     let named = planned
         .iter()
-        .find(|key| message.contains(&format!("unknown field `{key}`")));
+        .find(|key| message.contains(&format!("no key `{key}`")));
     match named {
         Some(key) => format!("`{key}` is not supported by this version, so it is not accepted"),
         None => message.to_owned(),

@@ -175,6 +175,8 @@ pub struct CardError {
     pub reason: Reason,
     /// What was found and what is expected.
     pub detail: String,
+    /// Where in the text, as a byte, if that can be told.
+    pub at: Option<usize>,
 }
 
 /// Why arguments are refused: the field, what was found and what is allowed.

@@ -1,5 +1,7 @@
 //! What a card accepts and refuses.
 
+mod contradictions;
+
 use super::*;
 use crate::value::args_from_json;
 

@@ -94,9 +94,11 @@ impl Card {
     pub fn check_target(&self, target: Option<&(String, String)>) -> Result<(), String> {
         let name = &self.name;
         match target {
-            Some((kind, _)) if *kind != self.target => {
-                Err(format!("target: `{name}` acts on a {}", self.target))
-            }
+            Some((kind, _)) if *kind != self.target => Err(format!(
+                "target: `{name}` acts on a {}, not on `{}`",
+                self.target,
+                kind.chars().take(64).collect::<String>()
+            )),
             None => Err(format!("target: `{name}` acts on a {}", self.target)),
             Some((_, id)) if (id == NO_RECORD) == self.verb.has_record() => Err(format!(
                 "target: `{name}` {}",

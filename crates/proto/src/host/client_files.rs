@@ -2,9 +2,32 @@
 //! whose certificate it is.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::GeneralName;
+
+/// The configuration that a command was given, or the one in the folder it runs in.
+static CONFIG: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says which one it is, once for a process.
+pub fn set_config(path: &Path) {
+    // Who says it again says the same.
+    drop(CONFIG.set(path.to_owned()));
+}
+
+/// The configuration of this process.
+#[must_use]
+pub fn config() -> &'static Path {
+    CONFIG.get().map_or(Path::new(""), PathBuf::as_path)
+}
+
+/// A path as it is given; one that is not given, beside the configuration.
+#[must_use]
+pub fn beside_config(path: Option<&PathBuf>, default: &str) -> PathBuf {
+    let folder = config().parent().unwrap_or(Path::new(""));
+    path.cloned().unwrap_or_else(|| folder.join(default))
+}
 
 /// `keys/NAME-tls.pem` beside `certs/NAME.pem`, as `init` makes them.
 #[must_use]

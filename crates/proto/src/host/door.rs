@@ -24,7 +24,10 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
 use super::incoming::{Counted, Incoming};
+use super::rate::{Pace, Quota, Rates};
 
 /// Longest handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -40,8 +43,17 @@ const VALID_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 pub struct Guest {
     /// What its connection counts as, and how many of each there may be.
     pub shares: Vec<(String, usize)>,
+    /// How much it may ask for: its own quota first, then those that it shares.
+    pub quotas: Vec<(String, Quota)>,
     /// How long its certificate is valid.
     pub valid: Duration,
+}
+
+/// What every call of a connection knows of it.
+#[derive(Debug, Clone)]
+pub struct Known {
+    pub(crate) tls: TlsConnectInfo<TcpConnectInfo>,
+    pub(crate) pace: Pace,
 }
 
 /// Reads a certificate (DER) that the CA has signed; none for one that names no caller.
@@ -66,6 +78,12 @@ pub fn mutual_tls(chain: &Path, key: &str, ca: &Path) -> Result<Arc<rustls::Serv
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     for root in read(ca)? {
+        if !is_authority(&root) {
+            return Err(format!(
+                "{}: it is no certificate of an authority",
+                ca.display()
+            ));
+        }
         roots.add(root).map_err(|error| text(&error))?;
     }
     let verifier =
@@ -77,9 +95,18 @@ pub fn mutual_tls(chain: &Path, key: &str, ca: &Path) -> Result<Arc<rustls::Serv
         .map_err(|error| text(&error))?
         .with_client_cert_verifier(verifier)
         .with_single_cert(read(chain)?, key)
-        .map_err(|error| format!("{}: {error}", chain.display()))?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+        .map_err(|error| format!("the key does not belong to {}: {error}", chain.display()))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Whether a certificate may sign others (RFC 5280, basic constraints).
+pub(crate) fn is_authority(der: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+        return false;
+    };
+    let basic = certificate.basic_constraints().ok().flatten();
+    basic.is_some_and(|basic| basic.value.ca)
 }
 
 /// The door of a server, shared by its fronts.
@@ -88,6 +115,7 @@ pub struct Door {
     acceptor: TlsAcceptor,
     reads: Reads,
     shares: Shares,
+    rates: Rates,
 }
 
 impl core::fmt::Debug for Door {
@@ -104,6 +132,7 @@ impl Door {
             acceptor: tls.into(),
             reads,
             shares: Shares::default(),
+            rates: Rates::default(),
         }
     }
 
@@ -146,6 +175,9 @@ impl Door {
         Some(Served {
             stream,
             until: Box::pin(tokio::time::sleep(guest.valid.min(VALID_MAX))),
+            pace: self.rates.pace(&guest.quotas),
+            read: 0,
+            pause: None,
             _share: share,
         })
     }
@@ -195,14 +227,36 @@ impl Drop for Share {
 pub struct Served {
     stream: TlsStream<Counted>,
     until: Pin<Box<Sleep>>,
+    pace: Pace,
+    /// Bytes that were read and not counted yet.
+    read: usize,
+    /// While it is not read.
+    pause: Option<Pin<Box<Sleep>>>,
     _share: Share,
 }
 
+impl Served {
+    /// Whether its caller is over its rate, and so not read for a moment.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.pause.is_none() {
+            let until = self.pace.paused();
+            self.pause = until.map(|until| Box::pin(tokio::time::sleep_until(until.into())));
+        }
+        match &mut self.pause {
+            Some(pause) => pause.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
 impl Connected for Served {
-    type ConnectInfo = TlsConnectInfo<TcpConnectInfo>;
+    type ConnectInfo = Known;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        self.stream.connect_info()
+        Known {
+            tls: self.stream.connect_info(),
+            pace: self.pace.clone(),
+        }
     }
 }
 
@@ -216,7 +270,17 @@ impl AsyncRead for Served {
             let why = "the client certificate has expired";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, why)));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        std::task::ready!(self.poll_pause(cx));
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if polled.is_ready() {
+            self.pause = None;
+        }
+        let read = self
+            .read
+            .saturating_add(buf.filled().len().saturating_sub(before));
+        self.read = self.pace.read(read);
+        polled
     }
 }
 

@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
+use tower_layer::{Identity, Stack};
 
 use super::door::{Door, HANDSHAKES_MAX};
 use super::fronts::{self, CONNECTIONS_MAX};
+use super::paced::{Paced, Refuse};
 
 const STREAMS_MAX: u32 = 256;
 const CALLS_PER_CONNECTION_MAX: usize = 256;
@@ -18,10 +20,18 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
 
-/// A server behind a door. No call takes longer than `call_timeout`.
+/// A server whose callers have a rate.
+pub type PacedServer = Server<Stack<Paced, Identity>>;
+
+/// The same with its services.
+pub type PacedRouter = Router<Stack<Paced, Identity>>;
+
+/// A server behind a door. No call takes longer than `call_timeout`; `refuse` tells a caller over its
+/// rate how long to wait.
 #[must_use]
-pub fn server(call_timeout: Duration) -> Server {
+pub fn server(call_timeout: Duration, refuse: Refuse) -> PacedServer {
     Server::builder()
+        .layer(Paced(refuse))
         .timeout(call_timeout)
         .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
         .load_shed(true)
@@ -38,7 +48,7 @@ pub fn server(call_timeout: Duration) -> Server {
 /// # Errors
 /// When a thread cannot be started, or the server ends by itself.
 pub async fn serve(
-    router: Router,
+    router: PacedRouter,
     listener: TcpListener,
     door: Door,
     stop: impl Future<Output = ()>,

@@ -135,8 +135,23 @@ impl Layers {
     /// # Errors
     /// `CONFIG_UNKNOWN_KEY` with the nearest key, or `CONFIG_INVALID`.
     pub fn shape<T: serde::de::DeserializeOwned>(&self) -> Result<T, ConfigError> {
-        T::deserialize(self.table.clone())
-            .map_err(|error| ConfigError::of_serde(&error.to_string()))
+        T::deserialize(self.table.clone()).map_err(|error| {
+            match ConfigError::of_serde(&error.to_string()) {
+                ConfigError::UnknownKey(detail) => ConfigError::UnknownKey(self.placed(detail)),
+                invalid @ ConfigError::Invalid(_) => invalid,
+            }
+        })
+    }
+
+    /// With where the key that is quoted first comes from.
+    fn placed(&self, detail: String) -> String {
+        let key = detail.split('`').nth(1).unwrap_or_default();
+        let has = |path: &str| path.split('.').any(|part| part == key);
+        let mut found = self.origins.iter().filter(|(path, _)| has(path));
+        match (found.next(), found.next()) {
+            (Some((path, origin)), None) => format!("{origin}: {path}: {detail}"),
+            _ => detail,
+        }
     }
 
     /// Every set value with its origin, by path.

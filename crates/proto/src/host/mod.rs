@@ -2,6 +2,7 @@
 //! the threads that serve, the TLS handshake, layers of configuration, key files of clients, figures
 //! of the machine. Nothing here knows the contract (ADR 0039).
 
+pub mod channel;
 pub mod client_files;
 pub mod door;
 pub mod fronts;
@@ -11,9 +12,13 @@ pub mod http;
 mod incoming;
 pub mod layers;
 pub mod machine;
+mod paced;
 pub mod pages;
 pub mod postgres;
+pub mod printed;
+pub mod rate;
 pub mod schema;
 pub mod telemetry;
 
 pub use incoming::{Counted, Incoming};
+pub use paced::{Paced, Refuse};

@@ -292,6 +292,31 @@ impl Reason {
         self.entry().2
     }
 
+    /// Whether the fix says no more than that the message names what to correct.
+    #[must_use]
+    pub const fn fix_is_in_message(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidArguments
+                | Self::RequestMalformed
+                | Self::CardInvalid
+                | Self::PolicyInvalid
+                | Self::SystemFileInvalid
+                | Self::ConfigUnknownKey
+                | Self::ConfigInvalid
+        )
+    }
+
+    /// The code that was most likely meant.
+    #[must_use]
+    pub fn near(code: &str) -> Option<Self> {
+        let code = code.trim().to_uppercase().replace('-', "_");
+        let distance = |reason: &Self| strsim::osa_distance(&code, reason.code());
+        Self::all()
+            .min_by_key(distance)
+            .filter(|near| distance(near) <= 3)
+    }
+
     /// What the reader can do about it.
     #[must_use]
     pub fn fix(self) -> &'static str {

@@ -273,3 +273,109 @@ fn the_run_is_the_last_member_and_one_that_is_a_run() {
     let twice = [&bytes[..], &bytes[label..]].concat();
     assert!(Claims::decode(&twice).is_err());
 }
+
+#[test]
+fn claims_outside_their_ranges_are_refused() {
+    type Change = fn(&mut Claims);
+    fn approval(claims: &mut Claims, approvers: u8) {
+        claims.approval = Some(ApprovalClaim {
+            id: [1; 16],
+            approvers,
+            request_hash: [2; 32],
+        });
+    }
+    fn limits(claims: &mut Claims, records: u32, currency: &str) {
+        claims.limits = Some(LimitsClaim {
+            records_max: Some(records),
+            money_max: Some((currency.into(), crate::value::Value::Int(1))),
+        });
+    }
+    let table: [(&str, Change); 11] = [
+        ("no issuer", |own| own.iss.clear()),
+        ("no tenant", |own| own.tenant.clear()),
+        ("a long subject", |own| own.sub = "x".repeat(256)),
+        ("a long tenant", |own| own.tenant = "x".repeat(129)),
+        ("an end at the beginning", |own| own.exp = own.iat),
+        ("version 0 of a record", |own| own.record_version = 0),
+        ("no approver", |own| approval(own, 0)),
+        ("17 approvers", |own| approval(own, 17)),
+        ("no record", |own| limits(own, 0, "EUR")),
+        ("too many records", |own| limits(own, 1_000_001, "EUR")),
+        ("no currency", |own| limits(own, 1, "eur")),
+    ];
+    for (what, change) in table {
+        let mut own = claims();
+        change(&mut own);
+        let read = Claims::decode(&own.encode()).map_err(|error| error.reason);
+        assert_eq!(read, Err(Reason::TokenBadClaims), "{what}");
+    }
+}
+
+#[test]
+fn a_payload_that_is_too_deep_or_has_another_tag_is_not_canonical() {
+    for payload in [[&[0x81; 9][..], &[0]].concat(), vec![0xc1, 0]] {
+        let read = Claims::decode(&payload).map_err(|error| error.reason);
+        assert_eq!(read, Err(Reason::TokenNotCanonical), "{payload:x?}");
+    }
+}
+
+/// A message of a header and a signature as they are given.
+fn message(header: &[u8], signature: &[u8]) -> Vec<u8> {
+    use crate::value::{write_array, write_bytes, write_map_head};
+    let mut out = vec![0xd2];
+    write_array(&mut out, 4);
+    write_bytes(&mut out, header);
+    write_map_head(&mut out, 0);
+    write_bytes(&mut out, &claims().encode());
+    write_bytes(&mut out, signature);
+    out
+}
+
+#[test]
+fn a_header_with_more_than_its_labels_is_not_canonical() {
+    let header = crate::cose::protected(&[0; 16], TYP_DECISION);
+    let read = |header: &[u8]| {
+        let read = UnverifiedToken::new(&message(header, &[0; 64])).inspect_unverified();
+        read.map(drop).map_err(|error| error.reason)
+    };
+    assert_eq!(read(&header), Ok(()));
+    let behind = [&header[..], &[0]].concat();
+    let many = [0xa9, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 8, 0, 9, 0];
+    let deep = [&[0xa1, 1][..], &[0x81; 9], &[0]].concat();
+    for header in [&behind[..], &many, &deep] {
+        assert_eq!(read(header), Err(Reason::TokenNotCanonical), "{header:x?}");
+    }
+}
+
+#[test]
+fn a_signature_that_only_a_lax_verifier_takes_is_refused() {
+    // Under the identity point R = identity and S = 0 sign every message.
+    let mut identity = [0_u8; 32];
+    identity[0] = 1;
+    let key = ed25519_dalek::VerifyingKey::from_bytes(&identity).unwrap();
+    let entry = KeyEntry::new(key, "https://policyd.acme.example", KeyUse::Decision);
+    let header = crate::cose::protected(&entry.kid, TYP_DECISION);
+    let token = message(&header, &[identity, [0; 32]].concat());
+    let keys = KeySet::new(1, vec![entry]).unwrap();
+    let origin = UnverifiedToken::new(&token).prove_origin(&keys, "connectord");
+    let reason = origin.map(drop).map_err(|error| error.reason);
+    assert_eq!(reason, Err(Reason::TokenBadSignature));
+}
+
+#[test]
+fn the_origin_of_a_token_is_a_decision_key_also_a_revoked_one() {
+    let token = mint(&claims(), &signing_key());
+    let proven = |usage: KeyUse, status: KeyStatus| {
+        let key = signing_key().verifying_key();
+        let mut entry = KeyEntry::new(key, "https://policyd.acme.example", usage);
+        entry.status = status;
+        let keys = KeySet::new(1, vec![entry]).unwrap();
+        let origin = UnverifiedToken::new(&token).prove_origin(&keys, "connectord");
+        origin.map(drop).map_err(|error| error.reason)
+    };
+    assert_eq!(proven(KeyUse::Decision, KeyStatus::Revoked), Ok(()));
+    assert_eq!(
+        proven(KeyUse::Checkpoint, KeyStatus::Active),
+        Err(Reason::TokenUnknownKey)
+    );
+}

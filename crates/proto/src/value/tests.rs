@@ -258,3 +258,41 @@ proptest! {
         prop_assert_eq!(value_from_json(&value.to_json()).unwrap(), value);
     }
 }
+
+#[test]
+fn keys_and_depth_are_checked_in_cbor_too() {
+    for key in ["", "a\u{1}b", "e\u{301}", &"k".repeat(KEY_BYTES_MAX + 1)] {
+        let mut map = Map::new();
+        map.set(key, Value::Null);
+        let refused = args_from_cbor(&map.encode()).map_err(|error| error.reason);
+        assert_eq!(refused, Err(Reason::ArgsNotCanonical), "{key:?}");
+    }
+    let within = |levels: usize| {
+        let inner = (1..levels).fold(Map::new(), |inner, _| {
+            let mut outer = Map::new();
+            outer.set("a", Value::Map(inner));
+            outer
+        });
+        args_from_cbor(&inner.encode()).is_ok()
+    };
+    assert!(within(ARGS_DEPTH_MAX) && !within(ARGS_DEPTH_MAX + 1));
+}
+
+#[test]
+fn the_count_and_the_encoded_size_of_json_values_are_bounded() {
+    let lists = |lists: usize, items: usize, item: &str| {
+        let list = format!("[{}{item}]", format!("{item},").repeat(items - 1));
+        let all = format!("{list},").repeat(lists - 1) + &list;
+        args_from_json(&format!("{{\"a\":[{all}]}}")).map_err(|error| error.reason)
+    };
+    assert!(lists(9, 1_000, "0").is_ok());
+    assert_eq!(lists(11, 1_000, "0"), Err(Reason::ArgsTooLarge));
+    // Seven bytes of text with the comma, eight when encoded.
+    assert_eq!(lists(10, 900, "6553.6"), Err(Reason::ArgsTooLarge));
+}
+
+#[test]
+fn half_a_surrogate_pair_and_another_letter_are_no_text() {
+    let read = args_from_json(r#"{"a":"\ud800\u0041"}"#).map_err(|error| error.reason);
+    assert_eq!(read, Err(Reason::ArgsBadUnicode));
+}

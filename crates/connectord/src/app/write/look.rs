@@ -4,6 +4,7 @@
 use super::super::App;
 use super::super::admit::Admitted;
 use crate::clock;
+use crate::domain::gate::not_live;
 use crate::domain::gate::{Call, Refusal};
 use crate::domain::identity::{Signal, absent, confirm};
 use crate::domain::image::Image;
@@ -144,7 +145,7 @@ impl App {
                 self.still_holds(admitted, call, (&set, before))
             }));
         }
-        let detail = format!("{} is at {}", call.action, now.name());
+        let detail = not_live(&call.action, now);
         Ok(Err(Refusal::new(Reason::DryRunOnly, detail)))
     }
 }

@@ -14,7 +14,7 @@ use writ_proto::Reason;
 use writ_proto::host::client_files::key_beside;
 
 use super::Common;
-use super::output::Output;
+use super::output::{Output, plural};
 use crate::app::AppError;
 use crate::halt::Scope;
 use crate::{clock, ids};
@@ -91,16 +91,12 @@ pub(crate) struct Access {
     /// `file://FOLDER` or `redis://HOST:PORT/DB`; that of the configuration if absent.
     #[arg(long, conflicts_with = "cert")]
     store: Option<String>,
-    /// `https://host:port` of connectord.
-    #[arg(
-        long,
-        default_value = "https://127.0.0.1:7360",
-        env = "CONNECTORD_ADDR"
-    )]
-    addr: String,
-    /// Certificate authority, PEM.
-    #[arg(long, default_value = "certs/ca.pem")]
-    cacert: PathBuf,
+    /// `https://host:port` of connectord; that of connectord.toml beside you if absent.
+    #[arg(long, env = "CONNECTORD_ADDR")]
+    addr: Option<String>,
+    /// Certificate authority, PEM; certs/ca.pem beside the configuration if absent.
+    #[arg(long)]
+    cacert: Option<PathBuf>,
     /// Own certificate, PEM: asks a connectord instead of the store.
     #[arg(long)]
     cert: Option<PathBuf>,
@@ -265,16 +261,25 @@ async fn on(
             &text,
             &json!({"scope": stored, "state": "HALTED", "epoch": epoch}),
         );
-        if let Halts::Remote(remote) = halts
-            && let Some(why) = remote.strange(&stored).await
-        {
-            output.line(&format!("WARNING: {why}"), &json!({"warning": why}));
+        match halts {
+            Halts::Remote(remote) => {
+                if let Some(why) = remote.strange(&stored).await {
+                    output.line(&format!("WARNING: {why}"), &json!({"warning": why}));
+                }
+            }
+            // The store knows no agents, actions or customers.
+            Halts::Direct(_) if scope.contains(':') => {
+                output.note(
+                    "the store does not know which names exist; with --cert a misspelt one is told",
+                );
+            }
+            Halts::Direct(_) => {}
         }
     }
     let answers = halts.ask().await?;
     if answers.peers.is_empty() {
         output.line(
-            "no connectord is running on this store",
+            "WARNING: no connectord runs on this store, so nothing is stopped until one does",
             &json!({"connectors": 0}),
         );
         return Ok(0);
@@ -361,7 +366,7 @@ async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
             &json!({"scope": scope, "by": by, "reason": reason, "since": since, "until": until}),
         );
     }
-    let text = format!("{} halts, epoch {epoch}", shown.len());
+    let text = format!("{}, epoch {epoch}", plural(shown.len(), "halt"));
     output.line(&text, &json!({"halts": shown.len(), "epoch": epoch}));
     Ok(0)
 }

@@ -15,7 +15,8 @@ use super::{Access, Answers, Ended, PATIENCE, Peer, Shown, wider};
 use crate::app::AppError;
 use crate::app::catalog::nearest;
 use crate::cli::remote::failed;
-use crate::grpc::client::{ClientFiles, connect, endpoint};
+use crate::cli::remote::{address, beside_config};
+use crate::grpc::client::{self, ClientFiles};
 use crate::halt::{Part, Scope};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -51,12 +52,12 @@ fn tenant_of(cert: &Path) -> Option<TenantId> {
 
 impl Remote {
     pub(super) async fn open(access: &Access, cert: &Path, key: &Path) -> Result<Self, AppError> {
-        let files = ClientFiles {
-            ca: &access.cacert,
-            cert,
-            key,
-        };
-        let channel = connect(&endpoint(&access.addr, &files, TIMEOUT)?).await?;
+        let ca = beside_config(access.cacert.as_ref(), "certs/ca.pem");
+        let addr = address(access.addr.as_ref());
+        let files = ClientFiles { ca: &ca, cert, key };
+        let channel = client::peer((&addr, "connectord"), &files, TIMEOUT)?
+            .connect()
+            .await?;
         Ok(Self {
             client: HaltServiceClient::new(channel.clone()),
             channel,

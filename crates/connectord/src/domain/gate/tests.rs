@@ -328,7 +328,15 @@ fn a_call_belongs_to_the_run_that_was_signed_or_to_none() {
         ("", "r-1", false),
     ] {
         let refusal = admit(&token(&of(signed)), &of(run), &SEEN, None).err();
-        let want = Refusal::new(Reason::TokenScopeMismatch, "another run");
+        let shown = |run: &str| {
+            if run.is_empty() {
+                "none".to_owned()
+            } else {
+                run.to_owned()
+            }
+        };
+        let detail = format!("run: signed {}, got {}", shown(signed), shown(run));
+        let want = Refusal::new(Reason::TokenScopeMismatch, detail);
         assert_eq!(refusal, (!fits).then_some(want), "{signed} {run}");
     }
 }
@@ -346,8 +354,7 @@ fn a_call_goes_no_further_than_its_action() {
         let call = Call { mode, ..call() };
         let seen = Seen { rollout, ..SEEN };
         let refusal = admit(&token(&call), &call, &seen, None).err();
-        let detail = format!("set_stage is at {}", rollout.name());
-        let want = Refusal::new(Reason::DryRunOnly, detail);
+        let want = Refusal::new(Reason::DryRunOnly, not_live("set_stage", rollout));
         assert_eq!(refusal, (!fits).then_some(want), "{mode:?} {rollout:?}");
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 async fn a_halt_waits_until_it_is_set_and_the_queue_is_bounded() {
     let (client, mut queue) = channel();
     let tenant = TenantId::parse("acme").unwrap();
-    let set = |part| client.set(&tenant, part, "over", Cause::Budget);
+    let set = |part| client.set(&tenant, part, "over", (Cause::Budget, "triage"));
     assert!(set(Part::All).is_err() && set(Part::Customer("x".into())).is_err());
     for _ in 0..2 {
         set(Part::Run("r-0".into())).unwrap();
@@ -19,6 +19,14 @@ async fn a_halt_waits_until_it_is_set_and_the_queue_is_bounded() {
     assert_eq!(full.reason, Reason::RateLimited);
     let first = queue.next().await.unwrap();
     assert_eq!(first.scope.to_string(), "tenant:acme/run:r-0");
+    // So many runs at once: the next order names the agent.
+    let agent = |name: &str| AgentId::parse(name).unwrap();
+    assert!(client.is_crowded(&tenant, &agent("triage")));
+    assert!(
+        !client.is_crowded(&tenant, &agent("seller")),
+        "another agent is not stopped for it"
+    );
+    assert!(!client.is_crowded(&TenantId::parse("globex").unwrap(), &agent("triage")));
     queue.done(&first.scope);
     assert!(!client.waiting().contains(&first.scope));
 }
@@ -29,7 +37,7 @@ async fn whoever_ordered_a_halt_for_a_limit_takes_note_once_that_it_stands() {
     let tenant = TenantId::parse("acme").unwrap();
     for (by, noted) in [(Cause::Budget, true), (Cause::Incident, false)] {
         client
-            .set(&tenant, Part::Agent("triage".into()), "over", by)
+            .set(&tenant, Part::Agent("triage".into()), "over", (by, ""))
             .unwrap();
         let wanted = queue.next().await.unwrap();
         assert!(!client.took_note(&wanted.scope), "not before it stands");
@@ -37,5 +45,24 @@ async fn whoever_ordered_a_halt_for_a_limit_takes_note_once_that_it_stands() {
         assert!(client.waiting().is_empty());
         assert_eq!(client.took_note(&wanted.scope), noted);
         assert!(!client.took_note(&wanted.scope));
+    }
+}
+
+#[tokio::test]
+async fn what_stands_and_is_not_noted_is_bounded() {
+    let (client, mut queue) = channel();
+    let tenant = TenantId::parse("acme").unwrap();
+    for number in 0..=WAITING_MAX {
+        let part = Part::Run(format!("r-{number}"));
+        client
+            .set(&tenant, part, "over", (Cause::Budget, "triage"))
+            .unwrap();
+        let wanted = queue.next().await.unwrap();
+        queue.stands(&wanted);
+        assert_eq!(client.waiting(), []);
+        // Without room it is not noted, and asked for again.
+        if number == WAITING_MAX {
+            assert!(!client.took_note(&wanted.scope));
+        }
     }
 }

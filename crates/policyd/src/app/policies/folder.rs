@@ -106,18 +106,28 @@ fn read(name: &str, path: &Path, most: u64) -> Result<String, PolicyErrors> {
     Ok(text)
 }
 
+/// Bytes of all rule files of a tenant, and of all its cards.
+const FILES_BYTES_MAX: usize = 32 * 1_024 * 1_024;
+
 fn read_all(
     folder: &Path,
     inner: &str,
     ending: &str,
 ) -> Result<Vec<(String, String)>, PolicyErrors> {
     let most = u64::try_from(RULE_FILE_BYTES_MAX).unwrap_or(u64::MAX);
-    let files = named(&folder.join(inner), ending)?.into_iter();
-    let read = |(name, path): (String, PathBuf)| {
+    let (mut all, mut bytes) = (Vec::new(), 0_usize);
+    for (name, path) in named(&folder.join(inner), ending)? {
         let shown = Path::new(inner).join(&name).display().to_string();
-        Ok((name, read(&shown, &path, most)?))
-    };
-    files.map(read).collect()
+        let text = read(&shown, &path, most)?;
+        bytes = bytes.saturating_add(text.len());
+        if bytes > FILES_BYTES_MAX {
+            let why =
+                format!("the .{ending} files up to here have more than {FILES_BYTES_MAX} bytes");
+            return Err(finding(&shown, why));
+        }
+        all.push((name, text));
+    }
+    Ok(all)
 }
 
 /// The sources of one tenant's folder.

@@ -16,6 +16,10 @@ use crate::domain::policy_set::{PolicyErrors, TenantPolicies};
 
 /// How long the files of a set without a lock must not change before it is read.
 pub(super) const REST: Duration = Duration::from_secs(1);
+/// Stands for the files of a folder that is not there.
+const GONE: [u8; 32] = [0; 32];
+/// Stands for those of one that cannot be looked through.
+const UNREADABLE: [u8; 32] = [0xff; 32];
 /// How long a set may go on changing before people are told that it never rests.
 const RESTLESS: Duration = Duration::from_secs(10);
 
@@ -115,7 +119,7 @@ impl Watched {
     }
 
     fn look_at(&mut self, name: &str, path: &Path) -> Option<Change> {
-        let files = folder::fingerprint(path).unwrap_or_default();
+        let files = folder::fingerprint(path).unwrap_or(UNREADABLE);
         let rest = self.rest;
         let seen = self
             .seen
@@ -158,7 +162,7 @@ impl Watched {
             return Some(Change::Refused(finding(name, why)));
         }
         let read = load_tenant(path);
-        if folder::fingerprint(path).unwrap_or_default() != files {
+        if folder::fingerprint(path).unwrap_or(UNREADABLE) != files {
             // They changed while they were read: what was read may be half of each.
             return None;
         }
@@ -186,8 +190,8 @@ impl Watched {
             if tenants.contains_key(name) {
                 continue;
             }
-            if seen.files != [0; 32] {
-                *seen = Seen::new([0; 32]);
+            if seen.files != GONE {
+                *seen = Seen::new(GONE);
             }
             // A folder that is being replaced is away for a moment.
             if !seen.told && seen.since.elapsed() >= rest {

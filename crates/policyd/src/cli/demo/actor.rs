@@ -17,7 +17,7 @@ use writ_proto::value::args_from_json;
 use super::super::authorize::verdict;
 use super::processes::{Processes, broken};
 use crate::app::AppError;
-use crate::grpc::client::{ClientFiles, connect, endpoint};
+use crate::grpc::client::{ClientFiles, peer};
 use crate::ids;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,8 +45,14 @@ pub(super) async fn actor(processes: &Processes, name: &str) -> Result<Actor, Ap
         cert: &cert,
         key: &key,
     };
-    let policyd = connect(&endpoint(&processes.policyd_url, &files, CALL_TIMEOUT)?).await?;
-    let connectord = connect(&endpoint(&processes.connectord_url, &files, CALL_TIMEOUT)?).await?;
+    let policyd = peer((&processes.policyd_url, "policyd"), &files, CALL_TIMEOUT)?;
+    let policyd = policyd.connect().await?;
+    let connectord = peer(
+        (&processes.connectord_url, "connectord"),
+        &files,
+        CALL_TIMEOUT,
+    )?;
+    let connectord = connectord.connect().await?;
     Ok(Actor {
         authorize: AuthorizationServiceClient::new(policyd.clone()),
         records: RecordServiceClient::new(policyd),

@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 use writ_proto::Reason;
+use writ_proto::toml_flaw::{flaw, place_of};
 
-use super::output::Output;
+use super::output::{Output, plural};
+use super::remote::config;
 use crate::app::AppError;
 use crate::app::policies::{self, Loaded};
-use crate::domain::policy_set::{Finding, LOCK};
+use crate::config::Config;
+use crate::domain::policy_set::{Finding, LOCK, Place};
 use crate::domain::test_review;
 
 pub(super) use fmt::{FmtArgs, fmt};
@@ -64,6 +67,15 @@ fn say(found: &Finding, level: &str, output: Output) {
 /// # Errors
 /// When one of them is refused; each finding was printed.
 fn load(dir: &Path, output: Output) -> Result<Loaded, AppError> {
+    if dir.join("set.toml").is_file() {
+        let (shown, parent) = (dir.display(), dir.join(".."));
+        let parent = parent.canonicalize().unwrap_or(parent);
+        let message = format!(
+            "{shown} is the folder of one tenant; name the one above it, with a folder a tenant: policyd check {}",
+            parent.display()
+        );
+        return Err(AppError::new(Reason::RequestMalformed, message));
+    }
     let loaded = policies::load(dir);
     let errors = match &loaded {
         Ok(loaded) => loaded.errors(),
@@ -79,7 +91,7 @@ fn load(dir: &Path, output: Output) -> Result<Loaded, AppError> {
             let count = errors.0.len();
             Err(AppError::new(
                 reason,
-                format!("{count} errors in {}", dir.display()),
+                format!("{} in {}", plural(count, "error"), dir.display()),
             ))
         }
     }
@@ -98,7 +110,25 @@ fn warnings(dir: &Path, loaded: &Loaded) -> Result<Vec<Finding>, AppError> {
     Ok(found)
 }
 
+/// What the configuration beside it has wrong as a text; a value that is absent may come from elsewhere.
+fn of_config(path: &Path) -> Option<Finding> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let flaw = flaw(&toml::from_str::<Config>(&text).err()?);
+    let at = flaw.at.or_else(|| place_of(&text, &flaw.message));
+    (!flaw.message.ends_with("is missing")).then(|| Finding {
+        reason: Reason::ConfigInvalid,
+        file: path.display().to_string(),
+        message: flaw.message,
+        at: at.map(|at| Place::at(&text, at)),
+    })
+}
+
 pub(super) fn check(args: &CheckArgs, output: Output) -> Result<u8, AppError> {
+    if let Some(found) = of_config(config()) {
+        say(&found, "error", output);
+        let message = format!("1 error in {}", found.file);
+        return Err(AppError::new(found.reason, message));
+    }
     let loaded = load(&args.dir, output)?;
     if let Some(wanted) = &args.schema {
         let set = loaded
@@ -126,8 +156,8 @@ pub(super) fn check(args: &CheckArgs, output: Output) -> Result<u8, AppError> {
     }
     if args.deny_warnings && !warnings.is_empty() {
         let text = format!(
-            "{} warnings, and --deny-warnings refuses them",
-            warnings.len()
+            "{}, and --deny-warnings refuses them",
+            plural(warnings.len(), "warning")
         );
         output.line(&text, &json!({"warnings": warnings.len()}));
         return Ok(FOUND);

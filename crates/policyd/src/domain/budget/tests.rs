@@ -430,3 +430,35 @@ fn figures_are_read_and_written_exactly() {
     }
     assert!(Unit::money("eur").is_err());
 }
+
+#[test]
+fn what_a_writ_may_still_use_stays_held_for_an_hour_after_its_life() {
+    let (_, holds) = reserved(REFUNDS, MONDAY, &refund("49.00"));
+    let hold = &holds[0];
+    assert_eq!(hold.expires_ms - hold.at_ms, 60_000 + 60 * 60 * 1_000);
+}
+
+#[test]
+fn a_raise_lifts_the_counter_it_names_until_it_ends_and_never_lowers_one() {
+    let raise = |budget: &str, subject: &str| Raise {
+        id: Uuid::nil(),
+        budget: budget.into(),
+        subject: subject.into(),
+        amount: 1,
+        until_ms: 500,
+    };
+    let key = Key::new("calls", &Subject::Agent("triage".into()), "w");
+    for (raise, now_ms, lifts) in [
+        (raise("calls", ""), 499, true),
+        (raise("calls", "agent:triage"), 499, true),
+        (raise("calls", "agent:seller"), 499, false),
+        (raise("other", ""), 499, false),
+        (raise("calls", ""), 500, false),
+    ] {
+        assert_eq!(raise.lifts(&key, now_ms), lifts, "{raise:?} {now_ms}");
+    }
+    let set = with(CALLS).unwrap();
+    let now = MONDAY.parse().unwrap();
+    let limits = set.budgets[0].limits(&Subject::Tenant, now, set.zone);
+    assert_eq!(limit(&limits, -5, &[]), (7, Fired::Cap));
+}

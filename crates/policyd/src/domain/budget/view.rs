@@ -109,6 +109,7 @@ pub fn usage_keys(
     (agent, run): (&AgentId, Option<&RunId>),
     (tokens, micro_usd): (i64, i64),
     (now, zone): (DateTime<Utc>, Tz),
+    own_word: bool,
 ) -> Vec<(Key, i64)> {
     let mut keys = Vec::new();
     for budget in budgets {
@@ -121,8 +122,9 @@ pub fn usage_keys(
         };
         let agent = || agent.as_str().to_owned();
         let subjects = match (budget.scope, run) {
-            (Scope::Tenant, _) => vec![Subject::Tenant, Subject::Agent(agent())],
-            (Scope::Agent, _) => vec![Subject::Agent(agent())],
+            // Where others report, an agent's own word spends nothing of what all share.
+            (Scope::Tenant, _) if !own_word => vec![Subject::Tenant, Subject::Agent(agent())],
+            (Scope::Tenant | Scope::Agent, _) => vec![Subject::Agent(agent())],
             (Scope::Run, Some(run)) => {
                 let (agent, run) = (agent(), run.as_str().to_owned());
                 vec![Subject::Run { agent, run }]

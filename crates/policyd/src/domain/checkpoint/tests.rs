@@ -58,3 +58,22 @@ fn a_vkey_has_the_hash_that_a_note_names() {
     let known = format!("PeterNeumann+c74f20a3+{encoded}");
     assert_eq!(vkey("PeterNeumann", &key), known);
 }
+
+#[test]
+fn a_note_has_one_spelling_and_a_bound() {
+    let key = SigningKey::from_bytes(&[5; 32]);
+    let with = |origin: &str| Checkpoint {
+        origin: origin.into(),
+        size: 12,
+        root: [9; 32],
+    };
+    let note = with("policyd.localhost/log/acme").sign(&key);
+    let padded = note.replacen("\n12\n", "\n012\n", 1);
+    let long = with(&"x".repeat(NOTE_BYTES_MAX)).sign(&key);
+    for note in [padded, long] {
+        assert_eq!(
+            Checkpoint::verify(&note, &key.verifying_key()),
+            Err(CheckpointError::Malformed)
+        );
+    }
+}

@@ -253,3 +253,12 @@ fn a_flaw_in_the_switch_refuses_the_set() {
         assert!(error.contains(wanted), "{wanted}: {error}");
     }
 }
+
+#[test]
+fn nothing_is_offered_for_arguments_of_any_length() {
+    let set = facts("", "");
+    let mut request = large("300.00");
+    assert!(offered(&request, &set).is_some());
+    request.args_cbor = vec![0; OFFER_BYTES_MAX + 1];
+    assert_eq!(offered(&request, &set), None);
+}

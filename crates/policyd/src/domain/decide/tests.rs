@@ -403,3 +403,84 @@ fn slices_and_the_whole_set_agree_on_ten_thousand_requests() {
     });
     outcome.unwrap();
 }
+
+/// The shipped set with its card of refunds changed.
+fn with_card(from: &str, to: &str, now: &str) -> Facts {
+    let mut sources: Sources = crate::domain::policy_set::tests::shipped("acme");
+    let file = sources
+        .cards
+        .iter_mut()
+        .find(|(name, _)| name == "refund.toml");
+    let card = &mut file.unwrap().1;
+    assert!(card.contains(from));
+    *card = card.replace(from, to);
+    Facts {
+        now: now.parse().unwrap(),
+        policies: Arc::new(TenantPolicies::build(&sources).unwrap()),
+        halts: HaltView::default(),
+    }
+}
+
+const MONDAY: &str = "2026-11-02T11:00:00Z";
+
+#[test]
+fn a_version_that_the_card_requires_is_named() {
+    let from = "[precondition]";
+    let facts = with_card(from, "[precondition]\nversion = \"required\"", MONDAY);
+    let mut request = refund("49.00");
+    assert_eq!(
+        decide(&request, &facts).reason,
+        Some(Reason::InvalidArguments)
+    );
+    request.precondition = Some("v7".into());
+    assert_eq!(decide(&request, &facts).verdict, Verdict::Allow);
+}
+
+#[test]
+fn the_hours_of_a_card_hold_at_the_moment_of_the_decision() {
+    let hours = "hours = { days = \"mon-fri\", from = \"08:00\", to = \"18:00\", zone = \"Europe/Amsterdam\" }\n[caps]";
+    for (now, reason) in [
+        (MONDAY, None),
+        ("2026-11-02T17:00:00Z", Some(Reason::OutsideHours)),
+    ] {
+        let outcome = decide(&refund("49.00"), &with_card("[caps]", hours, now));
+        assert_eq!(outcome.reason, reason, "{now}");
+    }
+}
+
+#[test]
+fn a_rule_shortens_the_life_of_a_token_that_rests_on_it() {
+    let short = "@id(\"short\") @reason(\"x\") @ttl(\"10s\") \
+                 permit (principal, action == Action::\"refund\", resource);";
+    assert_eq!(decide_with("", &refund("49.00")).ttl_seconds, None);
+    let outcome = decide_with(short, &refund("49.00"));
+    assert_eq!(outcome.ttl_seconds, Some(10));
+}
+
+#[test]
+fn an_allowed_execution_takes_the_places_of_its_intent_before_any_budget() {
+    let intent = "[intent]\nby = [\"target\", \"amount\"]\nwithin = \"15m\"\n\n[precondition]";
+    let facts = with_card("[precondition]", intent, MONDAY);
+    let places = |request: &Request| {
+        let (_, holds) = reserve(request, &facts, decide(request, &facts), 60);
+        let place = |hold: &Hold| intent::is_place(&hold.key);
+        (
+            holds.first().is_some_and(place),
+            holds.iter().filter(|hold| place(hold)).count(),
+        )
+    };
+    assert_eq!(places(&refund("49.00")), (true, 4));
+    let again = Request {
+        again: true,
+        ..refund("49.00")
+    };
+    assert_eq!(places(&again), (false, 0));
+}
+
+#[test]
+fn the_same_request_id_of_another_agent_is_another_request() {
+    let (own, mut other) = (refund("49.00"), refund("49.00"));
+    assert_eq!(own.stored_id(), other.stored_id());
+    other.agent = AgentId::parse("seller").unwrap();
+    assert_ne!(own.stored_id(), other.stored_id());
+}

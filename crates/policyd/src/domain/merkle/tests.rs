@@ -60,3 +60,11 @@ fn another_implementation_gives_the_same_roots() {
         );
     }
 }
+
+#[test]
+fn a_stored_frontier_with_more_than_its_roots_is_refused() {
+    let mut frontier = Frontier::default();
+    frontier.push([1; 32]);
+    let more = [&frontier.encode()[..], &[0]].concat();
+    assert!(Frontier::decode(1, &more).is_none());
+}

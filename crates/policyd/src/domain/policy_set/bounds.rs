@@ -54,8 +54,58 @@ pub fn fits(text: &str) -> Result<(), String> {
     check(text).map_err(|deep| deep.message)
 }
 
+/// The byte at which a text begins that is not closed in its line, if there is one: the quote is most likely
+/// forgotten, and Cedar complains of whatever comes later.
+pub(super) fn open_text(text: &str) -> Option<usize> {
+    let mut start = 0_usize;
+    for line in text.split_inclusive('\n') {
+        let (mut open, mut escaped) = (None, false);
+        for (at, letter) in line.char_indices() {
+            let rest = line.get(at..).unwrap_or_default();
+            match letter {
+                '/' if open.is_none() && rest.starts_with("//") => break,
+                '"' if !escaped => open = if open.is_some() { None } else { Some(at) },
+                _ => {}
+            }
+            escaped = letter == '\\' && !escaped;
+        }
+        if let Some(at) = open {
+            return Some(start.saturating_add(at));
+        }
+        start = start.saturating_add(line.len());
+    }
+    None
+}
+
+/// The byte at which each rule begins.
+pub(super) fn starts(text: &str) -> Vec<usize> {
+    let mut ends = Vec::new();
+    drop(scanned(text, &mut ends));
+    let from = std::iter::once(0).chain(ends.iter().map(|end| end.saturating_add(1)));
+    from.map(|from| {
+        let mut at = from;
+        // Behind blanks and comments.
+        loop {
+            let rest = text.get(at..).unwrap_or_default();
+            let blank = rest.len().saturating_sub(rest.trim_start().len());
+            at = at.saturating_add(blank);
+            let rest = rest.trim_start();
+            if !rest.starts_with("//") {
+                return at;
+            }
+            at = at.saturating_add(rest.find(['\n', '\r']).unwrap_or(rest.len()));
+        }
+    })
+    .collect()
+}
+
 /// Looks at a text of rules without recursion.
 pub(super) fn check(text: &str) -> Result<(), TooDeep> {
+    scanned(text, &mut Vec::new())
+}
+
+/// The same, with the byte at which each rule ends.
+fn scanned(text: &str, ends: &mut Vec<usize>) -> Result<(), TooDeep> {
     if text.len() > RULE_FILE_BYTES_MAX {
         let message = format!("{} bytes, at most {RULE_FILE_BYTES_MAX}", text.len());
         return Err(TooDeep { at: 0, message });
@@ -86,7 +136,10 @@ pub(super) fn check(text: &str) -> Result<(), TooDeep> {
                 scan.operators = scan.operators.saturating_add(1);
             }
             ')' | ']' | '}' => scan.depth = scan.depth.saturating_sub(1),
-            ';' if scan.depth == 0 => scan.end_of_rule(),
+            ';' if scan.depth == 0 => {
+                ends.push(at);
+                scan.end_of_rule();
+            }
             '!' | '&' | '|' | '+' | '-' | '*' | '<' | '>' | '=' | '.' => {
                 // `&&` and `<=` are one operator.
                 while rest
@@ -125,6 +178,14 @@ mod tests {
         format!(
             "@id(\"a\")\n@reason(\"a\")\npermit (principal, action, resource) when {{ {condition} }};\n"
         )
+    }
+
+    #[test]
+    fn a_rule_begins_behind_blanks_and_comments() {
+        let text = "// a; b\n@id(\"x;y\")\npermit (a);\n\n// c\n  forbid (b);\n";
+        let starts = starts(text);
+        assert!(text[starts[0]..].starts_with("@id"));
+        assert!(text[starts[1]..].starts_with("forbid"));
     }
 
     #[test]

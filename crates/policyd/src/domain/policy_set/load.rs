@@ -1,31 +1,33 @@
 //! From texts to a checked set. Every finding is reported at once; one finding refuses the set.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod entities;
+mod slices;
+
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr as _;
 use std::sync::Arc;
 
-use cedar_policy::{
-    ActionConstraint, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, Schema,
-    ValidationMode, Validator,
-};
-use chrono::{DateTime, Utc};
+use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use serde::Deserialize;
 use writ_proto::Reason;
 use writ_proto::card::Card;
 use writ_proto::digest::sha256;
 use writ_proto::ids::ActionName;
+use writ_proto::toml_flaw::{flaw, near, place_of};
 
 use super::finding::{Finding, Place, PolicyErrors};
-use super::lint::lint;
+use super::lint::{hint, lint};
 use super::sources::Sources;
-use super::{Rule, Slice, TenantPolicies};
+use super::{Rule, TenantPolicies};
 use super::{bounds, rule};
 use crate::domain::budget::{BUDGETS_MAX, Budget, BudgetText, Ground};
 use crate::domain::counter_offer::{CounterOfferText, CounterOffers};
 use crate::domain::escalation::{INCIDENT_RULES_MAX, IncidentRule, IncidentText};
-use crate::domain::schema::{FactTypes, facts_flaw, groups, schema_text};
+use crate::domain::schema::{FactTypes, facts_flaw, schema_text};
 use crate::domain::waiting::{ApprovalsText, WAITING_DEFAULT, waiting_max};
+use entities::entities;
+use slices::slices;
 
 const POLICIES_MAX: usize = 20_000;
 /// What is told of one set; whoever has more mends these first.
@@ -53,12 +55,15 @@ struct SetText {
     approvals: Option<ApprovalsText>,
 }
 
-struct Findings(Vec<Finding>);
+/// What was found so far, and the text that findings of the set point into.
+struct Findings<'a>(Vec<Finding>, &'a str);
 
-impl Findings {
+impl Findings<'_> {
     /// What is wrong with `set.toml`.
     fn of_set(&mut self, message: impl Display) {
-        self.add(Reason::PolicyInvalid, "set.toml", message);
+        let message = message.to_string();
+        let at = place_of(self.1, &message).map(|at| Place::at(self.1, at));
+        self.add_at(Reason::PolicyInvalid, "set.toml", message, at);
     }
 
     fn add(&mut self, reason: Reason, file: &str, message: impl Display) {
@@ -80,8 +85,17 @@ impl Findings {
 
     /// What `set.toml` has wrong as TOML.
     fn of_toml(&mut self, text: &str, error: &toml::de::Error) {
-        let at = error.span().map(|span| Place::at(text, span.start));
-        self.add_at(Reason::PolicyInvalid, "set.toml", error.message(), at);
+        let flaw = flaw(error);
+        let at = flaw.at.map(|at| Place::at(text, at));
+        self.add_at(Reason::PolicyInvalid, "set.toml", flaw.message, at);
+    }
+}
+
+/// What Cedar says, with its own hint.
+fn said(error: &(impl miette::Diagnostic + Display)) -> String {
+    match error.help() {
+        Some(help) => format!("{error}; {help}"),
+        None => error.to_string(),
     }
 }
 
@@ -93,12 +107,12 @@ fn place_in(text: &str, error: &dyn miette::Diagnostic) -> Option<Place> {
 
 /// Where in a text the first thing stands that a message quotes.
 fn place_of_quoted(text: &str, message: &str) -> Option<Place> {
-    let quoted = message.split('`').nth(1)?;
-    Place::of(text, quoted)
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    quoted.find_map(|word| Place::of(text, word))
 }
 
 /// `set.toml` of a set whose files are the listed ones.
-fn set_text(sources: &Sources, findings: &mut Findings) -> Result<SetText, PolicyErrors> {
+fn set_text(sources: &Sources, findings: &mut Findings<'_>) -> Result<SetText, PolicyErrors> {
     for (file, why) in sources.unlike_lock() {
         findings.add(Reason::PolicyInvalid, &file, why);
     }
@@ -117,14 +131,16 @@ fn set_text(sources: &Sources, findings: &mut Findings) -> Result<SetText, Polic
 }
 
 pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
-    let mut findings = Findings(Vec::new());
+    let mut findings = Findings(Vec::new(), &sources.set_toml);
     let set = set_text(sources, &mut findings)?;
     if !rule::is_short(&set.id) {
         findings.of_set("id: 1 to 500 bytes, and no control characters");
     }
     let zone = set.zone.parse();
     if zone.is_err() {
-        findings.of_set(format!("unknown zone `{}`", set.zone));
+        let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+        let hint = hint(near(&set.zone, known));
+        findings.of_set(format!("unknown zone `{}`{hint}", set.zone));
     }
     let cards = cards(sources, &mut findings);
     let text = schema_text(cards.values().map(AsRef::as_ref), &set.facts);
@@ -134,7 +150,12 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
         Ok((schema, _)) if findings.0.is_empty() => schema,
         Ok(_) => return Err(PolicyErrors(findings.0)),
         Err(error) => {
-            findings.of_set(format!("generated schema: {error}"));
+            let said = error.to_string();
+            // Cedar names the type that it does not know, without quoting it.
+            let word = said.rsplit(' ').next().unwrap_or_default();
+            findings.of_set(format!(
+                "`{word}`: {said} (in [facts], or the target of a card)"
+            ));
             return Err(PolicyErrors(findings.0));
         }
     };
@@ -189,10 +210,10 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
 fn incident_rules(
     texts: Vec<IncidentText>,
     cards: &BTreeMap<ActionName, Arc<Card>>,
-    findings: &mut Findings,
+    findings: &mut Findings<'_>,
 ) -> Vec<IncidentRule> {
     let mut rules: Vec<IncidentRule> = Vec::new();
-    let mut wrong = |message: String| findings.add(Reason::PolicyInvalid, "set.toml", message);
+    let mut wrong = |message: String| findings.of_set(message);
     if texts.len() > INCIDENT_RULES_MAX {
         wrong(format!("at most {INCIDENT_RULES_MAX} incidents"));
         return rules;
@@ -213,7 +234,7 @@ fn budgets(
     texts: &[toml::Spanned<BudgetText>],
     file: &str,
     ground: &Ground<'_>,
-    findings: &mut Findings,
+    findings: &mut Findings<'_>,
 ) -> Vec<Budget> {
     let mut budgets: Vec<Budget> = Vec::new();
     if texts.len() > BUDGETS_MAX {
@@ -232,13 +253,18 @@ fn budgets(
             }
             Err(why) => why,
         };
-        let at = Some(Place::at(file, text.span().start));
+        // What is quoted behind the name of the budget, or its beginning.
+        let own = file.get(text.span()).unwrap_or_default();
+        let mut words = why.split('`').skip(1).step_by(2).skip(1);
+        let inside = words.find_map(|word| own.find(&format!("\"{word}\"")));
+        let at = text.span().start.saturating_add(inside.unwrap_or_default());
+        let at = Some(Place::at(file, at));
         findings.add_at(Reason::PolicyInvalid, "set.toml", why, at);
     }
     budgets
 }
 
-fn cards(sources: &Sources, findings: &mut Findings) -> BTreeMap<ActionName, Arc<Card>> {
+fn cards(sources: &Sources, findings: &mut Findings<'_>) -> BTreeMap<ActionName, Arc<Card>> {
     let mut cards = BTreeMap::new();
     for (file, text) in &sources.cards {
         let path = format!("actions/{file}");
@@ -252,7 +278,7 @@ fn cards(sources: &Sources, findings: &mut Findings) -> BTreeMap<ActionName, Arc
                 cards.insert(card.name.clone(), Arc::new(card));
             }
             Err(error) => {
-                let at = place_of_quoted(text, &error.to_string());
+                let at = error.at.map(|at| Place::at(text, at));
                 findings.add_at(error.reason, &path, error, at);
             }
         }
@@ -262,7 +288,7 @@ fn cards(sources: &Sources, findings: &mut Findings) -> BTreeMap<ActionName, Arc
 
 type Rules = BTreeMap<String, Rule>;
 
-fn policies(sources: &Sources, findings: &mut Findings) -> (Rules, Vec<(String, Policy)>) {
+fn policies(sources: &Sources, findings: &mut Findings<'_>) -> (Rules, Vec<(String, Policy)>) {
     let (mut rules, mut policies) = (Rules::new(), Vec::new());
     for (file, text) in &sources.policies {
         if let Err(deep) = bounds::check(text) {
@@ -272,10 +298,16 @@ fn policies(sources: &Sources, findings: &mut Findings) -> (Rules, Vec<(String, 
         }
         let parsed = match PolicySet::from_str(text) {
             Ok(parsed) => parsed,
+            Err(_) if bounds::open_text(text).is_some() => {
+                let at = bounds::open_text(text).map(|at| Place::at(text, at));
+                let message = "a text begins here and is not closed in its line";
+                findings.add_at(Reason::PolicyInvalid, file, message, at);
+                continue;
+            }
             Err(errors) => {
                 for error in errors.iter() {
                     let at = place_in(text, error);
-                    findings.add_at(Reason::PolicyInvalid, file, error, at);
+                    findings.add_at(Reason::PolicyInvalid, file, said(error), at);
                 }
                 continue;
             }
@@ -286,12 +318,20 @@ fn policies(sources: &Sources, findings: &mut Findings) -> (Rules, Vec<(String, 
             let at = Place::of(text, "?principal").or_else(|| Place::of(text, "?resource"));
             findings.add_at(Reason::PolicyInvalid, file, message, at);
         }
-        for policy in parsed.policies() {
+        let starts = bounds::starts(text);
+        let mut own: Vec<&Policy> = parsed.policies().collect();
+        own.sort_by_key(|policy| number_of(policy));
+        for policy in own {
+            let start = starts.get(number_of(policy)).copied().unwrap_or_default();
             match Rule::read(policy) {
                 Ok((id, _)) if rules.contains_key(&id) => {
-                    let at = Place::of(text, &format!("@id(\"{id}\")"));
+                    let at = Some(Place::at(text, start));
                     let first = file_of(&policies, &id);
-                    let message = format!("rule `{id}` is there twice, first in {first}");
+                    let line = sources.policies.iter().find(|(name, _)| name == first);
+                    let line =
+                        line.and_then(|(_, text)| Place::of(text, &format!("@id(\"{id}\")")));
+                    let line = line.map_or(0, |place| place.line);
+                    let message = format!("rule `{id}` is there twice, first in {first}:{line}");
                     findings.add_at(Reason::PolicyInvalid, file, message, at);
                 }
                 Ok((id, rule)) => {
@@ -299,7 +339,14 @@ fn policies(sources: &Sources, findings: &mut Findings) -> (Rules, Vec<(String, 
                     rules.insert(id, rule);
                 }
                 Err(message) => {
-                    let at = place_of_quoted(text, &message);
+                    // What is quoted, from this rule on.
+                    let rest = text.get(start..).unwrap_or_default();
+                    // The name of the rule says which one it is, not what is wrong with it.
+                    let named = usize::from(message.starts_with("rule `"));
+                    let words = message.split('`').skip(1).step_by(2).skip(named);
+                    let found = words.filter_map(|word| rest.find(word)).next();
+                    let at = start.saturating_add(found.unwrap_or_default());
+                    let at = Some(Place::at(text, at));
                     findings.add_at(Reason::PolicyInvalid, file, message, at);
                 }
             }
@@ -319,6 +366,15 @@ fn policies(sources: &Sources, findings: &mut Findings) -> (Rules, Vec<(String, 
     (rules, policies)
 }
 
+/// The place of a rule in its file: Cedar numbers those that it reads.
+fn number_of(policy: &Policy) -> usize {
+    let id: &str = policy.id().as_ref();
+    let number = id
+        .strip_prefix("policy")
+        .and_then(|number| number.parse().ok());
+    number.unwrap_or_default()
+}
+
 /// The file that a rule was read from.
 fn file_of<'a>(policies: &'a [(String, Policy)], id: &str) -> &'a str {
     let found = policies.iter().find(|(_, policy)| {
@@ -332,7 +388,7 @@ fn validated(
     sources: &Sources,
     policies: &[(String, Policy)],
     schema: &Schema,
-    findings: &mut Findings,
+    findings: &mut Findings<'_>,
 ) -> PolicySet {
     let all = PolicySet::from_policies(policies.iter().map(|(_, policy)| policy.clone()));
     let all = all.unwrap_or_else(|error| {
@@ -345,139 +401,7 @@ fn validated(
         let file = file_of(policies, error.policy_id().as_ref());
         let text = sources.policies.iter().find(|(name, _)| name == file);
         let at = text.and_then(|(_, text)| place_in(text, error));
-        findings.add_at(Reason::PolicyInvalid, file, error, at);
+        findings.add_at(Reason::PolicyInvalid, file, said(error), at);
     }
     all
-}
-
-fn entities(
-    sources: &Sources,
-    schema: &Schema,
-    findings: &mut Findings,
-) -> BTreeMap<EntityUid, Entity> {
-    let parsed = match Entities::from_json_str(&sources.entities_json, Some(schema)) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            let mut message = error.to_string();
-            let mut source = std::error::Error::source(&error);
-            while let Some(inner) = source {
-                message = format!("{message}: {inner}");
-                source = inner.source();
-            }
-            let at = place_of_quoted(&sources.entities_json, &message);
-            findings.add_at(Reason::PolicyInvalid, "entities.json", message, at);
-            return BTreeMap::new();
-        }
-    };
-    let mut entities = BTreeMap::new();
-    for entity in parsed.iter() {
-        if entity.uid().type_name().basename() == "Action" {
-            continue;
-        }
-        let tenant = entity.attr("tenant").and_then(Result::ok);
-        let own = cedar_policy::EvalResult::String(sources.tenant.as_str().to_owned());
-        if tenant.is_some_and(|tenant| tenant != own) {
-            let message = format!("{} is of another tenant", entity.uid());
-            findings.add(Reason::PolicyInvalid, "entities.json", message);
-        }
-        entities.insert(entity.uid(), entity.clone());
-    }
-    if entities.len() > ENTITIES_MAX {
-        let message = format!("{} entities, at most {ENTITIES_MAX}", entities.len());
-        findings.add(Reason::PolicyInvalid, "entities.json", message);
-    }
-    entities
-}
-
-fn slices(
-    cards: &BTreeMap<ActionName, Arc<Card>>,
-    rules: &Rules,
-    policies: &[(String, Policy)],
-    schema: &Schema,
-    findings: &mut Findings,
-) -> BTreeMap<ActionName, Slice> {
-    let mut slices = BTreeMap::new();
-    let known = schema.action_entities().ok();
-    for (name, card) in cards {
-        match slice(card, rules, policies, known.as_ref()) {
-            Ok(slice) => {
-                slices.insert(name.clone(), slice);
-            }
-            Err(message) => findings.add(Reason::PolicyInvalid, name.as_str(), message),
-        }
-    }
-    slices
-}
-
-fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
-    let kind = kind
-        .parse()
-        .map_err(|_| format!("`{kind}` is not an entity type"))?;
-    Ok(EntityUid::from_type_name_and_id(
-        kind,
-        cedar_policy::EntityId::new(id),
-    ))
-}
-
-fn slice(
-    card: &Card,
-    rules: &Rules,
-    policies: &[(String, Policy)],
-    known: Option<&Entities>,
-) -> Result<Slice, String> {
-    let action = uid("Action", card.name.as_str())?;
-    let mut own = BTreeSet::from([action.clone()]);
-    for group in groups(card) {
-        own.insert(uid("Action", &group)?);
-    }
-    // Without the action entities a forbid over a group of actions would not fire.
-    let entity = |uid: &EntityUid| known.and_then(|known| known.get(uid)).cloned();
-    let found: Vec<Entity> = own.iter().filter_map(entity).collect();
-    if found.len() != own.len() {
-        return Err(format!(
-            "the action entities of `{}` are missing",
-            card.name
-        ));
-    }
-    let action_entities =
-        Entities::from_entities(found, None).map_err(|error| error.to_string())?;
-    let concerns = |policy: &Policy| match policy.action_constraint() {
-        ActionConstraint::Any => true,
-        ActionConstraint::Eq(named) => named == action,
-        ActionConstraint::In(named) => named.iter().any(|uid| own.contains(uid)),
-    };
-    let chosen: Vec<Policy> = policies
-        .iter()
-        .map(|(_, policy)| policy)
-        .filter(|p| concerns(p))
-        .cloned()
-        .collect();
-    Ok(Slice {
-        phases: phases(&chosen, rules)?,
-        action,
-        action_entities,
-    })
-}
-
-/// The policies between each two moments at which one of them begins or ends.
-fn phases(chosen: &[Policy], rules: &Rules) -> Result<Vec<(DateTime<Utc>, PolicySet)>, String> {
-    let rule = |policy: &Policy| {
-        let id: &str = policy.id().as_ref();
-        rules.get(id)
-    };
-    let mut moments = BTreeSet::from([DateTime::<Utc>::MIN_UTC]);
-    for policy in chosen {
-        moments.extend(rule(policy).into_iter().flat_map(Rule::moments));
-    }
-    if moments.len() > MOMENTS_MAX {
-        return Err(format!(
-            "at most {MOMENTS_MAX} moments at which rules of one action begin or end"
-        ));
-    }
-    let phase = |from: DateTime<Utc>| {
-        let current = |policy: &&Policy| rule(policy).is_some_and(|rule| rule.is_in_force(from));
-        let policies = PolicySet::from_policies(chosen.iter().filter(current).cloned());
-        Ok((from, policies.map_err(|error| error.to_string())?))
-    };
-    moments.into_iter().map(phase).collect()
 }

@@ -84,7 +84,7 @@ impl Rule {
         let needed = |name: &str| {
             text(name)
                 .filter(|text| !text.trim().is_empty())
-                .ok_or_else(|| format!("a rule without `@{name}`: {policy}"))
+                .ok_or_else(|| format!("this rule has no `@{name}`"))
         };
         let (id, reason) = (needed("id")?, needed("reason")?);
         let forbids = policy.effect() == Effect::Forbid;
@@ -96,7 +96,9 @@ impl Rule {
             let parse = |text: String| {
                 DateTime::parse_from_rfc3339(&text)
                     .map(|moment| moment.to_utc())
-                    .map_err(|_| format!("rule `{id}`: `@{name}` is not an RFC 3339 time"))
+                    .map_err(|_| {
+                        format!("rule `{id}`: `@{name}(\"{text}\")` is no time such as 2026-11-28T09:00:00Z")
+                    })
             };
             text(name).map(parse).transpose()
         };

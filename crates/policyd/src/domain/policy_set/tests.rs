@@ -76,10 +76,10 @@ fn a_set_with_a_flaw_is_refused_and_says_what() {
     }
     let table: [(&str, Break); 12] = [
         ("POLICY_EMPTY", |s| s.policies.clear()),
-        ("without `@id`", |s| {
+        ("has no `@id`", |s| {
             policy(s, "permit(principal, action, resource);");
         }),
-        ("without `@reason`", |s| {
+        ("has no `@reason`", |s| {
             policy(s, "@id(\"x\") permit(principal, action, resource);");
         }),
         ("did you mean `@owner`", |s| {
@@ -144,4 +144,99 @@ fn any_changed_source_changes_the_digest() {
     let mut changed = whole;
     changed.set_toml.push('\n');
     assert_ne!(before, digest(&changed));
+}
+
+#[test]
+fn a_set_beyond_its_bounds_is_refused_and_says_what() {
+    fn add(sources: &mut Sources, annotations: &str) {
+        let text = format!("{annotations} permit(principal, action, resource);");
+        sources.policies.push(("extra.cedar".into(), text));
+    }
+    fn incident(id: usize) -> String {
+        format!("[[incident]]\nid = \"i{id}\"\ndenials = 5\nwindow = \"10m\"\nhalt = \"none\"\n")
+    }
+    type Break = fn(&mut Sources);
+    let table: [(&str, Break); 13] = [
+        ("at most 500 facts", |s| {
+            let facts: String = (0..501).map(|n| format!("f{n} = \"Long\"\n")).collect();
+            s.set_toml.push_str(&format!("\n[facts.extra]\n{facts}"));
+        }),
+        ("nested at most 4 deep", |s| {
+            let deep = "\n[facts.extra]\nx = \"Set<Set<Set<Set<Set<Long>>>>>\"\n";
+            s.set_toml.push_str(deep);
+        }),
+        ("at most 64 bytes", |s| {
+            let long = format!("\n[facts.extra]\n{} = \"Long\"\n", "x".repeat(65));
+            s.set_toml.push_str(&long);
+        }),
+        ("id: 1 to 500 bytes", |s| {
+            s.set_toml = s.set_toml.replace("acme-2026-11", "a\\nb");
+        }),
+        ("its file must be too", |s| {
+            s.cards[0].0 = "other.toml".into()
+        }),
+        ("at most 16 incidents", |s| {
+            s.set_toml.extend((0..17).map(incident));
+        }),
+        ("two incidents are named", |s| {
+            s.set_toml.extend([0, 0].map(incident));
+        }),
+        ("at most 65 moments", |s| {
+            let dated = |n: usize| {
+                format!(
+                    "@id(\"d{n}\") @reason(\"x\") @effective_from(\"2026-11-02T11:00:{:02}Z\") \
+                     @effective_until(\"2027-11-02T11:00:{:02}Z\") \
+                     permit(principal, action, resource);\n",
+                    n, n
+                )
+            };
+            s.policies
+                .push(("extra.cedar".into(), (0..40).map(dated).collect()));
+        }),
+        ("no control characters", |s| {
+            add(s, "@id(\"x\") @reason(\"a\\nb\")")
+        }),
+        ("has no `@reason`", |s| add(s, "@id(\"x\") @reason(\" \")")),
+        ("more than 300 s", |s| {
+            add(s, "@id(\"x\") @reason(\"y\") @ttl(\"301s\")")
+        }),
+        ("is not like", |s| {
+            add(
+                s,
+                "@id(\"x\") @reason(\"y\") @approval(\"role:a;quorum:17;ttl:1h\")",
+            );
+        }),
+        ("is not like", |s| {
+            add(
+                s,
+                "@id(\"x\") @reason(\"y\") @approval(\"role:a;role:b;quorum:1;ttl:1h\")",
+            );
+        }),
+    ];
+    for (expected, break_it) in table {
+        let mut sources = shipped("acme");
+        break_it(&mut sources);
+        let errors = TenantPolicies::build(&sources)
+            .expect_err(expected)
+            .to_string();
+        assert!(errors.contains(expected), "{expected}: {errors}");
+    }
+}
+
+#[test]
+fn the_digest_is_of_every_source() {
+    type Change = fn(&mut Sources);
+    let changes: [Change; 5] = [
+        |s| s.tenant = TenantId::parse("globex").unwrap(),
+        |s| s.set_toml.push('\n'),
+        |s| s.policies[0].1.push('\n'),
+        |s| s.cards[0].1.push('\n'),
+        |s| s.entities_json.push('\n'),
+    ];
+    let whole = shipped("acme");
+    for (place, change) in changes.iter().enumerate() {
+        let mut changed = whole.clone();
+        change(&mut changed);
+        assert_ne!(changed.digest(), whole.digest(), "{place}");
+    }
 }

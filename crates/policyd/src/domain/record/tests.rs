@@ -150,3 +150,26 @@ fn a_leaf_with_very_many_rules_and_long_errors_can_be_read_back() {
     let bytes = stamp.value().encode();
     assert!(writ_proto::value::value_from_cbor(&bytes).is_ok());
 }
+
+#[test]
+fn labels_in_another_order_number_or_spelling_are_no_leaf() {
+    let whole = |number: i64| Value::Int(number);
+    let format = Value::Text(context::RECORD.to_owned());
+    let pairs = [(0, format), (2, whole(0)), (4, whole(1)), (8, whole(0))];
+    let leaf = project::encode_labels(&pairs);
+    assert!(project(&leaf).is_ok());
+    let mut swapped = pairs.clone();
+    swapped.swap(1, 2);
+    let mut later = pairs.clone();
+    later[0].1 = Value::Text("writ.record.v9".into());
+    let many: Vec<_> = (0..65).map(|label| (label, pairs[0].1.clone())).collect();
+    for (leaf, why) in [
+        (project::encode_labels(&swapped), "labels out of order"),
+        (project::encode_labels(&later), "the version of the format"),
+        (project::encode_labels(&many), "too many labels"),
+        ([&[0xb8, 4], &leaf[1..]].concat(), "overlong bytes"),
+    ] {
+        let error = project(&leaf).unwrap_err().to_string();
+        assert!(error.contains(why), "{why}: {error}");
+    }
+}

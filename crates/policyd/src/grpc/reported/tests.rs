@@ -104,3 +104,17 @@ fn a_report_that_names_nothing_is_refused() {
         assert!(reported(one).is_err());
     }
 }
+
+#[test]
+fn values_that_are_too_many_together_are_kept_and_not_undone() {
+    let list = Value::List(vec![Value::Int(0); 999]).to_json();
+    let mut one = outcome(&list);
+    assert!(!reported(one.clone()).unwrap().unread);
+    one.changes = (0..11)
+        .map(|index| pb::FieldChange {
+            field: format!("f{index}"),
+            ..one.changes[0].clone()
+        })
+        .collect();
+    assert!(reported(one).unwrap().unread);
+}

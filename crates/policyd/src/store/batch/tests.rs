@@ -349,3 +349,18 @@ fn what_waits_ends_once_taken_back_or_out_of_time() {
     let ended = Memory::default().commit(&[end(11, taken)]);
     assert!(matches!(ended[0], Appended::Stored { .. }));
 }
+
+#[test]
+fn another_tenant_gives_nothing_back_and_writes_no_record_of_it() {
+    let mut memory = Memory::default();
+    memory.commit(&[holding(1, [5, 1])]);
+    let mut foreign = settling(
+        11,
+        (Kind::BudgetChanged, Uuid::from_u128(1)),
+        SettledAs::Void,
+        None,
+    );
+    foreign.tenant = TenantId::parse("globex").unwrap();
+    assert_eq!(memory.commit(&[foreign])[0], Appended::DuplicateOutcome);
+    assert_eq!(memory.counter(0).used, 5);
+}

@@ -449,3 +449,33 @@ async fn a_ledger_of_the_first_version_keeps_what_was_used_and_held() {
         assert_eq!(used(&ledger).await, [("day".to_owned(), 4, 0)], "{name}");
     }
 }
+
+#[tokio::test]
+async fn counters_holders_and_orders_are_a_tenants_own_and_a_doubt_does_not_expire() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        let (acme, globex) = (tenant("acme"), tenant("globex"));
+        let trip = Trip {
+            key: key("day"),
+            limit: 5,
+            scope: "run:r".into(),
+            reason: "spent".into(),
+            at_ms: 1,
+        };
+        let mut one = held(1, "day", 2, 9);
+        one.trip = Some(trip.clone());
+        commit(&ledger, &[one]).await;
+        assert!(counters(&ledger, "globex").await.is_empty(), "{name}");
+        let holder = async |of: &TenantId| ledger.holder(of, &key("day")).await.unwrap();
+        assert_eq!(holder(&acme).await, Some(Uuid::from_u128(1)), "{name}");
+        assert_eq!(holder(&globex).await, None, "{name}");
+        ledger.trip_done(&globex, &trip).await.unwrap();
+        assert_eq!(ledger.trip_list(9, 9).await.unwrap().len(), 1, "{name}");
+        commit(&ledger, &[settled(11, 1, SettledAs::Doubtful)]).await;
+        assert!(ledger.expired_holds(i64::MAX, 9).await.unwrap().is_empty());
+        assert_eq!(holder(&acme).await, Some(Uuid::from_u128(1)), "{name}");
+        commit(&ledger, &[settled(12, 1, SettledAs::Void)]).await;
+        assert_eq!(holder(&acme).await, None, "{name}: its place is free");
+    }
+}

@@ -208,3 +208,51 @@ async fn many_writers_count_exactly() {
         assert!((1..=2).contains(&found.len()), "{name}: {}", found.len());
     }
 }
+
+#[tokio::test]
+async fn an_incident_is_its_tenants_and_only_a_wanted_halt_becomes_set() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        let (acme, globex) = (tenant("acme"), tenant("globex"));
+        let unhalted = |id: u128| {
+            let mut append = denied(id, "b", 0);
+            append.incidents.denials[0].incident.halt = HaltWish::None;
+            append
+        };
+        let batch: Vec<Append> = (1..=10)
+            .map(|id| denied(id, "a", 0))
+            .chain((11..=20).map(unhalted))
+            .collect();
+        commit(&ledger, &batch).await;
+        let [none, wanted] = &ledger.incident_list(&acme, 9).await.unwrap()[..] else {
+            panic!("{name}: two incidents");
+        };
+        assert!(ledger.incident_list(&globex, 9).await.unwrap().is_empty());
+        assert!(!ledger.incident_is_open(&globex, "triage").await.unwrap());
+        let wants = async |of: &TenantId| ledger.incident_wants_halt(of, "triage").await.unwrap();
+        assert!(wants(&acme).await && !wants(&globex).await, "{name}");
+        // What is closed as an incident of another tenant stays open.
+        let mut foreign = settled(31, 31, SettledAs::Void);
+        foreign.settles = None;
+        foreign.incidents.closes = Some(Incident {
+            tenant: globex.clone(),
+            closed: Some(Closing {
+                time_ms: 9,
+                by: "ops".into(),
+                reason: "x".into(),
+            }),
+            ..wanted.clone()
+        });
+        commit(&ledger, &[foreign]).await;
+        let found = ledger.incident(&acme, wanted.id).await.unwrap();
+        assert_eq!(found.as_ref(), Some(wanted), "{name}");
+        for id in [none.id, wanted.id] {
+            ledger.incident_halt_set(id).await.unwrap();
+        }
+        let halt = async |id| ledger.incident(&acme, id).await.unwrap().unwrap().halt;
+        assert_eq!(halt(none.id).await, HaltWish::None, "{name}");
+        assert_eq!(halt(wanted.id).await, HaltWish::Set, "{name}");
+        assert!(!wants(&acme).await, "{name}");
+    }
+}

@@ -118,6 +118,7 @@ async fn a_taken_notice_comes_back_when_its_lease_ends_and_a_dead_one_is_kept() 
             due_ms: 500_000,
             taken: vec!["slack".into()],
             error: "webhook: 500".into(),
+            tried: true,
         };
         let late = ledger.notice_settle(&first, &waits).await.unwrap();
         assert!(!late, "{name}: the lease of the first is over");
@@ -126,6 +127,14 @@ async fn a_taken_notice_comes_back_when_its_lease_ends_and_a_dead_one_is_kept() 
         let third = take(500_000).await.remove(0);
         assert_eq!(third.taken, ["slack"], "{name}");
         assert_eq!(third.error, "webhook: 500", "{name}");
+        // Where every sink had asked to wait, the try does not count.
+        let untried = Settled {
+            tried: false,
+            ..waits.clone()
+        };
+        assert!(ledger.notice_settle(&third, &untried).await.unwrap());
+        let third = take(500_000).await.remove(0);
+        assert_eq!(third.tries, 3, "{name}");
         let dead = Settled {
             state: Delivery::Dead,
             ..waits
@@ -147,6 +156,28 @@ async fn a_taken_notice_comes_back_when_its_lease_ends_and_a_dead_one_is_kept() 
         assert!(ledger.notice_settle(&other, &delivered).await.unwrap());
         assert_eq!(ledger.notice_prune(10).await.unwrap(), 0, "{name}");
         assert_eq!(ledger.notice_prune(11).await.unwrap(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_with_many_notices_holds_up_none_of_another() {
+    let (_folder, stores) = stores().await;
+    for (name, url) in stores {
+        let ledger = Ledger::open(&url).await.unwrap();
+        for id in 0..20_u128 {
+            let own = notice("acme", id + 1, &format!("k{id}"), 10);
+            ledger.notice_add(&own).await.unwrap();
+        }
+        ledger
+            .notice_add(&notice("globex", 99, "g", 11))
+            .await
+            .unwrap();
+        let taken = ledger.notice_take(20, LEASE_MS, 2).await.unwrap();
+        let tenants: BTreeSet<String> = taken
+            .iter()
+            .map(|row| row.notice.tenant.to_string())
+            .collect();
+        assert_eq!(tenants.len(), 2, "{name}: {tenants:?}");
     }
 }
 

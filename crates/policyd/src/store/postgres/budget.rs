@@ -149,7 +149,9 @@ impl PostgresLedger {
         most: usize,
     ) -> Result<Vec<(TenantId, Uuid)>, StoreError> {
         let rows = sqlx::query(
-            "SELECT DISTINCT tenant, decision FROM hold WHERE state = 0 AND expires_ms < $1 LIMIT $2",
+            "SELECT tenant, decision FROM (SELECT tenant, decision, row_number() OVER (PARTITION BY tenant \
+             ORDER BY min(expires_ms)) AS place FROM hold WHERE state = 0 AND expires_ms < $1 \
+             GROUP BY tenant, decision) AS expired ORDER BY place LIMIT $2",
         )
         .bind(now_ms)
         .bind(limit(most))

@@ -76,8 +76,10 @@ impl PostgresLedger {
     ) -> Result<Vec<NoticeRow>, StoreError> {
         let sql = format!(
             "UPDATE notice SET tries = tries + 1, due_ms = $1 WHERE id IN (SELECT id FROM notice \
-             WHERE state = 0 AND due_ms <= $2 ORDER BY due_ms LIMIT $3 FOR UPDATE SKIP LOCKED) \
-             RETURNING {COLUMNS}"
+             WHERE state = 0 AND due_ms <= $2 AND id IN (SELECT id FROM (SELECT id, due_ms, \
+             row_number() OVER (PARTITION BY tenant ORDER BY due_ms) AS place FROM notice \
+             WHERE state = 0 AND due_ms <= $2) AS due ORDER BY place, due_ms LIMIT $3) \
+             FOR UPDATE SKIP LOCKED) RETURNING {COLUMNS}"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(until_ms)
@@ -94,13 +96,14 @@ impl PostgresLedger {
         settled: &Settled,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE notice SET state = $1, due_ms = $2, taken = $3, error = $4 \
-             WHERE id = $5 AND tries = $6 AND state = 0",
+            "UPDATE notice SET state = $1, due_ms = $2, taken = $3, error = $4, tries = tries - $5 \
+             WHERE id = $6 AND tries = $7 AND state = 0",
         )
         .bind(settled.state.number())
         .bind(settled.due_ms)
         .bind(settled.taken.join(","))
         .bind(&settled.error)
+        .bind(i64::from(!settled.tried))
         .bind(row.notice.id)
         .bind(i64::from(row.tries))
         .execute(&self.pool)

@@ -13,6 +13,9 @@ use super::super::{Append, StoreError, corrupt, limit};
 use super::{SqliteLedger, tenant_at, uuid_at};
 use crate::domain::budget::{Counter, HoldState, Key, Raise};
 
+/// Rows of one statement: SQLite takes 32,766 values, and a row of these has at most seven.
+const ROWS_MAX: usize = 4_000;
+
 fn counter_at(row: &SqliteRow, at: usize) -> Result<Counter, StoreError> {
     let column = |offset: usize| at.saturating_add(offset);
     Ok(Counter {
@@ -149,7 +152,9 @@ impl SqliteLedger {
         most: usize,
     ) -> Result<Vec<(TenantId, Uuid)>, StoreError> {
         let rows = sqlx::query(
-            "SELECT DISTINCT tenant, decision FROM hold WHERE state = 0 AND expires_ms < ? LIMIT ?",
+            "SELECT tenant, decision FROM (SELECT tenant, decision, row_number() OVER (PARTITION BY tenant \
+             ORDER BY min(expires_ms)) AS place FROM hold WHERE state = 0 AND expires_ms < ? \
+             GROUP BY tenant, decision) AS expired ORDER BY place LIMIT ?",
         )
         .bind(now_ms)
         .bind(limit(most))
@@ -191,7 +196,8 @@ pub(super) async fn read(
     for item in batch {
         keys.extend(item.keys().map(|key| (item.tenant.clone(), key.clone())));
     }
-    if !keys.is_empty() {
+    let keys: Vec<_> = keys.into_iter().collect();
+    for keys in keys.chunks(ROWS_MAX) {
         let mut sql = QueryBuilder::<Sqlite>::new(
             "SELECT tenant, key, used, held, since_ms, unreported_ms FROM budget \
              WHERE (tenant, key) IN (",
@@ -224,9 +230,10 @@ pub(super) async fn read(
 
 /// The counters, holds, raises and trips of a batch.
 pub(super) fn statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
-    if !planned.budgets.is_empty() {
+    let budgets: Vec<_> = planned.budgets.iter().collect();
+    for budgets in budgets.chunks(ROWS_MAX) {
         sql.push("; INSERT INTO budget (tenant, key, used, held, since_ms, unreported_ms) ");
-        sql.push_values(&planned.budgets, |mut values, ((tenant, key), counter)| {
+        sql.push_values(budgets, |mut values, ((tenant, key), counter)| {
             values
                 .push_bind(tenant.as_str().to_owned())
                 .push_bind(key.as_str().to_owned())
@@ -240,11 +247,12 @@ pub(super) fn statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) 
              since_ms = excluded.since_ms, unreported_ms = excluded.unreported_ms",
         );
     }
-    if !planned.holds.is_empty() {
+    let holds: Vec<_> = planned.holds.values().collect();
+    for holds in holds.chunks(ROWS_MAX) {
         sql.push(
             "; INSERT INTO hold (decision, key, tenant, amount, currency, expires_ms, state) ",
         );
-        sql.push_values(planned.holds.values(), |mut values, hold| {
+        sql.push_values(holds, |mut values, hold| {
             values
                 .push_bind(hold.decision.as_bytes().to_vec())
                 .push_bind(hold.key.as_str().to_owned())

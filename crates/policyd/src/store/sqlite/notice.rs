@@ -92,8 +92,9 @@ impl SqliteLedger {
             return Ok(Vec::new());
         }
         let sql = format!(
-            "UPDATE notice SET tries = tries + 1, due_ms = ? WHERE id IN (SELECT id FROM notice \
-             WHERE state = 0 AND due_ms <= ? ORDER BY due_ms LIMIT ?) RETURNING {COLUMNS}"
+            "UPDATE notice SET tries = tries + 1, due_ms = ? WHERE id IN (SELECT id FROM (SELECT id, due_ms, \
+             row_number() OVER (PARTITION BY tenant ORDER BY due_ms) AS place FROM notice \
+             WHERE state = 0 AND due_ms <= ?) AS due ORDER BY place, due_ms LIMIT ?) RETURNING {COLUMNS}"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(until_ms)
@@ -110,13 +111,14 @@ impl SqliteLedger {
         settled: &Settled,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE notice SET state = ?, due_ms = ?, taken = ?, error = ? \
+            "UPDATE notice SET state = ?, due_ms = ?, taken = ?, error = ?, tries = tries - ? \
              WHERE id = ? AND tries = ? AND state = 0",
         )
         .bind(settled.state.number())
         .bind(settled.due_ms)
         .bind(settled.taken.join(","))
         .bind(&settled.error)
+        .bind(i64::from(!settled.tried))
         .bind(row.notice.id.as_bytes().as_slice())
         .bind(i64::from(row.tries))
         .execute(&self.pool)

@@ -64,6 +64,7 @@ impl Notifier {
     /// One try: each sink that has not taken the notice gets it.
     async fn attempt(&self, row: &NoticeRow) -> Settled {
         let (mut taken, mut errors, mut wait_ms) = (row.taken.clone(), Vec::new(), 0);
+        let mut tried = false;
         for (sink, paused) in self.sinks.iter().zip(self.paused.iter()) {
             if row.taken.iter().any(|name| name == sink.name()) {
                 continue;
@@ -75,6 +76,7 @@ impl Notifier {
                 wait_ms = left.max(wait_ms);
                 continue;
             }
+            tried = true;
             match sink.send(&self.http, row).await {
                 Ok(()) => taken.push(sink.name().to_owned()),
                 Err(failed) => {
@@ -88,7 +90,7 @@ impl Notifier {
         }
         let state = match errors.is_empty() {
             true => Delivery::Delivered,
-            false if row.tries < self.tries_max => Delivery::Waiting,
+            false if !tried || row.tries < self.tries_max => Delivery::Waiting,
             false => Delivery::Dead,
         };
         let salt = ids::salt().unwrap_or_default();
@@ -100,6 +102,7 @@ impl Notifier {
             due_ms: now.saturating_add(backoff.max(wait_ms)),
             taken,
             error: errors.join("; "),
+            tried: tried || self.sinks.is_empty(),
         }
     }
 

@@ -42,7 +42,9 @@ fn what_is_no_amount_of_a_currency_of_the_card_never_gets_as_far_as_its_ceiling(
         (r#"{"note":"n"}"#, "nothing"),
     ] {
         let refused = spent(&card, &asked("r-1", args), now());
-        let detail = format!("amount: found {found}, allowed 1 to 1000 in EUR, JPY");
+        let detail = format!(
+            "amount: found {found}, allowed an amount with its currency, such as 1000 EUR: 1 to 1000 in EUR, JPY"
+        );
         let want = Refusal::new(Reason::ArgsSchema, detail);
         assert_eq!(refused, Err(want), "{args}");
     }

@@ -107,20 +107,21 @@ fn a_token_for_a_card_of_other_content_is_refused() {
 
 #[test]
 fn a_call_elsewhere_than_its_card_is_refused() {
-    let deal = "target: `set_stage` acts on a deal";
+    let none = "target: `set_stage` acts on a deal";
+    let deal = "target: `set_stage` acts on a deal, not on `order`";
     let no_record = "target: `set_stage` acts on no record that is there: its id is `-`";
     let record = "target: `set_stage` needs the id of a record";
-    let connection = "the card acts on another connection";
+    let connection = "connection: `set_stage` is on crm/other, got crm/main";
     for (change, target, want) in [
         (None, Some(("deal", "D-104")), None),
         (Some(ELSEWHERE), Some(("deal", "D-104")), Some(connection)),
         (None, Some(("order", "D-104")), Some(deal)),
         (None, Some(("deal", "-")), Some(record)),
-        (None, None, Some(deal)),
+        (None, None, Some(none)),
         (Some(DRAFT), Some(("deal", "-")), None),
         (Some(DRAFT), Some(("order", "-")), Some(deal)),
         (Some(DRAFT), Some(("deal", "D-104")), Some(no_record)),
-        (Some(DRAFT), None, Some(deal)),
+        (Some(DRAFT), None, Some(none)),
     ] {
         let card = card(change.as_slice());
         let call = Call {

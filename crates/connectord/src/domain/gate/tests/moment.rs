@@ -96,8 +96,8 @@ fn a_reading_needs_no_word_of_halts_and_a_write_does() {
 fn a_call_is_told_of_the_first_of_its_faults() {
     let everything = Scope::global();
     let wants = [
-        "the card acts on another connection",
-        "target: `set_stage` acts on a deal",
+        "connection: `set_stage` is on crm/other, got crm/main",
+        "target: `set_stage` acts on a deal, not on `order`",
         "stage: found \"won\", allowed one of new, qualified",
         "the card requires a version",
         OPEN,

@@ -348,3 +348,43 @@ fn of_a_hundred_changes_of_a_sealed_set_only_whole_ones_are_taken() {
         place.until("acme", |taken| taken == wanted);
     }
 }
+
+#[test]
+fn nothing_is_taken_or_told_before_its_files_have_rested() {
+    let mut place = Place::new();
+    // Longer than this test: nothing of it is due.
+    place.watched.rest = PATIENCE;
+    place.look();
+    let acme = place.folder.join("acme");
+    fs::write(acme.join("freeze.cedar"), rule("freeze")).unwrap();
+    fs::rename(place.folder.join("globex"), place.beside("globex")).unwrap();
+    for _ in 0..3 {
+        place.look();
+        sleep(LOOK);
+    }
+    assert_eq!(place.taken, BTreeMap::new(), "not at rest");
+    // A sealed set that is not whole yet is on its way.
+    fs::rename(place.beside("globex"), place.folder.join("globex")).unwrap();
+    fs::write(acme.join(LOCK), "").unwrap();
+    place.look();
+    assert_eq!(place.taken, BTreeMap::new(), "on its way");
+    seal(&acme);
+    let wanted = digest(&acme);
+    place.look();
+    assert_eq!(place.taken, BTreeMap::from([("acme".to_owned(), wanted)]));
+}
+
+#[test]
+fn hidden_and_very_long_files_do_not_count() {
+    let place = Place::new();
+    let acme = place.folder.join("acme");
+    let before = digest(&acme);
+    fs::write(acme.join(".half.cedar"), "permit(").unwrap();
+    assert_eq!(digest(&acme), before);
+    fs::write(acme.join("long.cedar"), " ".repeat(8 * 1_024 * 1_024 + 1)).unwrap();
+    let refused = read_tenant(&acme).unwrap_err().to_string();
+    assert!(refused.contains("more than 8388608 bytes"), "{refused}");
+    fs::create_dir(place.folder.join(".git")).unwrap();
+    let names = crate::app::policies::tenant_names(&place.folder);
+    assert_eq!(names, ["acme", "globex"]);
+}

@@ -340,3 +340,56 @@ fn another_policy_set_and_a_counter_that_was_not_full_are_found() {
     let why = replay(&denied, &changed, &versions[0]).expect_err("it was not full");
     assert!(why.contains("are not more than"), "{why}");
 }
+
+#[test]
+fn a_token_and_failed_rules_are_compared_too() {
+    let versions = versions();
+    let (request, facts) = small_refund(&versions[0]);
+    let (record, opened) = recorded(&request, &facts, true);
+    let mut untold = record.clone();
+    untold.token_id.clear();
+    let why = replay(&untold, &opened, &versions[0]).unwrap_err();
+    assert!(why.contains("its token"), "{why}");
+    let mut failed = record;
+    failed.errors = vec!["refund-small".into()];
+    let why = replay(&failed, &opened, &versions[0]).unwrap_err();
+    assert!(why.contains("the rules that failed"), "{why}");
+}
+
+#[test]
+fn a_limit_that_the_set_does_not_have_ends_no_decision() {
+    let versions = versions();
+    let (request, facts) = small_refund(&versions[0]);
+    let holds = reserve(&request, &facts, decide(&request, &facts), 60).1;
+    for hold in &holds {
+        let cap = hold.limits.cap;
+        for (fired, limit) in [
+            ("cap", cap - 1),
+            ("spike", 0),
+            ("age", cap),
+            ("unreported", cap),
+        ] {
+            let mut steps = decide(&request, &facts).trace;
+            steps.push(Step::Full {
+                key: hold.key.as_str().into(),
+                fired: fired.into(),
+                used: limit,
+                limit,
+            });
+            let (mut record, mut opened) = recorded(&request, &facts, true);
+            set(&mut opened, "trace", &trace_value(&steps));
+            record.verdict = "DENY".into();
+            record.token_id.clear();
+            record.reasons = vec![match fired {
+                "unreported" => "USAGE_UNKNOWN".into(),
+                _ => "BUDGET_EXCEEDED".into(),
+            }];
+            let why = replay(&record, &opened, &versions[0]).unwrap_err();
+            assert!(
+                why.contains("has no limit"),
+                "{fired} of {}: {why}",
+                hold.key.as_str()
+            );
+        }
+    }
+}

@@ -12,7 +12,7 @@ use cedar_policy::{
 };
 use serde_json::Value as Json;
 use writ_proto::Reason;
-use writ_proto::card::ArgKind;
+use writ_proto::card::{ArgKind, Card};
 use writ_proto::ids::ActionName;
 
 use super::TenantPolicies;
@@ -290,13 +290,14 @@ impl Lint<'_> {
                     && differ.clone().count() == 1
                     && differ
                         .into_iter()
-                        .all(|(a, b)| strsim::levenshtein(a, b) == 1)
+                        .all(|(a, b)| strsim::osa_distance(a, b) == 1)
             };
             let more = more.map(|(name, _)| *name).filter(|name| close(name));
             if let Some(near) = more.into_iter().next() {
                 let message = format!("only this card acts on `{own}`{}", hint(Some(near)));
                 self.of_card(card.name.as_str(), own, message);
             }
+            self.names_of(card);
             for (field, values) in &card.when {
                 let written = set.cards().filter(|other| other.target == card.target);
                 let choices = written.filter_map(|other| match &other.args.get(field)?.kind {
@@ -319,6 +320,40 @@ impl Lint<'_> {
         }
     }
 
+    /// A kind of record, or a field of it, that only this card names and that is a letter away from one
+    /// that others name.
+    fn names_of(&mut self, card: &Card) {
+        let (set, name) = (self.set, card.name.as_str());
+        let target = &card.target;
+        let others = || set.cards().filter(|other| other.name != card.name);
+        let targets: BTreeSet<&str> = others().map(|card| card.target.as_str()).collect();
+        if let Some(near) = near(
+            target,
+            targets
+                .iter()
+                .copied()
+                .filter(|_| !targets.contains(target.as_str())),
+        ) {
+            let message = format!("only this card acts on a `{target}`{}", hint(Some(near)));
+            self.of_card(name, target, message);
+        }
+        let same = set.cards().filter(|other| other.target == card.target);
+        let fields: BTreeSet<&str> = same
+            .flat_map(|card| card.args.keys())
+            .map(String::as_str)
+            .collect();
+        for field in card
+            .when
+            .keys()
+            .filter(|field| !fields.contains(field.as_str()))
+        {
+            if let Some(near) = near(field, fields.iter().copied()) {
+                let message = format!("no card writes `{field}`{}", hint(Some(near)));
+                self.of_card(name, field, message);
+            }
+        }
+    }
+
     fn of_card(&mut self, card: &str, word: &str, message: String) {
         let file = format!("{card}.toml");
         let text = self.sources.cards.iter().find(|(name, _)| *name == file);
@@ -326,7 +361,9 @@ impl Lint<'_> {
             reason: Reason::CardInvalid,
             file: format!("actions/{file}"),
             message,
-            at: text.and_then(|(_, text)| Place::of(text, &format!("\"{word}\""))),
+            at: text.and_then(|(_, text)| {
+                Place::of(text, &format!("\"{word}\"")).or_else(|| Place::of(text, word))
+            }),
         });
     }
 }

@@ -1,0 +1,206 @@
+//! Channels to a daemon over mutual TLS. The server is known by the one URI in its certificate
+//! (SPIFFE), not by a name of DNS: no other daemon or machine of the same authority can pose as it.
+
+mod verify;
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::codegen::Service;
+use tonic::codegen::http::Uri;
+use tonic::transport::{Channel, Endpoint};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+use verify::Expected;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why there is no channel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChannelError {
+    /// A file or an address is of no use; which, and why.
+    #[error("{0}")]
+    Unusable(String),
+    /// The own certificate has expired; which, and when.
+    #[error("{0}")]
+    Expired(String),
+    /// Nobody answers there, or somebody else; where, and why.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+/// What a client has, as PEM texts, each with the name of its file.
+#[derive(Debug)]
+pub struct Pems<'a> {
+    /// Certificate authority of the server.
+    pub ca: (&'a str, &'a [u8]),
+    /// Own certificate, and what it is signed by.
+    pub cert: (&'a str, &'a [u8]),
+    /// Own key.
+    pub key: (&'a str, &'a [u8]),
+}
+
+/// A server that can be connected to.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    addr: String,
+    endpoint: Endpoint,
+    connector: Connector,
+}
+
+fn unusable(file: &str, why: impl core::fmt::Display) -> ChannelError {
+    ChannelError::Unusable(format!("{file}: {why}"))
+}
+
+/// The one URI of a certificate (DER).
+fn uri(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let names = certificate.subject_alternative_name().ok()??;
+    let mut uris = (names.value.general_names.iter()).filter_map(|name| match name {
+        GeneralName::URI(uri) => Some((*uri).to_owned()),
+        _ => None,
+    });
+    uris.next().filter(|_| uris.next().is_none())
+}
+
+fn chain((file, pem): (&str, &[u8])) -> Result<Vec<CertificateDer<'static>>, ChannelError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let all = all.map_err(|error| unusable(file, error))?;
+    if all.is_empty() {
+        return Err(unusable(file, "it holds no certificate"));
+    }
+    Ok(all)
+}
+
+/// When the own certificate ends, where that is past.
+fn expired(der: &[u8]) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let ends = certificate.validity().not_after.timestamp();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    (ends < i64::try_from(now).ok()?).then_some(ends)
+}
+
+impl Peer {
+    /// A server at `https://host:port` whose certificate names `service/NAME` or `service/NAME/...` in
+    /// the trust domain of the own certificate.
+    ///
+    /// # Errors
+    /// When a file is unusable, the certificate has expired or the address is no URL.
+    pub fn new(
+        addr: &str,
+        service: &'static str,
+        pems: &Pems<'_>,
+        timeout: Duration,
+    ) -> Result<Self, ChannelError> {
+        let own = chain(pems.cert)?;
+        let leaf = own.first().map(AsRef::as_ref).unwrap_or_default();
+        if let Some(ended) = expired(leaf) {
+            let when = chrono::DateTime::from_timestamp(ended, 0).unwrap_or_default();
+            let message = format!("{} expired at {}", pems.cert.0, when.to_rfc3339());
+            return Err(ChannelError::Expired(message));
+        }
+        let named = uri(leaf).ok_or_else(|| unusable(pems.cert.0, "it names no caller"))?;
+        let domain = named
+            .strip_prefix("spiffe://")
+            .and_then(|rest| rest.split('/').next());
+        let domain = domain.ok_or_else(|| unusable(pems.cert.0, "it names no SPIFFE id"))?;
+        let expected = Expected::new(pems.ca, format!("spiffe://{domain}/service/{service}"))?;
+        let key = PrivateKeyDer::from_pem_slice(pems.key.1);
+        let key = key.map_err(|error| unusable(pems.key.0, error))?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| ChannelError::Unusable(error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(expected))
+            .with_client_auth_cert(own, key);
+        let mut config = config.map_err(|error| {
+            let why = format!("{} does not belong to {}: {error}", pems.key.0, pems.cert.0);
+            ChannelError::Unusable(why)
+        })?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let no_url = || ChannelError::Unusable(format!("`{addr}` is not https://HOST:PORT"));
+        let rest = addr.strip_prefix("https://").ok_or_else(no_url)?;
+        let origin: Uri = addr.parse().map_err(|_| no_url())?;
+        origin.host().ok_or_else(no_url)?;
+        // TLS is ours: to tonic it is a plain connection, and the origin says what it really is.
+        let endpoint = Endpoint::from_shared(format!("http://{rest}")).map_err(|_| no_url())?;
+        Ok(Self {
+            addr: addr.to_owned(),
+            endpoint: (endpoint.origin(origin))
+                .connect_timeout(CONNECT_TIMEOUT)
+                .timeout(timeout),
+            connector: Connector(TlsConnector::from(Arc::new(config))),
+        })
+    }
+
+    /// Connects now.
+    ///
+    /// # Errors
+    /// `Unreachable` with the cause.
+    pub async fn connect(&self) -> Result<Channel, ChannelError> {
+        let connected = self.endpoint.connect_with_connector(self.connector.clone());
+        connected.await.map_err(|error| {
+            let mut why = String::new();
+            let mut source = std::error::Error::source(&error);
+            while let Some(inner) = source {
+                // What wraps a cause says no more than the cause.
+                why = inner.to_string();
+                source = inner.source();
+            }
+            ChannelError::Unreachable(format!("cannot connect to {}: {why}", self.addr))
+        })
+    }
+
+    /// Connects when something is first asked, and again whenever a connection is lost.
+    #[must_use]
+    pub fn connect_lazy(&self) -> Channel {
+        self.endpoint
+            .connect_with_connector_lazy(self.connector.clone())
+    }
+}
+
+/// Makes a TLS connection for tonic.
+#[derive(Clone)]
+struct Connector(TlsConnector);
+
+impl core::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Connector").finish_non_exhaustive()
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let tls = self.0.clone();
+        Box::pin(async move {
+            let host = uri.host().unwrap_or_default();
+            let host = host
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned();
+            let stream = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(443))).await?;
+            stream.set_nodelay(true)?;
+            let name = ServerName::try_from(host).map_err(io::Error::other)?;
+            Ok(TokioIo::new(tls.connect(name, stream).await?))
+        })
+    }
+}

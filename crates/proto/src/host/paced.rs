@@ -1,0 +1,86 @@
+//! Each call of a connection costs one of its caller's rate, before its message is taken apart.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tonic::Status;
+use tonic::codegen::{BoxFuture, Service, http};
+use tower_layer::Layer;
+
+use super::door::Known;
+
+/// Makes the refusal of a call that came too early, from how long it has to wait.
+pub type Refuse = fn(Duration) -> Status;
+
+/// Puts a rate before a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Paced(pub(crate) Refuse);
+
+impl<S> Layer<S> for Paced {
+    type Service = PacedService<S>;
+
+    fn layer(&self, inner: S) -> PacedService<S> {
+        PacedService {
+            inner,
+            refuse: self.0,
+        }
+    }
+}
+
+/// A server behind its rate.
+#[derive(Debug, Clone)]
+pub struct PacedService<S> {
+    inner: S,
+    refuse: Refuse,
+}
+
+/// The refusal in the words of its protocol.
+fn refused(is_grpc: bool, status: Status, wait: Duration) -> http::Response<tonic::body::Body> {
+    if is_grpc {
+        return status.into_http();
+    }
+    let mut response = http::Response::new(tonic::body::Body::empty());
+    *response.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
+    let seconds = wait.as_secs().saturating_add(1);
+    let headers = response.headers_mut();
+    headers.insert(http::header::RETRY_AFTER, http::HeaderValue::from(seconds));
+    response
+}
+
+impl<S, B> Service<http::Request<B>> for PacedService<S>
+where
+    S: Service<http::Request<B>, Response = http::Response<tonic::body::Body>>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<S::Response, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        let fresh = self.inner.clone();
+        // The one that said it is ready.
+        let mut inner = std::mem::replace(&mut self.inner, fresh);
+        let refuse = self.refuse;
+        let kind = request.headers().get(http::header::CONTENT_TYPE);
+        let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        let known = request.extensions_mut().remove::<Known>();
+        Box::pin(async move {
+            if let Some(known) = known {
+                if let Err(wait) = known.pace.spend(1).await {
+                    return Ok(refused(is_grpc, refuse(wait), wait));
+                }
+                request.extensions_mut().insert(known.tls);
+                request.extensions_mut().insert(known.pace);
+            }
+            inner.call(request).await
+        })
+    }
+}

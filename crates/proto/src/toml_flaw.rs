@@ -1,0 +1,135 @@
+//! What is wrong with a TOML text, in words and with its place: the same for cards, sets and settings.
+
+/// How many letters may differ in what is taken for a slip.
+const NEAR: usize = 2;
+
+/// What is wrong, and at which byte if that can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TomlFlaw {
+    /// In words.
+    pub message: String,
+    /// Byte of the text.
+    pub at: Option<usize>,
+}
+
+/// The texts between backticks.
+fn quoted(message: &str) -> Vec<&str> {
+    message.split('`').skip(1).step_by(2).collect()
+}
+
+/// The known word that was most likely meant.
+#[must_use]
+pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |other: &&str| strsim::osa_distance(word, other);
+    let best = known.into_iter().min_by_key(distance)?;
+    (distance(&best) <= NEAR).then_some(best)
+}
+
+/// Words and place of an error of the `toml` crate. A key that is not known is answered with the one
+/// that was most likely meant, and with all of them only where none is near.
+#[must_use]
+pub fn flaw(error: &toml::de::Error) -> TomlFlaw {
+    let (message, start) = (error.message(), error.span().map(|span| span.start));
+    let words = quoted(message);
+    let message = match words.as_slice() {
+        [missing] if message.starts_with("missing field") => format!("`{missing}` is missing"),
+        [unknown, known @ ..] if message.starts_with("unknown field") => {
+            match near(unknown, known.iter().copied()) {
+                Some(near) => format!("there is no key `{unknown}`. Did you mean `{near}`?"),
+                None => format!(
+                    "there is no key `{unknown}`; there are {}",
+                    known.join(", ")
+                ),
+            }
+        }
+        [unknown, known @ ..] if message.starts_with("unknown variant") => {
+            match near(unknown, known.iter().copied()) {
+                Some(near) => {
+                    format!("`{unknown}` is not one of the choices. Did you mean `{near}`?")
+                }
+                None => format!("`{unknown}` is not one of {}", known.join(", ")),
+            }
+        }
+        _ => message.trim().replace('\n', "; "),
+    };
+    // The whole text is no place.
+    TomlFlaw {
+        message,
+        at: start.filter(|start| *start > 0),
+    }
+}
+
+/// Where in a TOML text a message points: at what it quotes, or at the key or table that it begins with.
+#[must_use]
+pub fn place_of(text: &str, message: &str) -> Option<usize> {
+    let named = quoted(message).into_iter().filter(|word| !word.is_empty());
+    let by_quote = named.filter_map(|word| {
+        let whole = format!("\"{word}\"");
+        text.find(&whole).or_else(|| text.find(word))
+    });
+    let begins = message.split([':', ' ']).next().unwrap_or_default();
+    let key = begins.rsplit('.').next().unwrap_or_default();
+    let by_key = || {
+        let table = text.find(&format!("[{begins}]"));
+        let line = |line: &&str| {
+            let own = line.trim_start();
+            own.strip_prefix(key)
+                .is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        let found = text.lines().find(line).filter(|_| !key.is_empty());
+        table.or_else(|| found.map(|line| line.as_ptr() as usize - text.as_ptr() as usize))
+    };
+    by_quote.into_iter().next().or_else(by_key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only its keys are of interest")]
+    struct Keys {
+        target: String,
+        owner: String,
+    }
+
+    #[test]
+    fn a_slip_is_named_with_what_was_meant_and_its_place() {
+        for (text, message, at) in [
+            (
+                "owner = \"a\"\ntartget = \"b\"",
+                "there is no key `tartget`. Did you mean `target`?",
+                Some(12),
+            ),
+            ("target = \"a\"", "`owner` is missing", None),
+            (
+                "x = 1",
+                "there is no key `x`; there are target, owner",
+                None,
+            ),
+            (
+                "target = \"a\"\nowner = \"b",
+                "invalid basic string, expected `\"`",
+                Some(23),
+            ),
+        ] {
+            let found = flaw(&toml::from_str::<Keys>(text).unwrap_err());
+            assert_eq!(found.message, message);
+            assert_eq!(found.at, at, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_points_at_what_it_quotes_or_at_its_key() {
+        let text = "zone = \"Europe/Amsterdm\"\n[pilot]\nrecords = 0\n";
+        assert_eq!(place_of(text, "unknown zone `Europe/Amsterdm`"), Some(7));
+        assert_eq!(
+            place_of(text, "pilot: a limit of 0 lets nothing through"),
+            Some(25)
+        );
+        assert_eq!(place_of(text, "pilot.records is 1 or more"), Some(33));
+        assert_eq!(place_of(text, "nothing of that"), None);
+    }
+}
