@@ -188,7 +188,7 @@ fn tampered(world: &World) {
     // Without the values there is nothing to decide again, and that is said.
     export(world, "plain.jsonl", &[]);
     let (code, said) = verify(world, "plain.jsonl");
-    assert!(code == Some(1) && said.contains("without values"), "{said}");
+    assert!(code == Some(3) && said.contains("has no values"), "{said}");
 }
 
 /// Names that people and agents write somewhere, each of them once.

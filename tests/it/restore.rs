@@ -354,3 +354,33 @@ async fn a_trust_document_of_yesterday_is_not_believed() {
     std::fs::write(&document, newest).unwrap();
     ok(&["keys", "rotate", "--use", "decision"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_key_and_another_configuration_are_records() {
+    let mut world = World::prepare(&[]);
+    world.start_policyd();
+    world.policyd.take().unwrap().kill();
+    let rotated = world.run("policyd", &["keys", "rotate", "--use", "decision"]);
+    assert!(rotated.status.success(), "{rotated:?}");
+    let path = world.path("policyd.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("ttl = \"60s\"", "ttl = \"90s\"")).unwrap();
+    let kinds = async |world: &World| -> Vec<String> {
+        let records = world.records().await;
+        let kind = |record: &serde_json::Value| record["kind"].as_str().unwrap().to_owned();
+        records.iter().map(kind).collect()
+    };
+    world.start_policyd();
+    let mut found = kinds(&world).await;
+    found.sort();
+    assert_eq!(found, ["config_changed", "key_added", "key_retired"]);
+    let told = format!("{:?}", world.records().await);
+    assert!(
+        told.contains("token.ttl") && !told.contains("server.grpc_addr"),
+        "{told}"
+    );
+    // A start that changes nothing says nothing.
+    world.policyd.take().unwrap().kill();
+    world.start_policyd();
+    assert_eq!(kinds(&world).await.len(), 3);
+}

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use writ_proto::Reason;
 use writ_proto::host::postgres::without_password;
 use writ_proto::ids::TenantId;
-use writ_proto::keyset::KeySet;
+use writ_proto::keyset::{KeyEntry, KeySet};
 
 use crate::app::AppError;
 use crate::config::Config;
@@ -45,6 +45,10 @@ pub struct Marks {
     pub logs: BTreeMap<String, BTreeMap<String, LogMark>>,
     /// The trust document.
     pub trust: Option<TrustMark>,
+    /// What was decided and signed by: path and digest of each value of the configuration.
+    pub deciding: BTreeMap<String, String>,
+    /// How often that changed.
+    pub changes: u64,
 }
 
 /// The newest trust document that was in force here.
@@ -54,6 +58,9 @@ pub struct TrustMark {
     pub version: u64,
     /// Digest of its content, hex.
     pub digest: String,
+    /// Status of each key, by its id.
+    #[serde(default)]
+    pub keys: BTreeMap<String, String>,
 }
 
 /// The file, and the logs that this process remembers.
@@ -89,6 +96,45 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn mark_of(keys: &KeySet) -> TrustMark {
+    let status = |entry: &KeyEntry| (hex::encode(entry.kid), entry.status.name().to_owned());
+    TrustMark {
+        version: keys.version,
+        digest: hex::encode(keys.digest()),
+        keys: keys.entries().iter().map(status).collect(),
+    }
+}
+
+/// Puts a trust document in the place of the one that is remembered.
+fn supersede(marks: &mut Marks, fresh: &TrustMark) -> Result<(), AppError> {
+    if let Some(known) = &marks.trust {
+        let (was, is) = (known.version, fresh.version);
+        if is < was || is == was && known.digest != fresh.digest {
+            let what = if is < was {
+                "is older"
+            } else {
+                "is another one"
+            };
+            let message = format!(
+                "the trust document of version {is} {what} than the one of version {was} that was in force here: \
+                 put the newest one back"
+            );
+            return Err(AppError::new(Reason::TrustInvalid, message));
+        }
+    }
+    // Which keys the logs tell of changes only when they tell it.
+    let keys = marks
+        .trust
+        .take()
+        .map(|known| known.keys)
+        .unwrap_or_default();
+    marks.trust = Some(TrustMark {
+        keys,
+        ..fresh.clone()
+    });
+    Ok(())
 }
 
 impl MarkFile {
@@ -145,7 +191,9 @@ impl MarkFile {
         let mut known = self.held();
         let before = known.clone();
         change(&mut known)?;
-        if (&known.logs, &known.trust) == (&before.logs, &before.trust) {
+        if (&known.logs, &known.trust, &known.deciding)
+            == (&before.logs, &before.trust, &before.deciding)
+        {
             return Ok(());
         }
         if let Some(folder) = self.path.parent() {
@@ -162,37 +210,57 @@ impl MarkFile {
         Ok(())
     }
 
+    /// What is remembered of keys and configuration: status by key id, digest by path, number of changes.
+    #[must_use]
+    pub fn changes(&self) -> (BTreeMap<String, String>, BTreeMap<String, String>, u64) {
+        let held = self.held();
+        let keys = held.trust.map(|trust| trust.keys).unwrap_or_default();
+        (keys, held.deciding, held.changes)
+    }
+
+    /// Remembers what is decided and signed by.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn deciding(&self, values: &BTreeMap<String, String>) -> Result<(), AppError> {
+        self.write(|marks| {
+            if marks.deciding != *values {
+                marks.deciding.clone_from(values);
+                marks.changes = marks.changes.saturating_add(1);
+            }
+        })
+    }
+
+    /// Remembers that the logs tell of these keys.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn told(&self, keys: &KeySet) -> Result<(), AppError> {
+        let fresh = mark_of(keys);
+        self.write(|marks| {
+            if let Some(known) = &mut marks.trust {
+                known.keys.clone_from(&fresh.keys);
+            }
+        })
+    }
+
+    /// Whether a trust document may be in force here; nothing is remembered of it yet.
+    ///
+    /// # Errors
+    /// As `trust`.
+    pub fn check_trust(&self, keys: &KeySet) -> Result<(), AppError> {
+        let mut known = self.held();
+        supersede(&mut known, &mark_of(keys))
+    }
+
     /// Remembers a trust document.
     ///
     /// # Errors
     /// `TRUST_INVALID` for one that is older than what is remembered, or another one of the same version:
     /// a key that was revoked since would be believed again. And when the file cannot be written.
     pub fn trust(&self, keys: &KeySet) -> Result<(), AppError> {
-        let fresh = TrustMark {
-            version: keys.version,
-            digest: hex::encode(keys.digest()),
-        };
-        self.write_if(|marks| {
-            let Some(known) = &marks.trust else {
-                marks.trust = Some(fresh.clone());
-                return Ok(());
-            };
-            let (was, is) = (known.version, fresh.version);
-            if is < was || is == was && known.digest != fresh.digest {
-                let what = if is < was {
-                    "is older"
-                } else {
-                    "is another one"
-                };
-                let message = format!(
-                    "the trust document of version {is} {what} than the one of version {was} that was in force here: \
-                     put the newest one back"
-                );
-                return Err(AppError::new(Reason::TrustInvalid, message));
-            }
-            marks.trust = Some(fresh.clone());
-            Ok(())
-        })
+        let fresh = mark_of(keys);
+        self.write_if(|marks| supersede(marks, &fresh))
     }
 
     /// Raises the marks of logs.

@@ -161,7 +161,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     })?;
     let (halting, halt_queue) = halting::channel();
     let app = app(&config, table, (ledger, halting))?;
-    app.marks.trust(&app.signer.load().keys)?;
+    app.marks.check_trust(&app.signer.load().keys)?;
     marks::check(&app.marks, &app.ledger).await?;
     let sets: Vec<_> = app.policies.load().values().cloned().collect();
     for set in sets {
@@ -177,6 +177,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
             });
         }
     }
+    app.tell_changes(&config.deciding).await?;
     // Whom incidents stop is known before anybody is served.
     app.refresh_stops().await?;
     if app.policies.load().is_empty() {

@@ -91,14 +91,15 @@ pub(super) fn run(
             let adds = matches!(command, CredsCommand::Add(_));
             if adds && !known.iter().any(|known| known == name.as_str()) {
                 let near = near(name.as_str(), known.iter().map(String::as_str));
-                let hint =
-                    near.map_or_else(String::new, |near| format!(". Did you mean `{near}`?"));
-                let message = format!("the configuration has no connection `{name}`{hint}");
-                let fix = format!(
-                    "there are: {}; a new one is a [[connection]] in connectord.toml",
-                    known.join(", ")
+                if let Some(near) = near {
+                    let message = format!(
+                        "the configuration has no connection `{name}`. Did you mean `{near}`?"
+                    );
+                    return Err(AppError::new(Reason::UnknownConnection, message));
+                }
+                output.note(
+                    "the configuration has no connection of that name yet: it is a [[connection]]",
                 );
-                return Err(AppError::new(Reason::UnknownConnection, message).with_fix(fix));
             }
             if adds == exists(name.as_str())? {
                 let hint = if adds {

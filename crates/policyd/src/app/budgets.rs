@@ -1,5 +1,7 @@
 //! Budgets as they stand, and raising one for a time.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use writ_proto::Reason;
@@ -16,6 +18,14 @@ use crate::domain::budget::{
 use crate::domain::policy_set::TenantPolicies;
 use crate::domain::record::{BudgetStamp, Kind};
 use crate::store::{Append, Appended, Raising, Wanted};
+
+const DAY_MS: i64 = 24 * 3_600 * 1_000;
+/// The longest window is a day, and a spike is told from seven days before it.
+const KEPT_MS: i64 = 10 * DAY_MS;
+/// A run may go on for long; one that comes again after this time begins anew.
+const RUNS_KEPT_MS: i64 = 90 * DAY_MS;
+/// Counters that are removed at once.
+const PRUNED_MAX: usize = 10_000;
 
 /// Most counters in one list.
 pub const LISTED_MAX: usize = 1_000;
@@ -163,7 +173,15 @@ impl App {
             end: &end,
         };
         let most = LISTED_MAX.saturating_add(1);
-        let mut counters = self.ledger.counter_list(&set.tenant, wanted, most).await?;
+        // One counter is looked up by its key; only a list goes through the keys of a tenant.
+        let mut counters = match whose.as_deref().filter(|whose| !whose.is_empty()) {
+            Some(whose) => {
+                let key = Key::stored(format!("{id}|{whose}{end}"));
+                let found = self.ledger.counters(&set.tenant, &[key]).await?;
+                found.into_iter().collect()
+            }
+            None => self.ledger.counter_list(&set.tenant, wanted, most).await?,
+        };
         let shared = budget.scope == Scope::Tenant;
         let wanted = |subject: &str| whose.as_deref().is_none_or(|whose| whose == subject);
         counters
@@ -177,44 +195,62 @@ impl App {
             .raise_list(&set.tenant, now.timestamp_millis())
             .await?;
         let hidden = agent.is_some() && matches!(budget.scope, Scope::Tenant | Scope::Customer);
+        let subjects: Vec<&str> = counters.iter().map(|(key, _)| key.subject()).collect();
+        let used = self.days(set, budget, (&subjects, now)).await?;
         let mut standings = Vec::with_capacity(counters.len());
-        for (key, counter) in counters {
-            let days = self.days(set, budget, key.subject(), now).await?;
+        for (key, counter) in &counters {
+            let days = used.get(key.subject()).cloned().unwrap_or_default();
             standings.push(Standing {
                 budget: budget.clone(),
-                view: view(budget, (&key, &counter), &raises, &days, (now, zone)),
+                view: view(budget, (key, counter), &raises, &days, (now, zone)),
                 open: !hidden,
             });
         }
         Ok(standings)
     }
 
-    /// What was used on the days before, where a spike is told from them.
+    /// What each subject used on the days before, where a spike is told from them.
     async fn days(
         &self,
         set: &TenantPolicies,
         budget: &Budget,
-        subject: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<i64>, AppError> {
+        (subjects, now): (&[&str], DateTime<Utc>),
+    ) -> Result<BTreeMap<String, Vec<i64>>, AppError> {
         let limits = budget.limits(&Subject::Tenant, now, set.zone);
         let Some(spike) = limits.spike else {
-            return Ok(Vec::new());
+            return Ok(BTreeMap::new());
         };
-        let begin = format!("{}|{subject}|", budget.id);
-        let mut days = Vec::new();
-        for day in spike.days {
-            let end = day.as_str().rsplit_once('|').map_or("", |(_, day)| day);
-            let end = format!("|{end}");
-            let wanted = Wanted {
-                begin: &begin,
-                end: &end,
+        let most = usize::try_from(SPIKE_DAYS).unwrap_or_default();
+        let ends: Vec<&str> = (spike.days.iter().take(most))
+            .filter_map(|day| Some(day.as_str().rsplit_once('|')?.1))
+            .collect();
+        let key = |subject: &str, end: &str| Key::stored(format!("{}|{subject}|{end}", budget.id));
+        let keys: Vec<Key> = (subjects.iter())
+            .flat_map(|subject| ends.iter().map(move |end| key(subject, end)))
+            .collect();
+        let found = self.ledger.counters(&set.tenant, &keys).await?;
+        let used = |subject: &&str| {
+            let of = |end: &&str| {
+                found
+                    .get(&key(subject, end))
+                    .map_or(0, |counter| counter.used)
             };
-            let found = self.ledger.counter_list(&set.tenant, wanted, 1).await?;
-            days.push(found.first().map_or(0, |(_, counter)| counter.used));
-        }
-        days.truncate(usize::try_from(SPIKE_DAYS).unwrap_or_default());
-        Ok(days)
+            ((*subject).to_owned(), ends.iter().map(of).collect())
+        };
+        Ok(subjects.iter().map(used).collect())
+    }
+
+    /// Removes counters that nothing looks at any more. How many there were.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn prune_counters(&self) -> Result<u64, AppError> {
+        let now = clock::now().timestamp_millis();
+        let before = (
+            now.saturating_sub(KEPT_MS),
+            now.saturating_sub(RUNS_KEPT_MS),
+        );
+        Ok(self.ledger.counter_prune(before, PRUNED_MAX).await?)
     }
 
     /// Makes a cap higher for a time, by a record. The same request again raises nothing more.

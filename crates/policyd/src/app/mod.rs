@@ -4,6 +4,7 @@ mod admission;
 pub mod authorize;
 pub mod budgets;
 mod cancel;
+mod changes;
 pub mod decided;
 pub mod denials;
 mod disclosed;

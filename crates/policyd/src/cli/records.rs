@@ -137,16 +137,12 @@ pub(super) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, 
                     .split(|byte| *byte == b'\n')
                     .any(|line| contains(line, VALUES))
             {
-                let message = format!(
-                    "{}: it has no values, and without them nothing is decided again",
+                let text = format!(
+                    "{}: it has no values, and without them nothing is decided again; export it anew: policyd \
+                     records export --with-values --out FILE",
                     file.display()
                 );
-                let error = AppError::new(Reason::ExportInvalid, message);
-                output.failure(
-                    &error.with_fix(
-                        "policyd records export --with-values --out FILE, then verify that",
-                    ),
-                );
+                output.line(&text, &json!({"result": "INCOMPLETE", "file": file}));
                 return Ok(INCOMPLETE);
             }
             let keys = keys(trust, root.as_deref())?;

@@ -3,11 +3,13 @@
 
 mod notify;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use writ_proto::caller::CallRates;
+use writ_proto::digest::sha256;
 use writ_proto::duration::seconds;
 use writ_proto::host::postgres::is_postgres;
 use writ_proto::limits::{TOKEN_TTL_SECONDS_DEFAULT, TOKEN_TTL_SECONDS_MAX};
@@ -45,6 +47,20 @@ pub struct Config {
     /// Who is told; nobody by default.
     #[serde(default)]
     pub notify: NotifyConfig,
+    /// What it decides and signs by: each value's path and digest. Addresses and files are no part of it.
+    #[serde(skip)]
+    pub deciding: BTreeMap<String, String>,
+}
+
+/// Parts of the configuration that say where something is, and nothing of what is decided.
+const PLACES: [&str; 4] = ["server.", "store.", "tls.", "connectord."];
+
+fn deciding(layers: &Layers) -> BTreeMap<String, String> {
+    let decides = |path: &str| !PLACES.iter().any(|place| path.starts_with(place));
+    let all = layers.origins().into_iter();
+    let own = all.filter(|(path, ..)| decides(path));
+    own.map(|(path, value, _)| (path, hex::encode(sha256(value.as_bytes()))))
+        .collect()
 }
 
 /// `[server]`.
@@ -194,6 +210,7 @@ impl Config {
     pub fn from_layers(layers: &Layers, file: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = layers.shape()?;
         config.limits.check().map_err(ConfigError::invalid)?;
+        config.deciding = deciding(layers);
         if config.token.ttl_seconds == 0 || config.token.ttl_seconds > TOKEN_TTL_SECONDS_MAX {
             let detail = format!("token.ttl is 1s to {TOKEN_TTL_SECONDS_MAX}s");
             return Err(ConfigError::invalid(detail));

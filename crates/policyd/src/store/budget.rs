@@ -1,5 +1,7 @@
 //! What the ledger keeps of budgets: counters, holds, raises, and the halts that limits ordered.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
@@ -60,6 +62,9 @@ pub struct Wanted<'a> {
     pub end: &'a str,
 }
 
+/// Keys of one question.
+const KEYS_MAX: usize = 1_000;
+
 /// Calls the same method of whichever driver it is.
 macro_rules! either {
     ($self:ident, $ledger:ident => $call:expr) => {
@@ -82,6 +87,36 @@ impl Ledger {
         most: usize,
     ) -> Result<Vec<(Key, Counter)>, StoreError> {
         either!(self, ledger => ledger.counter_list(tenant, wanted, most).await)
+    }
+
+    /// Counters of a tenant by their keys; those that do not exist are absent.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn counters(
+        &self,
+        tenant: &TenantId,
+        keys: &[Key],
+    ) -> Result<BTreeMap<Key, Counter>, StoreError> {
+        let mut found = BTreeMap::new();
+        for keys in keys.chunks(KEYS_MAX) {
+            let some = either!(self, ledger => ledger.counters(tenant, keys).await)?;
+            found.extend(some);
+        }
+        Ok(found)
+    }
+
+    /// Removes counters whose window is long over and that hold nothing: what was first used before
+    /// `before_ms`, and of runs before `runs_before_ms`. At most `most`; how many there were.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn counter_prune(
+        &self,
+        (before_ms, runs_before_ms): (i64, i64),
+        most: usize,
+    ) -> Result<u64, StoreError> {
+        either!(self, ledger => ledger.counter_prune((before_ms, runs_before_ms), most).await)
     }
 
     /// Raises of a tenant that have not ended.

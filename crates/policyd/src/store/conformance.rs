@@ -2,6 +2,7 @@
 //! `WRIT_TEST_POSTGRES` names a server.
 
 mod budget;
+mod counters;
 mod incident;
 mod notice;
 

@@ -1,16 +1,26 @@
-//! Gives back expired holds, again and again.
+//! Gives back expired holds and removes counters that are over, again and again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::app::SharedApp;
 use crate::app::holds::ROUND_MAX;
 
 const PERIOD: Duration = Duration::from_secs(10);
+const PRUNE_PERIOD: Duration = Duration::from_secs(600);
 
 /// Runs until the process ends.
 pub async fn release(app: SharedApp) {
+    let mut pruned = None::<Instant>;
     loop {
         tokio::time::sleep(PERIOD).await;
+        if pruned.is_none_or(|at| at.elapsed() > PRUNE_PERIOD) {
+            pruned = Some(Instant::now());
+            match app.prune_counters().await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "counters of windows that are over are removed"),
+                Err(error) => tracing::warn!(%error, "old counters could not be removed"),
+            }
+        }
         // As long as there are more, the next round follows at once.
         loop {
             match app.release_expired().await {

@@ -254,7 +254,10 @@ fn budgets(
             Err(why) => why,
         };
         // What is quoted behind the name of the budget, or its beginning.
-        let own = file.get(text.span()).unwrap_or_default();
+        let own = file.get(text.span().start..).unwrap_or_default();
+        let own = own
+            .get(..own.find("\n[").unwrap_or(own.len()))
+            .unwrap_or_default();
         let mut words = why.split('`').skip(1).step_by(2).skip(1);
         let inside = words.find_map(|word| own.find(&format!("\"{word}\"")));
         let at = text.span().start.saturating_add(inside.unwrap_or_default());

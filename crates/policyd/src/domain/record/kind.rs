@@ -39,9 +39,13 @@ pub enum Kind {
     PolicyRetired,
     /// The log goes on from an older database, which was put back.
     StoreRestored,
+    /// Nothing that a key signed is believed any more.
+    KeyRevoked,
+    /// What policyd decides and signs by was configured otherwise.
+    ConfigChanged,
 }
 
-const KINDS: [(Kind, u64, &str); 18] = [
+const KINDS: [(Kind, u64, &str); 20] = [
     (Kind::Evaluated, 1, "evaluated"),
     (Kind::TokenRefused, 5, "token_refused"),
     (Kind::Result, 7, "result"),
@@ -60,6 +64,8 @@ const KINDS: [(Kind, u64, &str); 18] = [
     (Kind::ApprovalExpired, 27, "approval_expired"),
     (Kind::PolicyRetired, 28, "policy_retired"),
     (Kind::StoreRestored, 29, "store_restored"),
+    (Kind::KeyRevoked, 30, "key_revoked"),
+    (Kind::ConfigChanged, 31, "config_changed"),
 ];
 
 impl Kind {

@@ -80,6 +80,43 @@ impl PostgresLedger {
         rows.iter().map(read).collect()
     }
 
+    pub(in crate::store) async fn counters(
+        &self,
+        tenant: &TenantId,
+        keys: &[Key],
+    ) -> Result<Vec<(Key, Counter)>, StoreError> {
+        let keys: Vec<&str> = keys.iter().map(Key::as_str).collect();
+        let rows = sqlx::query(
+            "SELECT key, used, held, since_ms, unreported_ms FROM budget \
+             WHERE tenant = $1 AND key = ANY($2::text[])",
+        )
+        .bind(tenant.as_str())
+        .bind(keys)
+        .fetch_all(&self.pool)
+        .await?;
+        let read = |row: &PgRow| Ok((Key::stored(row.try_get(0)?), counter_at(row, 1)?));
+        rows.iter().map(read).collect()
+    }
+
+    pub(in crate::store) async fn counter_prune(
+        &self,
+        (before_ms, runs_before_ms): (i64, i64),
+        most: usize,
+    ) -> Result<u64, StoreError> {
+        // One that is used right now is locked by its log, and is taken another time.
+        let done = sqlx::query(
+            "DELETE FROM budget WHERE (tenant, key) IN (SELECT tenant, key FROM budget WHERE held = 0 \
+             AND since_ms > 0 AND since_ms < CASE WHEN right(key, 4) = '|run' THEN $1 ELSE $2 END \
+             LIMIT $3 FOR UPDATE SKIP LOCKED)",
+        )
+        .bind(runs_before_ms)
+        .bind(before_ms)
+        .bind(limit(most))
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected())
+    }
+
     pub(in crate::store) async fn raise_list(
         &self,
         tenant: &TenantId,

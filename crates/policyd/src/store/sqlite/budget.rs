@@ -83,6 +83,43 @@ impl SqliteLedger {
         rows.iter().map(read).collect()
     }
 
+    pub(in crate::store) async fn counters(
+        &self,
+        tenant: &TenantId,
+        keys: &[Key],
+    ) -> Result<Vec<(Key, Counter)>, StoreError> {
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT key, used, held, since_ms, unreported_ms FROM budget WHERE tenant = ",
+        );
+        sql.push_bind(tenant.as_str().to_owned())
+            .push(" AND key IN (");
+        let mut wanted = sql.separated(", ");
+        for key in keys {
+            wanted.push_bind(key.as_str().to_owned());
+        }
+        sql.push(")");
+        let rows = sql.build().fetch_all(&self.pool).await?;
+        let read = |row: &SqliteRow| Ok((Key::stored(row.try_get(0)?), counter_at(row, 1)?));
+        rows.iter().map(read).collect()
+    }
+
+    pub(in crate::store) async fn counter_prune(
+        &self,
+        (before_ms, runs_before_ms): (i64, i64),
+        most: usize,
+    ) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "DELETE FROM budget WHERE (tenant, key) IN (SELECT tenant, key FROM budget WHERE held = 0 \
+             AND since_ms > 0 AND since_ms < CASE WHEN substr(key, -4) = '|run' THEN ? ELSE ? END LIMIT ?)",
+        )
+        .bind(runs_before_ms)
+        .bind(before_ms)
+        .bind(limit(most))
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected())
+    }
+
     pub(in crate::store) async fn raise_list(
         &self,
         tenant: &TenantId,
