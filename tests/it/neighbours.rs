@@ -149,9 +149,18 @@ async fn incidents(world: &World, names: &[String]) {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a longer run is asked for by hand"
+)]
+fn malformed_wanted() -> u64 {
+    let wanted = std::env::var("WRIT_TEST_MALFORMED").ok();
+    wanted.map_or(0, |count| count.parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_noisy_tenant_refuses_nothing_to_its_neighbour() {
-    let malformed = std::env::var("WRIT_TEST_MALFORMED").map_or(0, |count| count.parse().unwrap());
+    let malformed = malformed_wanted();
     let mut world = World::prepare(&[]);
     world.limited = true;
     let names: Vec<String> = (0..DENIED).map(|index| format!("denied-{index}")).collect();
@@ -283,7 +292,7 @@ async fn at_connectord(mut agent: Actor, mut operator: Actor, kind: usize, over:
                     parent: parent(),
                     since: Some(prost_types::Timestamp::default()),
                     reason: "noise".into(),
-                    dry_run: round % 2 == 0,
+                    dry_run: round.is_multiple_of(2),
                     page_size: 100,
                     ..pb::BatchUndoRequest::default()
                 };

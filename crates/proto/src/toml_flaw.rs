@@ -71,13 +71,18 @@ pub fn place_of(text: &str, message: &str) -> Option<usize> {
     let key = begins.rsplit('.').next().unwrap_or_default();
     let by_key = || {
         let table = text.find(&format!("[{begins}]"));
-        let line = |line: &&str| {
+        let is_key = |line: &str| {
             let own = line.trim_start();
-            own.strip_prefix(key)
-                .is_some_and(|rest| rest.trim_start().starts_with('='))
+            let rest = own.strip_prefix(key).filter(|_| !key.is_empty());
+            rest.is_some_and(|rest| rest.trim_start().starts_with('='))
         };
-        let found = text.lines().find(line).filter(|_| !key.is_empty());
-        table.or_else(|| found.map(|line| line.as_ptr() as usize - text.as_ptr() as usize))
+        let mut start = 0_usize;
+        let line = text.split_inclusive('\n').find_map(|line| {
+            let own = start;
+            start = start.saturating_add(line.len());
+            is_key(line).then_some(own)
+        });
+        table.or(line)
     };
     by_quote.into_iter().next().or_else(by_key)
 }

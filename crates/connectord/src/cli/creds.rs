@@ -65,6 +65,20 @@ fn secret(args: &Put) -> Result<zeroize::Zeroizing<String>, AppError> {
     Ok(text)
 }
 
+/// A connection that is a letter away from one of the configuration is a slip; any other may come later.
+fn check_known(name: &str, known: &[String], output: Output) -> Result<(), AppError> {
+    if known.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    if let Some(near) = near(name, known.iter().map(String::as_str)) {
+        let message =
+            format!("the configuration has no connection `{name}`. Did you mean `{near}`?");
+        return Err(AppError::new(Reason::UnknownConnection, message));
+    }
+    output.note("the configuration has no connection of that name yet: it is a [[connection]]");
+    Ok(())
+}
+
 pub(super) fn run(
     common: &Common,
     command: &CredsCommand,
@@ -89,17 +103,8 @@ pub(super) fn run(
             let name = ConnectionId::parse(&args.connection)
                 .map_err(|error| AppError::new(Reason::RequestMalformed, error.to_string()))?;
             let adds = matches!(command, CredsCommand::Add(_));
-            if adds && !known.iter().any(|known| known == name.as_str()) {
-                let near = near(name.as_str(), known.iter().map(String::as_str));
-                if let Some(near) = near {
-                    let message = format!(
-                        "the configuration has no connection `{name}`. Did you mean `{near}`?"
-                    );
-                    return Err(AppError::new(Reason::UnknownConnection, message));
-                }
-                output.note(
-                    "the configuration has no connection of that name yet: it is a [[connection]]",
-                );
+            if adds {
+                check_known(name.as_str(), &known, *output)?;
             }
             if adds == exists(name.as_str())? {
                 let hint = if adds {

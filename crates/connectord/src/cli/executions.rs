@@ -205,6 +205,40 @@ async fn settle(
     Ok(())
 }
 
+/// Prints the executions of some states, of one kind of record where one is meant.
+async fn list(
+    remote: &Remote,
+    (request, wanted, kind): (
+        &pb::ListExecutionsRequest,
+        &[pb::ExecutionState],
+        Option<&str>,
+    ),
+    output: &Output,
+) -> Result<(), AppError> {
+    let mut client = ConnectorServiceClient::new(remote.channel().await?);
+    let mut count = 0_usize;
+    for state in wanted {
+        let request = pb::ListExecutionsRequest {
+            state: (*state).into(),
+            ..request.clone()
+        };
+        let answer = client.list_executions(request).await;
+        let found = answer.map_err(failed)?.into_inner().executions;
+        let is = |one: &&pb::Execution| {
+            let own = one.target.as_ref().map(|target| target.r#type.as_str());
+            kind.is_none() || kind == own
+        };
+        for execution in found.iter().filter(is) {
+            output.line(&looked_up(execution), &shown(execution));
+            count = count.saturating_add(1);
+        }
+    }
+    if count == 0 {
+        output.note("no execution matches");
+    }
+    Ok(())
+}
+
 pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<u8, AppError> {
     match command {
         ExecutionsCommand::Ls {
@@ -234,28 +268,8 @@ pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<
                 since: since.as_deref().map(self::since).transpose()?,
                 ..pb::ListExecutionsRequest::default()
             };
-            let mut client = ConnectorServiceClient::new(remote.channel().await?);
-            let mut count = 0_usize;
-            for state in wanted {
-                let request = pb::ListExecutionsRequest {
-                    state: (*state).into(),
-                    ..request.clone()
-                };
-                let answer = client.list_executions(request).await;
-                let found = answer.map_err(failed)?.into_inner().executions;
-                let kind = target.split_once('/').map(|(kind, _)| kind);
-                let is = |one: &&pb::Execution| {
-                    let own = one.target.as_ref().map(|target| target.r#type.as_str());
-                    kind.is_none() || kind == own
-                };
-                for execution in found.iter().filter(is) {
-                    output.line(&looked_up(execution), &shown(execution));
-                    count = count.saturating_add(1);
-                }
-            }
-            if count == 0 {
-                output.note("no execution matches");
-            }
+            let kind = target.split_once('/').map(|(kind, _)| kind);
+            list(remote, (&request, wanted, kind), output).await?;
         }
         ExecutionsCommand::Settle {
             remote,

@@ -195,11 +195,8 @@ pub(super) async fn run(
             serve_until_stopped(*addr, db, (secret_file, ready_file.as_ref())).await?;
         }
         SandboxCommand::Seed { db, deals } => {
-            open(db)
-                .await?
-                .seed((*deals).min(1_000_000))
-                .await
-                .map_err(broken)?;
+            let seeded = open(db).await?.seed((*deals).min(1_000_000)).await;
+            seeded.map_err(broken)?;
             output.line("seeded", &json!({"seeded": true}));
         }
         SandboxCommand::Copy(args) => copy::run(args, *output).await?,

@@ -45,10 +45,8 @@ pub(super) fn run(common: &Common, command: &KeysCommand, output: Output) -> Res
     let trust = keys::load(&config.trust.key_file).map_err(of_key)?;
     let path = &config.trust.keys_file;
     let changes = !matches!(command, KeysCommand::Ls);
-    let _lock = changes
-        .then(|| keys::lock(path))
-        .transpose()
-        .map_err(of_key)?;
+    let lock = changes.then(|| keys::lock(path)).transpose();
+    let _lock = lock.map_err(of_key)?;
     let text = std::fs::read_to_string(path).map_err(|error| failed(path, error))?;
     let set = KeySet::parse_document(&text, &trust.verifying_key())
         .map_err(|error| AppError::new(Reason::TrustInvalid, error.to_string()))?;

@@ -295,7 +295,7 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Fmt(args) => policy::fmt(args, output),
         Command::Story(args) => story::run(args, output).await,
         Command::Seal(args) => policy::seal(args, output),
-        Command::Store(command) => store::run(common, command, output).await,
+        Command::Store(command) => Box::pin(store::run(common, command, output)).await,
         Command::Authorize(args) => authorize::run(args, output).await,
         Command::Decisions(command) => decisions::run(command, output).await,
         Command::Budget(command) => budget::run(command, output).await,

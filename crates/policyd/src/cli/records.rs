@@ -102,56 +102,61 @@ pub(super) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, 
             remote,
             out,
             with_values,
-        } => {
-            let mut client = RecordServiceClient::new(remote.channel().await?);
-            let request = pb::ExportRecordsRequest {
-                parent: remote.parent(),
-                from_seq: 0,
-                with_values: *with_values,
-            };
-            let mut stream = client
-                .export_records(request)
-                .await
-                .map_err(failed)?
-                .into_inner();
-            let mut bytes = Vec::new();
-            while let Some(part) = stream.message().await.map_err(failed)? {
-                bytes.extend_from_slice(&part.chunk);
-            }
-            std::fs::write(out, &bytes).map_err(|error| broken(out, error))?;
-            let lines = bytes.split(|byte| *byte == b'\n');
-            let records = lines.filter(|line| line.starts_with(b"{\"seq\":")).count();
-            let text = format!("{records} records in {}", out.display());
-            output.line(&text, &json!({"records": records, "file": out}));
-            Ok(0)
-        }
+        } => export(remote, (out, *with_values), output).await,
         RecordsCommand::Verify {
             file,
             trust,
             root,
             replay,
-        } => {
-            let bytes = std::fs::read(file).map_err(|error| broken(file, error))?;
-            if *replay
-                && !bytes
-                    .split(|byte| *byte == b'\n')
-                    .any(|line| contains(line, VALUES))
-            {
-                let text = format!(
-                    "{}: it has no values, and without them nothing is decided again; export it anew: policyd \
-                     records export --with-values --out FILE",
-                    file.display()
-                );
-                output.line(&text, &json!({"result": "INCOMPLETE", "file": file}));
-                return Ok(INCOMPLETE);
-            }
-            let keys = keys(trust, root.as_deref())?;
-            let report = policies::on_large_stack(|| export::verify(&bytes, &keys, *replay))
-                .ok_or_else(|| AppError::of(Reason::Internal))?;
-            told(&report, (file, root.is_some(), *replay), output);
-            Ok(code_of(&report))
-        }
+        } => verify((file, trust), (root.as_deref(), *replay), output),
     }
+}
+
+async fn export(
+    remote: &Remote,
+    (out, with_values): (&Path, bool),
+    output: Output,
+) -> Result<u8, AppError> {
+    let mut client = RecordServiceClient::new(remote.channel().await?);
+    let request = pb::ExportRecordsRequest {
+        parent: remote.parent(),
+        from_seq: 0,
+        with_values,
+    };
+    let stream = client.export_records(request).await.map_err(failed)?;
+    let (mut stream, mut bytes) = (stream.into_inner(), Vec::new());
+    while let Some(part) = stream.message().await.map_err(failed)? {
+        bytes.extend_from_slice(&part.chunk);
+    }
+    std::fs::write(out, &bytes).map_err(|error| broken(out, error))?;
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let records = lines.filter(|line| line.starts_with(b"{\"seq\":")).count();
+    let text = format!("{records} records in {}", out.display());
+    output.line(&text, &json!({"records": records, "file": out}));
+    Ok(0)
+}
+
+fn verify(
+    (file, trust): (&Path, &Path),
+    (root, replay): (Option<&str>, bool),
+    output: Output,
+) -> Result<u8, AppError> {
+    let bytes = std::fs::read(file).map_err(|error| broken(file, error))?;
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    if replay && !lines.any(|line| contains(line, VALUES)) {
+        let text = format!(
+            "{}: it has no values, and without them nothing is decided again; export it anew: policyd records \
+             export --with-values --out FILE",
+            file.display()
+        );
+        output.line(&text, &json!({"result": "INCOMPLETE", "file": file}));
+        return Ok(INCOMPLETE);
+    }
+    let keys = keys(trust, root)?;
+    let report = policies::on_large_stack(|| export::verify(&bytes, &keys, replay))
+        .ok_or_else(|| AppError::of(Reason::Internal))?;
+    told(&report, (file, root.is_some(), replay), output);
+    Ok(code_of(&report))
 }
 
 const fn code_of(report: &Report) -> u8 {

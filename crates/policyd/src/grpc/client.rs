@@ -62,6 +62,7 @@ pub fn peer(
         ca: (&ca_name, &ca),
         cert: (&cert_name, &cert),
         key: (&key_name, key.as_bytes()),
+        now: crate::clock::now().timestamp(),
     };
     Ok(Peer::new(addr, service, &pems, timeout)?)
 }

@@ -174,7 +174,7 @@ async fn evaluation(
             Err(error) => Err(authorization.unreadable_in_turn((&agent, ""), error).await),
         }
     });
-    answered(&headers, result.await)
+    answered(&headers, Box::pin(result).await)
 }
 
 /// The keys of an evaluation; each of a batch has its own or that of all.
@@ -255,13 +255,12 @@ async fn evaluations(
     let result = in_time(async {
         let agent = authorization.authn.agent_of(&extensions)?;
         let pace = extensions.get::<Pace>().cloned().unwrap_or_default();
-        let asked = match body(&headers, &bytes) {
+        match body(&headers, &bytes) {
             Ok(body) => all(&authorization, (&agent, pace), &body).await,
             Err(error) => Err(authorization.unreadable_in_turn((&agent, ""), error).await),
-        };
-        asked
+        }
     });
-    answered(&headers, result.await)
+    answered(&headers, Box::pin(result).await)
 }
 
 #[cfg(test)]

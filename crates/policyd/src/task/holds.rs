@@ -15,27 +15,32 @@ pub async fn release(app: SharedApp) {
         tokio::time::sleep(PERIOD).await;
         if pruned.is_none_or(|at| at.elapsed() > PRUNE_PERIOD) {
             pruned = Some(Instant::now());
-            match app.prune_counters().await {
-                Ok(0) => {}
-                Ok(count) => tracing::info!(count, "counters of windows that are over are removed"),
-                Err(error) => tracing::warn!(%error, "old counters could not be removed"),
-            }
+            prune(&app).await;
         }
         // As long as there are more, the next round follows at once.
-        loop {
-            match app.release_expired().await {
-                Ok(0) => break,
-                Ok(count) => {
-                    tracing::info!(count, "holds of writs that were not used are given back");
-                    if count < ROUND_MAX {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "expired holds could not be given back");
-                    break;
-                }
-            }
+        while round(&app).await >= ROUND_MAX {}
+    }
+}
+
+async fn prune(app: &SharedApp) {
+    match app.prune_counters().await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "counters of windows that are over are removed"),
+        Err(error) => tracing::warn!(%error, "old counters could not be removed"),
+    }
+}
+
+/// How many there were; none where they could not be given back.
+async fn round(app: &SharedApp) -> usize {
+    match app.release_expired().await {
+        Ok(0) => 0,
+        Ok(count) => {
+            tracing::info!(count, "holds of writs that were not used are given back");
+            count
+        }
+        Err(error) => {
+            tracing::warn!(%error, "expired holds could not be given back");
+            0
         }
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
@@ -48,6 +48,8 @@ pub struct Pems<'a> {
     pub cert: (&'a str, &'a [u8]),
     /// Own key.
     pub key: (&'a str, &'a [u8]),
+    /// Now, Unix seconds.
+    pub now: i64,
 }
 
 /// A server that can be connected to.
@@ -82,12 +84,11 @@ fn chain((file, pem): (&str, &[u8])) -> Result<Vec<CertificateDer<'static>>, Cha
     Ok(all)
 }
 
-/// When the own certificate ends, where that is past.
-fn expired(der: &[u8]) -> Option<i64> {
+/// When the own certificate ends, where that is before `now`, both Unix seconds.
+fn expired(der: &[u8], now: i64) -> Option<i64> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let ends = certificate.validity().not_after.timestamp();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-    (ends < i64::try_from(now).ok()?).then_some(ends)
+    (ends < now).then_some(ends)
 }
 
 impl Peer {
@@ -104,7 +105,7 @@ impl Peer {
     ) -> Result<Self, ChannelError> {
         let own = chain(pems.cert)?;
         let leaf = own.first().map(AsRef::as_ref).unwrap_or_default();
-        if let Some(ended) = expired(leaf) {
+        if let Some(ended) = expired(leaf, pems.now) {
             let when = chrono::DateTime::from_timestamp(ended, 0).unwrap_or_default();
             let message = format!("{} expired at {}", pems.cert.0, when.to_rfc3339());
             return Err(ChannelError::Expired(message));

@@ -184,8 +184,10 @@ mod tests {
     fn a_rule_begins_behind_blanks_and_comments() {
         let text = "// a; b\n@id(\"x;y\")\npermit (a);\n\n// c\n  forbid (b);\n";
         let starts = starts(text);
-        assert!(text[starts[0]..].starts_with("@id"));
-        assert!(text[starts[1]..].starts_with("forbid"));
+        let begins = |index: usize| text.get(starts[index]..).unwrap();
+        assert!(begins(0).starts_with("@id") && begins(1).starts_with("forbid"));
+        assert_eq!(open_text("@a(\"b\")\nx == \"y\n"), Some(13));
+        assert_eq!(open_text("// \"\n@a(\"b\\\"c\")"), None);
     }
 
     #[test]

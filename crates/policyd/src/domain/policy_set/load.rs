@@ -130,6 +130,17 @@ fn set_text(sources: &Sources, findings: &mut Findings<'_>) -> Result<SetText, P
     Ok(set)
 }
 
+/// Cedar names the type that it does not know, without quoting it.
+fn unknown_type(said: &str) -> String {
+    let word = said.rsplit(' ').next().unwrap_or_default();
+    format!("`{word}`: {said} (in [facts], or the target of a card)")
+}
+
+fn unknown_zone(zone: &str) -> String {
+    let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+    format!("unknown zone `{zone}`{}", hint(near(zone, known)))
+}
+
 pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
     let mut findings = Findings(Vec::new(), &sources.set_toml);
     let set = set_text(sources, &mut findings)?;
@@ -138,9 +149,7 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
     }
     let zone = set.zone.parse();
     if zone.is_err() {
-        let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-        let hint = hint(near(&set.zone, known));
-        findings.of_set(format!("unknown zone `{}`{hint}", set.zone));
+        findings.of_set(unknown_zone(&set.zone));
     }
     let cards = cards(sources, &mut findings);
     let text = schema_text(cards.values().map(AsRef::as_ref), &set.facts);
@@ -150,12 +159,7 @@ pub(super) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
         Ok((schema, _)) if findings.0.is_empty() => schema,
         Ok(_) => return Err(PolicyErrors(findings.0)),
         Err(error) => {
-            let said = error.to_string();
-            // Cedar names the type that it does not know, without quoting it.
-            let word = said.rsplit(' ').next().unwrap_or_default();
-            findings.of_set(format!(
-                "`{word}`: {said} (in [facts], or the target of a card)"
-            ));
+            findings.of_set(unknown_type(&error.to_string()));
             return Err(PolicyErrors(findings.0));
         }
     };
@@ -329,12 +333,8 @@ fn policies(sources: &Sources, findings: &mut Findings<'_>) -> (Rules, Vec<(Stri
             match Rule::read(policy) {
                 Ok((id, _)) if rules.contains_key(&id) => {
                     let at = Some(Place::at(text, start));
-                    let first = file_of(&policies, &id);
-                    let line = sources.policies.iter().find(|(name, _)| name == first);
-                    let line =
-                        line.and_then(|(_, text)| Place::of(text, &format!("@id(\"{id}\")")));
-                    let line = line.map_or(0, |place| place.line);
-                    let message = format!("rule `{id}` is there twice, first in {first}:{line}");
+                    let first = first_place(sources, &policies, &id);
+                    let message = format!("rule `{id}` is there twice, first in {first}");
                     findings.add_at(Reason::PolicyInvalid, file, message, at);
                 }
                 Ok((id, rule)) => {
@@ -342,14 +342,7 @@ fn policies(sources: &Sources, findings: &mut Findings<'_>) -> (Rules, Vec<(Stri
                     rules.insert(id, rule);
                 }
                 Err(message) => {
-                    // What is quoted, from this rule on.
-                    let rest = text.get(start..).unwrap_or_default();
-                    // The name of the rule says which one it is, not what is wrong with it.
-                    let named = usize::from(message.starts_with("rule `"));
-                    let words = message.split('`').skip(1).step_by(2).skip(named);
-                    let found = words.filter_map(|word| rest.find(word)).next();
-                    let at = start.saturating_add(found.unwrap_or_default());
-                    let at = Some(Place::at(text, at));
+                    let at = Some(Place::at(text, quoted_from(text, start, &message)));
                     findings.add_at(Reason::PolicyInvalid, file, message, at);
                 }
             }
@@ -376,6 +369,24 @@ fn number_of(policy: &Policy) -> usize {
         .strip_prefix("policy")
         .and_then(|number| number.parse().ok());
     number.unwrap_or_default()
+}
+
+/// File and line of the first rule of a name.
+fn first_place(sources: &Sources, policies: &[(String, Policy)], id: &str) -> String {
+    let file = file_of(policies, id);
+    let text = sources.policies.iter().find(|(name, _)| name == file);
+    let place = text.and_then(|(_, text)| Place::of(text, &format!("@id(\"{id}\")")));
+    format!("{file}:{}", place.map_or(0, |place| place.line))
+}
+
+/// Where the first thing stands that a message quotes, from a place on. The name of the rule says which one
+/// it is, not what is wrong with it.
+fn quoted_from(text: &str, start: usize, message: &str) -> usize {
+    let rest = text.get(start..).unwrap_or_default();
+    let named = usize::from(message.starts_with("rule `"));
+    let mut words = message.split('`').skip(1).step_by(2).skip(named);
+    let found = words.find_map(|word| rest.find(word));
+    start.saturating_add(found.unwrap_or_default())
 }
 
 /// The file that a rule was read from.

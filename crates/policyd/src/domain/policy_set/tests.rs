@@ -147,6 +147,7 @@ fn any_changed_source_changes_the_digest() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn a_set_beyond_its_bounds_is_refused_and_says_what() {
     fn add(sources: &mut Sources, annotations: &str) {
         let text = format!("{annotations} permit(principal, action, resource);");
@@ -173,7 +174,7 @@ fn a_set_beyond_its_bounds_is_refused_and_says_what() {
             s.set_toml = s.set_toml.replace("acme-2026-11", "a\\nb");
         }),
         ("its file must be too", |s| {
-            s.cards[0].0 = "other.toml".into()
+            s.cards[0].0 = "other.toml".into();
         }),
         ("at most 16 incidents", |s| {
             s.set_toml.extend((0..17).map(incident));
@@ -194,11 +195,11 @@ fn a_set_beyond_its_bounds_is_refused_and_says_what() {
                 .push(("extra.cedar".into(), (0..40).map(dated).collect()));
         }),
         ("no control characters", |s| {
-            add(s, "@id(\"x\") @reason(\"a\\nb\")")
+            add(s, "@id(\"x\") @reason(\"a\\nb\")");
         }),
         ("has no `@reason`", |s| add(s, "@id(\"x\") @reason(\" \")")),
         ("more than 300 s", |s| {
-            add(s, "@id(\"x\") @reason(\"y\") @ttl(\"301s\")")
+            add(s, "@id(\"x\") @reason(\"y\") @ttl(\"301s\")");
         }),
         ("is not like", |s| {
             add(
