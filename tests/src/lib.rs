@@ -246,6 +246,7 @@ impl World {
         &[
             "limits.agent_per_second=1000000",
             "limits.tenant_per_second=1000000",
+            "limits.operator_per_second=1000000",
         ]
     }
 

@@ -5,15 +5,17 @@ use serde::Deserialize;
 
 use crate::ids::{AgentId, IdError, TenantId};
 
-/// `[limits]` of a daemon: calls a second of one agent, and of all agents of one tenant together. Twice
-/// as many may come at once.
+/// `[limits]` of a daemon: calls a second of one agent, of all agents of one tenant together, and of one
+/// operator. Twice as many may come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CallRates {
     /// Of one agent; default 500.
     pub agent_per_second: u32,
-    /// Of one tenant; default 2000.
+    /// Of the agents of one tenant; default 2000.
     pub tenant_per_second: u32,
+    /// Of one operator; default 50. None of them waits for another.
+    pub operator_per_second: u32,
 }
 
 impl Default for CallRates {
@@ -21,6 +23,7 @@ impl Default for CallRates {
         Self {
             agent_per_second: 500,
             tenant_per_second: 2_000,
+            operator_per_second: 50,
         }
     }
 }
@@ -31,13 +34,13 @@ impl CallRates {
     /// # Errors
     /// Which key is out of range.
     pub fn check(&self) -> Result<(), String> {
-        let range = 100..=1_000_000;
-        for (key, value) in [
-            ("agent_per_second", self.agent_per_second),
-            ("tenant_per_second", self.tenant_per_second),
+        for (key, value, least) in [
+            ("agent_per_second", self.agent_per_second, 100),
+            ("tenant_per_second", self.tenant_per_second, 100),
+            ("operator_per_second", self.operator_per_second, 10),
         ] {
-            if !range.contains(&value) {
-                return Err(format!("limits.{key} is 100 to 1000000, not {value}"));
+            if !(least..=1_000_000).contains(&value) {
+                return Err(format!("limits.{key} is {least} to 1000000, not {value}"));
             }
         }
         if self.agent_per_second > self.tenant_per_second {
@@ -129,8 +132,8 @@ impl Caller {
         }
     }
 
-    /// How many calls a second it may make: its own number, then the one that it shares. Operators and
-    /// daemons are not counted: a halt must not wait.
+    /// How many calls a second it may make: its own number, then the one that it shares. Daemons are not
+    /// counted, and no operator waits for another: a halt must not.
     #[must_use]
     pub fn call_rates(&self, rates: &CallRates) -> Vec<(String, u32)> {
         match self {
@@ -138,7 +141,11 @@ impl Caller {
                 (format!("agent {tenant}/{agent}"), rates.agent_per_second),
                 (format!("agents of {tenant}"), rates.tenant_per_second),
             ],
-            Self::Operator { .. } | Self::Service { .. } => Vec::new(),
+            Self::Operator { tenant, name } => {
+                let own = format!("operator {tenant}/{name}");
+                vec![(own, rates.operator_per_second)]
+            }
+            Self::Service { .. } => Vec::new(),
         }
     }
 

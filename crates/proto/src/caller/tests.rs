@@ -77,3 +77,40 @@ fn ids_have_one_spelling() {
         assert!(crate::ids::RequestId::parse(&other).is_err(), "{other}");
     }
 }
+
+#[test]
+fn each_caller_has_its_own_rate_and_agents_share_that_of_their_tenant() {
+    let rates = CallRates::default();
+    rates.check().unwrap();
+    let of = |uri: &str| Caller::from_spiffe(uri, "td").unwrap().call_rates(&rates);
+    let names = |uri: &str| -> Vec<String> { of(uri).into_iter().map(|(name, _)| name).collect() };
+    let (a, b) = (
+        names("spiffe://td/tenant/acme/agent/a"),
+        names("spiffe://td/tenant/acme/agent/b"),
+    );
+    assert_ne!(a[0], b[0]);
+    assert_eq!(a[1], b[1]);
+    assert_eq!(of("spiffe://td/tenant/acme/operator/ops").len(), 1);
+    assert!(of("spiffe://td/service/policyd").is_empty());
+    for bad in [
+        CallRates {
+            agent_per_second: 99,
+            ..rates
+        },
+        CallRates {
+            operator_per_second: 9,
+            ..rates
+        },
+        CallRates {
+            tenant_per_second: 1_000_001,
+            ..rates
+        },
+        CallRates {
+            agent_per_second: 501,
+            tenant_per_second: 500,
+            ..rates
+        },
+    ] {
+        assert!(bad.check().is_err(), "{bad:?}");
+    }
+}
