@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use writ_proto::Reason;
 use writ_proto::host::postgres::without_password;
 use writ_proto::ids::TenantId;
-use writ_proto::keyset::{KeyEntry, KeySet};
+use writ_proto::keyset::KeySet;
 
 use crate::app::AppError;
 use crate::config::Config;
@@ -43,12 +43,19 @@ pub struct Marks {
     pub clock_ms: i64,
     /// The logs.
     pub logs: BTreeMap<String, BTreeMap<String, LogMark>>,
-    /// The trust document.
-    pub trust: Option<TrustMark>,
-    /// What was decided and signed by: path and digest of each value of the configuration.
+    /// The trust documents, by the name of the logs.
+    pub trust: BTreeMap<String, TrustMark>,
+    /// What each log tells of, by its origin.
+    pub told: BTreeMap<String, Told>,
+}
+
+/// What a log tells of those who decide and sign.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Status of each key, by its id.
+    pub keys: BTreeMap<String, String>,
+    /// Digest of each value that is decided and signed by.
     pub deciding: BTreeMap<String, String>,
-    /// How often that changed.
-    pub changes: u64,
 }
 
 /// The newest trust document that was in force here.
@@ -58,9 +65,6 @@ pub struct TrustMark {
     pub version: u64,
     /// Digest of its content, hex.
     pub digest: String,
-    /// Status of each key, by its id.
-    #[serde(default)]
-    pub keys: BTreeMap<String, String>,
 }
 
 /// The file, and the logs that this process remembers.
@@ -69,6 +73,8 @@ pub struct MarkFile {
     path: PathBuf,
     /// Prefix of the origins of the logs.
     log: String,
+    /// The address of the database, by which earlier versions wrote the logs down.
+    address: String,
     held: Mutex<Marks>,
 }
 
@@ -99,17 +105,15 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn mark_of(keys: &KeySet) -> TrustMark {
-    let status = |entry: &KeyEntry| (hex::encode(entry.kid), entry.status.name().to_owned());
     TrustMark {
         version: keys.version,
         digest: hex::encode(keys.digest()),
-        keys: keys.entries().iter().map(status).collect(),
     }
 }
 
 /// Puts a trust document in the place of the one that is remembered.
-fn supersede(marks: &mut Marks, fresh: &TrustMark) -> Result<(), AppError> {
-    if let Some(known) = &marks.trust {
+fn supersede(marks: &mut Marks, log: &str, fresh: &TrustMark) -> Result<(), AppError> {
+    if let Some(known) = marks.trust.get(log) {
         let (was, is) = (known.version, fresh.version);
         if is < was || is == was && known.digest != fresh.digest {
             let what = if is < was {
@@ -124,16 +128,7 @@ fn supersede(marks: &mut Marks, fresh: &TrustMark) -> Result<(), AppError> {
             return Err(AppError::new(Reason::TrustInvalid, message));
         }
     }
-    // Which keys the logs tell of changes only when they tell it.
-    let keys = marks
-        .trust
-        .take()
-        .map(|known| known.keys)
-        .unwrap_or_default();
-    marks.trust = Some(TrustMark {
-        keys,
-        ..fresh.clone()
-    });
+    marks.trust.insert(log.to_owned(), fresh.clone());
     Ok(())
 }
 
@@ -143,19 +138,29 @@ impl MarkFile {
     /// # Errors
     /// When it cannot be read.
     pub fn open(config: &Config) -> Result<Self, AppError> {
-        let path = config.store.mark_file.clone();
-        let (mut marks, log) = (read(&path)?, config.records.log.clone());
-        // Earlier versions wrote the logs down by the address of the database.
-        if !marks.logs.contains_key(&log)
-            && let Some(own) = marks.logs.remove(&without_password(&config.store.url))
-        {
-            marks.logs.insert(log.clone(), own);
+        let own = Self {
+            held: Mutex::default(),
+            path: config.store.mark_file.clone(),
+            log: config.records.log.clone(),
+            address: without_password(&config.store.url),
+        };
+        *own.held.lock().unwrap_or_else(PoisonError::into_inner) = own.load()?;
+        Ok(own)
+    }
+
+    /// What the file holds; what an earlier version wrote down under the address is that of the log.
+    fn load(&self) -> Result<Marks, AppError> {
+        let mut marks = read(&self.path)?;
+        if let Some(earlier) = marks.logs.remove(&self.address) {
+            let own = marks.logs.entry(self.log.clone()).or_default();
+            for (tenant, mark) in earlier {
+                let known = own.get(&tenant).map_or(0, |known| known.size);
+                if mark.size > known {
+                    own.insert(tenant, mark);
+                }
+            }
         }
-        Ok(Self {
-            held: Mutex::new(marks),
-            path,
-            log,
-        })
+        Ok(marks)
     }
 
     fn held(&self) -> Marks {
@@ -191,9 +196,7 @@ impl MarkFile {
         let mut known = self.held();
         let before = known.clone();
         change(&mut known)?;
-        if (&known.logs, &known.trust, &known.deciding)
-            == (&before.logs, &before.trust, &before.deciding)
-        {
+        if (&known.logs, &known.trust, &known.told) == (&before.logs, &before.trust, &before.told) {
             return Ok(());
         }
         if let Some(folder) = self.path.parent() {
@@ -202,7 +205,7 @@ impl MarkFile {
         let lock = self.path.with_extension("lock");
         let lock = File::create(&lock).map_err(|error| wrong(&lock, error))?;
         lock.lock().map_err(|error| wrong(&self.path, error))?;
-        let mut marks = read(&self.path)?;
+        let mut marks = self.load()?;
         change(&mut marks)?;
         let text = serde_json::to_vec(&marks).map_err(|error| wrong(&self.path, error))?;
         replace(&self.path, &text).map_err(|error| wrong(&self.path, error))?;
@@ -210,37 +213,19 @@ impl MarkFile {
         Ok(())
     }
 
-    /// What is remembered of keys and configuration: status by key id, digest by path, number of changes.
+    /// What a log tells of, by its origin; none where nothing is remembered.
     #[must_use]
-    pub fn changes(&self) -> (BTreeMap<String, String>, BTreeMap<String, String>, u64) {
-        let held = self.held();
-        let keys = held.trust.map(|trust| trust.keys).unwrap_or_default();
-        (keys, held.deciding, held.changes)
+    pub fn told(&self, origin: &str) -> Option<Told> {
+        self.held().told.remove(origin)
     }
 
-    /// Remembers what is decided and signed by.
+    /// Remembers what a log tells of.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn deciding(&self, values: &BTreeMap<String, String>) -> Result<(), AppError> {
+    pub fn tell(&self, origin: &str, told: &Told) -> Result<(), AppError> {
         self.write(|marks| {
-            if marks.deciding != *values {
-                marks.deciding.clone_from(values);
-                marks.changes = marks.changes.saturating_add(1);
-            }
-        })
-    }
-
-    /// Remembers that the logs tell of these keys.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn told(&self, keys: &KeySet) -> Result<(), AppError> {
-        let fresh = mark_of(keys);
-        self.write(|marks| {
-            if let Some(known) = &mut marks.trust {
-                known.keys.clone_from(&fresh.keys);
-            }
+            marks.told.insert(origin.to_owned(), told.clone());
         })
     }
 
@@ -250,7 +235,7 @@ impl MarkFile {
     /// As `trust`.
     pub fn check_trust(&self, keys: &KeySet) -> Result<(), AppError> {
         let mut known = self.held();
-        supersede(&mut known, &mark_of(keys))
+        supersede(&mut known, &self.log, &mark_of(keys))
     }
 
     /// Remembers a trust document.
@@ -260,7 +245,7 @@ impl MarkFile {
     /// a key that was revoked since would be believed again. And when the file cannot be written.
     pub fn trust(&self, keys: &KeySet) -> Result<(), AppError> {
         let fresh = mark_of(keys);
-        self.write_if(|marks| supersede(marks, &fresh))
+        self.write_if(|marks| supersede(marks, &self.log, &fresh))
     }
 
     /// Raises the marks of logs.
@@ -307,6 +292,7 @@ mod tests {
             held: Mutex::new(read(&path).unwrap()),
             path,
             log: "writ.test".into(),
+            address: "sqlite://x".into(),
         }
     }
 
@@ -326,6 +312,16 @@ mod tests {
         let held = file(folder.path());
         assert_eq!((held.logs()["acme"].size, held.clock_ms()), (7, 20));
         assert_eq!(held.logs()["acme"].last, "07".repeat(32));
+        // What an earlier version wrote down by the address is not lost, also not by the next write.
+        let text = std::fs::read_to_string(folder.path().join("state/marks.json")).unwrap();
+        let earlier = text.replace("writ.test", "sqlite://x");
+        assert_ne!(earlier, text);
+        std::fs::write(folder.path().join("state/marks.json"), earlier).unwrap();
+        let upgraded = file(folder.path());
+        *upgraded.held.lock().unwrap() = upgraded.load().unwrap();
+        assert_eq!(upgraded.logs()["acme"].size, 7);
+        upgraded.raise(&heads(8), 30).unwrap();
+        assert_eq!(upgraded.logs()["acme"].size, 8);
         held.accept(&heads(2)).unwrap();
         assert_eq!(file(folder.path()).logs()["acme"].size, 2);
         std::fs::write(folder.path().join("state/marks.json"), "{").unwrap();

@@ -119,6 +119,7 @@ fn app(
         signer: ArcSwap::from_pointee(signer),
         identity: identity(config),
         marks: MarkFile::open(config)?,
+        deciding: config.deciding(),
     }))
 }
 
@@ -177,7 +178,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
             });
         }
     }
-    app.tell_changes(&config.deciding).await?;
+    app.marks.trust(&app.signer.load().keys)?;
     // Whom incidents stop is known before anybody is served.
     app.refresh_stops().await?;
     if app.policies.load().is_empty() {

@@ -178,9 +178,16 @@ pub(super) fn shown(execution: &pb::Execution) -> Json {
     })
 }
 
-/// The id of a record that is written with or without its type.
-pub(super) fn id_of(record: &str) -> &str {
-    record.split_once('/').map_or(record, |(_, id)| id)
+/// The id of a record that is written with or without its type. An empty one would mean every record.
+pub(super) fn id_of(record: &str) -> Result<&str, AppError> {
+    match record.split_once('/') {
+        Some((kind, id)) if kind.is_empty() || id.is_empty() => {
+            let message = format!("--target {record}: write it as TYPE/ID, such as deal/D-104");
+            Err(AppError::new(Reason::RequestMalformed, message))
+        }
+        Some((_, id)) => Ok(id),
+        None => Ok(record),
+    }
 }
 
 /// The id at the end of whatever a list printed.
@@ -264,7 +271,7 @@ pub(super) async fn run(command: &ExecutionsCommand, output: &Output) -> Result<
                 run_id: run.clone(),
                 action: action.clone(),
                 agent: agent.clone(),
-                target_id: id_of(target).to_owned(),
+                target_id: id_of(target)?.to_owned(),
                 since: since.as_deref().map(self::since).transpose()?,
                 ..pb::ListExecutionsRequest::default()
             };

@@ -231,7 +231,7 @@ fn selection(args: &UndoArgs) -> Result<pb::BatchUndoRequest, AppError> {
         until: Some(until),
         action: args.action.clone(),
         agent: args.agent.clone(),
-        target_id: id_of(&args.target).to_owned(),
+        target_id: id_of(&args.target)?.to_owned(),
         reason: args.reason.clone(),
         dry_run: args.dry_run,
         unsigned: args.unsigned,

@@ -65,19 +65,22 @@ impl Authn {
         })
     }
 
-    /// Checks that a daemon's own certificate names it in this trust domain.
+    /// Checks that our own certificate names an instance of connectord in this trust domain, and nobody else.
     ///
     /// # Errors
     /// `TLS_INVALID`, with both.
     pub fn check_own(&self, cert: &std::path::Path, service: &str) -> Result<(), AppError> {
         let named = uri_of(cert).unwrap_or_default();
         let own = format!("spiffe://{}/service/{service}", self.trust_domain);
-        let rest = named.strip_prefix(own.as_str());
-        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        // An instance has a name of its own: policyd takes reports of no other.
+        if named
+            .strip_prefix(own.as_str())
+            .is_some_and(|rest| rest.starts_with('/'))
+        {
             return Ok(());
         }
         let message = format!(
-            "tls.cert {} is of `{named}`, and tls.trust_domain wants `{own}`",
+            "tls.cert {} is of `{named}`, and tls.trust_domain wants `{own}/NAME`",
             cert.display()
         );
         Err(AppError::new(Reason::TlsInvalid, message))

@@ -24,8 +24,9 @@ const DAY_MS: i64 = 24 * 3_600 * 1_000;
 const KEPT_MS: i64 = 10 * DAY_MS;
 /// A run may go on for long; one that comes again after this time begins anew.
 const RUNS_KEPT_MS: i64 = 90 * DAY_MS;
-/// Counters that are removed at once.
-const PRUNED_MAX: usize = 10_000;
+/// Counters that are removed at once, and how often in a row.
+const PRUNED_MAX: usize = 1_000;
+const ROUNDS_MAX: usize = 1_000;
 
 /// Most counters in one list.
 pub const LISTED_MAX: usize = 1_000;
@@ -250,7 +251,15 @@ impl App {
             now.saturating_sub(KEPT_MS),
             now.saturating_sub(RUNS_KEPT_MS),
         );
-        Ok(self.ledger.counter_prune(before, PRUNED_MAX).await?)
+        let mut all = 0_u64;
+        for _ in 0..ROUNDS_MAX {
+            let round = self.ledger.counter_prune(before, PRUNED_MAX).await?;
+            all = all.saturating_add(round);
+            if usize::try_from(round).is_ok_and(|round| round < PRUNED_MAX) {
+                break;
+            }
+        }
+        Ok(all)
     }
 
     /// Makes a cap higher for a time, by a record. The same request again raises nothing more.

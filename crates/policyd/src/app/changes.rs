@@ -1,5 +1,5 @@
 //! What decides and signs is in the log: a key that came, retired or was revoked, and a configuration that
-//! changed, since this policyd last started.
+//! changed, since the log last told of them.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,9 @@ use writ_proto::value::{Map, Value};
 use super::budgets::named_id;
 use super::disclosed::disclosure;
 use super::{App, AppError};
-use crate::domain::record::{Draft, Kind};
+use crate::domain::record::Kind;
+use crate::ids;
+use crate::marks::Told;
 use crate::store::Append;
 
 /// The paths whose values are not what is remembered.
@@ -30,62 +32,60 @@ fn kind(status: KeyStatus) -> Kind {
     }
 }
 
+/// What the log of a tenant is to tell of, as it stands now.
+fn told(app: &App) -> Told {
+    let signer = app.signer.load_full();
+    let status = |entry: &KeyEntry| (hex::encode(entry.kid), entry.status.name().to_owned());
+    Told {
+        keys: signer.keys.entries().iter().map(status).collect(),
+        deciding: app.deciding.clone(),
+    }
+}
+
 impl App {
-    /// Writes down in each log what has changed, then remembers it. Where nothing is remembered, as at the
-    /// first start, there is nothing to compare with.
+    /// Writes down in the log of a tenant what has changed since it last told, then remembers it. Where
+    /// nothing is remembered, as at the first start, there is nothing to compare with. A crash in between
+    /// tells a change of the configuration twice.
     ///
     /// # Errors
     /// When it could not be recorded or remembered.
-    pub async fn tell_changes(&self, deciding: &BTreeMap<String, String>) -> Result<(), AppError> {
-        let (keys, values, count) = self.marks.changes();
-        let signer = self.signer.load_full();
-        let tenants: Vec<TenantId> = self.policies.load().keys().cloned().collect();
-        for tenant in &tenants {
-            for entry in signer.keys.entries() {
-                let known = keys.get(&hex::encode(entry.kid)).map(String::as_str);
-                if !keys.is_empty() && known != Some(entry.status.name()) {
+    pub async fn tell_changes(&self, tenant: &TenantId) -> Result<(), AppError> {
+        let (origin, now) = (self.identity.origin(tenant.as_str()), told(self));
+        let before = self.marks.told(&origin);
+        if before.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        if let Some(before) = before {
+            for entry in self.signer.load_full().keys.entries() {
+                let known = before.keys.get(&hex::encode(entry.kid));
+                if known.map(String::as_str) != Some(entry.status.name()) {
                     self.tell_key(tenant, entry).await?;
                 }
             }
-            let paths = changed(&values, deciding);
-            if !values.is_empty() && !paths.is_empty() {
-                let what = format!("config {count} {}", paths.join(" "));
+            let paths = changed(&before.deciding, &now.deciding);
+            if !paths.is_empty() {
                 let paths = Value::List(paths.into_iter().map(Value::Text).collect());
-                let draft = self.change(tenant, Kind::ConfigChanged, (&what, "keys", paths))?;
-                self.tell_change(tenant, draft).await?;
+                let mut draft = self.blank_record(Kind::ConfigChanged, tenant, ids::new_id());
+                draft.disclosures.push(disclosure("keys", paths)?);
+                self.writer
+                    .append(Append::record(tenant.clone(), draft))
+                    .await?;
             }
         }
-        self.marks.trust(&signer.keys)?;
-        self.marks.told(&signer.keys)?;
-        self.marks.deciding(deciding)
+        self.marks.tell(&origin, &now)
     }
 
+    /// A key that came, retired or was revoked; each of it is told once, by whichever process.
     async fn tell_key(&self, tenant: &TenantId, entry: &KeyEntry) -> Result<(), AppError> {
         let (kid, status) = (hex::encode(entry.kid), entry.status.name());
+        let id = named_id(&format!("key {kid} {status}"), tenant, uuid::Uuid::nil());
         let mut key = Map::new();
-        key.set("kid", Value::Text(kid.clone()));
+        key.set("kid", Value::Text(kid));
         key.set("use", Value::Text(entry.usage.name().to_owned()));
-        let what = format!("key {kid} {status}");
-        let draft = self.change(tenant, kind(entry.status), (&what, "key", Value::Map(key)))?;
-        self.tell_change(tenant, draft).await
-    }
-
-    /// A record of one change; under the same name it is made once.
-    fn change(
-        &self,
-        tenant: &TenantId,
-        kind: Kind,
-        (what, name, value): (&str, &'static str, Value),
-    ) -> Result<Draft, AppError> {
-        let id = named_id(what, tenant, uuid::Uuid::nil());
-        let mut draft = self.blank_record(kind, tenant, id);
-        draft.disclosures.push(disclosure(name, value)?);
-        Ok(draft)
-    }
-
-    async fn tell_change(&self, tenant: &TenantId, draft: Draft) -> Result<(), AppError> {
+        let mut draft = self.blank_record(kind(entry.status), tenant, id);
+        draft.disclosures.push(disclosure("key", Value::Map(key))?);
         let append = Append {
-            outcome_id: Some(draft.record_id),
+            outcome_id: Some(id),
             ..Append::record(tenant.clone(), draft)
         };
         self.writer.append(append).await?;

@@ -27,6 +27,7 @@ pub mod usage;
 pub use admission::Admission;
 pub use error::AppError;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -72,6 +73,8 @@ pub struct App {
     pub identity: Identity,
     /// How far the logs have come, as it is remembered outside the database.
     pub marks: MarkFile,
+    /// What is decided and signed by: each value of the configuration with its digest.
+    pub deciding: BTreeMap<String, String>,
 }
 
 /// Names of this policyd in tokens and records.

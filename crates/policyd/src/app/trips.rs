@@ -42,10 +42,7 @@ impl App {
                 continue;
             }
             // One that finds no room keeps none of the others from theirs.
-            // `run:AGENT:RUN`
-            let agent = trip.key.subject().split(':').nth(1).unwrap_or_default();
-            let of_run = matches!(part, Part::Run(_));
-            let whose = (Cause::Budget, if of_run { agent } else { "" });
+            let whose = (Cause::Budget, agent_of(trip.key.subject()));
             match self.halting.set(&tenant, part, &trip.reason, whose) {
                 Ok(()) => drop(asked.insert(scope)),
                 Err(error) => tracing::debug!(%error, %scope, "an ordered halt waits"),
@@ -90,10 +87,35 @@ impl App {
     }
 }
 
+/// The agent of `run:AGENT:RUN`; it may hold a colon itself, and its run cannot. Empty for another subject.
+fn agent_of(subject: &str) -> &str {
+    let run = subject
+        .strip_prefix("run:")
+        .and_then(|rest| rest.rsplit_once(':'));
+    run.map_or("", |(agent, _)| agent)
+}
+
 fn part(scope: &str) -> Option<Part> {
     match scope.split_once(':')? {
         ("agent", name) => Some(Part::Agent(name.to_owned())),
         ("run", name) => Some(Part::Run(name.to_owned())),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_belongs_to_its_whole_agent() {
+        for (subject, agent) in [
+            ("run:triage:r-1", "triage"),
+            ("run:triage:x:r-1", "triage:x"),
+            ("agent:triage", ""),
+            ("tenant", ""),
+        ] {
+            assert_eq!(agent_of(subject), agent, "{subject}");
+        }
     }
 }

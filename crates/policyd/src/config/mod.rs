@@ -47,20 +47,6 @@ pub struct Config {
     /// Who is told; nobody by default.
     #[serde(default)]
     pub notify: NotifyConfig,
-    /// What it decides and signs by: each value's path and digest. Addresses and files are no part of it.
-    #[serde(skip)]
-    pub deciding: BTreeMap<String, String>,
-}
-
-/// Parts of the configuration that say where something is, and nothing of what is decided.
-const PLACES: [&str; 4] = ["server.", "store.", "tls.", "connectord."];
-
-fn deciding(layers: &Layers) -> BTreeMap<String, String> {
-    let decides = |path: &str| !PLACES.iter().any(|place| path.starts_with(place));
-    let all = layers.origins().into_iter();
-    let own = all.filter(|(path, ..)| decides(path));
-    own.map(|(path, value, _)| (path, hex::encode(sha256(value.as_bytes()))))
-        .collect()
 }
 
 /// `[server]`.
@@ -203,6 +189,36 @@ pub fn variable(name: &str) -> Option<String> {
 }
 
 impl Config {
+    /// What is decided and signed by, each value with its digest: who callers are, whether halts are followed,
+    /// what a writ says, how long it lives, who reports and how often agents may call. Places are no part of it.
+    #[must_use]
+    pub fn deciding(&self) -> BTreeMap<String, String> {
+        let ca = std::fs::read(&self.tls.ca).unwrap_or_default();
+        let values = [
+            (
+                "connectord",
+                self.connectord.is_some().to_string().into_bytes(),
+            ),
+            ("limits", format!("{:?}", self.limits).into_bytes()),
+            ("policy.watch", self.policy.watch.to_string().into_bytes()),
+            ("tls.ca", ca),
+            (
+                "tls.trust_domain",
+                self.tls.trust_domain.clone().into_bytes(),
+            ),
+            ("token.audience", self.token.audience.clone().into_bytes()),
+            ("token.issuer", self.token.issuer.clone().into_bytes()),
+            ("token.ttl", self.token.ttl_seconds.to_string().into_bytes()),
+            (
+                "usage.reporters",
+                self.usage.reporters.join("\n").into_bytes(),
+            ),
+        ];
+        let digest =
+            |(path, value): (&str, Vec<u8>)| (path.to_owned(), hex::encode(sha256(&value)));
+        values.into_iter().map(digest).collect()
+    }
+
     /// Checks the layers and makes paths absolute to the folder of the file.
     ///
     /// # Errors
@@ -210,7 +226,6 @@ impl Config {
     pub fn from_layers(layers: &Layers, file: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = layers.shape()?;
         config.limits.check().map_err(ConfigError::invalid)?;
-        config.deciding = deciding(layers);
         if config.token.ttl_seconds == 0 || config.token.ttl_seconds > TOKEN_TTL_SECONDS_MAX {
             let detail = format!("token.ttl is 1s to {TOKEN_TTL_SECONDS_MAX}s");
             return Err(ConfigError::invalid(detail));

@@ -66,15 +66,14 @@ impl Authn {
         })
     }
 
-    /// Checks that a daemon's own certificate names it in this trust domain.
+    /// Checks that our own certificate names policyd in this trust domain, and nobody else.
     ///
     /// # Errors
     /// `TLS_INVALID`, with both.
     pub fn check_own(&self, cert: &std::path::Path, service: &str) -> Result<(), AppError> {
         let named = uri_of(cert).unwrap_or_default();
         let own = format!("spiffe://{}/service/{service}", self.trust_domain);
-        let rest = named.strip_prefix(own.as_str());
-        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        if named == own {
             return Ok(());
         }
         let message = format!(

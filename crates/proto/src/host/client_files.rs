@@ -71,7 +71,7 @@ pub fn uri_of(cert: &Path) -> Option<String> {
             GeneralName::URI(uri) => Some((*uri).to_owned()),
             _ => None,
         });
-    uris.next()
+    uris.next().filter(|_| uris.next().is_none())
 }
 
 #[cfg(test)]

@@ -31,7 +31,12 @@ impl App {
             digest: Some(set.digest),
             engine: engine(),
         };
-        self.record_set(set, Kind::PolicyPublished, row).await
+        self.record_set(set, Kind::PolicyPublished, row).await?;
+        // A set that forbids something must not wait for the mark file.
+        if let Err(error) = self.tell_changes(&set.tenant).await {
+            tracing::error!(tenant = %set.tenant, %error, "changed keys or configuration are not told");
+        }
+        Ok(())
     }
 
     /// Records that a tenant has no policies any more.

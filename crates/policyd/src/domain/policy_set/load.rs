@@ -305,13 +305,13 @@ fn policies(sources: &Sources, findings: &mut Findings<'_>) -> (Rules, Vec<(Stri
         }
         let parsed = match PolicySet::from_str(text) {
             Ok(parsed) => parsed,
-            Err(_) if bounds::open_text(text).is_some() => {
-                let at = bounds::open_text(text).map(|at| Place::at(text, at));
-                let message = "a text begins here and is not closed in its line";
-                findings.add_at(Reason::PolicyInvalid, file, message, at);
-                continue;
-            }
             Err(errors) => {
+                // Most likely the quote is forgotten, and Cedar complains of whatever comes later.
+                if let Some(at) = bounds::open_text(text) {
+                    let at = Some(Place::at(text, at));
+                    let message = "a text begins here and is not closed in its line";
+                    findings.add_at(Reason::PolicyInvalid, file, message, at);
+                }
                 for error in errors.iter() {
                     let at = place_in(text, error);
                     findings.add_at(Reason::PolicyInvalid, file, said(error), at);

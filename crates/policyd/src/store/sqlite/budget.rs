@@ -108,15 +108,30 @@ impl SqliteLedger {
         (before_ms, runs_before_ms): (i64, i64),
         most: usize,
     ) -> Result<u64, StoreError> {
-        let done = sqlx::query(
-            "DELETE FROM budget WHERE (tenant, key) IN (SELECT tenant, key FROM budget WHERE held = 0 \
-             AND since_ms > 0 AND since_ms < CASE WHEN substr(key, -4) = '|run' THEN ? ELSE ? END LIMIT ?)",
+        // They are looked for without the lock that all writing waits for.
+        let rows = sqlx::query(
+            "SELECT tenant, key FROM budget WHERE held = 0 AND since_ms > 0 AND since_ms < \
+             CASE WHEN substr(key, -4) = '|run' THEN ? ELSE ? END LIMIT ?",
         )
         .bind(runs_before_ms)
         .bind(before_ms)
         .bind(limit(most))
-        .execute(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let mut sql =
+            QueryBuilder::<Sqlite>::new("DELETE FROM budget WHERE held = 0 AND (tenant, key) IN (");
+        let mut keys = Vec::with_capacity(rows.len());
+        for row in &rows {
+            keys.push((row.try_get::<String, _>(0)?, row.try_get::<String, _>(1)?));
+        }
+        sql.push_values(keys, |mut values, (tenant, key)| {
+            values.push_bind(tenant).push_bind(key);
+        });
+        sql.push(")");
+        let done = sql.build().execute(&self.pool).await?;
         Ok(done.rows_affected())
     }
 
