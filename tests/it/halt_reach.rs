@@ -270,8 +270,8 @@ async fn a_tenant_that_filled_its_room_halts_the_whole_of_itself_and_nobody_else
 #[test]
 fn the_bench_of_halts_runs_as_the_documents_say() {
     let world = World::prepare(&[]);
-    let bench = ["bench", "halt", "--flips", "3", "--callers", "2"];
-    let output = world.run("connectord", &bench);
+    let bench = ["halts", "--flips", "3", "--callers", "2"];
+    let output = world.run("bench", &bench);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let failed = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(

@@ -6,7 +6,6 @@
 
 pub mod access;
 pub mod app;
-mod bench;
 pub mod catalog;
 pub mod cli;
 pub mod clock;

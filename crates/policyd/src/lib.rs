@@ -5,7 +5,6 @@
 //! runs beside an agent: it is a client of both daemons and uses nothing of the rest.
 
 pub mod app;
-mod bench;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -345,7 +345,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 }
 
 /// Who may come in: callers with a certificate of our CA, each with a share of the connections.
-pub(crate) fn door(config: &Config) -> Result<Door, AppError> {
+pub fn door(config: &Config) -> Result<Door, AppError> {
     let key = keys::read_private(&config.tls.key_file)
         .map_err(|error| fail(error.reason, error.detail))?;
     let tls = mutual_tls(&config.tls.cert, key.as_str(), &config.tls.ca);

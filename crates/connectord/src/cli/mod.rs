@@ -21,7 +21,6 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::app::AppError;
-use crate::bench;
 use crate::config::{Config, Layers, environment};
 use crate::conform;
 use output::{Format, Output};
@@ -106,11 +105,6 @@ enum Command {
     Vectors(vectors::VectorsArgs),
     /// Try what a system file promises on one record of the real system, which is written many times.
     Conform(conform::ConformArgs),
-    /// Measure verification and durable claims beside a bare echo.
-    Bench(bench::BenchArgs),
-    /// What `bench` measures.
-    #[command(hide = true)]
-    BenchServe(bench::serve::ServeArgs),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -212,7 +206,6 @@ pub fn main() -> ExitCode {
         cli.command,
         Command::Server(_)
             | Command::HaltServer(_)
-            | Command::Bench(_)
             | Command::Sandbox(sandbox::SandboxCommand::Serve { .. })
     );
     let format = cli.common.output;
@@ -292,15 +285,6 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         Command::Sandbox(command) => sandbox::run(common, command, output).await,
         Command::Vectors(args) => vectors::run(args, output),
         Command::Conform(args) => Box::pin(conform::run(common.read()?, args, *output)).await,
-        // Told to stop, it still ends its servers and removes its folder.
-        Command::Bench(args) => tokio::select! {
-            result = bench::run(args, *output) => result,
-            () = server::stop() => Ok(1),
-        },
-        Command::BenchServe(args) => {
-            Box::pin(bench::serve::serve(&common.read()?, args, server::stop())).await?;
-            Ok(0)
-        }
         Command::Completions { shell } => {
             pages::completions(Cli::command(), *shell);
             Ok(0)

@@ -30,7 +30,6 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use serde_json::json;
 
 use crate::app::AppError;
-use crate::bench;
 use crate::config::{Config, Layers, environment};
 use output::{Format, Output};
 use writ_proto::host::{pages, telemetry};
@@ -147,11 +146,6 @@ enum Command {
     Mcp(Box<mcp::McpArgs>),
     /// The whole story on this machine, in throw-away data.
     Demo(demo::DemoArgs),
-    /// Measure decisions beside a bare echo on this machine.
-    Bench(bench::BenchArgs),
-    /// The echo that `bench` measures against.
-    #[command(hide = true)]
-    BenchEcho(bench::echo::EchoArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -229,19 +223,12 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let live = matches!(
         cli.command,
-        Command::Server(_)
-            | Command::Dev(_)
-            | Command::Demo(_)
-            | Command::Bench(_)
-            | Command::Mcp(_)
+        Command::Server(_) | Command::Dev(_) | Command::Demo(_) | Command::Mcp(_)
     );
     let format = cli.common.output;
     let output = Output::new(if live { format.live() } else { format });
     remote::set_config(&cli.common.config);
-    let quiet = matches!(
-        cli.command,
-        Command::Demo(_) | Command::Dev(_) | Command::Bench(_)
-    );
+    let quiet = matches!(cli.command, Command::Demo(_) | Command::Dev(_));
     let default = if quiet { "warn" } else { "info" };
     let filter = crate::config::variable("RUST_LOG").unwrap_or_else(|| default.to_owned());
     let filter = match cli.command {
@@ -326,14 +313,5 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Explain { code } => Ok(output.explain(code)),
         Command::Mcp(args) => Box::pin(mcp::run(args, output)).await,
         Command::Demo(args) => demo::run(args, output).await,
-        // Told to stop, it still ends its servers and removes its folder.
-        Command::Bench(args) => tokio::select! {
-            result = bench::run(args, output) => result,
-            () = server::stop() => Ok(1),
-        },
-        Command::BenchEcho(args) => {
-            bench::echo::serve(&common.read()?, args, server::stop()).await?;
-            Ok(0)
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! What both daemons run on: group commit, versions of a database schema, connections to PostgreSQL,
-//! the threads that serve, the TLS handshake, layers of configuration, key files of clients, figures
-//! of the machine. Nothing here knows the contract (ADR 0039).
+//! the threads that serve, the TLS handshake, layers of configuration, key files of clients.
+//! Nothing here knows the contract (ADR 0039).
 
 pub mod channel;
 pub mod client_files;
@@ -11,7 +11,6 @@ pub mod grpc;
 pub mod http;
 mod incoming;
 pub mod layers;
-pub mod machine;
 mod paced;
 pub mod pages;
 pub mod postgres;

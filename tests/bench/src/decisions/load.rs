@@ -5,53 +5,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::machine::cpu_ns;
 use tonic::transport::Channel;
-use writ_proto::host::machine::cpu_ns;
 use writ_proto::pb;
 use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
 
-use super::stage::fail;
-use crate::app::AppError;
-use crate::cli::remote::failed;
-use crate::ids;
+use crate::fail;
+use crate::sample::{Sample, used};
+use policyd::ids;
 
 /// The server under load, and what is asked of it.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
-    pub(super) pid: u32,
-    pub(super) channels: Vec<Channel>,
-    pub(super) request: pb::AuthorizeRequest,
-}
-
-/// What a run of calls took.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Sample {
-    /// Calls made.
-    pub(super) calls: u64,
-    /// Calls in a second.
-    pub(super) rate: u64,
-    /// Nanoseconds of server processor time for one call.
-    pub(super) cpu_ns: u64,
-    /// Median latency.
-    pub(super) p50: Duration,
-    /// Latency of the slowest in a hundred.
-    pub(super) p99: Duration,
-    /// Latency of the slowest in a thousand.
-    pub(super) p999: Duration,
+pub(crate) struct Target {
+    pub(crate) pid: u32,
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) request: pb::AuthorizeRequest,
 }
 
 /// Asks once, under a fresh request id, and insists on a signed ALLOW.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     client: &mut AuthorizationServiceClient<Channel>,
     request: &pb::AuthorizeRequest,
-) -> Result<pb::AuthorizeResponse, AppError> {
+) -> anyhow::Result<pb::AuthorizeResponse> {
     let mut request = request.clone();
     request.request_id = ids::new_id().to_string();
-    let answer = client
-        .authorize(request)
-        .await
-        .map_err(failed)?
-        .into_inner();
+    let answer = client.authorize(request).await.map_err(fail)?.into_inner();
     let signed = answer.decision.as_ref().is_some_and(|decision| {
         decision.verdict == i32::from(pb::Verdict::Allow) && !decision.token.is_empty()
     });
@@ -63,12 +41,12 @@ pub(super) async fn ask(
 }
 
 /// Keeps `callers` calls in flight until so many are made or the time is up.
-pub(super) async fn closed(
+pub(crate) async fn closed(
     target: &Target,
     callers: usize,
     calls: u64,
     limit: Duration,
-) -> Result<Sample, AppError> {
+) -> anyhow::Result<Sample> {
     let left = Arc::new(AtomicU64::new(calls));
     let before = cpu_ns(target.pid);
     let start = Instant::now();
@@ -88,19 +66,19 @@ pub(super) async fn closed(
                 ask(&mut client, &request).await?;
                 taken.push(begun.elapsed());
             }
-            Ok::<_, AppError>(taken)
+            Ok::<_, anyhow::Error>(taken)
         }));
     }
     finish(running, target.pid, before, start).await
 }
 
 /// Calls `rate` times a second for a while, whether earlier calls have come back or not.
-pub(super) async fn open(
+pub(crate) async fn open(
     target: &Target,
     callers: u32,
     rate: u64,
     lasting: Duration,
-) -> Result<Sample, AppError> {
+) -> anyhow::Result<Sample> {
     let period = Duration::from_secs(1)
         .saturating_mul(callers)
         .checked_div(u32::try_from(rate.max(1)).unwrap_or(u32::MAX))
@@ -124,54 +102,24 @@ pub(super) async fn open(
                 taken.push(planned.elapsed());
                 due = due.saturating_add(period);
             }
-            Ok::<_, AppError>(taken)
+            Ok::<_, anyhow::Error>(taken)
         }));
     }
     finish(running, target.pid, before, start).await
 }
 
-type Calling = tokio::task::JoinHandle<Result<Vec<Duration>, AppError>>;
+type Calling = tokio::task::JoinHandle<anyhow::Result<Vec<Duration>>>;
 
 async fn finish(
     running: Vec<Calling>,
     pid: u32,
     before: Option<u64>,
     start: Instant,
-) -> Result<Sample, AppError> {
+) -> anyhow::Result<Sample> {
     let mut taken = Vec::new();
     for task in running {
         taken.extend(task.await.map_err(fail)??);
     }
     let wall = start.elapsed();
-    let used = cpu_ns(pid)
-        .zip(before)
-        .map(|(after, before)| after.saturating_sub(before));
-    let used = used.ok_or_else(|| fail("the processor time of the server cannot be read"))?;
-    taken.sort();
-    let calls = u64::try_from(taken.len()).unwrap_or(u64::MAX);
-    if calls == 0 {
-        return Err(fail("no call was made in the time given"));
-    }
-    let millis = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX).max(1);
-    Ok(Sample {
-        calls,
-        rate: calls.saturating_mul(1_000) / millis,
-        cpu_ns: used / calls,
-        p50: quantile(&taken, 500),
-        p99: quantile(&taken, 990),
-        p999: quantile(&taken, 999),
-    })
+    Sample::of(taken, used(pid, before)?, wall)
 }
-
-/// The value below which so many in a thousand lie; the list is sorted.
-fn quantile(sorted: &[Duration], per_mille: usize) -> Duration {
-    let at = sorted
-        .len()
-        .saturating_sub(1)
-        .saturating_mul(per_mille)
-        .div_ceil(1_000);
-    sorted.get(at).copied().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests;

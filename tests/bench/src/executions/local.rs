@@ -2,59 +2,34 @@
 //! one ends the bench.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
 use ed25519_dalek::Signer as _;
 use writ_proto::card::{Card, Rollout};
 use writ_proto::context::TYP_DECISION;
 use writ_proto::token::{Mode, UnverifiedToken, Verifier, mint};
 
-use super::stage::fail;
-use super::writs::{AGENT, CONNECTION, Mint, TARGET, TENANT, arguments};
-use crate::app::AppError;
-use crate::app::halts::subject;
-use crate::clock;
-use crate::config::Config;
-use crate::domain::gate::{Call, Refusal, Seen, Standing, admit};
-use crate::halt::{Customer, Files, HaltStore, Place};
-use crate::trust::Trust;
-
-const BATCHES: usize = 5;
-const BATCH_TIME: Duration = Duration::from_millis(100);
-const LOOK_EVERY: u32 = 16;
-
-/// Nanoseconds of one piece of work: the median of a few batches.
-fn time(mut work: impl FnMut() -> bool) -> Result<u64, AppError> {
-    let mut batches = Vec::with_capacity(BATCHES);
-    for _ in 0..BATCHES {
-        let (start, mut count) = (Instant::now(), 0_u32);
-        while start.elapsed() < BATCH_TIME {
-            for _ in 0..LOOK_EVERY {
-                if !black_box(work()) {
-                    return Err(fail("a measured piece of work came out wrong"));
-                }
-                count = count.saturating_add(1);
-            }
-        }
-        batches.push(start.elapsed().checked_div(count).unwrap_or_default());
-    }
-    batches.sort();
-    let median = batches.get(BATCHES / 2).copied().unwrap_or_default();
-    Ok(u64::try_from(median.as_nanos()).unwrap_or(u64::MAX))
-}
+use super::writs::{AGENT, CONNECTION, Mint, TARGET, TENANT, arguments, refused};
+use crate::fail;
+use crate::sample::time;
+use connectord::app::halts::subject;
+use connectord::clock;
+use connectord::config::Config;
+use connectord::domain::gate::{Call, Refusal, Seen, Standing, admit};
+use connectord::halt::{Customer, Files, HaltStore, Place};
+use connectord::trust::Trust;
 
 /// Nanoseconds of the parts.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Parts {
+pub(crate) struct Parts {
     /// `verify_strict` over the bytes a token signs, the key decompressed.
-    pub(super) verify_strict: u64,
+    pub(crate) verify_strict: u64,
     /// Checks 2 to 18, arguments of 300 bytes. Check 19 is the journal and 20 the system of
     /// record: those are measured under load.
-    pub(super) full_300: u64,
+    pub(crate) full_300: u64,
     /// The same with arguments of 2 KiB.
-    pub(super) full_2k: u64,
+    pub(crate) full_2k: u64,
     /// Check 1: reading the halt folder, nothing halted.
-    pub(super) halts: u64,
+    pub(crate) halts: u64,
 }
 
 fn call(args_cbor: Vec<u8>) -> Call {
@@ -74,10 +49,11 @@ fn call(args_cbor: Vec<u8>) -> Call {
 }
 
 /// Checks 2 to 18 of a fresh writ, over and over: nothing of them changes any state.
-fn full(mint_of: &Mint, config: &Config, card: &Card, args_bytes: usize) -> Result<u64, AppError> {
+fn full(mint_of: &Mint, config: &Config, card: &Card, args_bytes: usize) -> anyhow::Result<u64> {
     let args = arguments(args_bytes)?.encode();
     let token = mint(&mint_of.claims(&args, Mode::Execute)?, mint_of.key());
-    let trust = Trust::load(config.trust.keys_file.clone(), &config.trust.root_key)?;
+    let trust =
+        Trust::load(config.trust.keys_file.clone(), &config.trust.root_key).map_err(refused)?;
     let keys = trust.keys();
     let verifier = Verifier {
         keys: &keys,
@@ -105,7 +81,7 @@ fn full(mint_of: &Mint, config: &Config, card: &Card, args_bytes: usize) -> Resu
 }
 
 /// Measures all parts.
-pub(super) fn parts(mint_of: &Mint, config: &Config, card: &Card) -> Result<Parts, AppError> {
+pub(crate) fn parts(mint_of: &Mint, config: &Config, card: &Card) -> anyhow::Result<Parts> {
     let (key, public) = (mint_of.key(), mint_of.key().verifying_key());
     let args = arguments(300)?.encode();
     let kid = writ_proto::cose::kid_of(&public);
@@ -132,15 +108,4 @@ pub(super) fn parts(mint_of: &Mint, config: &Config, card: &Card) -> Result<Part
                 .is_ok_and(|state| state.covering(&subject).is_none())
         })?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn work_that_comes_out_wrong_is_not_measured() {
-        assert!(time(|| false).is_err());
-        assert!(time(|| true).is_ok());
-    }
 }

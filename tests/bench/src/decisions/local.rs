@@ -4,7 +4,6 @@
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use writ_proto::context::TYP_DECISION;
@@ -15,54 +14,33 @@ use writ_proto::limits::TOKEN_TTL_SECONDS_MAX;
 use writ_proto::token::{Claims, Mode, UnverifiedToken, Verifier, mint};
 use writ_proto::value::{Map, Value, args_from_cbor, args_from_json};
 
-use super::stage::{fail, padding};
-use crate::app::{AppError, policies};
-use crate::clock;
-use crate::domain::decide::{Verdict, decide};
-use crate::domain::facts::{Facts, HaltView};
-use crate::domain::policy_set::TenantPolicies;
-use crate::domain::request::Request;
+use super::stage::padding;
+use crate::fail;
+use crate::sample::time;
+use policyd::app::policies;
+use policyd::clock;
+use policyd::domain::decide::{Verdict, decide};
+use policyd::domain::facts::{Facts, HaltView};
+use policyd::domain::policy_set::TenantPolicies;
+use policyd::domain::request::Request;
 
-const BATCHES: usize = 5;
-const BATCH_TIME: Duration = Duration::from_millis(60);
-const LOOK_EVERY: u32 = 16;
 const AUDIENCE: &str = "connectord";
 const ISSUER: &str = "https://policyd.localhost";
 
-/// Nanoseconds of one piece of work: the median of a few batches.
-fn time(mut work: impl FnMut() -> bool) -> Result<u64, AppError> {
-    let mut batches = Vec::with_capacity(BATCHES);
-    for _ in 0..BATCHES {
-        let (start, mut count) = (Instant::now(), 0_u32);
-        while start.elapsed() < BATCH_TIME {
-            for _ in 0..LOOK_EVERY {
-                if !black_box(work()) {
-                    return Err(fail("a measured piece of work came out wrong"));
-                }
-                count = count.saturating_add(1);
-            }
-        }
-        batches.push(start.elapsed().checked_div(count).unwrap_or_default());
-    }
-    batches.sort();
-    let median = batches.get(BATCHES / 2).copied().unwrap_or_default();
-    Ok(u64::try_from(median.as_nanos()).unwrap_or(u64::MAX))
-}
-
 /// Nanoseconds of the parts of a token.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TokenTimes {
-    pub(super) sign: u64,
-    pub(super) verify_strict: u64,
-    pub(super) mint: u64,
+pub(crate) struct TokenTimes {
+    pub(crate) sign: u64,
+    pub(crate) verify_strict: u64,
+    pub(crate) mint: u64,
     /// Checks 2 to 17 with arguments of 300 bytes. What is left reads stores: `connectord bench`.
-    pub(super) full_300: u64,
+    pub(crate) full_300: u64,
     /// The same with arguments of 2 KiB.
-    pub(super) full_2k: u64,
+    pub(crate) full_2k: u64,
 }
 
 /// Arguments of exactly so many canonical bytes.
-fn arguments(bytes: usize) -> Result<Map, AppError> {
+fn arguments(bytes: usize) -> anyhow::Result<Map> {
     let amount = args_from_json(r#"{"amount":{"currency":"EUR","value":49.00}}"#).map_err(fail)?;
     let with_note = |length: usize| {
         let mut map = amount.clone();
@@ -118,7 +96,7 @@ fn parts(args_cbor: &[u8]) -> RequestParts<'_> {
 }
 
 /// Measures tokens.
-pub(super) fn tokens() -> Result<TokenTimes, AppError> {
+pub(crate) fn tokens() -> anyhow::Result<TokenTimes> {
     let key = SigningKey::from_bytes(&[9; 32]);
     let public = key.verifying_key();
     let entry = KeyEntry::new(public, ISSUER, KeyUse::Decision);
@@ -168,7 +146,7 @@ fn loaded(
     tenant: &Path,
     policies_total: usize,
     orders: usize,
-) -> Result<Arc<TenantPolicies>, AppError> {
+) -> anyhow::Result<Arc<TenantPolicies>> {
     let mut sources = policies::read_tenant(tenant).map_err(fail)?;
     sources.policies.retain(|(name, _)| name != "padding.cedar");
     let own = TenantPolicies::build(&sources)
@@ -194,11 +172,7 @@ fn loaded(
 }
 
 /// Nanoseconds of one whole decision, without record and signature, in a tenant of that size.
-pub(super) fn decision(
-    tenant: &Path,
-    policies_total: usize,
-    orders: usize,
-) -> Result<u64, AppError> {
+pub(crate) fn decision(tenant: &Path, policies_total: usize, orders: usize) -> anyhow::Result<u64> {
     let facts = Facts {
         now: clock::now(),
         policies: loaded(tenant, policies_total, orders)?,
@@ -238,11 +212,5 @@ mod tests {
         for bytes in [300, 2_048] {
             assert_eq!(arguments(bytes).unwrap().encode().len(), bytes);
         }
-    }
-
-    #[test]
-    fn work_that_comes_out_wrong_is_not_measured() {
-        assert!(time(|| false).is_err());
-        assert!(time(|| true).is_ok());
     }
 }

@@ -8,21 +8,26 @@ use clap::Args;
 use prost::Message as _;
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
+use writ_proto::pb;
 use writ_proto::pb::authorization_service_server::{
     AuthorizationService, AuthorizationServiceServer,
 };
-use writ_proto::{Reason, pb};
 
-use crate::app::AppError;
-use crate::config::Config;
-use crate::grpc::status::over_rate;
-use crate::server::door;
+use policyd::config::{Config, Layers};
+use policyd::grpc::status::over_rate;
+use policyd::server::door;
+
+use crate::fail;
+use crate::servers::{UNLIMITED, tell_ready};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Flags of the hidden subcommand.
 #[derive(Debug, Args)]
 pub(crate) struct EchoArgs {
+    /// Configuration of the daemon whose certificate it has.
+    #[arg(long)]
+    pub(crate) config: PathBuf,
     /// File with the encoded answer of every call.
     #[arg(long)]
     pub(crate) answer: PathBuf,
@@ -73,29 +78,22 @@ impl AuthorizationService for Echo {
     }
 }
 
-fn fail(why: impl core::fmt::Display) -> AppError {
-    AppError::new(Reason::Internal, why.to_string())
-}
-
 /// Serves until told to stop.
-pub(crate) async fn serve(
-    config: &Config,
-    args: &EchoArgs,
-    stop: impl Future<Output = ()>,
-) -> Result<(), AppError> {
-    let bytes = std::fs::read(&args.answer).map_err(fail)?;
-    let answer = pb::AuthorizeResponse::decode(bytes.as_slice()).map_err(fail)?;
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(fail)?;
-    let addr = listener.local_addr().map_err(fail)?;
+pub(crate) async fn serve(args: &EchoArgs, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let layers = Layers::read(
+        &args.config,
+        core::iter::empty(),
+        "",
+        &UNLIMITED.map(str::to_owned),
+    )
+    .map_err(fail)?;
+    let config = Config::from_layers(&layers, &args.config).map_err(fail)?;
+    let bytes = std::fs::read(&args.answer)?;
+    let answer = pb::AuthorizeResponse::decode(bytes.as_slice())?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    tell_ready(&args.ready_file, listener.local_addr()?)?;
     let router = writ_proto::host::grpc::server(CALL_TIMEOUT, over_rate)
         .add_service(AuthorizationServiceServer::new(Echo { answer }));
-    let fresh = args.ready_file.with_extension("new");
-    std::fs::write(
-        &fresh,
-        serde_json::json!({"grpc": addr.to_string()}).to_string(),
-    )
-    .and_then(|()| std::fs::rename(&fresh, &args.ready_file))
-    .map_err(fail)?;
-    let served = writ_proto::host::grpc::serve(router, listener, door(config)?, stop).await;
+    let served = writ_proto::host::grpc::serve(router, listener, door(&config)?, stop).await;
     served.map_err(fail)
 }

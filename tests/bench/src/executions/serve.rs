@@ -11,14 +11,15 @@ use tonic::{Request, Response, Status};
 use writ_proto::pb;
 use writ_proto::pb::connector_service_server::{ConnectorService, ConnectorServiceServer};
 
-use super::stage::fail;
-use crate::app::admit::Purpose;
-use crate::app::{AppError, SharedApp, write::Spent};
-use crate::config::Config;
-use crate::grpc::authn::Authn;
-use crate::grpc::convert;
-use crate::grpc::status::status;
-use crate::server::{builder, door, open};
+use crate::fail;
+use crate::servers::tell_ready;
+use connectord::app::admit::Purpose;
+use connectord::app::{SharedApp, write::Spent};
+use connectord::config::{Config, Layers};
+use connectord::grpc::authn::Authn;
+use connectord::grpc::convert;
+use connectord::grpc::status::status;
+use connectord::server::{builder, door, open};
 
 /// Flags of the hidden subcommand.
 #[derive(Debug, Args)]
@@ -26,6 +27,12 @@ pub(crate) struct ServeArgs {
     /// What a call does.
     #[arg(long, value_enum)]
     pub(crate) work: Work,
+    /// Configuration of the daemon whose certificate it has.
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    /// What is set beside it.
+    #[arg(long)]
+    pub(crate) set: Vec<String>,
     /// File with the encoded answer of every call.
     #[arg(long)]
     pub(crate) answer: PathBuf,
@@ -150,26 +157,19 @@ impl ConnectorService for Measured {
 }
 
 /// Serves until told to stop.
-pub(crate) async fn serve(
-    config: &Config,
-    args: &ServeArgs,
-    stop: impl Future<Output = ()>,
-) -> Result<(), AppError> {
-    let bytes = std::fs::read(&args.answer).map_err(fail)?;
-    let answer = pb::ExecuteResponse::decode(bytes.as_slice()).map_err(fail)?;
+pub(crate) async fn serve(args: &ServeArgs, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let layers = Layers::read(&args.config, core::iter::empty(), "", &args.set).map_err(fail)?;
+    let config = Config::from_layers(&layers, &args.config).map_err(fail)?;
+    let bytes = std::fs::read(&args.answer)?;
+    let answer = pb::ExecuteResponse::decode(bytes.as_slice())?;
     let claims = match args.work {
         Work::Echo => None,
-        Work::Claim => Some((open(config).await?, Authn::new(&config.tls.trust_domain))),
+        Work::Claim => Some((open(&config).await?, Authn::new(&config.tls.trust_domain))),
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(fail)?;
-    let addr = listener.local_addr().map_err(fail)?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    tell_ready(&args.ready_file, listener.local_addr()?)?;
     let service = ConnectorServiceServer::new(Measured { answer, claims });
     let router = builder().add_service(service);
-    let ready = serde_json::json!({"grpc": addr.to_string(), "pid": std::process::id()});
-    let fresh = args.ready_file.with_extension("new");
-    std::fs::write(&fresh, ready.to_string())
-        .and_then(|()| std::fs::rename(&fresh, &args.ready_file))
-        .map_err(fail)?;
-    let served = writ_proto::host::grpc::serve(router, listener, door(config)?, stop).await;
+    let served = writ_proto::host::grpc::serve(router, listener, door(&config)?, stop).await;
     served.map_err(fail)
 }

@@ -1,13 +1,10 @@
-//! `policyd bench`: durable, signed decisions beside a bare echo, in one run on one machine.
+//! Durable, signed decisions of policyd beside a bare echo, and the parts of a decision in this process.
 //!
-//! It starts its own servers as processes in a throw-away folder on the disk of the current one.
-//! A number counts only if the record is on disk before the token leaves, so nothing about the
-//! servers is special. Bounded in calls and in time.
+//! A number counts only if the record is on disk before the token leaves, so nothing about the servers is special.
 
 pub(crate) mod echo;
 mod load;
 mod local;
-mod report;
 mod stage;
 
 use std::path::PathBuf;
@@ -15,17 +12,17 @@ use std::time::Duration;
 
 use clap::Args;
 use prost::Message as _;
-use serde_json::json;
 use writ_proto::pb;
 use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
 
-use writ_proto::host::machine as host;
-
-use crate::app::AppError;
-use crate::cli::output::Output;
-use load::{Sample, Target, ask, closed, open};
-use report::{Goal, figure, goal, load_head, load_line, micros, nanos};
-use stage::{Running, Stage, fail};
+use crate::fail;
+use crate::machine::resident_kb;
+use crate::report::{Goal, figure, goal, load_head, load_line, machine, micros, nanos};
+use crate::sample::Sample;
+use crate::servers::Running;
+use load::{Target, ask, closed, open};
+use stage::Stage;
+use writ_proto::host::printed::Format;
 
 const CALLERS: [usize; 3] = [1, 8, 64];
 /// Policies of the tenant under load, and of the larger ones.
@@ -54,12 +51,12 @@ pub(crate) struct BenchArgs {
     dir: PathBuf,
 }
 
-pub(crate) async fn run(args: &BenchArgs, output: Output) -> Result<u8, AppError> {
+pub(crate) async fn run(args: &BenchArgs, output: Format) -> anyhow::Result<()> {
     let stage = Stage::new(&args.dir).await?;
-    machine(&stage, output)?;
+    machine("policyd", stage.folder(), output)?;
     stage.pad(POLICIES)?;
     let daemon = stage.policyd(None).await?;
-    let idle = host::resident_kb(daemon.pid);
+    let idle = resident_kb(daemon.pid);
     let target = target(&stage, &daemon).await?;
     let mut client = channel_client(&target)?;
     let answer = ask(&mut client, &target.request).await?.encode_to_vec();
@@ -98,8 +95,7 @@ pub(crate) async fn run(args: &BenchArgs, output: Output) -> Result<u8, AppError
     let sizes = grown(&stage, args, output, idle).await?;
     echo.stop().await?;
     let goals = Loaded { lone, busy, paced };
-    in_process(&stage, output, &goals, &sizes)?;
-    Ok(0)
+    in_process(&stage, output, &goals, &sizes)
 }
 
 struct Loaded {
@@ -108,32 +104,11 @@ struct Loaded {
     paced: Sample,
 }
 
-fn machine(stage: &Stage, output: Output) -> Result<(), AppError> {
-    let machine = host::Machine::read(stage.folder()).map_err(fail)?;
-    let profile = if cfg!(debug_assertions) {
-        "debug: figures mean nothing"
-    } else {
-        "release"
-    };
-    let fsync = micros(nanos(machine.fsync));
-    let text = format!(
-        "policyd {} ({profile})  {} cores  {}  Linux {}  fsync p50 {fsync} us",
-        env!("CARGO_PKG_VERSION"),
-        machine.cores,
-        machine.cpu,
-        machine.kernel
-    );
-    let value = json!({"version": env!("CARGO_PKG_VERSION"), "profile": profile, "cores": machine.cores,
-        "cpu": machine.cpu, "kernel": machine.kernel, "fsync_p50_ns": nanos(machine.fsync)});
-    output.line(&text, &value);
-    Ok(())
-}
-
-async fn target(stage: &Stage, server: &Running) -> Result<Target, AppError> {
+async fn target(stage: &Stage, server: &Running) -> anyhow::Result<Target> {
     let args = r#"{"amount":{"currency":"EUR","value":49.00}}"#;
     let mut request = pb::AuthorizeRequest {
         parent: "tenants/acme".to_owned(),
-        request_id: crate::ids::new_id().to_string(),
+        request_id: policyd::ids::new_id().to_string(),
         call: Some(pb::ActionCall {
             connection: "crm/main".to_owned(),
             action: "refund".to_owned(),
@@ -161,7 +136,7 @@ async fn target(stage: &Stage, server: &Running) -> Result<Target, AppError> {
 
 fn channel_client(
     target: &Target,
-) -> Result<AuthorizationServiceClient<tonic::transport::Channel>, AppError> {
+) -> anyhow::Result<AuthorizationServiceClient<tonic::transport::Channel>> {
     let channel = target.channels.first().ok_or_else(|| fail("no channel"))?;
     Ok(AuthorizationServiceClient::new(channel.clone()))
 }
@@ -172,7 +147,7 @@ async fn rounds(
     callers: usize,
     floor: &Target,
     target: &Target,
-) -> Result<(Sample, Sample), AppError> {
+) -> anyhow::Result<(Sample, Sample)> {
     let share = match callers {
         1 => 20,
         8 => 4,
@@ -187,16 +162,7 @@ async fn rounds(
         floors.push(closed(floor, callers, calls, RUN_LIMIT).await?);
         samples.push(closed(target, callers, calls, RUN_LIMIT).await?);
     }
-    Ok((median(floors)?, median(samples)?))
-}
-
-fn median(mut samples: Vec<Sample>) -> Result<Sample, AppError> {
-    samples.sort_by_key(|sample| sample.cpu_ns);
-    let middle = samples.len() / 2;
-    samples
-        .into_iter()
-        .nth(middle)
-        .ok_or_else(|| fail("nothing was measured"))
+    Ok((Sample::median(floors)?, Sample::median(samples)?))
 }
 
 /// Memory and start of the daemon as its policies grow.
@@ -211,9 +177,9 @@ struct Sizes {
 async fn grown(
     stage: &Stage,
     args: &BenchArgs,
-    output: Output,
+    output: Format,
     idle: Option<u64>,
-) -> Result<Sizes, AppError> {
+) -> anyhow::Result<Sizes> {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let absent = || fail("the memory of the server cannot be read");
     let mut sizes = Sizes {
@@ -225,7 +191,7 @@ async fn grown(
     sizes.ready_many_ms = millis(daemon.ready);
     let target = target(stage, &daemon).await?;
     let sample = closed(&target, 64, args.calls, RUN_LIMIT).await?;
-    sizes.loaded_kb = host::resident_kb(daemon.pid).ok_or_else(absent)?;
+    sizes.loaded_kb = resident_kb(daemon.pid).ok_or_else(absent)?;
     load_line(
         output,
         "policyd, 200 policies",
@@ -241,12 +207,7 @@ async fn grown(
     Ok(sizes)
 }
 
-fn in_process(
-    stage: &Stage,
-    output: Output,
-    loaded: &Loaded,
-    sizes: &Sizes,
-) -> Result<(), AppError> {
+fn in_process(stage: &Stage, output: Format, loaded: &Loaded, sizes: &Sizes) -> anyhow::Result<()> {
     let tokens = local::tokens()?;
     for (what, time) in [
         ("sign", tokens.sign),
@@ -318,7 +279,7 @@ const GOALS: [Goal; 10] = [
     Goal::new("P10", "ready with 10,000 policies, ms", 250_000),
 ];
 
-fn goals(output: Output, loaded: &Loaded, sizes: &Sizes, parts: &Parts) {
+fn goals(output: Format, loaded: &Loaded, sizes: &Sizes, parts: &Parts) {
     let (tokens, lone, busy) = (&parts.tokens, &loaded.lone, &loaded.busy);
     let found = [
         (busy.1.cpu_ns, busy.0.cpu_ns),

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::load::Sample;
-use crate::cli::output::Output;
+use crate::sample::Sample;
+use writ_proto::host::printed::Format;
 
 /// A quotient with two decimals; `-` where there is nothing to divide by.
-pub(super) fn ratio(over: u64, under: u64) -> String {
+pub(crate) fn ratio(over: u64, under: u64) -> String {
     hundredths(over, under).map_or_else(|| "-".to_owned(), fixed)
 }
 
@@ -23,17 +23,37 @@ fn fixed(hundredths: u64) -> String {
 }
 
 /// Nanoseconds as microseconds with one decimal.
-pub(super) fn micros(nanos: u64) -> String {
+pub(crate) fn micros(nanos: u64) -> String {
     format!("{}.{}", nanos / 1_000, nanos % 1_000 / 100)
 }
 
-pub(super) fn nanos(duration: Duration) -> u64 {
+/// The machine, its disk, and what of ours is measured.
+pub(crate) fn machine(what: &str, folder: &std::path::Path, output: Format) -> anyhow::Result<()> {
+    let machine = crate::machine::Machine::read(folder)?;
+    let version = env!("CARGO_PKG_VERSION");
+    let profile = if cfg!(debug_assertions) {
+        "debug: figures mean nothing"
+    } else {
+        "release"
+    };
+    let fsync = micros(nanos(machine.fsync));
+    let (cores, cpu, kernel) = (machine.cores, &machine.cpu, &machine.kernel);
+    let text = format!(
+        "{what} {version} ({profile})  {cores} cores  {cpu}  Linux {kernel}  fsync p50 {fsync} us"
+    );
+    let value = json!({"version": version, "profile": profile, "cores": cores, "cpu": cpu, "kernel": kernel,
+        "fsync_p50_ns": nanos(machine.fsync)});
+    output.put(&text, &value);
+    Ok(())
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// One line of the load table.
-pub(super) fn load_line(
-    output: Output,
+pub(crate) fn load_line(
+    output: Format,
     what: &str,
     callers: usize,
     sample: &Sample,
@@ -49,15 +69,15 @@ pub(super) fn load_line(
         micros(nanos(sample.p999)),
         micros(sample.cpu_ns),
     );
-    output.line(&text, &sample_json(what, callers, sample, &ratio));
+    output.put(&text, &sample_json(what, callers, sample, &ratio));
 }
 
-pub(super) fn load_head(output: Output) {
+pub(crate) fn load_head(output: Format) {
     let text = format!(
         "{:<22} {:>7} {:>8} {:>8} {:>9} {:>9} {:>9} {:>10} {:>7}",
         "server", "callers", "calls", "calls/s", "p50 us", "p99 us", "p99.9 us", "us-cpu", "x echo"
     );
-    output.line(&text, &json!({"table": "load"}));
+    output.put(&text, &json!({"table": "load"}));
 }
 
 fn sample_json(what: &str, callers: usize, sample: &Sample, ratio: &str) -> Json {
@@ -70,7 +90,7 @@ fn sample_json(what: &str, callers: usize, sample: &Sample, ratio: &str) -> Json
 
 /// What a figure has to be, at most.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Goal {
+pub(crate) struct Goal {
     name: &'static str,
     what: &'static str,
     most: u64,
@@ -78,13 +98,13 @@ pub(super) struct Goal {
 
 impl Goal {
     /// A goal by its number in docs/performance.md; the most is in hundredths.
-    pub(super) const fn new(name: &'static str, what: &'static str, most: u64) -> Self {
+    pub(crate) const fn new(name: &'static str, what: &'static str, most: u64) -> Self {
         Self { name, what, most }
     }
 }
 
 /// Prints a goal, and says whether a quotient keeps it.
-pub(super) fn goal(output: Output, goal: Goal, over: u64, under: u64) {
+pub(crate) fn goal(output: Format, goal: Goal, over: u64, under: u64) {
     let found = hundredths(over, under);
     let kept = found.is_some_and(|found| found <= goal.most);
     let (shown, most) = (
@@ -98,12 +118,12 @@ pub(super) fn goal(output: Output, goal: Goal, over: u64, under: u64) {
     );
     let value =
         json!({"goal": goal.name, "what": goal.what, "found": shown, "most": most, "kept": kept});
-    output.line(&text, &value);
+    output.put(&text, &value);
 }
 
 /// One figure with its unit.
-pub(super) fn figure(output: Output, what: &str, value: &str, unit: &str) {
-    output.line(
+pub(crate) fn figure(output: Format, what: &str, value: &str, unit: &str) {
+    output.put(
         &format!("{what:<58} {value:>10} {unit}"),
         &json!({"figure": what, "value": value, "unit": unit}),
     );

@@ -13,23 +13,23 @@ use writ_proto::token::{Claims, Mode, mint};
 use writ_proto::value::{Map, Value};
 use x509_parser::pem::parse_x509_pem;
 
-use super::stage::fail;
-use crate::app::AppError;
-use crate::config::Config;
-use crate::private_file::read_private;
-use crate::trust::Trust;
-use crate::{clock, ids};
+use crate::fail;
+use connectord::config::Config;
+use connectord::domain::gate::Refusal;
+use connectord::private_file::read_private;
+use connectord::trust::Trust;
+use connectord::{clock, ids};
 
-pub(super) const TENANT: &str = "acme";
-pub(super) const AGENT: &str = "triage";
-pub(super) const CONNECTION: &str = "crm/main";
-pub(super) const ACTION: &str = "add_note";
-pub(super) const TARGET: (&str, &str) = ("deal", "D-104");
+pub(crate) const TENANT: &str = "acme";
+pub(crate) const AGENT: &str = "triage";
+pub(crate) const CONNECTION: &str = "crm/main";
+pub(crate) const ACTION: &str = "add_note";
+pub(crate) const TARGET: (&str, &str) = ("deal", "D-104");
 const LIFE_SECONDS: u32 = 300;
 
 /// What signs, and what it signs for.
 #[derive(Debug)]
-pub(super) struct Mint {
+pub(crate) struct Mint {
     key: SigningKey,
     issuer: String,
     audience: String,
@@ -39,7 +39,7 @@ pub(super) struct Mint {
 }
 
 /// Arguments of the action with exactly so many canonical bytes.
-pub(super) fn arguments(bytes: usize) -> Result<Map, AppError> {
+pub(crate) fn arguments(bytes: usize) -> anyhow::Result<Map> {
     let with_text = |length: usize| {
         let mut map = Map::new();
         map.set("text", Value::Text("n".repeat(length)));
@@ -53,7 +53,7 @@ pub(super) fn arguments(bytes: usize) -> Result<Map, AppError> {
 }
 
 /// The request that a call is about.
-pub(super) const fn parts(args_cbor: &[u8]) -> RequestParts<'_> {
+pub(crate) const fn parts(args_cbor: &[u8]) -> RequestParts<'_> {
     RequestParts {
         tenant: TENANT,
         connection: CONNECTION,
@@ -64,12 +64,26 @@ pub(super) const fn parts(args_cbor: &[u8]) -> RequestParts<'_> {
     }
 }
 
+/// A refusal of connectord as an error.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
+pub(super) fn refused(refusal: Refusal) -> anyhow::Error {
+    fail(format_args!(
+        "{}: {}",
+        refusal.reason.code(),
+        refusal.detail
+    ))
+}
+
 impl Mint {
     /// Reads key, certificate and card of a folder that `policyd init` made.
-    pub(super) fn read(folder: &Path, config: &Config) -> Result<Self, AppError> {
-        let key = read_private(&folder.join("keys/token.pem"))?;
+    pub(crate) fn read(folder: &Path, config: &Config) -> anyhow::Result<Self> {
+        let key = read_private(&folder.join("keys/token.pem")).map_err(refused)?;
         let key = SigningKey::from_pkcs8_pem(&key).map_err(fail)?;
-        let trust = Trust::load(config.trust.keys_file.clone(), &config.trust.root_key)?;
+        let trust =
+            Trust::load(config.trust.keys_file.clone(), &config.trust.root_key).map_err(refused)?;
         let keys = trust.keys();
         let listed = keys.entries().iter().find(|entry| {
             entry.key == key.verifying_key()
@@ -78,7 +92,8 @@ impl Mint {
         let listed = listed.ok_or_else(|| fail("keys/token.pem is not a trusted key"))?;
         let pem = std::fs::read(folder.join("certs/agent-acme-triage.pem")).map_err(fail)?;
         let (_, pem) = parse_x509_pem(&pem).map_err(fail)?;
-        let catalog = crate::catalog::Files::new(config.clone()).load(&Default::default(), 0)?;
+        let catalog =
+            connectord::catalog::Files::new(config.clone()).load(&Default::default(), 0)?;
         let card = catalog.cards.get(&(TENANT.to_owned(), ACTION.to_owned()));
         let card = card.map(|held| &held.card);
         Ok(Self {
@@ -92,13 +107,13 @@ impl Mint {
     }
 
     /// The same for writs of another halt epoch.
-    pub(super) const fn in_epoch(mut self, epoch: u64) -> Self {
+    pub(crate) const fn in_epoch(mut self, epoch: u64) -> Self {
         self.epoch = epoch;
         self
     }
 
     /// The claims of a fresh writ for a call.
-    pub(super) fn claims(&self, args_cbor: &[u8], mode: Mode) -> Result<Claims, AppError> {
+    pub(crate) fn claims(&self, args_cbor: &[u8], mode: Mode) -> anyhow::Result<Claims> {
         let iat = u32::try_from(clock::now().timestamp()).map_err(fail)?;
         Ok(Claims {
             iss: self.issuer.clone(),
@@ -128,12 +143,12 @@ impl Mint {
     }
 
     /// So many calls, each with a writ of its own.
-    pub(super) fn requests(
+    pub(crate) fn requests(
         &self,
         calls: u64,
         args_bytes: usize,
         mode: Mode,
-    ) -> Result<Vec<pb::ExecuteRequest>, AppError> {
+    ) -> anyhow::Result<Vec<pb::ExecuteRequest>> {
         let args_cbor = arguments(args_bytes)?.encode();
         let wire_mode = match mode {
             Mode::DryRun => pb::Mode::DryRun,
@@ -163,12 +178,12 @@ impl Mint {
     }
 
     /// The key, for what is measured in this process.
-    pub(super) const fn key(&self) -> &SigningKey {
+    pub(crate) const fn key(&self) -> &SigningKey {
         &self.key
     }
 
     /// The certificate that writs are bound to.
-    pub(super) const fn cert_sha256(&self) -> [u8; 32] {
+    pub(crate) const fn cert_sha256(&self) -> [u8; 32] {
         self.cert_sha256
     }
 }

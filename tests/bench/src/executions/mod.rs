@@ -1,14 +1,10 @@
-//! `connectord bench`: verify plus durable claim beside a bare echo, in one run on one machine,
-//! and the parts of a verification in this process.
+//! Verification and durable claim of connectord beside a bare echo, and the parts of a verification in this process.
 //!
-//! It starts its own servers as processes in a throw-away folder on the disk of the current one.
-//! A number counts only if the claim is on disk before the answer, so nothing about the servers
-//! is special. Bounded in calls and in time.
+//! A number counts only if the claim is on disk before the answer, so nothing about the servers is special.
 
-mod halt;
+pub(crate) mod halt;
 mod load;
 mod local;
-mod report;
 pub(crate) mod serve;
 mod stage;
 mod writs;
@@ -16,21 +12,21 @@ mod writs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use prost::Message as _;
-use serde_json::json;
 use tonic::transport::Channel;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::token::Mode;
 
-use writ_proto::host::machine as host;
-
-use crate::app::AppError;
-use crate::cli::output::Output;
-use load::{Sample, Target, ask, closed};
-use report::{Goal, figure, goal, load_head, load_line, micros, nanos};
+use crate::fail;
+use crate::machine::resident_kb;
+use crate::report::{Goal, figure, goal, load_head, load_line, machine, micros, nanos};
+use crate::sample::Sample;
+use crate::servers::Running;
+use load::{Target, ask, closed};
 use serve::Work;
-use stage::{Running, Stage, fail};
+use stage::Stage;
+use writ_proto::host::printed::Format;
 use writs::Mint;
 
 const CALLERS: [usize; 3] = [1, 8, 64];
@@ -39,19 +35,9 @@ const RUN_LIMIT: Duration = Duration::from_secs(20);
 /// The whole daemon makes this part of the calls: it talks to the sandbox CRM in each.
 const WHOLE_PART: u64 = 8;
 
-/// What else can be measured.
-#[derive(Debug, Subcommand)]
-enum Part {
-    /// From a halt to the last new effect, with two connectords under load.
-    Halt(halt::HaltBenchArgs),
-}
-
 /// How much to measure.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BenchArgs {
-    #[command(subcommand)]
-    part: Option<Part>,
     /// Calls of the run with 64 callers; fewer callers make fewer.
     #[arg(long, default_value_t = 16_000, value_parser = clap::value_parser!(u64).range(640..=200_000))]
     calls: u64,
@@ -69,17 +55,14 @@ struct Pair {
     claim: Target,
 }
 
-pub(crate) async fn run(args: &BenchArgs, output: Output) -> Result<u8, AppError> {
-    if let Some(Part::Halt(args)) = &args.part {
-        return Box::pin(halt::run(args, output)).await;
-    }
+pub(crate) async fn run(args: &BenchArgs, output: Format) -> anyhow::Result<()> {
     let stage = Stage::new(&args.dir).await?;
-    machine(&stage, output)?;
+    machine("connectord", stage.folder(), output)?;
     let config = stage.config()?;
     let mint = Mint::read(stage.folder(), &config)?;
     let sandbox = stage.sandbox().await?;
-    let daemon = stage.daemon(&sandbox).await?;
-    let idle = host::resident_kb(daemon.pid());
+    let daemon = stage.connectord(&sandbox, None).await?;
+    let idle = resident_kb(daemon.pid);
     let whole = stage.target(&daemon).await?;
     let mut client = ConnectorServiceClient::new(first(&whole)?);
     let request = one(mint.requests(1, ARGS_BYTES, Mode::DryRun)?)?;
@@ -114,19 +97,19 @@ pub(crate) async fn run(args: &BenchArgs, output: Output) -> Result<u8, AppError
         busy = Some((floor, claimed));
     }
     let (lone, busy) = lone.zip(busy).ok_or_else(|| fail("nothing was measured"))?;
-    let memory = (idle, host::resident_kb(daemon.pid()));
+    let memory = (idle, resident_kb(daemon.pid));
     for server in [daemon, echo, claim, sandbox] {
         Running::stop(server).await?;
     }
     in_process(&mint, &config, output, &(lone, busy, memory))
 }
 
-fn first(target: &Target) -> Result<Channel, AppError> {
+fn first(target: &Target) -> anyhow::Result<Channel> {
     let channel = target.channels.first().cloned();
     channel.ok_or_else(|| fail("no channel"))
 }
 
-fn one<T>(items: Vec<T>) -> Result<T, AppError> {
+fn one<T>(items: Vec<T>) -> anyhow::Result<T> {
     let item = items.into_iter().next();
     item.ok_or_else(|| fail("no request"))
 }
@@ -140,34 +123,13 @@ fn calls(args: &BenchArgs, callers: usize) -> u64 {
     (args.calls / share).max(1)
 }
 
-fn machine(stage: &Stage, output: Output) -> Result<(), AppError> {
-    let machine = host::Machine::read(stage.folder()).map_err(fail)?;
-    let profile = if cfg!(debug_assertions) {
-        "debug: figures mean nothing"
-    } else {
-        "release"
-    };
-    let fsync = micros(nanos(machine.fsync));
-    let text = format!(
-        "connectord {} ({profile})  {} cores  {}  Linux {}  fsync p50 {fsync} us",
-        env!("CARGO_PKG_VERSION"),
-        machine.cores,
-        machine.cpu,
-        machine.kernel
-    );
-    let value = json!({"version": env!("CARGO_PKG_VERSION"), "profile": profile, "cores": machine.cores,
-        "cpu": machine.cpu, "kernel": machine.kernel, "fsync_p50_ns": nanos(machine.fsync)});
-    output.line(&text, &value);
-    Ok(())
-}
-
 /// Echo and claim in turn, a few times; of each the run of median processor time.
 async fn rounds(
     args: &BenchArgs,
     mint: &Mint,
     pair: &Pair,
     callers: usize,
-) -> Result<(Sample, Sample), AppError> {
+) -> anyhow::Result<(Sample, Sample)> {
     let calls = calls(args, callers);
     let fresh = |calls: u64| mint.requests(calls, ARGS_BYTES, Mode::Execute);
     for server in [&pair.echo, &pair.claim] {
@@ -180,16 +142,7 @@ async fn rounds(
         floors.push(closed(&pair.echo, callers, requests.clone(), RUN_LIMIT).await?);
         claims.push(closed(&pair.claim, callers, requests, RUN_LIMIT).await?);
     }
-    Ok((median(floors)?, median(claims)?))
-}
-
-fn median(mut samples: Vec<Sample>) -> Result<Sample, AppError> {
-    samples.sort_by_key(|sample| sample.cpu_ns);
-    let middle = samples.len() / 2;
-    samples
-        .into_iter()
-        .nth(middle)
-        .ok_or_else(|| fail("nothing was measured"))
+    Ok((Sample::median(floors)?, Sample::median(claims)?))
 }
 
 /// The runs of one caller and of many, and the memory before and after, in kilobytes.
@@ -218,11 +171,11 @@ const GOALS: [Goal; 5] = [
 
 fn in_process(
     mint: &Mint,
-    config: &crate::config::Config,
-    output: Output,
+    config: &connectord::config::Config,
+    output: Format,
     (lone, busy, memory): &Loaded,
-) -> Result<u8, AppError> {
-    let catalog = crate::catalog::Files::new(config.clone()).load(&Default::default(), 0)?;
+) -> anyhow::Result<()> {
+    let catalog = connectord::catalog::Files::new(config.clone()).load(&Default::default(), 0)?;
     let card = catalog
         .cards
         .get(&(writs::TENANT.to_owned(), writs::ACTION.to_owned()));
@@ -247,5 +200,5 @@ fn in_process(
     for (wanted, (over, under)) in GOALS.into_iter().zip(found) {
         goal(output, wanted, over, under);
     }
-    Ok(0)
+    Ok(())
 }
