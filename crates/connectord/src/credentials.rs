@@ -1,6 +1,8 @@
 //! CRM credentials: sealed at rest, and the only file of the product that reads them. Others get
 //! a [`Credential`] that can put itself on a request and nothing else.
 
+pub mod auth;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::gate::Refusal;
 use crate::private_file::{read_private, write_private};
-use crate::system::file::Auth;
+use auth::Auth;
 
 const SECRET_BYTES_MAX: usize = 16 * 1_024;
 /// A secret of so many characters is a token that was made by a machine.

@@ -14,46 +14,9 @@ use writ_proto::keyset::KeySet;
 
 use crate::app::AppError;
 use crate::config::Config;
-use crate::halt::{HaltState, Place};
+use crate::halt::{HaltMark, Place};
 use crate::private_file::write_private;
-
-/// How far a journal has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JournalMark {
-    /// Its newest execution, hyphenated; ids begin with their time. Empty where there is none.
-    pub newest: String,
-    /// How often all its actions were moved.
-    pub moves: i64,
-}
-
-/// How far a store of halts has come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HaltMark {
-    /// Its epoch.
-    pub epoch: u64,
-    /// Its generation.
-    pub generation: u64,
-}
-
-impl HaltMark {
-    /// Of a state.
-    #[must_use]
-    pub const fn of(state: &HaltState) -> Self {
-        Self {
-            epoch: state.epoch,
-            generation: state.generation,
-        }
-    }
-
-    /// The higher of each.
-    #[must_use]
-    pub fn or_higher(self, other: Self) -> Self {
-        Self {
-            epoch: self.epoch.max(other.epoch),
-            generation: self.generation.max(other.generation),
-        }
-    }
-}
+use crate::store::JournalMark;
 
 /// What the file holds; journals and stores of halts by their address without password.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

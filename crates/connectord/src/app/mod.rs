@@ -1,17 +1,14 @@
 //! The use cases. One execution is one detached task that owns its claim: a caller that hangs up
 //! changes nothing.
 
-pub mod admit;
 pub mod catalog;
-pub mod error;
-pub mod halt_orders;
 pub mod halts;
 pub mod order;
 pub mod outcome;
 pub mod read;
 pub mod rollout;
-pub mod settle;
 pub mod undo;
+pub mod veil;
 pub mod work;
 pub mod write;
 
@@ -20,10 +17,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use writ_proto::card::Card;
 
-pub use error::AppError;
+pub use crate::error::AppError;
 
 use catalog::Catalog;
-pub use settle::Settling;
+pub use write::settle::Settling;
 
 use crate::domain::gate::Refusal;
 use crate::halt::{HaltState, HaltStore};

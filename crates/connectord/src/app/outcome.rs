@@ -1,73 +1,10 @@
 //! What connectord tells policyd, made in the same transaction as the fact it tells.
 
-use uuid::Uuid;
-
-use crate::domain::execution::{Change, Execution};
+use crate::domain::execution::Execution;
 use crate::domain::gate::{Call, Refusal};
+pub use crate::domain::outcome::{Kind, Outcome};
 use crate::store::Report;
 use crate::{clock, ids};
-
-/// What an outcome is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A token was refused.
-    Refused,
-    /// An execution reached a state.
-    Result,
-    /// An undo, done or refused.
-    Undo,
-    /// An execution in doubt was settled.
-    Reconciled,
-    /// A halt was set.
-    HaltSet,
-    /// A halt was cleared.
-    HaltCleared,
-    /// An action was promoted or demoted.
-    RolloutChanged,
-}
-
-/// An outcome before it is put on the wire.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// Made with the outcome.
-    pub id: Uuid,
-    /// What it is about.
-    pub kind: Kind,
-    /// Tenant.
-    pub tenant: String,
-    /// Unix milliseconds.
-    pub time_ms: i64,
-    /// Decision, or empty.
-    pub decision: String,
-    /// Execution, or empty.
-    pub execution: String,
-    /// Agent.
-    pub agent: String,
-    /// Connection.
-    pub connection: String,
-    /// Action.
-    pub action: String,
-    /// Object type and id.
-    pub target: Option<(String, String)>,
-    /// Whether it was to write; none where that makes no sense.
-    pub execute: Option<bool>,
-    /// Status.
-    pub status: String,
-    /// Reason code, or empty.
-    pub reason_code: String,
-    /// Milliseconds.
-    pub milliseconds: u64,
-    /// What changed.
-    pub changes: Vec<Change>,
-    /// What changed beside it.
-    pub collateral: Vec<Change>,
-    /// Who, for acts of people.
-    pub by: String,
-    /// Why.
-    pub note: String,
-    /// What a halt covers, or empty.
-    pub scope: String,
-}
 
 impl Outcome {
     /// An outcome with nothing in it but its tenant and status.
@@ -159,7 +96,7 @@ impl Outcome {
     pub fn report(&self) -> Report {
         Report {
             id: self.id,
-            body: crate::grpc::outcome::encode(self),
+            body: crate::wire::outcome::encode(self),
         }
     }
 }

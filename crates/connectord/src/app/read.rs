@@ -6,7 +6,7 @@ use writ_proto::card::{Card, Verb};
 use writ_proto::token::Mode;
 use writ_proto::value::Value;
 
-use super::admit::{Admitted, Purpose};
+use crate::app::write::admit::{Admitted, Purpose};
 use super::outcome::Kind;
 use super::write::Spent;
 use super::{App, AppError};

@@ -6,7 +6,7 @@ use writ_proto::pb;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 
 use super::executions::span;
-use super::output::Output;
+use crate::output::Output;
 use super::remote::{Remote, failed};
 use super::wouldhave;
 use crate::app::AppError;

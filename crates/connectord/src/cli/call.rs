@@ -9,7 +9,7 @@ use writ_proto::value::args_from_json;
 use writ_proto::{Reason, pb};
 
 use super::executions::{describe, shown};
-use super::output::{Output, exit_code};
+use crate::output::{Output, exit_code};
 use super::remote::{Remote, failed};
 use crate::app::AppError;
 use crate::ids;

@@ -10,7 +10,7 @@ use writ_proto::ids::ConnectionId;
 use writ_proto::toml_flaw::near;
 
 use super::Common;
-use super::output::Output;
+use crate::output::Output;
 use crate::app::AppError;
 use crate::clock;
 use crate::credentials::CredentialStore;

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::{Reason, pb};
 
-use super::output::Output;
+use crate::output::Output;
 use super::remote::{Remote, failed};
 use crate::app::AppError;
 use crate::clock;

@@ -5,7 +5,7 @@ use serde_json::json;
 use writ_proto::Reason;
 
 use super::Common;
-use super::output::Output;
+use crate::output::Output;
 use crate::app::AppError;
 use crate::halt::Act;
 use crate::{clock, server};

@@ -7,7 +7,6 @@ mod executions;
 mod halt;
 mod halt_server;
 mod journal;
-pub(crate) mod output;
 pub(crate) mod remote;
 mod sandbox;
 mod server;
@@ -22,8 +21,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::app::AppError;
 use crate::config::{Config, Layers, environment};
-use crate::conform;
-use output::{Format, Output};
+use crate::lab::conform;
+use crate::output::{Format, Output};
 use writ_proto::host::{pages, telemetry};
 
 /// Executes what policyd has signed, once, and can undo it.

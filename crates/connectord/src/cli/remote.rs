@@ -12,7 +12,7 @@ use writ_proto::Reason;
 use writ_proto::host::client_files::{address_beside, key_beside, uri_of};
 pub(crate) use writ_proto::host::client_files::{beside_config, config, set_config};
 
-use super::output::Output;
+use crate::output::Output;
 use crate::app::AppError;
 use crate::grpc::client::{ClientFiles, peer};
 

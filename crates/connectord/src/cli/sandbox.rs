@@ -11,11 +11,11 @@ use serde_json::json;
 use writ_proto::Reason;
 
 use super::Common;
-use super::output::Output;
+use crate::output::Output;
 use super::server::{ready, stop};
 use crate::app::AppError;
 use crate::private_file::read_private;
-use crate::sandbox::{Store, bind, serve};
+use crate::lab::sandbox::{Store, bind, serve};
 
 /// The sandbox CRM.
 #[derive(Debug, Subcommand)]

@@ -9,7 +9,7 @@ use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::{Reason, pb};
 
 use super::executions::{changed, changes, id_of, since};
-use super::output::Output;
+use crate::output::Output;
 use super::remote::{Remote, failed};
 use crate::app::AppError;
 use crate::clock;

@@ -6,9 +6,9 @@ use clap::Args;
 use serde_json::json;
 use writ_proto::Reason;
 
-use super::output::Output;
+use crate::output::Output;
 use crate::app::AppError;
-use crate::vectors;
+use crate::lab::vectors;
 
 /// Which file.
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use writ_proto::pb;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 
 use super::executions::time;
-use super::output::Output;
+use crate::output::Output;
 use super::remote::{Remote, failed};
 use crate::app::AppError;
 

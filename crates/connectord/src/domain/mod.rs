@@ -8,6 +8,7 @@ pub mod execution;
 pub mod gate;
 pub mod identity;
 pub mod image;
+pub mod outcome;
 pub mod plan;
 pub mod promotion;
 pub mod rollout;

@@ -7,9 +7,10 @@ use writ_proto::pb::connector_service_server::ConnectorService;
 use writ_proto::{Caller, Reason, pb};
 
 use super::authn::{Authn, own_tenant};
-use super::outcome::changes;
+use crate::wire::outcome::changes;
 use super::status::status;
-use super::{convert, sheet, veil};
+use crate::wire::{convert, sheet};
+use crate::app::veil;
 use crate::app::catalog::Held;
 use crate::app::order::Order;
 use crate::app::{AppError, SharedApp};

@@ -16,10 +16,10 @@ mod places;
 use places::Places;
 
 use super::authn::Authn;
-use super::convert::malformed;
-use super::outcome::timestamp;
+use crate::wire::convert::malformed;
+use crate::wire::outcome::timestamp;
 use super::status::status;
-use crate::app::halt_orders::{Asker, HALT_SECONDS_MAX, HaltOrder};
+use crate::app::halts::order::{Asker, HALT_SECONDS_MAX, HaltOrder};
 use crate::app::{AppError, SharedApp};
 use crate::clock;
 use crate::halt::{Customer, Drill, Flag, HaltState, Member, Part, Scope, Subject};

@@ -3,9 +3,5 @@
 pub mod authn;
 pub mod client;
 pub mod connector;
-pub mod convert;
 pub mod halt;
-pub mod outcome;
-pub mod sheet;
 pub mod status;
-pub mod veil;

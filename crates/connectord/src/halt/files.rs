@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
-use crate::marks::HaltMark;
+use super::HaltMark;
 
 use super::roster::{GONE_MS, SILENT_MS};
 use super::roster::{exists, host};

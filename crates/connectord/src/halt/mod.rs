@@ -5,6 +5,7 @@
 
 mod fields;
 mod files;
+mod mark;
 mod redis;
 mod room;
 mod roster;
@@ -15,6 +16,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+pub use mark::HaltMark;
 pub use writ_proto::scope::{Customer, Part, SCOPES, Scope, Subject};
 
 pub use files::Files;

@@ -12,7 +12,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, IntoConnectionInfo as _, Pipeline};
 use tokio::time::Instant;
 
-use crate::marks::HaltMark;
+use super::HaltMark;
 
 use super::fields::{Fields, flags, parse};
 use super::roster::GONE_MS;

@@ -1,7 +1,7 @@
 //! What a store of halts is held to: what was seen of it earlier, and how many halts fit. Too many flags would halt everybody, so no tenant, no phone and no machine may
 //! fill the store; a whole tenant can always be halted.
 
-use crate::marks::HaltMark;
+use super::HaltMark;
 
 use super::{FLAGS_MAX, FLAGS_OF_TENANT_MAX, Flag, HaltStore, Part};
 

@@ -17,6 +17,7 @@ macro_rules! either {
 
 mod batch;
 mod claim;
+mod mark;
 mod postgres;
 mod rollouts;
 mod rows;
@@ -33,11 +34,11 @@ use writ_proto::host::schema::SchemaError;
 
 use crate::domain::caps::{Count, Over};
 use crate::domain::execution::Execution;
-use crate::marks::JournalMark;
 use claim::Counter;
 pub use claim::{Claim, Claimed, Presented};
 use postgres::{PostgresReader, PostgresWriter};
 use rollouts::Seen;
+pub use mark::JournalMark;
 pub use rows::{Filter, Promoted, Report, UndoWrit};
 use sqlite::{SqliteReader, SqliteWriter};
 

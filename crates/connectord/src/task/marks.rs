@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::app::SharedApp;
 use crate::clock;
-use crate::marks::HaltMark;
+use crate::halt::HaltMark;
 
 /// What was done within this time before the end of a process may be unknown to the next one.
 const PERIOD: Duration = Duration::from_millis(200);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::app::SharedApp;
-use crate::app::settle::TAKEOVER;
+use crate::app::write::settle::TAKEOVER;
 
 const PERIOD: Duration = Duration::from_secs(2);
 /// A pilot that is due is looked at with all that it wrote, so not every time.

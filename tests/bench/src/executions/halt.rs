@@ -19,7 +19,7 @@ use crate::report::figure;
 use crate::sample::quantile;
 use crate::servers::Running;
 use connectord::halt::{Act, Flag, HaltStore, Place, Scope};
-use connectord::sandbox::Store;
+use connectord::lab::sandbox::Store;
 use connectord::{clock, ids};
 use writ_proto::host::printed::Format;
 

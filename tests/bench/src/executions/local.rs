@@ -11,7 +11,7 @@ use writ_proto::token::{Mode, UnverifiedToken, Verifier, mint};
 use super::writs::{AGENT, CONNECTION, Mint, TARGET, TENANT, arguments, refused};
 use crate::fail;
 use crate::sample::time;
-use connectord::app::halts::subject;
+use connectord::app::halts::check::subject;
 use connectord::clock;
 use connectord::config::Config;
 use connectord::domain::gate::{Call, Refusal, Seen, Standing, admit};

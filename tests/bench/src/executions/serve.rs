@@ -13,11 +13,11 @@ use writ_proto::pb::connector_service_server::{ConnectorService, ConnectorServic
 
 use crate::fail;
 use crate::servers::tell_ready;
-use connectord::app::admit::Purpose;
+use connectord::app::write::admit::Purpose;
 use connectord::app::{SharedApp, write::Spent};
 use connectord::config::{Config, Layers};
 use connectord::grpc::authn::Authn;
-use connectord::grpc::convert;
+use connectord::wire::convert;
 use connectord::grpc::status::status;
 use connectord::server::{builder, door, open};
 

@@ -6,7 +6,7 @@ use writ_proto::Reason;
 use writ_proto::card::Card;
 use writ_proto::token::{Claims, Mode, UnverifiedToken};
 
-use super::super::admit::{Admitted, Purpose};
+use crate::app::write::admit::{Admitted, Purpose};
 use super::super::outcome::Outcome;
 use super::super::{App, AppError};
 use super::look::Seen;

@@ -2,7 +2,7 @@
 //! requests that will be sent. A dry run ends here.
 
 use super::super::App;
-use super::super::admit::Admitted;
+use crate::app::write::admit::Admitted;
 use crate::clock;
 use crate::domain::gate::not_live;
 use crate::domain::gate::{Call, Refusal};

@@ -1,16 +1,18 @@
 //! One call from claim to receipt. The same plan serves dry run, real run and recovery; they differ
 //! only in the last call.
 
+pub mod admit;
 mod claim;
 mod end;
 mod look;
 mod send;
+pub mod settle;
 
 use std::sync::Arc;
 
 use writ_proto::Reason;
 
-use super::admit::{Admitted, Purpose};
+use admit::{Admitted, Purpose};
 use super::outcome::Kind;
 use super::{App, AppError};
 use crate::domain::execution::{Change, Execution, State};
@@ -21,7 +23,7 @@ use crate::system::Leave;
 use crate::{clock, crash};
 
 pub use claim::Spent;
-pub(super) use send::{Came, Draft};
+pub(crate) use send::{Came, Draft};
 
 /// How often an answer that is still being made is waited for, and how long each time.
 const WAIT_STEPS_MAX: u32 = 100;

@@ -15,7 +15,7 @@ use crate::access::operator::PASSWORD_BYTES_MAX;
 use crate::access::{Access, AccessError, Reach};
 use crate::app::AppError;
 use crate::cli::Common;
-use crate::cli::output::Output;
+use crate::output::Output;
 use crate::clock;
 use crate::config::page::PageConfig;
 

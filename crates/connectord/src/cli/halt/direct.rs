@@ -6,7 +6,7 @@ use writ_proto::Reason;
 
 use super::{Answers, Ended, PATIENCE, Peer, Shown, malformed, wider};
 use crate::app::AppError;
-use crate::app::halt_orders::HALT_SECONDS_MAX;
+use crate::app::halts::order::HALT_SECONDS_MAX;
 use crate::catalog::tenants_of;
 use crate::cli::Common;
 use crate::halt::{Act, Drill, Flag, HaltError, HaltState, HaltStore, Place, Scope};

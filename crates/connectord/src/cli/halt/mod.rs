@@ -14,7 +14,7 @@ use writ_proto::Reason;
 use writ_proto::host::client_files::key_beside;
 
 use super::Common;
-use super::output::{Output, plural};
+use crate::output::{Output, plural};
 use crate::app::AppError;
 use crate::halt::Scope;
 use crate::{clock, ids};

@@ -13,12 +13,12 @@ use zeroize::Zeroizing;
 
 use super::{broken, open};
 use crate::app::AppError;
-use crate::cli::output::Output;
+use crate::output::Output;
 use crate::ids;
 use crate::private_file::{read_private, write_private};
-use crate::sandbox::copy::{Choice, Copied, copied};
-use crate::sandbox::export::{FILE_BYTES_MAX, Format, parse};
-use crate::sandbox::scrub::{KEY_BYTES, Kind, Scrubber};
+use crate::lab::sandbox::copy::{Choice, Copied, copied};
+use crate::lab::sandbox::export::{FILE_BYTES_MAX, Format, parse};
+use crate::lab::sandbox::scrub::{KEY_BYTES, Kind, Scrubber};
 
 /// How many copies a dry run shows.
 const SAMPLES_MAX: usize = 3;

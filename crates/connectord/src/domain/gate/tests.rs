@@ -21,7 +21,7 @@ fn vectors() -> Json {
 fn every_vector_ends_at_its_check() {
     let vectors = vectors();
     for case in vectors["vectors"].as_array().unwrap() {
-        let got = crate::vectors::token_case(&vectors, case).unwrap();
+        let got = crate::lab::vectors::token_case(&vectors, case).unwrap();
         assert_eq!(got, case["expect"].as_str().unwrap(), "{}", case["name"]);
     }
 }

@@ -9,7 +9,7 @@ use writ_proto::host::postgres::{WriteConnection, options, pool, writes_to_disk}
 
 use super::PostgresWriter;
 use crate::domain::execution::Execution;
-use crate::marks::JournalMark;
+use crate::store::JournalMark;
 use crate::store::rows::RolloutRow;
 use crate::store::{Filter, JournalError, OPEN_EACH_MAX, OPEN_MAX, Presented, Report, decode};
 

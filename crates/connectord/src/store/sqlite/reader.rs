@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::SqliteWriter;
 use crate::domain::execution::Execution;
-use crate::marks::JournalMark;
+use crate::store::JournalMark;
 use crate::store::rows::RolloutRow;
 use crate::store::{Filter, JournalError, OPEN_EACH_MAX, OPEN_MAX, Presented, Report, decode};
 

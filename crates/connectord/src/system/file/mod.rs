@@ -26,7 +26,7 @@ use regex::Regex;
 use writ_proto::duration;
 
 pub use answer::{Answer, Judged, Meaning, Rules, clean};
-pub use auth::{Auth, Secret};
+
 pub use codec::{Codec, opaque};
 pub use exchange::{Exchange, Request, Sent};
 pub use field::Field;
@@ -222,7 +222,7 @@ pub struct Bound {
     /// Who performs the calls.
     pub driver: Driver,
     /// How the credential is shown.
-    pub auth: Auth,
+    pub auth: crate::credentials::auth::Auth,
     /// Headers of every request, with `{base_url}` in them.
     pub headers: Vec<(String, slot::Template)>,
     /// How bodies are written.
@@ -277,7 +277,7 @@ impl Bound {
 
     fn of(raw: &RawSystem, table: &toml::Table) -> Result<Self, FileError> {
         let (driver, encoding) = driven(raw)?;
-        let auth = Auth::compile(raw.auth.as_ref(), &raw.secret, driver)
+        let auth = auth::compile(raw.auth.as_ref(), &raw.secret, driver)
             .map_err(|error| error.within("auth"))?;
         let mut headers = Vec::new();
         for (name, value) in &raw.headers {
