@@ -11,10 +11,10 @@ use writ_proto::card::Card;
 use writ_proto::digest::sha256;
 use writ_proto::ids::TenantId;
 
-use crate::app::AppError;
 use crate::app::catalog::{Catalog, Connection, HELD_MS, Held, Problem};
 use crate::config::{Config, ConnectionConfig};
 use crate::credentials::CredentialStore;
+use crate::error::AppError;
 use crate::system::file::{Bound, Driver};
 use crate::system::http::{HttpClient, base_url};
 use crate::system::{Document, Http, Postgres, System};

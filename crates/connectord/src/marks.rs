@@ -12,8 +12,8 @@ use writ_proto::Reason;
 use writ_proto::host::postgres::without_password;
 use writ_proto::keyset::KeySet;
 
-use crate::app::AppError;
 use crate::config::Config;
+use crate::error::AppError;
 use crate::halt::{HaltMark, Place};
 use crate::private_file::write_private;
 use crate::store::JournalMark;

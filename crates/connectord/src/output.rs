@@ -5,7 +5,7 @@ use writ_proto::Reason;
 use writ_proto::host::printed::complain;
 pub(crate) use writ_proto::host::printed::{Format, plural};
 
-use crate::app::AppError;
+use crate::error::AppError;
 
 /// A text without what acts on a terminal or turns the reading order round: a system of record can
 /// put anything into its messages. New lines and tabs stay.

@@ -18,9 +18,9 @@ use writ_proto::host::postgres::without_password;
 use writ_proto::ids::TenantId;
 use writ_proto::keyset::KeySet;
 
-use crate::app::AppError;
 use crate::config::Config;
-use crate::domain::merkle::Hash;
+use crate::domain::log::merkle::Hash;
+use crate::error::AppError;
 
 /// How far a log has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

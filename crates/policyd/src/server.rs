@@ -24,16 +24,17 @@ use writ_proto::pb::key_service_server::KeyServiceServer;
 use writ_proto::pb::notice_service_server::NoticeServiceServer;
 use writ_proto::pb::record_service_server::RecordServiceServer;
 
-use crate::app::denials::Stopped;
-use crate::app::halting::{HaltClient, HaltQueue};
+use crate::app::containment::denials::Stopped;
+use crate::app::containment::halting;
+use crate::app::containment::halting::{HaltClient, HaltQueue};
+use crate::app::evidence::signer::Signer;
 use crate::app::policies::{Loaded, PolicyTable, Watched};
-use crate::app::signer::Signer;
-use crate::app::{Admission, App, AppError, Identity, SharedApp, halting, policies};
+use crate::app::{Admission, App, Identity, SharedApp, policies};
 use crate::config::Config;
 use crate::domain::allowance::Allowance;
-use crate::domain::facts::HaltView;
-use crate::domain::policy_set::PolicyErrors;
-use crate::grpc::authn::Authn;
+use crate::domain::decide::facts::HaltView;
+use crate::domain::policy::PolicyErrors;
+use crate::error::AppError;
 use crate::grpc::client::{self, ClientFiles};
 use crate::grpc::status::over_rate;
 use crate::grpc::{
@@ -41,6 +42,7 @@ use crate::grpc::{
     keys::Keys, records::Records,
 };
 use crate::http::authzen;
+use crate::identity::Authn;
 use crate::marks::{self, MarkFile};
 use crate::store::{Ledger, Writer};
 use crate::task::notify::Notifier;

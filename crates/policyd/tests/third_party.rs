@@ -6,8 +6,8 @@
     reason = "tests"
 )]
 
-use policyd::domain::checkpoint::Checkpoint;
-use policyd::domain::merkle::{leaf_hash, root_of};
+use policyd::domain::log::checkpoint::Checkpoint;
+use policyd::domain::log::merkle::{leaf_hash, root_of};
 use serde_json::Value as Json;
 
 fn vectors(name: &str) -> Option<Json> {

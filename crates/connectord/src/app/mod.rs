@@ -17,7 +17,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use writ_proto::card::Card;
 
-pub use crate::error::AppError;
+use crate::error::AppError;
 
 use catalog::Catalog;
 pub use write::settle::Settling;

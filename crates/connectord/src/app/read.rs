@@ -6,10 +6,10 @@ use writ_proto::card::{Card, Verb};
 use writ_proto::token::Mode;
 use writ_proto::value::Value;
 
-use crate::app::write::admit::{Admitted, Purpose};
 use super::outcome::Kind;
 use super::write::Spent;
 use super::{App, AppError};
+use crate::app::write::admit::{Admitted, Purpose};
 use crate::domain::caps;
 use crate::domain::execution::{Execution, State};
 use crate::domain::gate::{Call, Refusal};

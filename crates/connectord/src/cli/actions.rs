@@ -6,11 +6,11 @@ use writ_proto::pb;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 
 use super::executions::span;
-use crate::output::Output;
 use super::remote::{Remote, failed};
 use super::wouldhave;
-use crate::app::AppError;
 use crate::clock;
+use crate::error::AppError;
+use crate::output::Output;
 
 /// Reading and moving actions.
 #[derive(Debug, Subcommand)]

@@ -9,10 +9,10 @@ use writ_proto::value::args_from_json;
 use writ_proto::{Reason, pb};
 
 use super::executions::{describe, shown};
-use crate::output::{Output, exit_code};
 use super::remote::{Remote, failed};
-use crate::app::AppError;
+use crate::error::AppError;
 use crate::ids;
+use crate::output::{Output, exit_code};
 
 /// The call and its writ.
 #[derive(Debug, Args)]

@@ -10,10 +10,10 @@ use writ_proto::ids::ConnectionId;
 use writ_proto::toml_flaw::near;
 
 use super::Common;
-use crate::output::Output;
-use crate::app::AppError;
 use crate::clock;
 use crate::credentials::CredentialStore;
+use crate::error::AppError;
+use crate::output::Output;
 
 /// Sealed credentials.
 #[derive(Debug, Subcommand)]

@@ -5,10 +5,10 @@ use serde_json::{Value as Json, json};
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::{Reason, pb};
 
-use crate::output::Output;
 use super::remote::{Remote, failed};
-use crate::app::AppError;
 use crate::clock;
+use crate::error::AppError;
+use crate::output::Output;
 
 /// Reading executions.
 #[derive(Debug, Subcommand)]

@@ -11,8 +11,8 @@ use writ_proto::Reason;
 use super::Common;
 use super::server::{ready, stop};
 use crate::access::Access;
-use crate::app::AppError;
 use crate::config::page::PageConfig;
+use crate::error::AppError;
 use crate::halt::HaltStore;
 use crate::http::{self, Rules, SharedSite, Site};
 

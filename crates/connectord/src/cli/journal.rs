@@ -5,9 +5,9 @@ use serde_json::json;
 use writ_proto::Reason;
 
 use super::Common;
-use crate::output::Output;
-use crate::app::AppError;
+use crate::error::AppError;
 use crate::halt::Act;
+use crate::output::Output;
 use crate::{clock, server};
 
 /// Commands over the journal itself; connectord must not run.

@@ -19,8 +19,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::app::AppError;
 use crate::config::{Config, Layers, environment};
+use crate::error::AppError;
 use crate::lab::conform;
 use crate::output::{Format, Output};
 use writ_proto::host::{pages, telemetry};

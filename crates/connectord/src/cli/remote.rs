@@ -12,9 +12,9 @@ use writ_proto::Reason;
 use writ_proto::host::client_files::{address_beside, key_beside, uri_of};
 pub(crate) use writ_proto::host::client_files::{beside_config, config, set_config};
 
-use crate::output::Output;
-use crate::app::AppError;
+use crate::error::AppError;
 use crate::grpc::client::{ClientFiles, peer};
+use crate::output::Output;
 
 const DEFAULT_ADDR: &str = "https://127.0.0.1:7360";
 

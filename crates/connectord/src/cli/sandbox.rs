@@ -11,11 +11,11 @@ use serde_json::json;
 use writ_proto::Reason;
 
 use super::Common;
-use crate::output::Output;
 use super::server::{ready, stop};
-use crate::app::AppError;
-use crate::private_file::read_private;
+use crate::error::AppError;
 use crate::lab::sandbox::{Store, bind, serve};
+use crate::output::Output;
+use crate::private_file::read_private;
 
 /// The sandbox CRM.
 #[derive(Debug, Subcommand)]

@@ -7,8 +7,8 @@ use serde_json::json;
 use writ_proto::Reason;
 
 use super::Common;
+use crate::error::AppError;
 use crate::output::Output;
-use crate::app::AppError;
 use crate::server::{bind, check_marks, open, summary};
 
 /// Flags of the daemon.

@@ -9,10 +9,10 @@ use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::{Reason, pb};
 
 use super::executions::{changed, changes, id_of, since};
-use crate::output::Output;
 use super::remote::{Remote, failed};
-use crate::app::AppError;
 use crate::clock;
+use crate::error::AppError;
+use crate::output::Output;
 
 /// Executions looked at in one call, so that progress is seen and an interruption loses little.
 const PAGE: i32 = 25;

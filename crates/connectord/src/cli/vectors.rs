@@ -6,9 +6,9 @@ use clap::Args;
 use serde_json::json;
 use writ_proto::Reason;
 
-use crate::output::Output;
-use crate::app::AppError;
+use crate::error::AppError;
 use crate::lab::vectors;
+use crate::output::Output;
 
 /// Which file.
 #[derive(Debug, Args)]

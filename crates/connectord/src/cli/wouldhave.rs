@@ -7,9 +7,9 @@ use writ_proto::pb;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 
 use super::executions::time;
-use crate::output::Output;
 use super::remote::{Remote, failed};
-use crate::app::AppError;
+use crate::error::AppError;
+use crate::output::Output;
 
 /// Rows shown before a promotion.
 const SHOWN_MAX: i32 = 20;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use writ_proto::Reason;
 
 use super::{ConfigError, HaltConfig, Layers};
-use crate::app::AppError;
+use crate::error::AppError;
 use crate::halt::Place;
 use crate::private_file::read_private;
 

@@ -13,8 +13,8 @@ use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::{Caller, Reason};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use crate::app::AppError;
 use crate::clock;
+use crate::error::AppError;
 
 /// An authenticated peer and the digest of its certificate.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use writ_proto::Reason;
 use writ_proto::host::channel::{Peer, Pems};
 
-use crate::app::AppError;
+use crate::error::AppError;
 use crate::private_file::read_private;
 
 /// Certificate files of a client.

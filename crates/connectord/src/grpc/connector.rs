@@ -7,14 +7,16 @@ use writ_proto::pb::connector_service_server::ConnectorService;
 use writ_proto::{Caller, Reason, pb};
 
 use super::authn::{Authn, own_tenant};
-use crate::wire::outcome::changes;
 use super::status::status;
-use crate::wire::{convert, sheet};
-use crate::app::veil;
+use crate::app::SharedApp;
 use crate::app::catalog::Held;
 use crate::app::order::Order;
-use crate::app::{AppError, SharedApp};
+use crate::app::veil;
 use crate::domain::execution::{Change, Execution};
+use crate::error::AppError;
+use crate::grpc::convert;
+use crate::wire::outcome::changes;
+use crate::wire::sheet;
 
 /// The service.
 #[derive(Debug, Clone)]

@@ -16,13 +16,14 @@ mod places;
 use places::Places;
 
 use super::authn::Authn;
-use crate::wire::convert::malformed;
-use crate::wire::outcome::timestamp;
 use super::status::status;
+use crate::app::SharedApp;
 use crate::app::halts::order::{Asker, HALT_SECONDS_MAX, HaltOrder};
-use crate::app::{AppError, SharedApp};
 use crate::clock;
+use crate::error::AppError;
+use crate::grpc::convert::malformed;
 use crate::halt::{Customer, Drill, Flag, HaltState, Member, Part, Scope, Subject};
+use crate::wire::outcome::timestamp;
 
 /// A stream on which nothing changes says so this often.
 const HEARTBEAT: Duration = Duration::from_secs(5);

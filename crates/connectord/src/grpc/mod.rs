@@ -3,5 +3,6 @@
 pub mod authn;
 pub mod client;
 pub mod connector;
+pub mod convert;
 pub mod halt;
 pub mod status;

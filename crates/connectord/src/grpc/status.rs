@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use writ_proto::Reason;
 
-use crate::app::AppError;
+use crate::error::AppError;
 
 const DOMAIN: &str = "connectord.writ";
 

@@ -15,8 +15,8 @@ mod text;
 use core::time::Duration;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
 pub use mark::HaltMark;
+use serde::{Deserialize, Serialize};
 pub use writ_proto::scope::{Customer, Part, SCOPES, Scope, Subject};
 
 pub use files::Files;

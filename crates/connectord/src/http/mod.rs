@@ -194,10 +194,10 @@ async fn readyz(State(site): State<SharedSite>) -> Response {
 ///
 /// # Errors
 /// `PORT_IN_USE` when the address cannot be bound.
-pub async fn bind(addr: SocketAddr) -> Result<tokio::net::TcpListener, crate::app::AppError> {
+pub async fn bind(addr: SocketAddr) -> Result<tokio::net::TcpListener, crate::error::AppError> {
     let bound = tokio::net::TcpListener::bind(addr).await;
     bound.map_err(|error| {
         let message = format!("{addr}: {error}; choose another with --set server.http_addr=...");
-        crate::app::AppError::new(Reason::PortInUse, message)
+        crate::error::AppError::new(Reason::PortInUse, message)
     })
 }

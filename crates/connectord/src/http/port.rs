@@ -15,12 +15,13 @@ use writ_proto::Reason;
 
 use super::{Names, PutBack, Rules, Site, Undoes, bind, router};
 use crate::access::Access;
+use crate::app::SharedApp;
 use crate::app::order::Order;
 use crate::app::undo::Totals;
-use crate::app::{AppError, SharedApp};
 use crate::clock;
 use crate::config::Config;
 use crate::config::page::{HttpConfig, page_tls};
+use crate::error::AppError;
 
 const PING_PERIOD: Duration = Duration::from_millis(500);
 /// So long a page waits for an undo; a request has 15 s in all.

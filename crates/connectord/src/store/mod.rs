@@ -36,9 +36,9 @@ use crate::domain::caps::{Count, Over};
 use crate::domain::execution::Execution;
 use claim::Counter;
 pub use claim::{Claim, Claimed, Presented};
+pub use mark::JournalMark;
 use postgres::{PostgresReader, PostgresWriter};
 use rollouts::Seen;
-pub use mark::JournalMark;
 pub use rows::{Filter, Promoted, Report, UndoWrit};
 use sqlite::{SqliteReader, SqliteWriter};
 

@@ -1,31 +1,16 @@
 //! The use cases: the only layer that sees clock, ids, keys and store together.
 
-mod admission;
-pub mod authorize;
-pub mod budgets;
-mod cancel;
-mod changes;
-pub mod decided;
-pub mod denials;
-mod disclosed;
-pub mod error;
-mod evaluated;
-pub mod halting;
-pub mod holds;
-pub mod incidents;
-pub mod notices;
-pub mod offers;
-pub mod outcome;
+pub mod ask;
+pub mod containment;
+pub mod evidence;
 pub mod policies;
-pub mod records;
-pub mod signer;
-mod spent;
-mod trips;
-pub mod undo;
-pub mod usage;
+pub mod reports;
+pub mod spending;
 
-pub use admission::Admission;
-pub use error::AppError;
+use crate::error::AppError;
+pub use ask::admission::Admission;
+use containment::{denials, halting};
+use evidence::signer;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -36,7 +21,7 @@ use tokio::sync::Notify;
 use writ_proto::scope::Scope;
 
 use crate::domain::allowance::Allowance;
-use crate::domain::facts::HaltView;
+use crate::domain::decide::facts::HaltView;
 use crate::marks::MarkFile;
 use crate::store::{Ledger, Writer};
 

@@ -1,27 +1,10 @@
 //! The command line. stdout carries the result only; logs and errors go to stderr.
 
-mod authorize;
-mod budget;
-mod certs;
-mod decisions;
+pub(crate) mod author;
+pub mod daemon;
 mod demo;
-mod dev;
-mod doctor;
-mod incidents;
-mod init;
-mod keys;
-mod mcp;
-mod notices;
-pub(crate) mod output;
-mod policy;
-mod records;
+pub mod people;
 pub(crate) mod remote;
-mod sample;
-mod server;
-mod store;
-mod story;
-mod token;
-mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,9 +12,12 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use serde_json::json;
 
-use crate::app::AppError;
 use crate::config::{Config, Layers, environment};
-use output::{Format, Output};
+use crate::error::AppError;
+use crate::output::{Format, Output};
+use author as policy;
+use daemon::{dev, doctor, init, keys, mcp, server, store};
+use people::{authorize, budget, decisions, incidents, notices, records, story, token, usage};
 use writ_proto::host::{pages, telemetry};
 
 /// Decides what an agent may do, records it, and signs it.

@@ -10,10 +10,10 @@ use writ_proto::Reason;
 use writ_proto::host::client_files::{address_beside, key_beside, uri_of};
 pub(crate) use writ_proto::host::client_files::{beside_config, config, set_config};
 
-use super::output::Output;
-use crate::app::AppError;
+use crate::error::AppError;
 pub(crate) use crate::grpc::client::failed;
 use crate::grpc::client::{ClientFiles, peer};
+use crate::output::Output;
 
 const DEFAULT_ADDR: &str = "https://127.0.0.1:7350";
 

@@ -5,14 +5,14 @@ use writ_proto::card::Card;
 use writ_proto::token::Mode;
 
 use super::budget::{Asked, Budget, Fired, Hold, Over, holds, refusal};
-use super::cedar::{Answer, evaluate};
-use super::facts::Facts;
-use super::intent;
-use super::policy_set::{ApprovalNeed, Rule};
-use super::policy_set::{hint, near};
 use super::record::Step;
 use super::request::Request;
-use super::waiting;
+use crate::domain::approval;
+use crate::domain::decide::cedar::{Answer, evaluate};
+use crate::domain::decide::facts::Facts;
+use crate::domain::policy::{ApprovalNeed, Rule};
+use crate::domain::policy::{hint, near};
+use crate::domain::request::intent;
 
 /// The three answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +173,7 @@ pub fn reserve(
     let policies = &facts.policies;
     let waits = outcome.verdict == Verdict::RequireApproval;
     if let Some(need) = outcome.approval.as_ref().filter(|_| waits) {
-        let place = waiting::place(request, need, (facts.now, policies.waiting_max));
+        let place = approval::place(request, need, (facts.now, policies.waiting_max));
         return (outcome, vec![place]);
     }
     let card = policies.card(&request.action);
@@ -328,5 +328,8 @@ fn allowed(rules: &[&Rule]) -> Outcome {
     }
 }
 
+pub mod cedar;
+pub mod counter_offer;
+pub mod facts;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,6 +1,8 @@
 //! An authorization request after the edge has taken it apart: who asks is known from the
 //! channel, arguments are canonical, sizes are within their limits.
 
+pub mod intent;
+
 use uuid::Uuid;
 use writ_proto::context;
 use writ_proto::digest::{RequestParts, request_hash, sha256};

@@ -10,12 +10,13 @@ use writ_proto::limits::BATCH_ITEMS_MAX;
 use writ_proto::pb::authorization_service_server::AuthorizationService;
 use writ_proto::{Caller, Reason, pb};
 
-use super::authn::{Authn, own_tenant};
 use super::convert;
 use super::status::{over_rate, status};
-use crate::app::authorize::{Answer, Malformed};
-use crate::app::{AppError, SharedApp};
+use crate::app::SharedApp;
+use crate::app::ask::authorize::{Answer, Malformed};
 use crate::clock;
+use crate::error::AppError;
+use crate::identity::{Authn, own_tenant};
 
 /// The service.
 #[derive(Debug, Clone)]

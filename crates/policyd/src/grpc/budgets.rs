@@ -9,12 +9,13 @@ use writ_proto::limits::REASON_BYTES_MAX;
 use writ_proto::pb::budget_service_server::BudgetService;
 use writ_proto::{Caller, Reason, pb};
 
-use super::authn::{Authn, own_tenant};
 use super::convert;
 use super::status::status;
-use crate::app::budgets::{Standing, Wish};
-use crate::app::usage::Used;
-use crate::app::{AppError, SharedApp};
+use crate::app::SharedApp;
+use crate::app::spending::budgets::{Standing, Wish};
+use crate::app::spending::usage::Used;
+use crate::error::AppError;
+use crate::identity::{Authn, own_tenant};
 
 /// The service.
 #[derive(Debug, Clone)]

@@ -9,8 +9,8 @@ use tonic_types::StatusExt as _;
 use writ_proto::host::channel::{Peer, Pems};
 use writ_proto::{Reason, pb};
 
-use crate::app::AppError;
 use crate::domain::request::SELF_REPORT;
+use crate::error::AppError;
 use crate::keys;
 
 /// Certificate files of a client.

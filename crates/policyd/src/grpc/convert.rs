@@ -1,6 +1,8 @@
 //! Wire types to ours and back. Every field of a request is named here, so that one that is added
 //! to the proto breaks the build instead of being ignored.
 
+pub(crate) mod reported;
+
 use std::collections::BTreeSet;
 
 use writ_proto::Reason;
@@ -13,13 +15,13 @@ use writ_proto::pb;
 use writ_proto::token::{Mode, UnverifiedToken};
 use writ_proto::value::{Map, args_from_cbor, args_from_json};
 
-use crate::app::AppError;
-use crate::app::authorize::Answer;
-use crate::app::decided::Decided;
-use crate::app::offers::Offered;
-use crate::domain::counter_offer::{Retry, retry_of};
+use crate::app::ask::authorize::Answer;
+use crate::app::ask::decided::Decided;
+use crate::app::ask::offers::Offered;
+use crate::domain::approval;
+use crate::domain::decide::counter_offer::{Retry, retry_of};
 use crate::domain::request::{Evidence, Request};
-use crate::domain::waiting;
+use crate::error::AppError;
 
 fn malformed(what: impl Into<String>) -> AppError {
     AppError::new(Reason::RequestMalformed, what)
@@ -228,7 +230,7 @@ pub fn decision(answer: Answer) -> pb::Decision {
         policy_version: decided.policy_version,
         request_hash: decided.request_hash,
         expire_time: if waits {
-            let end = waiting::ends(decided.expires, decided.created_ms);
+            let end = approval::ends(decided.expires, decided.created_ms);
             Some(seconds(end))
         } else {
             token.is_some().then(|| seconds(decided.expires))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use writ_proto::Reason;
 use writ_proto::ids::TenantId;
 
-use crate::app::AppError;
+use crate::error::AppError;
 
 /// Exports of one tenant at the same time: each keeps a page of the log in memory.
 const EXPORTS_MAX: usize = 4;

@@ -7,10 +7,11 @@ use writ_proto::limits::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, REASON_BYTES_MAX};
 use writ_proto::pb::incident_service_server::IncidentService;
 use writ_proto::{Reason, pb};
 
-use super::authn::{Authn, own_tenant};
 use super::status::status;
-use crate::app::{AppError, SharedApp};
-use crate::domain::escalation::{HaltWish, Incident};
+use crate::app::SharedApp;
+use crate::domain::incident::{HaltWish, Incident};
+use crate::error::AppError;
+use crate::identity::{Authn, own_tenant};
 
 /// The service, and that of notices.
 #[derive(Debug, Clone)]

@@ -5,9 +5,10 @@ use tonic::{Request, Response, Status};
 use writ_proto::pb::key_service_server::KeyService;
 use writ_proto::{Reason, pb};
 
-use super::authn::Authn;
 use super::status::status;
-use crate::app::{AppError, SharedApp};
+use crate::app::SharedApp;
+use crate::error::AppError;
+use crate::identity::Authn;
 
 /// The service.
 #[derive(Debug, Clone)]

@@ -1,6 +1,5 @@
 //! The only layer that names tonic and the generated types.
 
-pub mod authn;
 pub mod authorization;
 pub mod budgets;
 pub mod client;
@@ -10,5 +9,4 @@ pub mod incidents;
 pub mod keys;
 mod notices;
 pub mod records;
-mod reported;
 pub mod status;

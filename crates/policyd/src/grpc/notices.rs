@@ -6,7 +6,7 @@ use writ_proto::pb::notice_service_server::NoticeService;
 
 use super::incidents::{Incidents, moment, page};
 use super::status::status;
-use crate::domain::notice::Delivery;
+use crate::domain::incident::notice::Delivery;
 use crate::store::notice::NoticeRow;
 
 fn notice(row: NoticeRow) -> pb::Notice {

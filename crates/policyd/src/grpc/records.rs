@@ -12,14 +12,15 @@ use writ_proto::pb::record_service_server::RecordService;
 use writ_proto::value::{Map, Value};
 use writ_proto::{Reason, pb};
 
-use super::authn::{Authn, own_tenant};
 use super::exports::{Exports, READ_MAX};
-use super::reported::reported;
 use super::status::status;
-use crate::app::undo::UndoWrit;
-use crate::app::{AppError, SharedApp};
-use crate::domain::merkle::leaf_hash;
+use crate::app::SharedApp;
+use crate::app::reports::undo_writ::UndoWrit;
+use crate::domain::log::merkle::leaf_hash;
 use crate::domain::record::{project, read_disclosed};
+use crate::error::AppError;
+use crate::grpc::convert::reported::reported;
+use crate::identity::{Authn, own_tenant};
 use crate::store::RecordRow;
 
 const STREAM_BUFFER: usize = 4;

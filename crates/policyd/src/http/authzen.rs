@@ -20,9 +20,9 @@ use writ_proto::host::rate::Pace;
 use writ_proto::limits::{BATCH_ITEMS_MAX, MESSAGE_BYTES_MAX};
 use writ_proto::value::{Map, Value};
 
-use crate::app::AppError;
-use crate::app::authorize::Answer;
+use crate::app::ask::authorize::Answer;
 use crate::clock;
+use crate::error::AppError;
 use crate::grpc::authorization::{Agent, Authorization};
 use reading::{asked, body, object, text};
 

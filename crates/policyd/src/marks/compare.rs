@@ -6,9 +6,9 @@ use writ_proto::Reason;
 use writ_proto::ids::TenantId;
 
 use super::{Heads, LogMark, MarkFile};
-use crate::app::AppError;
-use crate::domain::merkle::leaf_hash;
+use crate::domain::log::merkle::leaf_hash;
 use crate::domain::record::project;
+use crate::error::AppError;
 use crate::store::Ledger;
 
 /// Which logs are not what is remembered of them, each with what is missing. Empty is good.

@@ -6,23 +6,9 @@
 //! to `asks` and `effects`, which ask the daemons by way of `peers`; `told` words the results, and
 //! `handles` keeps the tokens from the model.
 
-mod asks;
-mod calls;
-mod catalog;
-mod door;
-mod effects;
-mod handles;
-pub mod http;
-mod identity;
-mod listener;
-mod listing;
-pub mod peers;
-mod schema;
-mod sheets;
-mod stdio;
-mod takes;
-mod told;
-mod wire;
+pub mod calls;
+pub(crate) mod tools;
+pub mod wire;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -36,11 +22,11 @@ use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler, ServiceExt as _};
 use writ_proto::Reason;
 
-use crate::app::AppError;
+use crate::error::AppError;
 use calls::Tools;
-use peers::Peers;
+use calls::peers::Peers;
 
-pub use catalog::ToolSet;
+pub use tools::ToolSet;
 
 /// The revisions that are served, oldest first.
 const REVISIONS: [ProtocolVersion; 3] = [
@@ -81,7 +67,7 @@ impl Bridge {
     /// When connectord does not answer.
     pub async fn tool_names(&self) -> Result<Vec<String>, AppError> {
         let cards = self.0.cards(core::time::Duration::ZERO).await?;
-        let tools = catalog::tools(self.0.set, &cards);
+        let tools = tools::tools(self.0.set, &cards);
         Ok(tools.iter().map(|tool| tool.name.to_string()).collect())
     }
 
@@ -91,7 +77,7 @@ impl Bridge {
     /// When the session fails, not when it ends.
     pub async fn serve_stdio(self) -> Result<(), AppError> {
         let input = tokio::io::BufReader::new(tokio::io::stdin());
-        let lines = stdio::Lines::new(input, tokio::io::stdout());
+        let lines = wire::stdio::Lines::new(input, tokio::io::stdout());
         let failed = |error: &dyn core::fmt::Display| {
             AppError::new(Reason::Internal, format!("the MCP session ended: {error}"))
         };
@@ -148,7 +134,7 @@ impl ServerHandler for Bridge {
                 cards.map_err(|error| ErrorData::internal_error(error.to_string(), None))?
             }
         };
-        let tools = catalog::tools(self.0.set, &cards);
+        let tools = tools::tools(self.0.set, &cards);
         Ok(ListToolsResult::with_all_items(tools)
             .with_ttl_ms(TOOLS_TTL_MS)
             .with_cache_scope(CacheScope::Private))

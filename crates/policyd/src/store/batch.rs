@@ -13,9 +13,9 @@ use super::{
 use crate::domain::budget::{
     Counter, Hold, HoldState, Key, RAISES_MAX, Raise, SettledAs, Takes, fits, report,
 };
-use crate::domain::escalation::{Denial, Incident, Tally};
-use crate::domain::merkle::{Hash, leaf_hash};
-use crate::domain::notice::{DEDUP_WINDOW_MS, Notice};
+use crate::domain::incident::notice::{DEDUP_WINDOW_MS, Notice};
+use crate::domain::incident::{Denial, Incident, Tally};
+use crate::domain::log::merkle::{Hash, leaf_hash};
 use crate::domain::record::{Draft, Kind, Place};
 
 /// What the database holds of all that a batch touches, read inside its transaction.

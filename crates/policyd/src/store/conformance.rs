@@ -12,7 +12,7 @@ use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
 use super::*;
-use crate::domain::merkle::{leaf_hash, root_of};
+use crate::domain::log::merkle::{leaf_hash, root_of};
 use crate::domain::record::{Kind, project};
 
 const PATIENCE: Duration = Duration::from_secs(10);

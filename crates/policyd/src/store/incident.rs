@@ -8,7 +8,7 @@ use writ_proto::value::{Map, Value, first_from_cbor};
 
 use super::notice::LIST_MAX;
 use super::{Ledger, StoreError, corrupt};
-use crate::domain::escalation::{Closing, HaltWish, Incident};
+use crate::domain::incident::{Closing, HaltWish, Incident};
 
 /// The columns of an incident, in the order of [`COLUMNS`].
 pub(super) struct Columns {

@@ -23,9 +23,9 @@ use writ_proto::host::schema::SchemaError;
 use writ_proto::ids::TenantId;
 
 use crate::domain::budget::{Hold, Key, Over, Settlement, Usage};
-use crate::domain::escalation::{Denial, Incident};
-use crate::domain::merkle::{Frontier, Hash};
-use crate::domain::notice::Notice;
+use crate::domain::incident::notice::Notice;
+use crate::domain::incident::{Denial, Incident};
+use crate::domain::log::merkle::{Frontier, Hash};
 use crate::domain::record::Draft;
 use postgres::PostgresLedger;
 use sqlite::SqliteLedger;

@@ -11,7 +11,7 @@ pub(super) use columns::{COLUMNS, Columns};
 use writ_proto::ids::TenantId;
 
 use super::{Ledger, StoreError};
-use crate::domain::notice::{Delivery, Notice};
+use crate::domain::incident::notice::{Delivery, Notice};
 
 /// A notice and how its delivery stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

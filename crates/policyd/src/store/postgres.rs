@@ -20,7 +20,7 @@ use super::{
     Append, Appended, DecisionRow, Head, LOGS_MAX, OLD_DECISIONS, RecordRow, StoreError, corrupt,
     head_row, limit, number,
 };
-use crate::domain::merkle;
+use crate::domain::log::merkle;
 
 const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/postgres/0001_init.sql"),

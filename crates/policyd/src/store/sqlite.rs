@@ -25,7 +25,7 @@ use super::{
     Append, Appended, DecisionRow, Head, LOGS_MAX, OLD_DECISIONS, RecordRow, StoreError, corrupt,
     head_row, limit, number,
 };
-use crate::domain::merkle;
+use crate::domain::log::merkle;
 
 const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/sqlite/0001_init.sql"),

@@ -7,8 +7,9 @@ use std::time::Duration;
 use uuid::Uuid;
 use writ_proto::scope::{Part, Scope};
 
-use crate::app::halting::Cause;
-use crate::app::{AppError, SharedApp};
+use crate::app::SharedApp;
+use crate::app::containment::halting::Cause;
+use crate::error::AppError;
 
 const PERIOD: Duration = Duration::from_millis(500);
 

@@ -13,7 +13,7 @@ use writ_proto::scope::Part;
 use writ_proto::{Reason, pb};
 
 use crate::app::SharedApp;
-use crate::app::halting::{HaltQueue, Wanted};
+use crate::app::containment::halting::{HaltQueue, Wanted};
 
 type Client = HaltServiceClient<Channel>;
 
@@ -189,7 +189,7 @@ mod tests {
     use writ_proto::scope::Scope;
 
     use super::*;
-    use crate::app::halting::{Cause, channel};
+    use crate::app::containment::halting::{Cause, channel};
 
     fn order(tenant: &str, name: &str) -> Wanted {
         let tenant = TenantId::parse(tenant).unwrap();

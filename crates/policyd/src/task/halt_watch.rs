@@ -13,7 +13,7 @@ use writ_proto::scope::Scope;
 
 use crate::app::SharedApp;
 use crate::clock;
-use crate::domain::facts::HaltView;
+use crate::domain::decide::facts::HaltView;
 
 const PERIOD: Duration = Duration::from_millis(250);
 /// Every halt of every tenant, with its reason.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::app::SharedApp;
-use crate::app::holds::ROUND_MAX;
+use crate::app::spending::holds::ROUND_MAX;
 
 const PERIOD: Duration = Duration::from_secs(10);
 const PRUNE_PERIOD: Duration = Duration::from_secs(600);

@@ -10,7 +10,7 @@ use writ_proto::ids::TenantId;
 
 use crate::app::SharedApp;
 use crate::app::policies::{Change, PolicyTable, Watched};
-use crate::domain::policy_set::{PolicyErrors, TenantPolicies};
+use crate::domain::policy::{PolicyErrors, TenantPolicies};
 
 /// How often the folders are looked at.
 const PERIOD: Duration = Duration::from_millis(250);

@@ -19,9 +19,9 @@ use crate::fail;
 use crate::sample::time;
 use policyd::app::policies;
 use policyd::clock;
+use policyd::domain::decide::facts::{Facts, HaltView};
 use policyd::domain::decide::{Verdict, decide};
-use policyd::domain::facts::{Facts, HaltView};
-use policyd::domain::policy_set::TenantPolicies;
+use policyd::domain::policy::TenantPolicies;
 use policyd::domain::request::Request;
 
 const AUDIENCE: &str = "connectord";

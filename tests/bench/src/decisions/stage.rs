@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use policyd::app::policies;
-use policyd::domain::policy_set::TenantPolicies;
+use policyd::domain::policy::TenantPolicies;
 use policyd::ids;
 use tokio::process::Command;
 use tonic::transport::Channel;

@@ -17,7 +17,7 @@ use connectord::app::write::admit::Purpose;
 use connectord::app::{SharedApp, write::Spent};
 use connectord::config::{Config, Layers};
 use connectord::grpc::authn::Authn;
-use connectord::wire::convert;
+use connectord::grpc::convert;
 use connectord::grpc::status::status;
 use connectord::server::{builder, door, open};
 

@@ -5,11 +5,12 @@ use writ_proto::Reason;
 use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::limits::REASON_BYTES_MAX;
 
-use crate::app::{App, AppError};
+use crate::app::App;
 use crate::domain::caps::Over;
 use crate::domain::gate::{Call, Refusal};
-use crate::halt::{Act, FLAGS_OF_TENANT_MAX, FULL, Flag, HaltError, HaltState, Part, Scope};
+use crate::error::AppError;
 use crate::halt::HaltMark;
+use crate::halt::{Act, FLAGS_OF_TENANT_MAX, FULL, Flag, HaltError, HaltState, Part, Scope};
 use crate::{clock, ids};
 
 /// Longest halt that ends by itself, in seconds.

@@ -7,11 +7,12 @@ use writ_proto::Reason;
 use writ_proto::card::{Card, Rollout};
 use writ_proto::token::{Claims, Mode, UnverifiedToken, VerifiedToken, Verifier};
 
+use crate::app::App;
 use crate::app::halts::check::{issued_ms, subject};
-use crate::app::{App, AppError};
 use crate::clock;
 use crate::domain::gate::{Call, Permit, Refusal, Seen, Standing, admit, check_scope};
 use crate::domain::promotion::check_promoted;
+use crate::error::AppError;
 use crate::halt::Customer;
 use crate::store::Promoted;
 use crate::system::System;

@@ -6,10 +6,10 @@ use writ_proto::Reason;
 use writ_proto::card::Card;
 use writ_proto::token::{Claims, Mode, UnverifiedToken};
 
-use crate::app::write::admit::{Admitted, Purpose};
 use super::super::outcome::Outcome;
 use super::super::{App, AppError};
 use super::look::Seen;
+use crate::app::write::admit::{Admitted, Purpose};
 use crate::domain::caps::{self, Count};
 use crate::domain::execution::Execution;
 use crate::domain::gate::{Call, Refusal, check_scope};

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use writ_proto::Reason;
 
-use admit::{Admitted, Purpose};
 use super::outcome::Kind;
 use super::{App, AppError};
 use crate::domain::execution::{Change, Execution, State};
@@ -21,6 +20,7 @@ use crate::domain::plan::{FieldPlan, Plan};
 use crate::store::JournalError;
 use crate::system::Leave;
 use crate::{clock, crash};
+use admit::{Admitted, Purpose};
 
 pub use claim::Spent;
 pub(crate) use send::{Came, Draft};

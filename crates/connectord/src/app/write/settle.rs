@@ -11,12 +11,13 @@ use tokio::task::JoinSet;
 use writ_proto::Reason;
 use writ_proto::value::{Map, Value, value_from_json};
 
+use crate::app::App;
 use crate::app::order::Order;
 use crate::app::outcome::Kind;
-use crate::app::{App, AppError};
 use crate::clock;
 use crate::domain::execution::{Execution, Proof, State};
 use crate::domain::plan::{FieldPlan, Plan};
+use crate::error::AppError;
 use crate::system::{Doubt, Happened, System};
 pub use round::Settling;
 

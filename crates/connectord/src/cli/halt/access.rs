@@ -13,11 +13,11 @@ use zeroize::Zeroizing;
 use crate::access::device::LINK_SECONDS;
 use crate::access::operator::PASSWORD_BYTES_MAX;
 use crate::access::{Access, AccessError, Reach};
-use crate::app::AppError;
 use crate::cli::Common;
-use crate::output::Output;
 use crate::clock;
 use crate::config::page::PageConfig;
+use crate::error::AppError;
+use crate::output::Output;
 
 /// Devices that may halt.
 #[derive(Debug, Subcommand)]

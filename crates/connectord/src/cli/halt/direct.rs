@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use writ_proto::Reason;
 
 use super::{Answers, Ended, PATIENCE, Peer, Shown, malformed, wider};
-use crate::app::AppError;
 use crate::app::halts::order::HALT_SECONDS_MAX;
 use crate::catalog::tenants_of;
 use crate::cli::Common;
+use crate::error::AppError;
 use crate::halt::{Act, Drill, Flag, HaltError, HaltState, HaltStore, Place, Scope};
 use crate::{clock, ids};
 

@@ -14,9 +14,9 @@ use writ_proto::Reason;
 use writ_proto::host::client_files::key_beside;
 
 use super::Common;
-use crate::output::{Output, plural};
-use crate::app::AppError;
+use crate::error::AppError;
 use crate::halt::Scope;
+use crate::output::{Output, plural};
 use crate::{clock, ids};
 use direct::Direct;
 use remote::Remote;

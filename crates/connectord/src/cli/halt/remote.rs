@@ -12,10 +12,10 @@ use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::GeneralName;
 
 use super::{Access, Answers, Ended, PATIENCE, Peer, Shown, wider};
-use crate::app::AppError;
 use crate::app::catalog::nearest;
 use crate::cli::remote::failed;
 use crate::cli::remote::{address, beside_config};
+use crate::error::AppError;
 use crate::grpc::client::{self, ClientFiles};
 use crate::halt::{Part, Scope};
 

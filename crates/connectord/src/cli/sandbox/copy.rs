@@ -12,13 +12,13 @@ use writ_proto::Reason;
 use zeroize::Zeroizing;
 
 use super::{broken, open};
-use crate::app::AppError;
-use crate::output::Output;
+use crate::error::AppError;
 use crate::ids;
-use crate::private_file::{read_private, write_private};
 use crate::lab::sandbox::copy::{Choice, Copied, copied};
 use crate::lab::sandbox::export::{FILE_BYTES_MAX, Format, parse};
 use crate::lab::sandbox::scrub::{KEY_BYTES, Kind, Scrubber};
+use crate::output::Output;
+use crate::private_file::{read_private, write_private};
 
 /// How many copies a dry run shows.
 const SAMPLES_MAX: usize = 3;

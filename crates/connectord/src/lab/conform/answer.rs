@@ -5,9 +5,9 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use serde_json::Value as Json;
 
+use crate::error::AppError;
 use crate::lab::conform::fail;
 use crate::lab::conform::proxy::OWN_HEADERS;
-use crate::app::AppError;
 
 /// A call that came.
 #[derive(Debug, Clone)]

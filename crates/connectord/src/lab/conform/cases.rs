@@ -6,13 +6,13 @@ use serde_json::json;
 use writ_proto::Reason;
 use writ_proto::token::Mode;
 
+use crate::domain::execution::{Execution, State};
+use crate::error::AppError;
 use crate::lab::conform::answer::ELSEWHERE;
 use crate::lab::conform::way::{Fault, Moment};
 use crate::lab::conform::world::{PATIENCE, SETTLE_AFTER, TIMEOUT, World, told};
 use crate::lab::conform::{Table, Verdict, fields};
-use crate::app::AppError;
 use crate::output::Output;
-use crate::domain::execution::{Execution, State};
 use crate::system::Wanted;
 use crate::system::file::{Driver, Settle};
 

@@ -3,14 +3,14 @@
 use serde_json::json;
 use writ_proto::Reason;
 
+use crate::app::undo::Undone;
+use crate::domain::execution::{Proof, State};
+use crate::error::AppError;
 use crate::lab::conform::cases::{Ends, NO_HTTP, ended_well, is_http, written};
 use crate::lab::conform::way::{Fault, Moment};
 use crate::lab::conform::world::{PATIENCE, World, told};
 use crate::lab::conform::{Table, Verdict};
-use crate::app::AppError;
-use crate::app::undo::Undone;
 use crate::output::Output;
-use crate::domain::execution::{Proof, State};
 use crate::system::file::{Guard, UndoBy};
 
 type Tried = Result<Verdict, AppError>;

@@ -17,9 +17,9 @@ use serde_json::json;
 use writ_proto::Reason;
 use writ_proto::value::{Map, args_from_json};
 
-use crate::app::AppError;
-use crate::output::Output;
 use crate::config::Config;
+use crate::error::AppError;
+use crate::output::Output;
 
 use world::World;
 

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
 use reqwest::Url;
 
-use crate::app::AppError;
+use crate::error::AppError;
 
 use crate::lab::conform::answer::{Answer, Call, answered, cut, limited, redirected};
 use crate::lab::conform::fail;

@@ -13,14 +13,15 @@ use writ_proto::keyset::{KeyEntry, KeySet, KeyUse};
 use writ_proto::token::{Claims, Mode, mint};
 use writ_proto::value::Map;
 
-use crate::lab::conform::fail;
+use crate::app::SharedApp;
 use crate::app::order::Order;
 use crate::app::undo::Undone;
-use crate::app::{AppError, SharedApp};
 use crate::config::Config;
 use crate::domain::execution::{Execution, State};
 use crate::domain::gate::Call;
+use crate::error::AppError;
 use crate::halt::Place;
+use crate::lab::conform::fail;
 use crate::{clock, ids, server};
 
 /// The agent of every call, and who undoes.

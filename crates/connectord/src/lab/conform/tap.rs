@@ -7,9 +7,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::error::AppError;
 use crate::lab::conform::fail;
 use crate::lab::conform::way::{Fault, Moment, Way};
-use crate::app::AppError;
 
 const CHUNK_BYTES: usize = 64 * 1_024;
 

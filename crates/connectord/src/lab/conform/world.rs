@@ -10,13 +10,13 @@ use writ_proto::card::Card;
 use writ_proto::token::Mode;
 use writ_proto::value::Map;
 
+use crate::config::{Config, ConnectionConfig};
+use crate::domain::execution::{Change, Execution, State};
+use crate::error::AppError;
 use crate::lab::conform::proxy::Proxy;
 use crate::lab::conform::stage::{Folder, Side, Subject};
 use crate::lab::conform::way::{Fault, Moment, Way};
 use crate::lab::conform::{ConformArgs, fail, map, tap};
-use crate::app::AppError;
-use crate::config::{Config, ConnectionConfig};
-use crate::domain::execution::{Change, Execution, State};
 use crate::system::file::{Bound, Driver, Object, Verb};
 use crate::system::http::base_url;
 

@@ -11,8 +11,8 @@ use writ_proto::digest::sha256;
 use writ_proto::ids::TenantId;
 
 use crate::clock;
-use crate::domain::policy_set::bounds::RULE_FILE_BYTES_MAX;
-use crate::domain::policy_set::{Finding, LOCK, PolicyErrors, Sources};
+use crate::domain::policy::bounds::RULE_FILE_BYTES_MAX;
+use crate::domain::policy::{Finding, LOCK, PolicyErrors, Sources};
 
 /// Opening a pipe does not wait for whoever writes into it.
 const O_NONBLOCK: i32 = 0o4000;

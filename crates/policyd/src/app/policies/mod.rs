@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use writ_proto::Reason;
 use writ_proto::ids::TenantId;
 
-use crate::domain::policy_set::{Finding, PolicyErrors, Sources, TenantPolicies};
+use crate::domain::policy::{Finding, PolicyErrors, Sources, TenantPolicies};
 
 pub use folder::{finding, read_tenant};
 pub use watched::{Change, Watched};

@@ -6,7 +6,7 @@ use writ_proto::context;
 use writ_proto::digest::sha256;
 
 use super::super::{App, AppError};
-use crate::domain::policy_set::TenantPolicies;
+use crate::domain::policy::TenantPolicies;
 use crate::domain::record::{Kind, PolicyStamp, engine};
 use crate::ids;
 use crate::store::{Append, Appended, InForce, PolicyRow};

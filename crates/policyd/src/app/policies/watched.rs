@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::folder::{self, finding};
 use super::{empty, load_tenant};
-use crate::domain::policy_set::{PolicyErrors, TenantPolicies};
+use crate::domain::policy::{PolicyErrors, TenantPolicies};
 
 /// How long the files of a set without a lock must not change before it is read.
 pub(super) const REST: Duration = Duration::from_secs(1);

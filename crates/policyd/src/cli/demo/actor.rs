@@ -14,9 +14,9 @@ use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::pb::record_service_client::RecordServiceClient;
 use writ_proto::value::args_from_json;
 
-use super::super::authorize::verdict;
 use super::processes::{Processes, broken};
-use crate::app::AppError;
+use crate::cli::people::authorize::verdict;
+use crate::error::AppError;
 use crate::grpc::client::{ClientFiles, peer};
 use crate::ids;
 

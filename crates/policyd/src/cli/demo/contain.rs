@@ -7,7 +7,7 @@ use super::Row;
 use super::actor::Wish;
 use super::processes::broken;
 use super::story::Story;
-use crate::app::AppError;
+use crate::error::AppError;
 
 /// Wrong writes of the agent that misbehaves.
 const WRONG: usize = 50;

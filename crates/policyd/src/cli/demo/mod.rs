@@ -13,8 +13,8 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::output::Output;
-use crate::app::AppError;
+use crate::error::AppError;
+use crate::output::Output;
 use processes::Processes;
 
 const FOLDER: &str = ".policyd-demo";
@@ -54,7 +54,7 @@ pub(super) async fn run(args: &DemoArgs, output: Output) -> Result<u8, AppError>
     // Told to stop at any moment, it still ends its processes and removes its folder.
     let result = tokio::select! {
         result = play(args, &folder, output) => result,
-        () = super::server::stop() => Ok(0),
+        () = crate::cli::daemon::server::stop() => Ok(0),
     };
     drop(lock);
     // After a surprise the logs stay for whoever looks into it.
@@ -103,6 +103,6 @@ async fn play(args: &DemoArgs, folder: &Path, output: Output) -> Result<u8, AppE
         &text,
         &json!({"sandbox": processes.sandbox_url, "policyd": url}),
     );
-    super::server::stop().await;
+    crate::cli::daemon::server::stop().await;
     Ok(code)
 }

@@ -9,9 +9,9 @@ use tokio::process::{Child, Command};
 use writ_proto::Reason;
 use writ_proto::keyset::{KeySet, public_key};
 
-use super::super::init::{InitArgs, run as init};
-use super::super::output::{Format, Output};
-use crate::app::AppError;
+use crate::cli::daemon::init::{InitArgs, run as init};
+use crate::error::AppError;
+use crate::output::{Format, Output};
 
 const READY_STEPS_MAX: u32 = 2_000;
 const READY_STEP: Duration = Duration::from_millis(5);

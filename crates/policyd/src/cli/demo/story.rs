@@ -7,12 +7,12 @@ use writ_proto::keyset::KeySet;
 use writ_proto::pb;
 use writ_proto::value::args_from_json;
 
-use super::super::token::difference;
 use super::Row;
 use super::actor::{Actor, Asked, Wish, actor};
 use super::processes::{Processes, broken};
-use crate::app::AppError;
-use crate::domain::export;
+use crate::cli::people::token::difference;
+use crate::domain::bundle;
+use crate::error::AppError;
 
 /// Fewer records than this would mean that outcomes are missing.
 const RECORDS_MIN: u64 = 20;
@@ -341,7 +341,7 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
     async fn export(&mut self) -> Result<(), AppError> {
         let keys = self.processes.trusted_keys()?;
         let mut bytes = self.exported().await?;
-        let report = export::verify(&bytes, &keys, true);
+        let report = bundle::verify(&bytes, &keys, true);
         let happened = if report.is_ok() {
             let (count, again) = (report.records, report.replayed);
             format!("OK  {count} records: hash chain, signature; {again} decisions made again")
@@ -365,7 +365,7 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         if let Some(byte) = bytes.get_mut(middle) {
             *byte ^= 1;
         }
-        let report = export::verify(bytes, keys, true);
+        let report = bundle::verify(bytes, keys, true);
         let finding = report.findings.first().cloned().unwrap_or_default();
         let named = !report.is_ok() && finding.starts_with('#');
         let happened = format!("FAILED  {finding}");

@@ -10,11 +10,11 @@ use writ_proto::token::Mode;
 use writ_proto::value::args_from_json;
 
 use super::*;
+use crate::domain::decide::facts::{Facts, HaltView};
 use crate::domain::decide::tests::refund;
 use crate::domain::decide::{Outcome, Verdict, decide, over_budget, reserve};
-use crate::domain::facts::{Facts, HaltView};
-use crate::domain::policy_set::tests::shipped;
-use crate::domain::policy_set::{PolicyErrors, TenantPolicies};
+use crate::domain::policy::tests::shipped;
+use crate::domain::policy::{PolicyErrors, TenantPolicies};
 use crate::domain::request::Request;
 
 const REFUNDS: &str = "[[budget]]\nid = \"refunds\"\nactions = [\"refund\"]\nscope = \"tenant\"\n\

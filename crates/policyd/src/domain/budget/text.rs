@@ -11,7 +11,7 @@ use writ_proto::ids::ActionName;
 
 use super::rule::{Budget, Measure, Scope, Window, has_money, is_counted};
 use super::{RAISE_MS_MAX, Unit};
-use crate::domain::schema::FactTypes;
+use crate::domain::policy::schema::FactTypes;
 
 /// Most budgets of one policy set.
 pub const BUDGETS_MAX: usize = 16;

@@ -10,16 +10,16 @@ use writ_proto::token::Mode;
 use writ_proto::value::args_from_json;
 
 use super::*;
-use crate::domain::cedar::evaluate_unsliced;
-use crate::domain::facts::HaltView;
-use crate::domain::policy_set::{Sources, TenantPolicies};
+use crate::domain::decide::cedar::evaluate_unsliced;
+use crate::domain::decide::facts::HaltView;
+use crate::domain::policy::{Sources, TenantPolicies};
 
 pub(crate) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_793_703_600, 0).unwrap()
 }
 
 fn with_rules(extra: &str) -> Arc<TenantPolicies> {
-    let mut sources: Sources = crate::domain::policy_set::tests::shipped("acme");
+    let mut sources: Sources = crate::domain::policy::tests::shipped("acme");
     sources.policies.push(("extra.cedar".into(), extra.into()));
     Arc::new(TenantPolicies::build(&sources).unwrap())
 }
@@ -114,7 +114,7 @@ fn what_a_field_sets_off_is_known_to_policies() {
         ("effects = [\"mail\"]", Verdict::Allow),
         ("", Verdict::Allow),
     ] {
-        let mut sources: Sources = crate::domain::policy_set::tests::shipped("acme");
+        let mut sources: Sources = crate::domain::policy::tests::shipped("acme");
         sources.policies.push(("extra.cedar".into(), forbid.into()));
         let file = sources
             .cards
@@ -182,7 +182,7 @@ fn whether_another_tenant_is_halted_is_not_told() {
 /// The shipped set with facts that name others: an order its deal and a record with a deal, a
 /// deal its parent and itself.
 fn with_links(rule: &str) -> Result<TenantPolicies, String> {
-    let mut sources = crate::domain::policy_set::tests::shipped("acme");
+    let mut sources = crate::domain::policy::tests::shipped("acme");
     sources.set_toml = sources
         .set_toml
         .replace(
@@ -284,7 +284,7 @@ fn a_rule_counts_only_between_its_dates() {
 
 #[test]
 fn another_tenant_is_refused_even_where_every_policy_allows_it() {
-    let mut sources = crate::domain::policy_set::tests::shipped("acme");
+    let mut sources = crate::domain::policy::tests::shipped("acme");
     let all = "@id(\"all\") @reason(\"x\") permit (principal, action, resource);";
     sources.policies = vec![("all.cedar".into(), all.into())];
     let policies = Arc::new(TenantPolicies::build(&sources).unwrap());
@@ -406,7 +406,7 @@ fn slices_and_the_whole_set_agree_on_ten_thousand_requests() {
 
 /// The shipped set with its card of refunds changed.
 fn with_card(from: &str, to: &str, now: &str) -> Facts {
-    let mut sources: Sources = crate::domain::policy_set::tests::shipped("acme");
+    let mut sources: Sources = crate::domain::policy::tests::shipped("acme");
     let file = sources
         .cards
         .iter_mut()

@@ -25,7 +25,7 @@ pub use values::request_values;
 
 use stamp::{texts, whole};
 
-use super::merkle::Hash;
+use crate::domain::log::merkle::Hash;
 
 /// A record before it has its place in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

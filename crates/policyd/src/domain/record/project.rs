@@ -8,7 +8,7 @@ use writ_proto::context;
 use writ_proto::value::Value;
 
 use super::Kind;
-use crate::domain::merkle::Hash;
+use crate::domain::log::merkle::Hash;
 
 /// Why bytes are not a leaf.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,7 @@ use writ_proto::pb;
 use writ_proto::value::{Map, Value, args_from_json};
 
 use super::{CONNECTION, malformed};
-use crate::app::AppError;
+use crate::error::AppError;
 use crate::grpc::authorization::Agent;
 use crate::ids;
 

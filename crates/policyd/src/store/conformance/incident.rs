@@ -4,8 +4,8 @@
 use super::budget::settled;
 use super::*;
 use crate::domain::budget::SettledAs;
-use crate::domain::escalation::{Closing, Denial, HaltWish, Incident};
-use crate::domain::notice::NoticeKind;
+use crate::domain::incident::notice::NoticeKind;
+use crate::domain::incident::{Closing, Denial, HaltWish, Incident};
 use uuid::Uuid;
 
 const WANTED: u32 = 10;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::notice::Settled;
 use super::budget::held;
 use super::*;
-use crate::domain::notice::{DEDUP_WINDOW_MS, Delivery, NoticeKind};
+use crate::domain::incident::notice::{DEDUP_WINDOW_MS, Delivery, NoticeKind};
 
 const LEASE_MS: i64 = 60_000;
 

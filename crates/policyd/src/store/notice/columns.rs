@@ -5,7 +5,7 @@ use writ_proto::ids::TenantId;
 
 use super::super::{StoreError, corrupt};
 use super::NoticeRow;
-use crate::domain::notice::{Delivery, Notice};
+use crate::domain::incident::notice::{Delivery, Notice};
 
 /// The columns of a notice, in the order of [`COLUMNS`].
 pub(in crate::store) struct Columns {

@@ -12,7 +12,7 @@ use super::super::batch::{Known, Planned};
 use super::super::incident::{COLUMNS, Columns, TO_HALT, encode};
 use super::super::{Append, StoreError, corrupt, limit};
 use super::{PostgresLedger, column, tenant_at};
-use crate::domain::escalation::{HaltWish, Incident, Tally};
+use crate::domain::incident::{HaltWish, Incident, Tally};
 
 fn row_at(row: &PgRow) -> Result<Incident, StoreError> {
     Columns {

@@ -8,7 +8,7 @@ use writ_proto::ids::TenantId;
 use super::super::notice::{COLUMNS, Columns, NoticeRow, Settled};
 use super::super::{StoreError, limit};
 use super::{PostgresLedger, column, lock};
-use crate::domain::notice::{DEDUP_WINDOW_MS, Notice};
+use crate::domain::incident::notice::{DEDUP_WINDOW_MS, Notice};
 
 fn row_at(row: &PgRow) -> Result<NoticeRow, StoreError> {
     Columns {

@@ -8,7 +8,7 @@ use super::super::batch::Planned;
 use super::super::notice::{COLUMNS, Columns, NoticeRow, Settled};
 use super::super::{StoreError, limit};
 use super::{SqliteLedger, uuid_at};
-use crate::domain::notice::{DEDUP_WINDOW_MS, Notice};
+use crate::domain::incident::notice::{DEDUP_WINDOW_MS, Notice};
 
 fn row_at(row: &SqliteRow) -> Result<NoticeRow, StoreError> {
     Columns {

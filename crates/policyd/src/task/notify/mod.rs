@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use writ_proto::Reason;
 
-use crate::app::{AppError, SharedApp};
+use crate::app::SharedApp;
 use crate::config::NotifyConfig;
-use crate::domain::notice::{Delivery, backoff_ms};
+use crate::domain::incident::notice::{Delivery, backoff_ms};
+use crate::error::AppError;
 use crate::store::notice::{NoticeRow, Settled};
 use crate::{clock, ids};
 use http::Http;

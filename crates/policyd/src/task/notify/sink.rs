@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use super::http::{Answer, Http, target};
 use super::{slack, webhook};
-use crate::app::AppError;
 use crate::config::NotifyConfig;
+use crate::error::AppError;
 use crate::store::notice::NoticeRow;
 use crate::{clock, keys};
 

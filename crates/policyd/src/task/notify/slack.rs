@@ -6,7 +6,7 @@
 use serde_json::{Value as Json, json};
 
 use super::http::Answer;
-use crate::domain::notice::Notice;
+use crate::domain::incident::notice::Notice;
 
 /// Slack's three control characters as entities, and no working URL.
 fn plain(text: &str) -> String {
@@ -74,7 +74,7 @@ mod tests {
     use writ_proto::ids::TenantId;
 
     use super::*;
-    use crate::domain::notice::NoticeKind;
+    use crate::domain::incident::notice::NoticeKind;
 
     #[test]
     fn a_hostile_name_is_text_and_nothing_else() {

@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::domain::notice::Notice;
+use crate::domain::incident::notice::Notice;
 use crate::store::notice::NoticeRow;
 
 const SECRET_BYTES_MIN: usize = 24;

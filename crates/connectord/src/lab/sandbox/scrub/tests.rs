@@ -164,7 +164,7 @@ fn everything_below_an_object_or_a_list_is_scrubbed() {
 
 #[test]
 fn the_system_file_takes_every_new_id() {
-    let file = include_str!("../../../../../deploy/systems/sandbox.toml");
+    let file = include_str!("../../../../../../deploy/systems/sandbox.toml");
     let file: toml::Table = toml::from_str(file).unwrap();
     let scrubber = scrubber(7);
     for (object, kind) in [

@@ -6,7 +6,7 @@ use std::thread::sleep;
 
 use super::*;
 use crate::app::policies::read_tenant;
-use crate::domain::policy_set::LOCK;
+use crate::domain::policy::LOCK;
 
 /// A set without a lock rests this long in these tests.
 const TEST_REST: Duration = Duration::from_millis(60);

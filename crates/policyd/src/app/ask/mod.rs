@@ -1,0 +1,9 @@
+//! One request, from the turn it gets to the decision that is stored and signed.
+
+pub(crate) mod admission;
+pub mod authorize;
+pub(crate) mod cancel;
+pub mod decided;
+pub(crate) mod disclosed;
+pub(crate) mod evaluated;
+pub mod offers;

@@ -1,0 +1,147 @@
+//! `policyd dev`: the sandbox CRM, policyd and connectord of one folder, until Ctrl-C.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+use tokio::process::Child;
+use tokio::signal::unix::{SignalKind, signal};
+use writ_proto::Reason;
+use writ_proto::host::client_files::address_beside;
+
+use crate::cli::daemon::init::{InitArgs, run as init};
+use crate::cli::demo::processes::{Starter, broken, sibling};
+use crate::error::AppError;
+use crate::output::Output;
+
+const NAMES: [&str; 3] = ["sandbox", "policyd", "connectord"];
+/// What is shown of the log of a process that ended, in lines.
+const TAIL_LINES: usize = 12;
+
+/// Which folder.
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// The folder; made as `init` makes it if it has no policyd.toml.
+    #[arg(default_value = "my-writ")]
+    dir: PathBuf,
+    /// First of the ports of a folder that is made now.
+    #[arg(long, default_value_t = 7350)]
+    port_base: u16,
+}
+
+/// Address of the sandbox CRM, as connectord's configuration says it.
+fn sandbox_addr(folder: &Path) -> Result<String, AppError> {
+    let path = folder.join("connectord.toml");
+    let missing = || {
+        let message = format!("{}: it names no connection crm/main", path.display());
+        AppError::new(Reason::ConfigInvalid, message)
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| broken(&error))?;
+    let table: toml::Table = text.parse().map_err(|_| missing())?;
+    let connections = table.get("connection").and_then(toml::Value::as_array);
+    let url = connections.into_iter().flatten().find_map(|connection| {
+        let name = connection.get("name")?.as_str()?;
+        connection
+            .get("base_url")?
+            .as_str()
+            .filter(|_| name == "crm/main")
+    });
+    let addr = url.and_then(|url| url.strip_prefix("http://"));
+    addr.map(|addr| addr.trim_end_matches('/').to_owned())
+        .ok_or_else(missing)
+}
+
+/// Makes the folder if it is not there. Whether it was made.
+async fn prepared(args: &DevArgs, output: Output) -> Result<bool, AppError> {
+    if args.dir.join("policyd.toml").exists() {
+        return Ok(false);
+    }
+    init(&InitArgs::new(&args.dir, args.port_base), output.silenced())?;
+    let starter = Starter { folder: &args.dir };
+    starter.seal(&sibling()?).await?;
+    Ok(true)
+}
+
+async fn started(folder: &Path) -> Result<Vec<Child>, AppError> {
+    let connectord = sibling()?;
+    let policyd = std::env::current_exe().map_err(|error| broken(&error))?;
+    let addr = sandbox_addr(folder)?;
+    let secret = "keys/sandbox.secret";
+    let serve = ["sandbox", "serve", "--addr", &addr, "--secret-file", secret];
+    let starter = Starter { folder };
+    let mut children = Vec::new();
+    for name in NAMES {
+        // What an earlier run left must not be taken for a sign of this one.
+        match std::fs::remove_file(folder.join(format!("{name}.ready"))) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(broken(&error));
+            }
+            _ => {}
+        }
+        let mut child = match name {
+            "sandbox" => starter.spawn(name, &connectord, &serve)?,
+            "policyd" => starter.spawn(name, &policyd, &["server"])?,
+            _ => starter.spawn(name, &connectord, &["server"])?,
+        };
+        starter.ready(name, &mut child).await?;
+        children.push(child);
+    }
+    Ok(children)
+}
+
+fn introduce(folder: &Path, made: bool, output: Output) {
+    let of = |file: &str| address_beside(&folder.join(file)).unwrap_or_default();
+    let (policyd, connectord) = (of("policyd.toml"), of("connectord.toml"));
+    let sandbox = sandbox_addr(folder).unwrap_or_default();
+    let dir = folder.display();
+    let word = if made { "made" } else { "found" };
+    let text = format!(
+        "{word} {dir}\n  policyd      {policyd}   log {dir}/policyd.log\n  connectord   {connectord}   log {dir}/connectord.log\n  \
+         sandbox CRM  http://{sandbox}   log {dir}/sandbox.log\n\n\
+         In another shell, ask for one action and try it; both are dry runs:\n  \
+         cd {dir} && export WRIT_CERT=certs/agent-acme-triage.pem\n  \
+         policyd authorize set_stage stage=qualified --target deal/D-104 --reason \"asked by mail\" --dry-run --token-out writ.bin --args-out args.bin\n  \
+         connectord execute set_stage --target deal/D-104 --token writ.bin --args args.bin --dry-run\n\
+         To go live: connectord actions promote set_stage --reason \"the dry runs look right\" --cert certs/operator-acme-ops.pem\n\
+         then both again without --dry-run.\n\nCtrl-C ends all three."
+    );
+    let value = json!({"dir": folder, "policyd": policyd, "connectord": connectord, "sandbox": format!("http://{sandbox}")});
+    output.line(&text, &value);
+}
+
+fn ended(folder: &Path, name: &str) -> AppError {
+    let log = std::fs::read_to_string(folder.join(format!("{name}.log"))).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    let tail = lines.len().saturating_sub(TAIL_LINES);
+    let tail = lines.get(tail..).unwrap_or_default().join("\n");
+    AppError::new(Reason::Unavailable, format!("{name} ended:\n{tail}"))
+}
+
+/// Waits for Ctrl-C, or for the first process that ends by itself.
+async fn watched(folder: &Path, children: &mut [Child]) -> Result<(), AppError> {
+    let [sandbox, policyd, connectord] = children else {
+        return Err(AppError::of(Reason::Internal));
+    };
+    let mut terminated = signal(SignalKind::terminate()).map_err(|error| broken(&error))?;
+    let name = tokio::select! {
+        _ = tokio::signal::ctrl_c() => return Ok(()),
+        _ = terminated.recv() => return Ok(()),
+        _ = sandbox.wait() => "sandbox",
+        _ = policyd.wait() => "policyd",
+        _ = connectord.wait() => "connectord",
+    };
+    Err(ended(folder, name))
+}
+
+pub(crate) async fn run(args: &DevArgs, output: Output) -> Result<u8, AppError> {
+    let made = prepared(args, output).await?;
+    let mut children = started(&args.dir).await?;
+    introduce(&args.dir, made, output);
+    let result = watched(&args.dir, &mut children).await;
+    for child in &mut children {
+        if let Err(error) = child.kill().await {
+            tracing::debug!(%error, "a process had ended already");
+        }
+    }
+    result.map(|()| 0)
+}

@@ -1,0 +1,260 @@
+//! `policyd doctor`: everything that keeps the daemon from starting or from being trusted, all of
+//! it in one run. It changes nothing and serves nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::json;
+use writ_proto::Reason;
+use writ_proto::host::postgres::without_password;
+use writ_proto::ids::TenantId;
+use x509_parser::pem::parse_x509_pem;
+
+use crate::app::evidence::signer::Signer;
+use crate::app::policies;
+use crate::app::policies::Loaded;
+use crate::config::Config;
+use crate::domain::record::project;
+use crate::error::AppError;
+use crate::output::Output;
+use crate::store::Ledger;
+use crate::{clock, keys};
+
+const DAY_SECONDS: i64 = 86_400;
+const EXPIRY_WARNING_DAYS: i64 = 30;
+/// A record may be so far ahead of the clock before it is worth a warning.
+const SKEW_SECONDS: i64 = 5;
+
+struct Doctor {
+    output: Output,
+    failed: bool,
+}
+
+/// What is in order, or what is wrong; a warning is wrong but stops nothing.
+enum Finding {
+    Ok(String),
+    Warn(Reason, String),
+    Fail(Reason, String),
+}
+
+impl Doctor {
+    fn say(&mut self, finding: Finding) {
+        let (word, reason, text) = match finding {
+            Finding::Ok(text) => ("ok", None, text),
+            Finding::Warn(reason, text) => ("WARN", Some(reason), text),
+            Finding::Fail(reason, text) => {
+                self.failed = true;
+                ("FAIL", Some(reason), text)
+            }
+        };
+        let code = reason
+            .map(|reason| format!("{} ", reason.code()))
+            .unwrap_or_default();
+        let fix = reason
+            .map(|reason| format!("  Fix: {}", reason.fix()))
+            .unwrap_or_default();
+        let value = json!({"result": word, "reason": reason.map(Reason::code), "message": text,
+            "fix": reason.map(Reason::fix)});
+        self.output
+            .line(&format!("{word:<5} {code}{text}{fix}"), &value);
+    }
+}
+
+/// Examines a configuration; exit 2 if anything fails.
+pub(crate) async fn run(config: &Config, output: Output) -> u8 {
+    let mut doctor = Doctor {
+        output,
+        failed: false,
+    };
+    doctor.say(Finding::Ok("configuration".to_owned()));
+    for path in private_keys(config) {
+        doctor.say(match keys::check_mode(path) {
+            Ok(()) => Finding::Ok(format!("{} is private", path.display())),
+            Err(error) => Finding::Fail(error.reason, error.detail),
+        });
+    }
+    doctor.say(match Signer::load(config) {
+        Ok(signer) => Finding::Ok(format!(
+            "trust document version {}, {} keys, ours are active",
+            signer.keys.version,
+            signer.keys.entries().len()
+        )),
+        Err(error) => Finding::Fail(error.reason, error.detail),
+    });
+    for path in [&config.tls.ca, &config.tls.cert] {
+        doctor.say(certificate(path, clock::now().timestamp()));
+    }
+    let tenants = policies_of(config, &mut doctor);
+    store(config, &tenants, &mut doctor).await;
+    doctor.say(port(config).await);
+    u8::from(doctor.failed) * 2
+}
+
+fn private_keys(config: &Config) -> [&Path; 4] {
+    [
+        &config.token.key_file,
+        &config.records.checkpoint_key_file,
+        &config.trust.key_file,
+        &config.tls.key_file,
+    ]
+}
+
+/// When a certificate begins and ends, as seen at a moment.
+fn certificate(path: &Path, now: i64) -> Finding {
+    let unusable = |why: &dyn core::fmt::Display| {
+        Finding::Fail(Reason::TlsInvalid, format!("{}: {why}", path.display()))
+    };
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) => return unusable(&error),
+    };
+    let pem = match parse_x509_pem(&text) {
+        Ok((_, pem)) => pem,
+        Err(error) => return unusable(&error),
+    };
+    let validity = match pem.parse_x509() {
+        Ok(certificate) => certificate.validity().clone(),
+        Err(error) => return unusable(&error),
+    };
+    let (from, until) = (
+        validity.not_before.timestamp(),
+        validity.not_after.timestamp(),
+    );
+    let days = until.saturating_sub(now).div_euclid(DAY_SECONDS);
+    let name = path.display();
+    if now < from {
+        Finding::Fail(
+            Reason::TlsInvalid,
+            format!("{name} is not valid yet: is the clock right?"),
+        )
+    } else if now > until {
+        let ago = now.saturating_sub(until).div_euclid(DAY_SECONDS);
+        Finding::Fail(
+            Reason::ClientCertExpired,
+            format!("{name} expired {ago} days ago"),
+        )
+    } else if days < EXPIRY_WARNING_DAYS {
+        Finding::Warn(
+            Reason::ClientCertExpired,
+            format!("{name} expires in {days} days"),
+        )
+    } else {
+        Finding::Ok(format!("{name} is valid for {days} days"))
+    }
+}
+
+fn policies_of(config: &Config, doctor: &mut Doctor) -> Vec<TenantId> {
+    let loaded = match policies::load(&config.policy.dir) {
+        Ok(loaded) => loaded,
+        Err(errors) => Loaded {
+            refused: BTreeMap::from([(String::new(), errors)]),
+            ..Loaded::default()
+        },
+    };
+    for (tenant, set) in &loaded.table {
+        let (rules, cards) = (set.rules().count(), set.cards().count());
+        let label = &set.label;
+        let text = format!("policies of {tenant}: {label} {rules} rules, {cards} cards");
+        doctor.say(Finding::Ok(text));
+    }
+    for found in policies::warnings(&loaded.table) {
+        doctor.say(Finding::Warn(found.reason, found.to_string()));
+    }
+    for found in loaded.errors().0 {
+        doctor.say(Finding::Fail(found.reason, found.to_string()));
+    }
+    loaded.table.into_keys().collect()
+}
+
+/// Opens the store, and compares the clock with the newest record of each tenant.
+async fn store(config: &Config, tenants: &[TenantId], doctor: &mut Doctor) {
+    let url = without_password(&config.store.url);
+    let ledger = match Ledger::open(&config.store.url).await {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            let reason = AppError::from(error.clone()).reason;
+            return doctor.say(Finding::Fail(reason, format!("{url}: {error}")));
+        }
+    };
+    match ledger.probe(clock::now().timestamp_millis()).await {
+        Ok(()) => doctor.say(Finding::Ok(format!("store {url}, and it can be written"))),
+        Err(error) => {
+            let text = format!("{url} cannot be written, so nothing can be decided: {error}");
+            doctor.say(Finding::Fail(Reason::StoreUnavailable, text));
+        }
+    }
+    for tenant in tenants {
+        match newest(&ledger, tenant).await {
+            Ok((size, ahead)) if ahead > SKEW_SECONDS => {
+                let text = format!(
+                    "{tenant}: record #{} is {ahead} s in the future: the clock went back",
+                    size.saturating_sub(1)
+                );
+                doctor.say(Finding::Warn(Reason::TokenNotYetValid, text));
+            }
+            Ok((size, _)) => doctor.say(Finding::Ok(format!("log of {tenant}: {size} records"))),
+            Err(error) => doctor.say(Finding::Fail(
+                error.reason,
+                format!("{tenant}: {}", error.public),
+            )),
+        }
+    }
+}
+
+/// Size of a log, and how many seconds its last record is ahead of the clock.
+async fn newest(ledger: &Ledger, tenant: &TenantId) -> Result<(u64, i64), AppError> {
+    let size = ledger.head(tenant).await?.frontier.size();
+    let rows = ledger
+        .record_list(tenant, size.saturating_sub(1), 1)
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok((size, 0));
+    };
+    let corrupt = || AppError::of(Reason::StoreCorrupt);
+    let read = project(&row.leaf).map_err(|_| corrupt())?;
+    let time = chrono::DateTime::parse_from_rfc3339(&read.time).map_err(|_| corrupt())?;
+    Ok((
+        size,
+        time.timestamp().saturating_sub(clock::now().timestamp()),
+    ))
+}
+
+/// A taken port may be our own daemon, so it is no failure.
+async fn port(config: &Config) -> Finding {
+    let addr = config.server.grpc_addr;
+    match tokio::net::TcpListener::bind(addr).await {
+        Ok(_) => Finding::Ok(format!("{addr} is free")),
+        Err(error) => Finding::Warn(Reason::PortInUse, format!("{addr}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_judged_by_the_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["certs", "keys"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        super::super::certs::CertArgs::default()
+            .issue(folder.path())
+            .unwrap();
+        let path = folder.path().join("certs/policyd.pem");
+        let now = clock::now().timestamp();
+        let at = |days: i64| certificate(&path, now + days * DAY_SECONDS);
+        assert!(matches!(at(0), Finding::Ok(_)));
+        assert!(matches!(
+            at(340),
+            Finding::Warn(Reason::ClientCertExpired, _)
+        ));
+        assert!(matches!(
+            at(370),
+            Finding::Fail(Reason::ClientCertExpired, _)
+        ));
+        assert!(matches!(at(-9), Finding::Fail(Reason::TlsInvalid, _)));
+        let absent = certificate(&folder.path().join("absent"), now);
+        assert!(matches!(absent, Finding::Fail(Reason::TlsInvalid, _)));
+    }
+}

@@ -1,0 +1,171 @@
+//! `policyd mcp`: the bridge for agents that speak MCP, what to paste into their clients, and a
+//! look at whether it would work.
+
+mod doctor;
+mod print;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use writ_proto::Reason;
+use writ_proto::host::client_files::{address_beside, key_beside};
+
+use crate::error::AppError;
+use crate::grpc::client::ClientFiles;
+use crate::mcp::calls::peers::{Addresses, Peers};
+use crate::mcp::wire::http;
+use crate::mcp::{Bridge, ToolSet, log_filter};
+use crate::output::Output;
+
+/// Serves one agent: on standard input and output, or on loopback.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct McpArgs {
+    #[command(subcommand)]
+    command: Option<McpCommand>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum McpCommand {
+    /// Print what to paste into the configuration of a client.
+    Print(print::PrintArgs),
+    /// Look at the certificate, both daemons, the tools and the halts.
+    Doctor(BridgeArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    bridge: BridgeArgs,
+    /// Serve streamable HTTP on this loopback address instead of standard input and output.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Secret that HTTP clients show, mode 0600; made if absent.
+    #[arg(long, value_name = "FILE", default_value = "keys/mcp-http.secret")]
+    http_secret_file: PathBuf,
+    /// Written with the address when requests are served.
+    #[arg(long, hide = true)]
+    ready_file: Option<PathBuf>,
+}
+
+/// Whose bridge, over which daemons.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BridgeArgs {
+    /// `https://host:port` of policyd; that of policyd.toml beside you if absent, or else
+    /// https://127.0.0.1:7350.
+    #[arg(long, env = "POLICYD_ADDR")]
+    addr: Option<String>,
+    /// `https://host:port` of connectord; that of connectord.toml beside you if absent, or else
+    /// https://127.0.0.1:7360.
+    #[arg(long, env = "CONNECTORD_ADDR")]
+    connectord: Option<String>,
+    /// Certificate authority, PEM; `ca.pem` beside the certificate if absent.
+    #[arg(long)]
+    cacert: Option<PathBuf>,
+    /// The agent's certificate, PEM: it says who asks.
+    #[arg(long)]
+    cert: Option<PathBuf>,
+    /// The agent's key, PEM; `keys/NAME-tls.pem` beside `certs/NAME.pem` if absent.
+    #[arg(long)]
+    key: Option<PathBuf>,
+    /// Which tools.
+    #[arg(long, value_enum, default_value_t = ToolSet::Generic)]
+    tools: ToolSet,
+}
+
+/// An address that was given, or that of a configuration beside, or the usual one.
+fn address(given: Option<&String>, config: &str, usual: &str) -> String {
+    let beside = || address_beside(Path::new(config));
+    given
+        .cloned()
+        .or_else(beside)
+        .unwrap_or_else(|| usual.to_owned())
+}
+
+impl BridgeArgs {
+    fn policyd(&self) -> String {
+        address(self.addr.as_ref(), "policyd.toml", "https://127.0.0.1:7350")
+    }
+
+    fn connectord(&self) -> String {
+        let usual = "https://127.0.0.1:7360";
+        address(self.connectord.as_ref(), "connectord.toml", usual)
+    }
+
+    /// The certificate and its key.
+    ///
+    /// # Errors
+    /// When no certificate is named: a bridge is somebody's.
+    fn identity(&self) -> Result<(PathBuf, PathBuf), AppError> {
+        let missing = || {
+            let message = "--cert is required: the certificate of the agent, such as certs/agent-acme-triage.pem";
+            AppError::new(Reason::ConfigInvalid, message)
+        };
+        let cert = self.cert.clone().ok_or_else(missing)?;
+        let key = self.key.clone().unwrap_or_else(|| key_beside(&cert));
+        Ok((cert, key))
+    }
+
+    /// The certificate authority.
+    fn authority(&self, cert: &Path) -> PathBuf {
+        let named = self.cacert.clone();
+        named.unwrap_or_else(|| cert.with_file_name("ca.pem"))
+    }
+
+    fn peers(&self) -> Result<Peers, AppError> {
+        let (cert, key) = self.identity()?;
+        let authority = self.authority(&cert);
+        Peers::new(&Addresses {
+            policyd: &self.policyd(),
+            connectord: &self.connectord(),
+            files: ClientFiles {
+                ca: &authority,
+                cert: &cert,
+                key: &key,
+            },
+        })
+    }
+}
+
+/// The log filter of a command: a bridge never prints what its libraries would tell of messages.
+pub(crate) fn filter(asked: &str) -> String {
+    log_filter(asked)
+}
+
+pub(crate) async fn run(args: &McpArgs, output: Output) -> Result<u8, AppError> {
+    match &args.command {
+        Some(McpCommand::Print(args)) => print::run(args),
+        Some(McpCommand::Doctor(args)) => Ok(doctor::run(args, output).await),
+        None => serve(&args.serve).await,
+    }
+}
+
+async fn serve(args: &ServeArgs) -> Result<u8, AppError> {
+    let bridge = Bridge::new(args.bridge.peers()?, args.bridge.tools);
+    let Some(addr) = args.http else {
+        bridge.serve_stdio().await?;
+        return Ok(0);
+    };
+    let secret = http::secret(&args.http_secret_file)?;
+    let ready = args.ready_file.clone();
+    let told = move |addr: SocketAddr| {
+        tracing::info!(%addr, path = http::PATH, "ready");
+        if let Some(path) = ready
+            && let Err(error) = std::fs::write(&path, addr.to_string())
+        {
+            tracing::warn!(%error, "the ready file was not written");
+        }
+    };
+    http::serve(
+        bridge,
+        addr,
+        secret,
+        crate::cli::daemon::server::stop(),
+        told,
+    )
+    .await?;
+    Ok(0)
+}

@@ -1,0 +1,361 @@
+//! `policyd records`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use ed25519_dalek::VerifyingKey;
+use serde_json::json;
+use writ_proto::keyset::{KeySet, public_key};
+use writ_proto::pb::record_service_client::RecordServiceClient;
+use writ_proto::{Reason, pb};
+
+use crate::app::policies;
+use crate::cli::remote::{Remote, failed};
+use crate::domain::bundle;
+use crate::domain::bundle::Report;
+use crate::domain::record::project;
+use crate::error::AppError;
+use crate::output::Output;
+
+/// The log of records.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecordsCommand {
+    /// Records in order.
+    Ls {
+        #[command(flatten)]
+        remote: Remote,
+        /// At most this many.
+        #[arg(long, default_value_t = 100)]
+        limit: i32,
+        /// From this sequence number on.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+    },
+    /// The whole log with its signed head, as JSON lines.
+    Export {
+        #[command(flatten)]
+        remote: Remote,
+        /// Where to write it.
+        #[arg(long)]
+        out: PathBuf,
+        /// With the values that the records commit to and the policy sets: personal data, and what
+        /// `verify --replay` needs.
+        #[arg(long)]
+        with_values: bool,
+    },
+    /// Prove an export with public keys alone. Exit 0 ok, 1 a proof fails, 2 unreadable, 3 it holds and
+    /// values are absent.
+    Verify {
+        /// The export.
+        file: PathBuf,
+        /// The trust document.
+        #[arg(long)]
+        trust: PathBuf,
+        /// The pinned public key that signs it, hex; without it the document is taken on trust.
+        #[arg(long)]
+        root: Option<String>,
+        /// Decide every decision again and compare; the export must be one with values.
+        #[arg(long)]
+        replay: bool,
+    },
+}
+
+/// What stands in an export with values.
+const VALUES: &[u8] = b"\"values_b64\"";
+
+fn contains(line: &[u8], part: &[u8]) -> bool {
+    line.windows(part.len()).any(|window| window == part)
+}
+
+fn broken(path: &Path, why: impl core::fmt::Display) -> AppError {
+    AppError::new(Reason::ExportInvalid, format!("{}: {why}", path.display()))
+}
+
+pub(crate) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, AppError> {
+    match command {
+        RecordsCommand::Ls {
+            remote,
+            limit,
+            from,
+        } => {
+            let mut client = RecordServiceClient::new(remote.channel().await?);
+            let page_token = from.to_string();
+            let request = pb::ListRecordsRequest {
+                parent: remote.parent(),
+                page_size: *limit,
+                page_token,
+            };
+            let answer = client
+                .list_records(request)
+                .await
+                .map_err(failed)?
+                .into_inner();
+            for record in &answer.records {
+                output.line(&describe(record), &shown(record));
+            }
+            match (answer.records.is_empty(), answer.next_page_token.as_str()) {
+                (true, _) => output.note("no record from there on"),
+                (false, "") => {}
+                (false, next) => output.note(&format!("more: --from {next}")),
+            }
+            Ok(0)
+        }
+        RecordsCommand::Export {
+            remote,
+            out,
+            with_values,
+        } => export(remote, (out, *with_values), output).await,
+        RecordsCommand::Verify {
+            file,
+            trust,
+            root,
+            replay,
+        } => verify((file, trust), (root.as_deref(), *replay), output),
+    }
+}
+
+async fn export(
+    remote: &Remote,
+    (out, with_values): (&Path, bool),
+    output: Output,
+) -> Result<u8, AppError> {
+    let mut client = RecordServiceClient::new(remote.channel().await?);
+    let request = pb::ExportRecordsRequest {
+        parent: remote.parent(),
+        from_seq: 0,
+        with_values,
+    };
+    let stream = client.export_records(request).await.map_err(failed)?;
+    let (mut stream, mut bytes) = (stream.into_inner(), Vec::new());
+    while let Some(part) = stream.message().await.map_err(failed)? {
+        bytes.extend_from_slice(&part.chunk);
+    }
+    std::fs::write(out, &bytes).map_err(|error| broken(out, error))?;
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let records = lines.filter(|line| line.starts_with(b"{\"seq\":")).count();
+    let text = format!("{records} records in {}", out.display());
+    output.line(&text, &json!({"records": records, "file": out}));
+    Ok(0)
+}
+
+fn verify(
+    (file, trust): (&Path, &Path),
+    (root, replay): (Option<&str>, bool),
+    output: Output,
+) -> Result<u8, AppError> {
+    let bytes = std::fs::read(file).map_err(|error| broken(file, error))?;
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    if replay && !lines.any(|line| contains(line, VALUES)) {
+        let text = format!(
+            "{}: it has no values, and without them nothing is decided again; export it anew: policyd records \
+             export --with-values --out FILE",
+            file.display()
+        );
+        output.line(&text, &json!({"result": "INCOMPLETE", "file": file}));
+        return Ok(INCOMPLETE);
+    }
+    let keys = keys(trust, root)?;
+    let report = policies::on_large_stack(|| bundle::verify(&bytes, &keys, replay))
+        .ok_or_else(|| AppError::of(Reason::Internal))?;
+    told(&report, (file, root.is_some(), replay), output);
+    Ok(code_of(&report))
+}
+
+const fn code_of(report: &Report) -> u8 {
+    match (report.unreadable, report.is_ok()) {
+        (true, _) => 2,
+        (false, false) => 1,
+        (false, true) if report.values_absent > 0 || report.erased > 0 => INCOMPLETE,
+        (false, true) => 0,
+    }
+}
+
+/// Exit code where everything holds, and something that would have to be looked at is not there.
+const INCOMPLETE: u8 = 3;
+
+/// Prints what verification found.
+fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Output) {
+    for finding in &report.findings {
+        output.line(finding, &json!({"finding": finding}));
+    }
+    if report.more_findings > 0 {
+        let (more, text) = (report.more_findings, "more findings");
+        output.line(&format!("{more} {text}"), &json!({"more_findings": more}));
+    }
+    let word = if report.is_ok() { "OK" } else { "FAILED" };
+    let Report {
+        records,
+        values,
+        policy_sets,
+        replayed,
+        not_derivable,
+        erased,
+        values_absent,
+        ..
+    } = report;
+    for set in &report.refused_sets {
+        output.line(set, &json!({"refused_set": set}));
+    }
+    let text = if report.unreadable {
+        format!("{}: {word}, not an export", file.display())
+    } else {
+        let mut text = format!(
+            "{}: {word} {records} records of {}",
+            file.display(),
+            report.origin
+        );
+        if !report.signed_by.is_empty() {
+            text.push_str(&format!(", signed by {}", report.signed_by));
+        }
+        if *values > 0 {
+            text.push_str(&format!("; {values} values, {policy_sets} policy sets"));
+        }
+        if replay {
+            text.push_str(&format!("; {replayed} decisions made again"));
+        }
+        for (count, what) in [
+            (*not_derivable, "of requests that could not be read"),
+            (
+                *erased,
+                "decisions NOT made again: what they were made from is absent",
+            ),
+            (*values_absent, "values are absent"),
+        ] {
+            if count > 0 {
+                text.push_str(&format!("; {count} {what}"));
+            }
+        }
+        if !pinned {
+            text.push_str("; the trust document was taken on trust (--root pins its key)");
+        }
+        text
+    };
+    output.line(
+        &text,
+        &json!({"result": word, "records": records, "origin": report.origin,
+            "signed_by": report.signed_by, "values": values, "values_absent": report.values_absent,
+            "policy_sets": policy_sets, "replayed": replayed, "not_derivable": not_derivable, "erased": erased, "pinned": pinned}),
+    );
+}
+
+/// The trust document, proven by the pinned key, or by the trust key it lists itself.
+fn keys(path: &Path, root: Option<&str>) -> Result<KeySet, AppError> {
+    let text = std::fs::read_to_string(path).map_err(|error| broken(path, error))?;
+    let listed = || -> Option<VerifyingKey> {
+        let json: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let key = json
+            .get("keys")?
+            .as_array()?
+            .iter()
+            .find(|key| key.get("use").is_some_and(|u| u == "trust"))?;
+        public_key(&hex::decode(key.get("public_key")?.as_str()?).ok()?)
+    };
+    let pinned = root.and_then(|root| public_key(&hex::decode(root).ok()?));
+    let key = if root.is_some() { pinned } else { listed() };
+    let key = key.ok_or_else(|| match root {
+        Some(root) => {
+            let message = format!(
+                "--root {root}: 64 hex digits are wanted; it is trust.root_key in connectord.toml"
+            );
+            AppError::new(Reason::RequestMalformed, message)
+        }
+        None => broken(
+            path,
+            "this is no trust document; that of policyd is trust.keys_file, keys/public.json",
+        ),
+    })?;
+    KeySet::parse_document(&text, &key).map_err(|error| broken(path, error))
+}
+
+/// A text among the values of a record.
+pub(crate) fn value_of(values: &serde_json::Value, name: &str) -> String {
+    values
+        .get(name)
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+pub(crate) fn values_of(record: &pb::Record) -> serde_json::Value {
+    serde_json::from_str(&record.values_json).unwrap_or_default()
+}
+
+/// Whether it is of a dry run.
+pub(crate) fn is_dry_run(record: &pb::Record) -> bool {
+    project(&record.leaf).is_ok_and(|read| read.mode == "dry_run")
+}
+
+/// The scope of a halt: the whole one where the record still has it.
+fn halt_of(record: &pb::Record) -> Option<String> {
+    let cut = project(&record.leaf).ok()?.halt;
+    let whole = value_of(&values_of(record), "scope");
+    let scope = if whole.is_empty() { cut } else { whole };
+    (!scope.is_empty()).then_some(scope)
+}
+
+pub(crate) fn describe(record: &pb::Record) -> String {
+    let values = values_of(record);
+    let halt = halt_of(record).map_or_else(String::new, |scope| {
+        let (by, note) = (value_of(&values, "by"), value_of(&values, "note"));
+        format!("  {scope}  by {by}  {note}")
+    });
+    let dry = if is_dry_run(record) { "dry run" } else { "" }.to_owned();
+    let by = value_of(&values, "by");
+    // Who undid it; the agent is whose write it was.
+    let who = if record.kind == "undo" && !by.is_empty() {
+        &by
+    } else {
+        &record.agent
+    };
+    let words = [
+        &dry,
+        who,
+        &target_of(record),
+        &record.verdict,
+        &record.status,
+        &record.reason_codes.join(","),
+        &record.rule_ids.join(","),
+    ];
+    let words: Vec<&str> = words
+        .into_iter()
+        .map(String::as_str)
+        .filter(|word| !word.is_empty())
+        .collect();
+    format!(
+        "#{:<5} {} {:<16} {:<18} {}  {}{halt}",
+        record.seq,
+        time_of(record).format("%Y-%m-%d %H:%M:%SZ"),
+        record.kind,
+        record.action,
+        words.join("  "),
+        record.record_id,
+    )
+}
+
+pub(crate) fn time_of(record: &pb::Record) -> chrono::DateTime<chrono::Utc> {
+    let time = record.time.as_ref();
+    let time = time.and_then(|time| {
+        let nanos = u32::try_from(time.nanos).ok()?;
+        chrono::DateTime::from_timestamp(time.seconds, nanos)
+    });
+    time.unwrap_or_default()
+}
+
+/// The record that it is about, as `authorize` takes it: `deal/D-104`.
+pub(crate) fn target_of(record: &pb::Record) -> String {
+    let kind = project(&record.leaf).map(|read| read.target_type);
+    let id = value_of(&values_of(record), "target_id");
+    match kind {
+        Ok(kind) if !kind.is_empty() && !id.is_empty() => format!("{kind}/{id}"),
+        _ => String::new(),
+    }
+}
+
+pub(crate) fn shown(record: &pb::Record) -> serde_json::Value {
+    let time = time_of(record).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    json!({"seq": record.seq, "time": time, "target": target_of(record), "record": record.record_id, "version": record.version, "kind": record.kind,
+        "agent": record.agent, "action": record.action, "verdict": record.verdict, "status": record.status,
+        "reasons": record.reason_codes, "rules": record.rule_ids, "policy": record.policy_version,
+        "halt": halt_of(record), "values": values_of(record),
+        "leaf_hash": hex::encode(&record.leaf_hash)})
+}

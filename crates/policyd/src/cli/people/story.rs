@@ -1,0 +1,171 @@
+//! `policyd story deal/D-104`: everything that the log says of one record of the CRM.
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+use writ_proto::limits::PAGE_SIZE_MAX;
+use writ_proto::pb::record_service_client::RecordServiceClient;
+use writ_proto::{Reason, pb};
+
+use crate::cli::people::records::{is_dry_run, target_of, time_of, value_of, values_of};
+use crate::cli::remote::{Remote, failed};
+use crate::error::AppError;
+use crate::output::Output;
+
+/// Records that are told at most; the newest of them.
+const TOLD_MAX: usize = 1_000;
+
+/// Which record.
+#[derive(Debug, Args)]
+pub(crate) struct StoryArgs {
+    #[command(flatten)]
+    remote: Remote,
+    /// Type and id, such as `deal/D-104`.
+    record: String,
+}
+
+/// Whether a record of the log belongs to the story: it is about the record, or it moved an action.
+fn belongs(record: &pb::Record, wanted: &str) -> bool {
+    target_of(record) == *wanted || record.kind == "rollout_changed"
+}
+
+fn json_of(values: &Json, name: &str) -> String {
+    values.get(name).map(Json::to_string).unwrap_or_default()
+}
+
+/// One line of the story in words.
+fn told(record: &pb::Record) -> String {
+    let values = values_of(record);
+    let text = |name: &str| value_of(&values, name);
+    let because = |why: String| {
+        if why.is_empty() {
+            String::new()
+        } else {
+            format!(", because \"{why}\"")
+        }
+    };
+    let rules = record.rule_ids.join(", ");
+    let codes = record.reason_codes.join(", ");
+    match record.kind.as_str() {
+        "evaluated" => {
+            let mut line = format!(
+                "{} asked for {}{} {}{}: {}",
+                record.agent,
+                if is_dry_run(record) {
+                    "a dry run of "
+                } else {
+                    ""
+                },
+                record.action,
+                json_of(&values, "args"),
+                because(text("reason")),
+                record.verdict,
+            );
+            for (word, part) in [
+                ("", &codes),
+                ("by rule ", &rules),
+                ("of ", &record.policy_version),
+            ] {
+                if !part.is_empty() {
+                    line.push_str(&format!(" {word}{part}"));
+                }
+            }
+            line
+        }
+        "result" | "reconciliation" if is_dry_run(record) => format!(
+            "{} dry run {}: {codes} before {} would be {}; nothing was written",
+            record.action,
+            record.status,
+            json_of(&values, "before"),
+            json_of(&values, "after")
+        ),
+        "result" | "reconciliation" => format!(
+            "{} {}: {} before {} after {}",
+            record.action,
+            record.status,
+            codes,
+            json_of(&values, "before"),
+            json_of(&values, "after")
+        ),
+        "undo" => format!(
+            "undo of {} {} by {}{} {codes}: {} became {}",
+            record.action,
+            record.status,
+            text("by"),
+            because(text("note")),
+            json_of(&values, "before"),
+            json_of(&values, "after")
+        ),
+        "rollout_changed" => format!(
+            "{} moved {} to {}{}",
+            text("by"),
+            record.action,
+            record.status,
+            because(text("note"))
+        ),
+        kind => format!("{kind} {} {} {codes}", record.action, record.status),
+    }
+}
+
+/// All records of a tenant that belong to a story, the newest at most.
+async fn collected(args: &StoryArgs) -> Result<Vec<pb::Record>, AppError> {
+    let mut client = RecordServiceClient::new(args.remote.channel().await?);
+    let (mut found, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = pb::ListRecordsRequest {
+            parent: args.remote.parent(),
+            page_size: i32::try_from(PAGE_SIZE_MAX).unwrap_or(i32::MAX),
+            page_token,
+        };
+        let page = client.list_records(request).await.map_err(failed)?;
+        let page = page.into_inner();
+        let wanted = |record: &pb::Record| belongs(record, &args.record);
+        found.extend(page.records.into_iter().filter(wanted));
+        let more = found.len().saturating_sub(TOLD_MAX);
+        found.drain(..more);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(found);
+        }
+    }
+}
+
+pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError> {
+    if !args.record.contains('/') {
+        let message = format!("name the type too, such as deal/{}", args.record);
+        return Err(AppError::new(Reason::RequestMalformed, message));
+    }
+    let records = collected(args).await?;
+    let about = |record: &&pb::Record| target_of(record) == args.record;
+    // Moves of actions that nobody used on this record are no part of it.
+    let actions: Vec<&str> = records
+        .iter()
+        .filter(about)
+        .map(|record| record.action.as_str())
+        .collect();
+    let own = records
+        .iter()
+        .filter(|record| actions.contains(&record.action.as_str()));
+    let mut count = 0_usize;
+    for record in own {
+        count = count.saturating_add(1);
+        let time = time_of(record).format("%Y-%m-%d %H:%M:%SZ");
+        let line = told(record);
+        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = format!("{time}  #{:<5} {line}", record.seq);
+        let value = json!({"seq": record.seq, "time": time_of(record).to_rfc3339(), "kind": record.kind,
+            "decision": record.record_id, "version": record.version, "agent": record.agent, "action": record.action,
+            "verdict": record.verdict, "status": record.status, "rules": record.rule_ids, "policy": record.policy_version,
+            "values": values_of(record), "leaf_hash": hex::encode(&record.leaf_hash), "told": line});
+        output.line(&text, &value);
+    }
+    if count == 0 {
+        let message = format!(
+            "the log of {} says nothing of {}",
+            args.remote.tenant(),
+            args.record
+        );
+        return Err(AppError::new(Reason::NotFound, message));
+    }
+    output.note("Prove it: policyd records export --with-values --out FILE, then policyd records verify FILE --trust keys/public.json --replay");
+    Ok(0)
+}

@@ -1,0 +1,299 @@
+//! Decides a recorded request again, from what the record carries and the policy set that it names,
+//! and compares every step.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use writ_proto::Reason;
+use writ_proto::ids::{ActionName, AgentId, RequestId, RunId, TenantId};
+use writ_proto::scope::Scope;
+use writ_proto::token::Mode;
+use writ_proto::value::Value;
+
+use crate::domain::approval;
+use crate::domain::budget::{Fired, Hold, Takes};
+use crate::domain::decide::facts::{Facts, HaltView};
+use crate::domain::decide::{Outcome, Verdict, decide, reserve};
+use crate::domain::policy::TenantPolicies;
+use crate::domain::record::{Opened, Projection, Step, listed, trace_value};
+use crate::domain::request::intent;
+use crate::domain::request::{Evidence, Request};
+
+/// The life of a token plays no part in what is decided.
+const TTL_SECONDS: u32 = writ_proto::limits::TOKEN_TTL_SECONDS_DEFAULT;
+
+/// The values of a record by name.
+type Values<'a> = BTreeMap<&'a str, &'a Value>;
+
+fn missing(what: &str) -> String {
+    format!("{what} is missing or cannot be read")
+}
+
+fn text<'a>(values: &Values<'a>, name: &str) -> Option<&'a str> {
+    values.get(name).and_then(|value| value.as_text())
+}
+
+fn evidence(values: &Values<'_>) -> Option<Vec<Evidence>> {
+    let Some(Value::List(items)) = values.get("evidence") else {
+        return values.get("evidence").is_none().then(Vec::new);
+    };
+    let item = |item: &Value| {
+        let map = item.as_map()?;
+        let text = |name: &str| map.get(name).and_then(Value::as_text).map(str::to_owned);
+        let uncertain = match map.get("uncertain") {
+            None => Vec::new(),
+            Some(Value::List(names)) => {
+                let names = names.iter().map(|name| name.as_text().map(str::to_owned));
+                names.collect::<Option<_>>()?
+            }
+            Some(_) => return None,
+        };
+        Some(Evidence {
+            kind: text("type")?,
+            id: text("id")?,
+            quote: text("quote")?,
+            uncertain,
+        })
+    };
+    items.iter().map(item).collect()
+}
+
+/// The request of a record.
+fn request(record: &Projection, values: &Values<'_>) -> Result<Request, String> {
+    let tenant = TenantId::parse(&record.tenant).map_err(|_| missing("the tenant"))?;
+    let args = match values.get("args") {
+        Some(Value::Map(args)) => args.clone(),
+        _ => return Err(missing("the value `args`")),
+    };
+    let either = |leaf: &str, name: &str| {
+        let said = text(values, name).filter(|_| leaf.is_empty());
+        said.unwrap_or(leaf).to_owned()
+    };
+    let kind = either(&record.target_type, "target_kind");
+    let target = match (kind.as_str(), text(values, "target_id")) {
+        ("", None) => None,
+        (kind, Some(id)) => Some((kind.to_owned(), id.to_owned())),
+        (_, None) => return Err(missing("the value `target_id`")),
+    };
+    let named = text(values, "named_tenant").map(TenantId::parse);
+    let named = named.transpose().map_err(|_| missing("the named tenant"))?;
+    let run = text(values, "run").map(RunId::parse).transpose();
+    let confidence = match values.get("confidence") {
+        None => None,
+        Some(Value::Int(percent)) => {
+            let percent = u8::try_from(*percent).map_err(|_| missing("the value `confidence`"))?;
+            Some(percent)
+        }
+        Some(_) => return Err(missing("the value `confidence`")),
+    };
+    Ok(Request {
+        tenant: named.unwrap_or_else(|| tenant.clone()),
+        caller_tenant: tenant,
+        agent: AgentId::parse(&record.agent).map_err(|_| missing("the agent"))?,
+        cert_sha256: None,
+        request_id: RequestId::new(uuid::Uuid::nil()),
+        connection: either(&record.connection, "connection_name"),
+        action: ActionName::parse(&either(&record.action, "action_name"))
+            .map_err(|_| missing("the action"))?,
+        target,
+        args_cbor: args.encode(),
+        args,
+        precondition: text(values, "precondition").map(str::to_owned),
+        mode: match record.mode.as_str() {
+            "execute" => Mode::Execute,
+            "dry_run" => Mode::DryRun,
+            _ => return Err(missing("the mode")),
+        },
+        reason: text(values, "reason").unwrap_or_default().to_owned(),
+        evidence: evidence(values).ok_or_else(|| missing("the value `evidence`"))?,
+        confidence,
+        trace_id: None,
+        run: run.map_err(|_| missing("the run"))?,
+        again: values.contains_key("again"),
+    })
+}
+
+/// What the first step says of the halts.
+fn halts(steps: &[Value]) -> Option<HaltView> {
+    let Some(Value::List(parts)) = steps.first() else {
+        return None;
+    };
+    let [Value::Text(name), Value::Int(epoch), scope] = parts.as_slice() else {
+        return None;
+    };
+    let scopes = match scope {
+        Value::Null => Vec::new(),
+        Value::Text(scope) => vec![scope.parse::<Scope>().ok()?],
+        _ => return None,
+    };
+    Some(HaltView {
+        epoch: u64::try_from(*epoch).ok().filter(|_| name == "halts")?,
+        scopes,
+    })
+}
+
+/// A counter without room, where that is how the decision ended.
+struct Full<'a> {
+    key: &'a str,
+    fired: &'a str,
+    used: i64,
+    limit: i64,
+}
+
+fn full(step: Option<&Value>) -> Option<Full<'_>> {
+    let Some(Value::List(parts)) = step else {
+        return None;
+    };
+    match parts.as_slice() {
+        [
+            Value::Text(name),
+            Value::Text(key),
+            Value::Text(fired),
+            Value::Int(used),
+            Value::Int(limit),
+        ] if name == "full" => Some(Full {
+            key,
+            fired,
+            used: *used,
+            limit: *limit,
+        }),
+        _ => None,
+    }
+}
+
+impl Full<'_> {
+    /// The code of a denial that ends here; a sentence where the figures do not make one.
+    fn reason(&self, holds: &[Hold]) -> Result<Reason, String> {
+        let hold = holds.iter().find(|hold| hold.key.as_str() == self.key);
+        let hold = hold.ok_or_else(|| format!("nothing asks for the counter `{}`", self.key))?;
+        let (amount, limit, used) = (hold.amount, self.limit, self.used);
+        let counts_nothing = hold.takes == Takes::Nothing;
+        let fits = if counts_nothing {
+            used < limit
+        } else {
+            used.saturating_add(amount) <= limit
+        };
+        let limits = &hold.limits;
+        let possible = match self.fired {
+            // A raise lifts a cap, and nothing lowers it.
+            "cap" => limit >= limits.cap,
+            "spike" => limits
+                .spike
+                .as_ref()
+                .is_some_and(|spike| limit >= spike.floor),
+            "age" => limits.age_ms_max.is_some(),
+            "unreported" => limits.report_ms_max.is_some() && counts_nothing,
+            _ => false,
+        };
+        if !possible {
+            let fired = self.fired;
+            return Err(format!("`{}` has no limit `{fired}` of {limit}", self.key));
+        }
+        if ["cap", "spike"].contains(&self.fired) && fits {
+            return Err(format!("{used} and {amount} are not more than {limit}"));
+        }
+        Ok(if intent::is_place(&hold.key) {
+            Reason::DuplicateIntent
+        } else if approval::is_place(&hold.key) {
+            Reason::ApprovalQueueFull
+        } else if self.fired == Fired::Unreported.name() {
+            Reason::UsageUnknown
+        } else {
+            Reason::BudgetExceeded
+        })
+    }
+}
+
+/// The first place at which two traces differ, in words.
+fn compare(recorded: &[Value], derived: &[Value]) -> Result<(), String> {
+    let shown = |step: Option<&Value>| step.map_or_else(|| "nothing".to_owned(), Value::to_json);
+    let count = recorded.len().max(derived.len());
+    for at in 0..count {
+        let (was, is) = (recorded.get(at), derived.get(at));
+        if was != is {
+            let (was, is) = (shown(was), shown(is));
+            let step = at.saturating_add(1);
+            return Err(format!(
+                "step {step} of the trace says {was}; deciding again gives {is}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn same(what: &str, was: &str, is: &str) -> Result<(), String> {
+    if was == is {
+        return Ok(());
+    }
+    Err(format!(
+        "{what} is recorded as {was:?}; deciding again gives {is:?}"
+    ))
+}
+
+fn steps_of(outcome: &Outcome, more: &[Step]) -> Vec<Value> {
+    let all: Vec<Step> = outcome.trace.iter().chain(more).cloned().collect();
+    match trace_value(&all) {
+        Value::List(steps) => steps,
+        _ => Vec::new(),
+    }
+}
+
+/// Decides a record again.
+///
+/// # Errors
+/// The first thing that is not as recorded.
+pub(crate) fn replay(
+    record: &Projection,
+    opened: &[Opened],
+    policies: &Arc<TenantPolicies>,
+) -> Result<(), String> {
+    let values: Values<'_> = opened
+        .iter()
+        .map(|item| (item.name.as_str(), &item.value))
+        .collect();
+    let Some(Value::List(recorded)) = values.get("trace") else {
+        return Err(missing("the value `trace`"));
+    };
+    let request = request(record, &values)?;
+    let hash = match values.get("request_hash") {
+        Some(Value::Bytes(hash)) => hex::encode(hash),
+        _ => return Err(missing("the value `request_hash`")),
+    };
+    same("the request hash", &hash, &hex::encode(request.hash()))?;
+    let now = DateTime::parse_from_rfc3339(&record.time).map_err(|_| missing("the time"))?;
+    let facts = Facts {
+        now: now.to_utc(),
+        policies: Arc::clone(policies),
+        halts: halts(recorded).ok_or_else(|| missing("the first step of the trace"))?,
+    };
+    let outcome = decide(&request, &facts);
+    let (outcome, holds) = reserve(&request, &facts, outcome, TTL_SECONDS);
+    let (verdict, reason) = match full(recorded.last()) {
+        Some(full) => {
+            let before = recorded.len().saturating_sub(1);
+            let recorded = recorded.get(..before).unwrap_or_default();
+            compare(recorded, &steps_of(&outcome, &[]))?;
+            (Verdict::Deny, Some(full.reason(&holds)?))
+        }
+        None => {
+            let counters: Vec<Step> = holds.iter().map(Step::counter).collect();
+            compare(recorded, &steps_of(&outcome, &counters))?;
+            (outcome.verdict, outcome.reason)
+        }
+    };
+    same("the verdict", &record.verdict, verdict.name())?;
+    let code = reason.map_or("", |reason| reason.code());
+    same("the reason", &record.reasons.join(","), code)?;
+    let rules = listed(&outcome.determining).join(",");
+    same("the deciding rules", &record.rules.join(","), &rules)?;
+    let failed = listed(&outcome.errors).join(",");
+    same("the rules that failed", &record.errors.join(","), &failed)?;
+    // A token is there exactly where the decision allows.
+    let token = |is: bool| if is { "a token" } else { "no token" };
+    let (was, is) = (!record.token_id.is_empty(), verdict == Verdict::Allow);
+    same("its token", token(was), token(is))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+//! The Merkle log: its tree and its signed heads.
+
+pub mod checkpoint;
+pub mod merkle;

@@ -1,0 +1,66 @@
+//! The entities of a set: agents, customers and records, as far as policies know them.
+
+use std::collections::BTreeMap;
+
+use cedar_policy::{Entities, Entity, EntityUid, Schema};
+use writ_proto::Reason;
+
+use crate::domain::policy::load::{ENTITIES_MAX, Findings, place_of_quoted};
+use crate::domain::policy::sources::Sources;
+
+/// Bytes of the id of an entity, and of a customer.
+const ENTITY_ID_BYTES_MAX: usize = 256;
+
+pub(crate) fn entities(
+    sources: &Sources,
+    schema: &Schema,
+    findings: &mut Findings<'_>,
+) -> BTreeMap<EntityUid, Entity> {
+    let parsed = match Entities::from_json_str(&sources.entities_json, Some(schema)) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let mut message = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(inner) = source {
+                message = format!("{message}: {inner}");
+                source = inner.source();
+            }
+            let at = place_of_quoted(&sources.entities_json, &message);
+            findings.add_at(Reason::PolicyInvalid, "entities.json", message, at);
+            return BTreeMap::new();
+        }
+    };
+    let mut entities = BTreeMap::new();
+    for entity in parsed.iter() {
+        if entity.uid().type_name().basename() == "Action" {
+            continue;
+        }
+        let id = entity.uid().id().unescaped().to_owned();
+        let customer = match entity.attr("customer").and_then(Result::ok) {
+            Some(cedar_policy::EvalResult::String(text)) => text,
+            _ => String::new(),
+        };
+        for text in [&id, &customer] {
+            // They become parts of keys, which every database takes.
+            if text.len() > ENTITY_ID_BYTES_MAX || text.chars().any(char::is_control) {
+                let message = format!(
+                    "`{}`: an id has at most {ENTITY_ID_BYTES_MAX} bytes and no control characters",
+                    text.escape_debug().take(40).collect::<String>()
+                );
+                findings.add(Reason::PolicyInvalid, "entities.json", message);
+            }
+        }
+        let tenant = entity.attr("tenant").and_then(Result::ok);
+        let own = cedar_policy::EvalResult::String(sources.tenant.as_str().to_owned());
+        if tenant.is_some_and(|tenant| tenant != own) {
+            let message = format!("{} is of another tenant", entity.uid());
+            findings.add(Reason::PolicyInvalid, "entities.json", message);
+        }
+        entities.insert(entity.uid(), entity.clone());
+    }
+    if entities.len() > ENTITIES_MAX {
+        let message = format!("{} entities, at most {ENTITIES_MAX}", entities.len());
+        findings.add(Reason::PolicyInvalid, "entities.json", message);
+    }
+    entities
+}

@@ -1,0 +1,243 @@
+//! The shipped sets load and pass their tests; a set with any flaw is refused whole.
+
+use std::path::Path;
+
+use super::*;
+use crate::domain::policy::case;
+
+/// Reads a shipped tenant folder; the product does this in `app/policies/folder.rs`.
+pub(crate) fn shipped(tenant: &str) -> Sources {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../policies")
+        .join(tenant);
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let all = |folder: &Path, ending: &str| {
+        let mut files: Vec<(String, String)> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|found| found == ending))
+            .map(|path| {
+                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                (name, std::fs::read_to_string(&path).unwrap())
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    Sources {
+        tenant: TenantId::parse(tenant).unwrap(),
+        set_toml: read("set.toml"),
+        policies: all(&folder, "cedar"),
+        cards: all(&folder.join("actions"), "toml"),
+        entities_json: read("entities.json"),
+        lock: None,
+    }
+}
+
+#[test]
+fn the_shipped_sets_pass_their_tests() {
+    for (tenant, least) in [("acme", 30), ("globex", 2)] {
+        let set = Arc::new(TenantPolicies::build(&shipped(tenant)).unwrap());
+        let file = format!("../../policies/{tenant}/tests/story.json");
+        let json =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        let results = case::run(&set, &json).unwrap();
+        let failed: Vec<_> = results
+            .iter()
+            .filter(|result| result.failure.is_some())
+            .collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+        assert!(results.len() >= least);
+    }
+}
+
+#[test]
+fn a_card_may_act_on_a_customer() {
+    let mut sources = shipped("acme");
+    let (_, card) = sources
+        .cards
+        .iter()
+        .find(|(name, _)| name == "add_note.toml")
+        .unwrap();
+    let card = card
+        .replace("add_note", "note_customer")
+        .replace("target = \"deal\"", "target = \"customer\"");
+    assert!(card.contains("\"customer\""));
+    sources.cards.push(("note_customer.toml".into(), card));
+    let set = TenantPolicies::build(&sources).unwrap();
+    assert!(set.schema_text.contains("resource: [Customer]"));
+}
+
+#[test]
+fn a_set_with_a_flaw_is_refused_and_says_what() {
+    type Break = fn(&mut Sources);
+    fn policy(sources: &mut Sources, text: &str) {
+        sources.policies.push(("extra.cedar".into(), text.into()));
+    }
+    let table: [(&str, Break); 12] = [
+        ("POLICY_EMPTY", |s| s.policies.clear()),
+        ("has no `@id`", |s| {
+            policy(s, "permit(principal, action, resource);");
+        }),
+        ("has no `@reason`", |s| {
+            policy(s, "@id(\"x\") permit(principal, action, resource);");
+        }),
+        ("did you mean `@owner`", |s| {
+            policy(
+                s,
+                "@id(\"x\") @reason(\"y\") @onwer(\"z\") permit(principal, action, resource);",
+            );
+        }),
+        ("there twice", |s| {
+            policy(
+                s,
+                "@id(\"set-stage\") @reason(\"y\") permit(principal, action, resource);",
+            );
+        }),
+        ("template", |s| {
+            policy(
+                s,
+                "@id(\"t\") @reason(\"y\") permit(principal == ?principal, action, resource);",
+            );
+        }),
+        ("attribute", |s| {
+            let text = "@id(\"x\") @reason(\"y\") forbid(principal, action == Action::\"refund\", \
+                        resource) when { resource.totl_minor > 1 };";
+            policy(s, text);
+        }),
+        ("unexpected", |s| policy(s, "@id(\"x\") permit(principal")),
+        ("only a permit", |s| {
+            let text = "@id(\"x\") @reason(\"y\") @approval(\"role:a;quorum:1;ttl:1h\") \
+                        forbid(principal, action, resource);";
+            policy(s, text);
+        }),
+        ("entities.json", |s| {
+            s.entities_json =
+                "[{\"uid\":{\"type\":\"Wizard\",\"id\":\"1\"},\"attrs\":{},\"parents\":[]}]".into();
+        }),
+        ("of another tenant", |s| {
+            s.entities_json = s.entities_json.replace("\"acme\"", "\"globex\"");
+        }),
+        ("zone", |s| {
+            s.set_toml = s.set_toml.replace("Europe/Amsterdam", "Europe/Atlantis");
+        }),
+    ];
+    for (expected, break_it) in table {
+        let mut sources = shipped("acme");
+        break_it(&mut sources);
+        let errors = TenantPolicies::build(&sources)
+            .expect_err(expected)
+            .to_string();
+        assert!(errors.contains(expected), "{expected}: {errors}");
+    }
+}
+
+#[test]
+fn any_changed_source_changes_the_digest() {
+    let digest = |sources: &Sources| TenantPolicies::build(sources).unwrap().digest;
+    let whole = shipped("acme");
+    let before = digest(&whole);
+    assert_eq!(before, digest(&shipped("acme")));
+    let mut changed = whole.clone();
+    changed.policies[0].1.push('\n');
+    assert_ne!(before, digest(&changed));
+    let mut changed = whole;
+    changed.set_toml.push('\n');
+    assert_ne!(before, digest(&changed));
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
+fn a_set_beyond_its_bounds_is_refused_and_says_what() {
+    fn add(sources: &mut Sources, annotations: &str) {
+        let text = format!("{annotations} permit(principal, action, resource);");
+        sources.policies.push(("extra.cedar".into(), text));
+    }
+    fn incident(id: usize) -> String {
+        format!("[[incident]]\nid = \"i{id}\"\ndenials = 5\nwindow = \"10m\"\nhalt = \"none\"\n")
+    }
+    type Break = fn(&mut Sources);
+    let table: [(&str, Break); 13] = [
+        ("at most 500 facts", |s| {
+            let facts: String = (0..501).map(|n| format!("f{n} = \"Long\"\n")).collect();
+            s.set_toml.push_str(&format!("\n[facts.extra]\n{facts}"));
+        }),
+        ("nested at most 4 deep", |s| {
+            let deep = "\n[facts.extra]\nx = \"Set<Set<Set<Set<Set<Long>>>>>\"\n";
+            s.set_toml.push_str(deep);
+        }),
+        ("at most 64 bytes", |s| {
+            let long = format!("\n[facts.extra]\n{} = \"Long\"\n", "x".repeat(65));
+            s.set_toml.push_str(&long);
+        }),
+        ("id: 1 to 500 bytes", |s| {
+            s.set_toml = s.set_toml.replace("acme-2026-11", "a\\nb");
+        }),
+        ("its file must be too", |s| {
+            s.cards[0].0 = "other.toml".into();
+        }),
+        ("at most 16 incidents", |s| {
+            s.set_toml.extend((0..17).map(incident));
+        }),
+        ("two incidents are named", |s| {
+            s.set_toml.extend([0, 0].map(incident));
+        }),
+        ("at most 65 moments", |s| {
+            let dated = |n: usize| {
+                format!(
+                    "@id(\"d{n}\") @reason(\"x\") @effective_from(\"2026-11-02T11:00:{:02}Z\") \
+                     @effective_until(\"2027-11-02T11:00:{:02}Z\") \
+                     permit(principal, action, resource);\n",
+                    n, n
+                )
+            };
+            s.policies
+                .push(("extra.cedar".into(), (0..40).map(dated).collect()));
+        }),
+        ("no control characters", |s| {
+            add(s, "@id(\"x\") @reason(\"a\\nb\")");
+        }),
+        ("has no `@reason`", |s| add(s, "@id(\"x\") @reason(\" \")")),
+        ("more than 300 s", |s| {
+            add(s, "@id(\"x\") @reason(\"y\") @ttl(\"301s\")");
+        }),
+        ("is not like", |s| {
+            add(
+                s,
+                "@id(\"x\") @reason(\"y\") @approval(\"role:a;quorum:17;ttl:1h\")",
+            );
+        }),
+        ("is not like", |s| {
+            add(
+                s,
+                "@id(\"x\") @reason(\"y\") @approval(\"role:a;role:b;quorum:1;ttl:1h\")",
+            );
+        }),
+    ];
+    for (expected, break_it) in table {
+        let mut sources = shipped("acme");
+        break_it(&mut sources);
+        let errors = TenantPolicies::build(&sources)
+            .expect_err(expected)
+            .to_string();
+        assert!(errors.contains(expected), "{expected}: {errors}");
+    }
+}
+
+#[test]
+fn the_digest_is_of_every_source() {
+    type Change = fn(&mut Sources);
+    let changes: [Change; 5] = [
+        |s| s.tenant = TenantId::parse("globex").unwrap(),
+        |s| s.set_toml.push('\n'),
+        |s| s.policies[0].1.push('\n'),
+        |s| s.cards[0].1.push('\n'),
+        |s| s.entities_json.push('\n'),
+    ];
+    let whole = shipped("acme");
+    for (place, change) in changes.iter().enumerate() {
+        let mut changed = whole.clone();
+        change(&mut changed);
+        assert_ne!(changed.digest(), whole.digest(), "{place}");
+    }
+}
