@@ -27,11 +27,15 @@ async fn flood(agent: &mut Actor, count: usize) -> BTreeMap<String, usize> {
         };
         let answer = agent.authorize.batch_authorize(message).await.unwrap();
         for item in answer.into_inner().items {
-            let Outcome::Decision(decision) = item.outcome.unwrap() else {
-                panic!("every request is decided");
+            let code = match item.outcome.unwrap() {
+                Outcome::Decision(decision) => {
+                    assert!(decision.token.is_empty());
+                    decision.reason_code
+                }
+                // Of alike denials the first hundred of a minute are decisions.
+                Outcome::Error(error) => error.reason_code,
             };
-            assert!(decision.token.is_empty());
-            *told.entry(decision.reason_code).or_default() += 1;
+            *told.entry(code).or_default() += 1;
         }
     }
     told
@@ -60,16 +64,10 @@ async fn ten_thousand_requests_leave_a_short_queue() {
     let only = agent.ask_for(only).await.decision;
     assert!(only.expire_time.unwrap().seconds > e2e::now_seconds());
     let told = flood(&mut agent, FLOOD).await;
-    let expected = [
-        ("APPROVAL_QUEUE_FULL", FLOOD - WAITING + 1),
-        ("APPROVAL_REQUIRED", WAITING - 1),
-    ];
-    assert_eq!(
-        told,
-        expected
-            .map(|(code, count)| (code.to_owned(), count))
-            .into()
-    );
+    let (full, counted) = (told["APPROVAL_QUEUE_FULL"], told["RATE_LIMITED"]);
+    assert_eq!(told["APPROVAL_REQUIRED"], WAITING - 1);
+    assert_eq!(full + counted, FLOOD - WAITING + 1);
+    assert!((100..=300).contains(&full), "{told:?}");
 
     // It is one agent's own queue, and what it takes back makes room for one more.
     let mut other = world.actor("agent-acme-seller").await;
@@ -85,7 +83,7 @@ async fn ten_thousand_requests_leave_a_short_queue() {
     }
     let told = flood(&mut agent, BATCH).await;
     assert_eq!(
-        (told["APPROVAL_REQUIRED"], told["APPROVAL_QUEUE_FULL"]),
+        (told["APPROVAL_REQUIRED"], told["RATE_LIMITED"]),
         (1, BATCH - 1)
     );
     // What needs no person goes on.

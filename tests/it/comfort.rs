@@ -189,7 +189,7 @@ fn rules_are_laid_out_and_pages_and_completions_are_written() {
         )
     };
     let rule = world.path("policies/acme/extra.cedar");
-    let text = "// Why.\n@id(\"extra\")\n@reason(\"x\")\n@owner(\"x@a.example\")\nforbid(principal,action,resource)when{context.hour<3};\n";
+    let text = "// Why.\n@id(\"extra\")\n@reason(\"x\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n@owner(\"x@a.example\")\nforbid(principal,action,resource)when{context.hour<3};\n";
     std::fs::write(&rule, text).unwrap();
     let digest = |said: &str| {
         said.lines()
@@ -302,4 +302,92 @@ async fn a_database_that_cannot_be_written_does_not_serve() {
     while health(&world) != (Some(0), "SERVING".to_owned()) {
         assert!(started.elapsed() < e2e::PATIENCE, "{:?}", health(&world));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_commands_act_as_is_chosen_once_for_a_folder() {
+    let world = World::start();
+    let run = |name: &str, args: &[&str]| {
+        let output = world.run(name, args);
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
+    };
+    let addr = format!("https://localhost:{}", world.policyd_port);
+    let list = ["decisions", "ls", "--addr", &addr];
+    let (code, said) = run("policyd", &list);
+    assert!(
+        code == Some(2) && said.contains("policyd use NAME"),
+        "{said}"
+    );
+    let (code, said) = run("policyd", &["use", "acme-nobody"]);
+    assert!(
+        code != Some(0) && said.contains("agent-acme-triage"),
+        "{said}"
+    );
+    let (code, said) = run("policyd", &["use", "acme-ops"]);
+    assert!(
+        code == Some(0) && said.contains("/tenant/acme/operator/ops"),
+        "{said}"
+    );
+    let (code, said) = run("policyd", &list);
+    assert_eq!(code, Some(0), "{said}");
+    let connectord = format!("https://localhost:{}", world.connectord_port);
+    let (code, said) = run("connectord", &["executions", "ls", "--addr", &connectord]);
+    assert_eq!(code, Some(0), "{said}");
+    // What is given goes first.
+    let agent = ["--cert", "certs/agent-acme-triage.pem"];
+    let (code, said) = run("policyd", &[&list[..], &agent].concat());
+    assert!(
+        code != Some(0) && said.contains("OPERATOR_REQUIRED"),
+        "{said}"
+    );
+    assert_eq!(run("policyd", &["use", "--nobody"]).0, Some(0));
+    assert_eq!(run("policyd", &list).0, Some(2));
+}
+
+#[test]
+fn an_action_is_shown_whole_and_for_one_agent() {
+    let run = |args: &[&str]| {
+        let output = std::process::Command::new(e2e::program("policyd"))
+            .current_dir(e2e::root())
+            .args(args)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
+    };
+    let show = ["actions", "show", "refund", "--tenant", "acme"];
+    let (code, all) = run(&show);
+    assert_eq!(code, Some(0), "{all}");
+    for part in [
+        "owner finance@acme.example",
+        "compensable",
+        "caps.records_per_day",
+        "refund-small",
+        "approved by",
+        "args.amount.type",
+    ] {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+    let (_, seller) = run(&[&show[..], &["--agent", "seller"]].concat());
+    assert!(
+        !seller.contains("refund-small") && seller.contains("refund-over-total"),
+        "{seller}"
+    );
+    let (code, nobody) = run(&[&show[..], &["--agent", "trige"]].concat());
+    assert!(code != Some(0) && nobody.contains("triage"), "{nobody}");
+    let (_, listed) = run(&["actions", "ls", "--tenant", "acme", "-o", "json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert!(listed.as_array().unwrap().len() > 10);
+    let (code, unknown) = run(&["actions", "show", "refnd", "--tenant", "acme"]);
+    assert!(
+        code != Some(0) && unknown.contains("it has") && unknown.contains("refund"),
+        "{unknown}"
+    );
 }

@@ -93,7 +93,7 @@ async fn change_policies(world: &World, round: u64) {
     let version = |asked: &e2e::Asked| asked.decision.policy_version.clone();
     let before = version(&agent.ask(&note("D-104")).await);
     let rule = format!(
-        "@id(\"round-{round}\")\n@reason(\"x\")\n@owner(\"x@a.example\")\nforbid (principal, action == Action::\"refund\", resource) when {{ context.amount_minor == {round} }};\n"
+        "@id(\"round-{round}\")\n@reason(\"x\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n@owner(\"x@a.example\")\nforbid (principal, action == Action::\"refund\", resource) when {{ context.amount_minor == {round} }};\n"
     );
     std::fs::write(world.path("policies/acme/round.cedar"), rule).unwrap();
     let started = Instant::now();

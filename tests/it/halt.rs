@@ -444,4 +444,11 @@ async fn a_misspelt_name_is_halted_and_said_to_be_odd() {
             "{typed}: {said}"
         );
     }
+    // Neither is a store that nobody uses taken for the one that is meant.
+    let elsewhere = format!("file://{}", world.path("state/hlat").display());
+    let args = ["halt", "on", "--store", &elsewhere, "--reason", "test"];
+    let halted = tokio::task::block_in_place(|| world.run("connectord", &args));
+    let said = String::from_utf8(halted.stdout).unwrap();
+    assert!(said.contains("no connectord uses the store"), "{said}");
+    assert_eq!(halted.status.code(), Some(1), "{said}");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use e2e::{Actor, PATIENCE, World, stage};
 use writ_proto::pb;
 
-const FREEZE: &str = "@id(\"freeze\")\n@reason(\"frozen\")\n@owner(\"x@acme.example\")\nforbid (principal, action == Action::\"set_stage\", resource);\n";
+const FREEZE: &str = "@id(\"freeze\")\n@reason(\"frozen\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n@owner(\"x@acme.example\")\nforbid (principal, action == Action::\"set_stage\", resource);\n";
 
 async fn allowed(agent: &mut Actor) -> bool {
     let asked = agent.ask(&stage("D-104", "qualified")).await;
@@ -70,7 +70,7 @@ async fn a_tenants_broken_file_holds_back_nobody_else_and_ends_no_start() {
     let mut world = World::start();
     let mut agent = world.agent().await;
     let deep = format!(
-        "@id(\"deep\")\n@reason(\"x\")\npermit (principal, action, resource) when {{ {}true{} }};",
+        "@id(\"deep\")\n@reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\npermit (principal, action, resource) when {{ {}true{} }};",
         "(".repeat(150),
         ")".repeat(150)
     );

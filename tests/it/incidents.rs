@@ -69,7 +69,21 @@ async fn probe_limits() {
         }
         let amount = low.midpoint(high);
         let asked = refund("O-6", &format!("{}.{:02}", amount / 100, amount % 100));
-        let decision = agent.ask(&asked).await.decision;
+        let answer = agent.authorize.authorize(Actor::request(&asked)).await;
+        let decision = match answer {
+            Ok(answer) => answer.into_inner().decision.unwrap(),
+            // What is denied so often is only counted.
+            Err(status) => {
+                assert_eq!(e2e::code(&status), "RATE_LIMITED");
+                told.insert((
+                    "RATE_LIMITED".into(),
+                    status.message().into(),
+                    String::new(),
+                ));
+                halted += 1;
+                continue;
+            }
+        };
         match decision.verdict() {
             pb::Verdict::Allow => low = amount,
             _ => high = amount,
@@ -92,7 +106,7 @@ async fn probe_limits() {
             "{code} {message} {remedy}"
         );
     }
-    assert!(told.len() <= 4, "one answer for each code: {told:#?}");
+    assert!(told.len() <= 5, "one answer for each code: {told:#?}");
     let found = incidents(&world).await;
     assert_eq!(found.len(), 1, "once a window, not for each denial");
     assert_eq!((found[0].denials, found[0].agent.as_str()), (5, "triage"));

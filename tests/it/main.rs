@@ -1,5 +1,6 @@
 //! The end-to-end tests: one file a subject.
 
+mod alike;
 mod answers;
 mod approval_flood;
 mod attack;
@@ -23,6 +24,7 @@ mod halt_reach;
 mod halt_redis;
 mod halt_undo;
 mod hangs;
+mod house;
 mod in_force;
 mod incidents;
 mod kills;
@@ -35,12 +37,15 @@ mod notify;
 mod offers;
 mod pauses;
 mod pilot;
+mod probe;
 mod python;
 mod reading;
 mod replicas;
+mod reserve;
 mod restore;
 mod retry;
 mod rollout;
+mod rotation;
 mod roundup;
 mod rows;
 mod safety;

@@ -52,6 +52,26 @@ fn hostile() -> Vec<Hostile> {
             json!(1),
         ),
         of(
+            r#"{"jsonrpc":"2.0","id":1,"method":"prompts/list","params":{}}"#,
+            -32601,
+            json!(1),
+        ),
+        of(
+            r#"{"jsonrpc":"2.0","id":1,"method":"resources/list","params":{}}"#,
+            -32601,
+            json!(1),
+        ),
+        of(
+            r#"{"jsonrpc":"2.0","id":1,"method":"resources/templates/list","params":{}}"#,
+            -32601,
+            json!(1),
+        ),
+        of(
+            r#"{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"x"},"argument":{"name":"a","value":"b"}}}"#,
+            -32601,
+            json!(1),
+        ),
+        of(
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"Execute_Action"}}"#,
             -32602,
             json!(1),
@@ -228,7 +248,7 @@ async fn a_wait_longer_than_allowed_ends_in_time() {
     assert!(waited < std::time::Duration::from_secs(25), "{waited:?}");
 }
 
-fn http_bridge(world: &World) -> (Process, u16, String) {
+pub(crate) fn http_bridge(world: &World) -> (Process, u16, String) {
     let port = e2e::free_port();
     let mut args: Vec<String> = vec!["mcp".into(), "--http".into(), format!("127.0.0.1:{port}")];
     args.extend(["--http-secret-file".into(), "mcp.secret".into()]);

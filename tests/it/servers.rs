@@ -47,7 +47,7 @@ fn world(
         )
         .unwrap();
         rules.push_str(&format!(
-            "@id(\"{name}\")\n@reason(\"t\")\n@owner(\"x@acme.example\")\npermit (principal in Role::\"support-agent\", \
+            "@id(\"{name}\")\n@reason(\"t\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n@owner(\"x@acme.example\")\npermit (principal in Role::\"support-agent\", \
              action == Action::\"{name}\", resource) when {{ resource.tenant == principal.tenant }};\n"
         ));
     }

@@ -291,7 +291,7 @@ async fn changed_policies_take_effect_and_broken_ones_never_do() {
             "the last good set stays in force"
         );
     }
-    let stop = "@id(\"stop\") @reason(\"stop\") forbid (principal, action, resource);";
+    let stop = "@id(\"stop\") @reason(\"stop\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") forbid (principal, action, resource);";
     std::fs::write(&path, format!("{good}\n{stop}")).unwrap();
     let started = std::time::Instant::now();
     while verdict(&agent.ask(&wish).await) {

@@ -3,7 +3,7 @@
 use e2e::{Actor, Wish, World, stage};
 use writ_proto::pb;
 
-const RULE: &str = "\n@id(\"letters\")\n@reason(\"sales agents may make letters\")\n\
+const RULE: &str = "\n@id(\"letters\")\n@reason(\"sales agents may make letters\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n\
     permit (principal in Role::\"sales-agent\", action == Action::\"letter\", resource)\n\
     when { resource.tenant == principal.tenant };\n";
 

@@ -34,90 +34,95 @@ fn code_lines(text: &str) -> impl Iterator<Item = &str> {
         .filter(|line| !line.starts_with("//"))
 }
 
+/// Folders, and words that must not stand in their code.
+const BANNED: [(&str, &[&str]); 10] = [
+    (
+        HOST,
+        &[
+            "crate::",
+            "pb::",
+            "cedar",
+            "policyd",
+            "connectord",
+            "tenant",
+        ],
+    ),
+    (
+        "crates/proto/src",
+        &[
+            "tokio", "tonic", "axum", "sqlx", "Utc::now", "std::fs", "std::env",
+        ],
+    ),
+    (
+        "crates/policyd/src/domain",
+        &[
+            "tonic",
+            "sqlx",
+            "tokio",
+            "std::fs",
+            "std::env",
+            "pb::",
+            "crate::store",
+            "crate::app",
+            "crate::grpc",
+            "proto::host",
+        ],
+    ),
+    (
+        "crates/connectord/src/domain",
+        &[
+            "tonic",
+            "sqlx",
+            "tokio",
+            "std::fs",
+            "std::env",
+            "pb::",
+            "crate::store",
+            "crate::app",
+            "crate::grpc",
+            "crate::system",
+            "proto::host",
+        ],
+    ),
+    (
+        "crates/connectord/src/wire",
+        &["tonic", "sqlx", "crate::app", "crate::grpc"],
+    ),
+    ("crates/policyd/src/app", &["tonic", "sqlx::", "pb::"]),
+    ("crates/connectord/src/app", &["tonic", "sqlx::", "pb::"]),
+    (
+        "crates/connectord/src/http",
+        &[
+            "tonic",
+            "sqlx",
+            "pb::",
+            "crate::store",
+            "crate::system",
+            "crate::credentials",
+            "crate::trust",
+            "crate::grpc",
+            "crate::domain",
+        ],
+    ),
+    (
+        "crates/connectord/src/access",
+        &[
+            "tonic",
+            "axum",
+            "sqlx",
+            "pb::",
+            "crate::app",
+            "crate::store",
+            "crate::config",
+            "crate::http",
+        ],
+    ),
+    ("crates/connectord/src", &["cedar_policy", "policyd::"]),
+];
+
 #[test]
 fn layers_import_only_what_they_may() {
-    // Folder of a daemon, and words that must not stand in its code.
-    let table: [(&str, &[&str]); 9] = [
-        (
-            HOST,
-            &[
-                "crate::",
-                "pb::",
-                "cedar",
-                "policyd",
-                "connectord",
-                "tenant",
-            ],
-        ),
-        (
-            "crates/proto/src",
-            &[
-                "tokio", "tonic", "axum", "sqlx", "Utc::now", "std::fs", "std::env",
-            ],
-        ),
-        (
-            "crates/policyd/src/domain",
-            &[
-                "tonic",
-                "sqlx",
-                "tokio",
-                "std::fs",
-                "std::env",
-                "pb::",
-                "crate::store",
-                "crate::app",
-                "crate::grpc",
-                "proto::host",
-            ],
-        ),
-        (
-            "crates/connectord/src/domain",
-            &[
-                "tonic",
-                "sqlx",
-                "tokio",
-                "std::fs",
-                "std::env",
-                "pb::",
-                "crate::store",
-                "crate::app",
-                "crate::grpc",
-                "crate::system",
-                "proto::host",
-            ],
-        ),
-        ("crates/policyd/src/app", &["tonic", "sqlx::", "pb::"]),
-        ("crates/connectord/src/app", &["tonic", "sqlx::", "pb::"]),
-        (
-            "crates/connectord/src/http",
-            &[
-                "tonic",
-                "sqlx",
-                "pb::",
-                "crate::store",
-                "crate::system",
-                "crate::credentials",
-                "crate::trust",
-                "crate::grpc",
-                "crate::domain",
-            ],
-        ),
-        (
-            "crates/connectord/src/access",
-            &[
-                "tonic",
-                "axum",
-                "sqlx",
-                "pb::",
-                "crate::app",
-                "crate::store",
-                "crate::config",
-                "crate::http",
-            ],
-        ),
-        ("crates/connectord/src", &["cedar_policy", "policyd::"]),
-    ];
-    for (folder, banned) in table {
+    for (folder, banned) in BANNED {
         for (path, text) in rust_files() {
             let is_test = path.ends_with("tests.rs");
             let host = path.starts_with(HOST) && folder != HOST;
@@ -126,6 +131,8 @@ fn layers_import_only_what_they_may() {
             }
             let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
             for line in code_lines(product) {
+                // Rooms of the host know each other, and nothing of the contract.
+                let line = line.replace("crate::host::", "host::");
                 let hit = banned.iter().find(|word| line.contains(**word));
                 // The generated code is included by one line of its own crate.
                 assert!(hit.is_none(), "{}: `{line}` names {hit:?}", path.display());
@@ -238,7 +245,8 @@ fn nothing_is_left_over() {
 #[test]
 fn generated_code_and_samples_are_compiled_in_completely() {
     let sample =
-        std::fs::read_to_string(e2e::root().join("crates/policyd/src/cli/sample.rs")).unwrap();
+        std::fs::read_to_string(e2e::root().join("crates/policyd/src/cli/daemon/sample.rs"))
+            .unwrap();
     for tenant in ["acme", "globex"] {
         for folder in ["", "actions", "tests"] {
             let path = e2e::root().join("policies").join(tenant).join(folder);

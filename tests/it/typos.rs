@@ -15,7 +15,7 @@ const SLIPS: [(&str, &str, &str, &str); 40] = [
         "guardrails.cedar",
         "@id(\"suspended\")",
         "@id(\"missing-reason\")",
-        "first in guardrails.cedar:7",
+        "first in guardrails.cedar:9",
     ),
     (
         "guardrails.cedar",

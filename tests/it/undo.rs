@@ -195,3 +195,35 @@ async fn told(world: &World) {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_takes_later_writes_to_one_record_for_undone() {
+    let world = World::start();
+    world.promote(&["set_stage"]).await;
+    let mut agent = world.agent().await;
+    let mut newest = None;
+    for value in ["qualified", "proposal", "qualified"] {
+        let done = agent.carry(&stage("D-104", value)).await;
+        agent.signed(&done).await;
+        newest = Some(done);
+    }
+    let undo = ["undo", "--since", "1h", "--agent", "triage", "--dry-run"];
+    let (code, planned) = run(&world, &undo);
+    assert!(planned.contains("would undo 3 of 3"), "{planned}");
+    assert_eq!(code, Some(0), "{planned}");
+    for step in [
+        "\"qualified\" -> \"proposal\"",
+        "\"proposal\" -> \"qualified\"",
+        "\"qualified\" -> \"new\"",
+    ] {
+        assert!(planned.contains(step), "{step}: {planned}");
+    }
+    assert_eq!(world.effects().await.len(), 3, "nothing was written");
+    // What a person changed is refused, and so is everything below it.
+    world.person_edits("deals/D-104", "stage=lost");
+    let (code, planned) = run(&world, &undo);
+    assert!(planned.contains("would undo 0 of 3"), "{planned}");
+    let id = newest.unwrap().name.rsplit('/').next().unwrap().to_owned();
+    assert_eq!(planned.matches(&format!("undo {id} first")).count(), 2);
+    assert_eq!(code, Some(1), "{planned}");
+}

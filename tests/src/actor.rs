@@ -36,6 +36,7 @@ impl Actor {
     pub fn request(wish: &Wish) -> pb::AuthorizeRequest {
         let args = args_from_json(&wish.args).unwrap().encode();
         pb::AuthorizeRequest {
+            provenance: None,
             parent: format!("tenants/{}", wish.tenant),
             request_id: uuid::Uuid::now_v7().to_string(),
             validate_only: false,

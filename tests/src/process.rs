@@ -70,6 +70,14 @@ impl Process {
         self.child.id()
     }
 
+    /// SIGTERM, as an operator ends a daemon, and wait until it is gone.
+    pub fn end(mut self) {
+        let id = self.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(told.unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+
     /// SIGKILL, and wait until it is gone.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

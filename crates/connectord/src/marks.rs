@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use writ_proto::Reason;
-use writ_proto::host::postgres::without_password;
+use writ_proto::host::store::postgres::without_password;
 use writ_proto::keyset::KeySet;
 
 use crate::config::Config;

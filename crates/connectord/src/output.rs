@@ -2,8 +2,8 @@
 
 use serde_json::{Value as Json, json};
 use writ_proto::Reason;
-use writ_proto::host::printed::complain;
-pub(crate) use writ_proto::host::printed::{Format, plural};
+use writ_proto::host::cli::printed::complain;
+pub(crate) use writ_proto::host::cli::printed::{Format, plural};
 
 use crate::error::AppError;
 
@@ -112,7 +112,10 @@ pub(crate) fn exit_code(reason: Reason) -> u8 {
         | Reason::CredentialMissing
         | Reason::CredentialSeal
         | Reason::RequestMalformed => 2,
-        Reason::PeerUnreachable | Reason::Unavailable | Reason::StoreUnavailable => 5,
+        Reason::PeerUnreachable
+        | Reason::Unavailable
+        | Reason::StoreUnavailable
+        | Reason::DiskReserve => 5,
         Reason::Halted | Reason::HaltUnknown => 12,
         Reason::BudgetExceeded => 14,
         reason if reason.code().starts_with("TOKEN_") => 13,

@@ -10,9 +10,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use writ_proto::Reason;
-use writ_proto::host::door::{Door, mutual_tls};
-use writ_proto::host::grpc::PacedServer;
-use writ_proto::host::postgres::without_password;
+use writ_proto::host::serve::connections::{Door, mutual_tls};
+use writ_proto::host::serve::grpc::PacedServer;
+use writ_proto::host::store::disk::Reserve;
+use writ_proto::host::store::postgres::without_password;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::connector_service_server::ConnectorServiceServer;
 use writ_proto::pb::halt_service_server::HaltServiceServer;
@@ -97,6 +98,8 @@ pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
         global_operators: config.halt.global_operators.clone(),
         work: Work::default(),
         settling: Settling::default(),
+        alike: crate::app::alike::refusals(),
+        reserve: Arc::new(Reserve::new(&config.store.url, config.store.reserve_mb)),
         marks: Arc::new(MarkFile::open(config)?),
         trust,
         rules,
@@ -248,7 +251,7 @@ pub fn summary(app: &SharedApp) -> String {
 /// A server with its limits.
 #[must_use]
 pub fn builder() -> PacedServer {
-    writ_proto::host::grpc::server(CALL_TIMEOUT, over_rate)
+    writ_proto::host::serve::grpc::server(CALL_TIMEOUT, over_rate)
 }
 
 impl Bound {
@@ -301,14 +304,7 @@ impl Bound {
             let policyd = client::peer((&peer.addr, "policyd"), &files, Duration::from_secs(10))?;
             tokio::spawn(task::outbox::deliver(SharedApp::clone(&app), policyd));
         }
-        tokio::spawn(task::settle::settle(SharedApp::clone(&app)));
-        tokio::spawn(task::reload::watch(
-            SharedApp::clone(&app),
-            Files::new(config.clone()),
-        ));
-        tokio::spawn(task::reload::watch_trust(SharedApp::clone(&app)));
-        tokio::spawn(task::halt_watch::watch(SharedApp::clone(&app)));
-        tokio::spawn(task::marks::keep(SharedApp::clone(&app)));
+        begin(&app, &config);
         let member = tokio::spawn(task::member::answer(SharedApp::clone(&app)));
         let enrolled = SharedApp::clone(&app);
         let authn = Authn::new(&config.tls.trust_domain);
@@ -340,7 +336,7 @@ impl Bound {
                 .map_err(|error| fail(Reason::Internal, error))?;
             router = router.add_service(v1).add_service(v1alpha);
         }
-        let served = writ_proto::host::grpc::serve(router, listener, door, stop).await;
+        let served = writ_proto::host::serve::grpc::serve(router, listener, door, stop).await;
         if let Some(page) = page {
             page.end().await?;
         }
@@ -348,8 +344,25 @@ impl Bound {
         // Who is gone does not answer drills, and is not waited for.
         drop(member.await);
         drop(enrolled.halts.leave(&enrolled.instance).await);
+        if let Err(error) = enrolled.report_counts(true).await {
+            tracing::error!(%error, "how often alike refusals were counted is not reported");
+        }
         served.map_err(|error| fail(Reason::Internal, error))
     }
+}
+
+/// What runs beside the calls.
+fn begin(app: &SharedApp, config: &Config) {
+    tokio::spawn(task::alike::report(SharedApp::clone(app)));
+    tokio::spawn(task::settle::settle(SharedApp::clone(app)));
+    tokio::spawn(task::reload::watch(
+        SharedApp::clone(app),
+        Files::new(config.clone()),
+    ));
+    tokio::spawn(task::reload::watch_trust(SharedApp::clone(app)));
+    tokio::spawn(task::halt_watch::watch(SharedApp::clone(app)));
+    tokio::spawn(task::marks::keep(SharedApp::clone(app)));
+    tokio::spawn(Reserve::watch(Arc::clone(&app.reserve)));
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -375,7 +388,7 @@ async fn watch_health(reporter: tonic_health::server::HealthReporter, app: Share
     let mut ticks = tokio::time::interval(HEALTH_PERIOD);
     loop {
         ticks.tick().await;
-        if app.journal.ping().await.is_ok() {
+        if app.journal.ping().await.is_ok() && !app.reserve.is_short() {
             reporter
                 .set_serving::<ConnectorServiceServer<Connector>>()
                 .await;

@@ -8,7 +8,7 @@ use std::path::Path;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
-pub use rotation::{finish_rotation, lock, next_of};
+pub use rotation::{Rotation, lock, next_of, publish};
 use writ_proto::Reason;
 use zeroize::Zeroizing;
 

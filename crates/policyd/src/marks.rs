@@ -8,13 +8,13 @@ pub use compare::{check, compared, restored};
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use writ_proto::Reason;
-use writ_proto::host::postgres::without_password;
+use writ_proto::host::store::durable;
+use writ_proto::host::store::postgres::without_password;
 use writ_proto::ids::TenantId;
 use writ_proto::keyset::KeySet;
 
@@ -89,19 +89,6 @@ fn read(path: &Path) -> Result<Marks, AppError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Marks::default()),
         Err(error) => Err(wrong(path, error)),
     }
-}
-
-/// Replaces a file in one step; what is half written is never read.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, path)?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn mark_of(keys: &KeySet) -> TrustMark {
@@ -208,7 +195,7 @@ impl MarkFile {
         let mut marks = self.load()?;
         change(&mut marks)?;
         let text = serde_json::to_vec(&marks).map_err(|error| wrong(&self.path, error))?;
-        replace(&self.path, &text).map_err(|error| wrong(&self.path, error))?;
+        durable::replace(&self.path, &text).map_err(|error| wrong(&self.path, error))?;
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = marks;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,10 @@ use tokio::sync::Notify;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use writ_proto::Reason;
-use writ_proto::host::door::{Door, mutual_tls};
-use writ_proto::host::grpc::PacedRouter;
-use writ_proto::host::postgres::without_password;
+use writ_proto::host::serve::connections::{Door, mutual_tls};
+use writ_proto::host::serve::grpc::PacedRouter;
+use writ_proto::host::store::disk::Reserve;
+use writ_proto::host::store::postgres::without_password;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
 use writ_proto::pb::authorization_service_server::AuthorizationServiceServer;
 use writ_proto::pb::budget_service_server::BudgetServiceServer;
@@ -24,6 +25,8 @@ use writ_proto::pb::key_service_server::KeyServiceServer;
 use writ_proto::pb::notice_service_server::NoticeServiceServer;
 use writ_proto::pb::record_service_server::RecordServiceServer;
 
+use crate::app::ask::offers::Searches;
+use crate::app::containment::alike::denials;
 use crate::app::containment::denials::Stopped;
 use crate::app::containment::halting;
 use crate::app::containment::halting::{HaltClient, HaltQueue};
@@ -102,7 +105,7 @@ fn app(
     table: PolicyTable,
     (ledger, halting): (Ledger, HaltClient),
 ) -> Result<SharedApp, AppError> {
-    let signer = Signer::load(config).map_err(|error| fail(error.reason, error.detail))?;
+    let signer = Signer::read(config).map_err(|error| fail(error.reason, error.detail))?;
     let deadline = Duration::from_secs(config.server.timeout_seconds.into());
     let writer = Writer::new(&ledger, deadline);
     Ok(Arc::new(App {
@@ -112,8 +115,12 @@ fn app(
         stopped: ArcSwap::from_pointee(Stopped::default()),
         refreshing: tokio::sync::Mutex::new(()),
         escalate: Notify::new(),
+        alike: denials(),
+        believed: AtomicBool::new(true),
         admission: Admission::default(),
         offers: Mutex::new(Allowance::default()),
+        searches: Searches::default(),
+        reserve: Arc::new(Reserve::new(&config.store.url, config.store.reserve_mb)),
         halting,
         trips: Notify::new(),
         ledger,
@@ -181,6 +188,8 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         }
     }
     app.marks.trust(&app.signer.load().keys)?;
+    app.finish_rotations(&config)?;
+    app.take_keys(&config)?;
     // Whom incidents stop is known before anybody is served.
     app.refresh_stops().await?;
     if app.policies.load().is_empty() {
@@ -264,8 +273,11 @@ impl Bound {
             tokio::spawn(task::halt_watch::follow(SharedApp::clone(&app), connectord));
             tokio::spawn(task::trips::deliver(SharedApp::clone(&app)));
         }
+        tokio::spawn(task::keys::follow(SharedApp::clone(&app), config.clone()));
         tokio::spawn(task::marks::keep(SharedApp::clone(&app)));
         tokio::spawn(task::escalate::run(SharedApp::clone(&app)));
+        tokio::spawn(Reserve::watch(Arc::clone(&app.reserve)));
+        tokio::spawn(task::alike::record(SharedApp::clone(&app)));
         tokio::spawn(task::holds::release(SharedApp::clone(&app)));
         tokio::spawn(task::notify::deliver(SharedApp::clone(&app), notifier));
         let authn = Authn::new(&config.tls.trust_domain);
@@ -273,7 +285,10 @@ impl Bound {
         let asks = config.connectord.is_some();
         tokio::spawn(watch_health(reporter, SharedApp::clone(&app), asks));
         let router = router(&config, &app, &authn, health)?;
-        let served = writ_proto::host::grpc::serve(router, listener, door, stop).await;
+        let served = writ_proto::host::serve::grpc::serve(router, listener, door, stop).await;
+        if let Err(error) = app.record_counts(true).await {
+            tracing::error!(%error, "how often alike denials were counted is not in the log");
+        }
         served.map_err(|error| fail(Reason::Internal, error))
     }
 }
@@ -337,7 +352,7 @@ fn router(
         .into_axum_router()
         .merge(authzen::routes(authorization));
     // JSON comes over HTTP/1.1 as well.
-    let server = writ_proto::host::grpc::server(call_timeout, over_rate).accept_http1(true);
+    let server = writ_proto::host::serve::grpc::server(call_timeout, over_rate).accept_http1(true);
     Ok(server.clone().add_routes(Routes::from(all)))
 }
 
@@ -380,8 +395,9 @@ async fn watch_health(reporter: tonic_health::server::HealthReporter, app: Share
         let asked_ms = app.halts_asked_ms.load(Ordering::Relaxed).max(began_ms);
         let silent_ms = clock::now().timestamp_millis().saturating_sub(asked_ms);
         let halts_known = !asks || silent_ms < HALTS_UNKNOWN_MS;
-        let stores = writes && app.writer.open().is_ok();
-        if stores && has_policies && halts_known && app.ledger.ping().await.is_ok() {
+        let stores = writes && app.writer.open().is_ok() && app.room().is_ok();
+        let believed = app.believed.load(Ordering::Relaxed);
+        if stores && believed && has_policies && halts_known && app.ledger.ping().await.is_ok() {
             reporter
                 .set_serving::<AuthorizationServiceServer<Authorization>>()
                 .await;

@@ -28,6 +28,8 @@ pub const STRING_BYTES_MAX: usize = 32 * 1_024;
 pub const LIST_ITEMS_MAX: usize = 1_000;
 /// Longest number literal in characters.
 pub const NUMBER_CHARS_MAX: usize = 64;
+/// Longest name of an action that is a tool of its own: clients of MCP take names of 64 characters, with `mcp__writ__` before.
+pub const TOOL_NAME_CHARS_MAX: usize = 64 - "mcp__writ__".len();
 /// Largest gRPC message in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1_024;
 /// Longest reason in bytes.
@@ -40,6 +42,8 @@ pub const IDENT_BYTES_MAX: usize = 128;
 pub const NAME_BYTES_MAX: usize = 255;
 /// Most pieces of evidence in one request.
 pub const EVIDENCE_ITEMS_MAX: usize = 16;
+/// Longest answer of a tool that is kept with a request.
+pub const TOOL_ANSWER_BYTES_MAX: usize = 16 * 1_024;
 /// Longest quote in one piece of evidence, in bytes.
 pub const EVIDENCE_QUOTE_BYTES_MAX: usize = 4_096;
 /// Most items in one batch.

@@ -13,7 +13,7 @@ mod servers;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use writ_proto::host::printed::{Format, complain};
+use writ_proto::host::cli::printed::{Format, complain};
 
 #[global_allocator]
 static ALLOC: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::sample::Sample;
-use writ_proto::host::printed::Format;
+use writ_proto::host::cli::printed::Format;
 
 /// A quotient with two decimals; `-` where there is nothing to divide by.
 pub(crate) fn ratio(over: u64, under: u64) -> String {

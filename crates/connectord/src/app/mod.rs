@@ -1,6 +1,7 @@
 //! The use cases. One execution is one detached task that owns its claim: a caller that hangs up
 //! changes nothing.
 
+pub mod alike;
 pub mod catalog;
 pub mod halts;
 pub mod order;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use writ_proto::card::Card;
+use writ_proto::host::store::disk::Reserve;
 
 use crate::error::AppError;
 
@@ -48,6 +50,10 @@ pub struct App {
     pub work: work::Work,
     /// Connections whose doubts are being settled.
     pub settling: Settling,
+    /// Refusals that are alike.
+    pub alike: alike::Refusals,
+    /// What must stay free on the disk of the journal.
+    pub reserve: Arc<Reserve>,
     /// What is remembered outside the stores.
     pub marks: Arc<MarkFile>,
     /// Trusted keys.

@@ -88,6 +88,9 @@ impl App {
         call: &Call,
         certificate: [u8; 32],
     ) -> Result<Reading, AppError> {
+        if self.reserve.is_short() {
+            return Err(AppError::of(Reason::DiskReserve));
+        }
         if call.mode != Mode::DryRun {
             let refusal = Refusal::new(Reason::DryRunOnly, "a reading is asked for as a dry run");
             return Err(self.refuse(call, &refusal).await);

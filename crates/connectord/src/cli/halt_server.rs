@@ -47,7 +47,8 @@ pub(super) async fn run(common: &Common, args: &HaltServerArgs) -> Result<u8, Ap
         args.ready_file.as_ref(),
         &json!({"http": addr.to_string(), "pid": std::process::id()}),
     )?;
-    let served = writ_proto::host::http::serve(listener, tls, http::router(site), stop()).await;
+    let served =
+        writ_proto::host::serve::http::serve(listener, tls, http::router(site), stop()).await;
     served.map_err(|error| AppError::new(Reason::Internal, error.to_string()))?;
     Ok(0)
 }

@@ -23,7 +23,8 @@ use crate::config::{Config, Layers, environment};
 use crate::error::AppError;
 use crate::lab::conform;
 use crate::output::{Format, Output};
-use writ_proto::host::{pages, telemetry};
+use writ_proto::host::cli::pages;
+use writ_proto::host::telemetry;
 
 /// Executes what policyd has signed, once, and can undo it.
 #[derive(Debug, Parser)]

@@ -9,8 +9,8 @@ use tonic::Status;
 use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
 use writ_proto::Reason;
-use writ_proto::host::client_files::{address_beside, key_beside, uri_of};
-pub(crate) use writ_proto::host::client_files::{beside_config, config, set_config};
+use writ_proto::host::cli::client_files::{address_beside, chosen, key_beside, uri_of};
+pub(crate) use writ_proto::host::cli::client_files::{beside_config, config, set_config};
 
 use crate::error::AppError;
 use crate::grpc::client::{ClientFiles, peer};
@@ -28,9 +28,9 @@ pub(crate) struct Remote {
     /// Certificate authority, PEM; certs/ca.pem beside the configuration if absent.
     #[arg(long)]
     pub(crate) cacert: Option<PathBuf>,
-    /// Own certificate, PEM: it says who we are.
+    /// Your certificate, PEM: it says who you are. The one chosen with `policyd use` if absent.
     #[arg(long, env = "WRIT_CERT")]
-    pub(crate) cert: PathBuf,
+    pub(crate) cert: Option<PathBuf>,
     /// Own key, PEM; `keys/NAME-tls.pem` beside `certs/NAME.pem` if absent, as `init` makes them.
     #[arg(long)]
     pub(crate) key: Option<PathBuf>,
@@ -50,16 +50,28 @@ pub(crate) fn address(given: Option<&String>) -> String {
 
 impl Remote {
     pub(crate) async fn channel(&self) -> Result<Channel, AppError> {
-        let key = self.key.clone().unwrap_or_else(|| key_beside(&self.cert));
+        let cert = self.cert()?;
+        let key = self.key.clone().unwrap_or_else(|| key_beside(&cert));
         let ca = beside_config(self.cacert.as_ref(), "certs/ca.pem");
         let files = ClientFiles {
             ca: &ca,
-            cert: &self.cert,
+            cert: &cert,
             key: &key,
         };
         let timeout = Duration::from_secs(self.timeout.clamp(1, 600));
         let peer = peer((&self.addr(), "connectord"), &files, timeout)?;
         Ok(peer.connect().await?)
+    }
+
+    /// The certificate that is given, or the one that was chosen for this folder.
+    fn cert(&self) -> Result<PathBuf, AppError> {
+        let found = self.cert.clone().or_else(chosen);
+        found.ok_or_else(|| {
+            let message = "no certificate is given, so it is not known who you are";
+            AppError::new(Reason::TlsInvalid, message).with_fix(
+                "see the names with `policyd use`, then `policyd use NAME`; or give --cert, or set WRIT_CERT",
+            )
+        })
     }
 
     fn addr(&self) -> String {
@@ -69,7 +81,7 @@ impl Remote {
     /// The tenant that is meant. A certificate of a service has none of its own.
     pub(crate) fn tenant(&self) -> String {
         let own = || {
-            let uri = uri_of(&self.cert)?;
+            let uri = uri_of(&self.cert().ok()?)?;
             let (_, rest) = uri.split_once("/tenant/")?;
             rest.split('/').next().map(str::to_owned)
         };

@@ -67,6 +67,7 @@ pub(super) async fn doctor(common: &Common, output: &Output) -> Result<u8, AppEr
         state.flags.len()
     ));
     let app = open(&config).await?;
+    let room = app.reserve.look();
     let bad = |what: &str| output.line(&format!("FAIL  {what}"), &json!({"fail": what}));
     let catalog = app.catalog.load_full();
     let mut failed = catalog.problems.len();
@@ -75,6 +76,15 @@ pub(super) async fn doctor(common: &Common, output: &Output) -> Result<u8, AppEr
             "keys, cards, systems, credentials, journal: {}",
             summary(&app)
         ));
+    }
+    if room.is_short() {
+        let least = config.store.reserve_mb;
+        bad(&format!(
+            "{room}; agents are refused below store.reserve_mb = {least}"
+        ));
+        failed = failed.saturating_add(1);
+    } else {
+        ok(&room.to_string());
     }
     for problem in &catalog.problems {
         bad(&problem.what);

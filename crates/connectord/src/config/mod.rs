@@ -10,7 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use writ_proto::caller::CallRates;
 use writ_proto::duration::seconds;
-use writ_proto::host::postgres::is_postgres;
+use writ_proto::host::store::postgres::is_postgres;
 use writ_proto::ids::TenantId;
 use writ_proto::limits::{LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_TTL_SECONDS_MAX};
 
@@ -96,6 +96,14 @@ pub struct StoreConfig {
     /// are, if there is one.
     #[serde(default = "mark_file")]
     pub mark_file: PathBuf,
+    /// Megabytes that stay free on the disk of a SQLite file: with less, agents are refused, and operators, halts,
+    /// reports and undo are served. 0 keeps none; default 256.
+    #[serde(default = "reserve_mb")]
+    pub reserve_mb: u32,
+}
+
+const fn reserve_mb() -> u32 {
+    256
 }
 
 /// `[trust]`.

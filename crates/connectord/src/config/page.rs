@@ -169,7 +169,7 @@ impl PageConfig {
 /// When the certificate or the key cannot be used.
 pub fn page_tls(cert: &Path, key_file: &Path) -> Result<Arc<rustls::ServerConfig>, AppError> {
     let key = read_private(key_file)?;
-    let tls = writ_proto::host::http::tls(cert, &key);
+    let tls = writ_proto::host::serve::http::tls(cert, &key);
     tls.map_err(|why| AppError::new(Reason::TlsInvalid, why))
 }
 

@@ -1,5 +1,5 @@
 //! `HaltService`. Everybody sees what covers his own tenant; who may change what is decided in
-//! `app/halt_orders.rs`.
+//! `app/halts/order.rs`.
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -11,25 +11,34 @@ use crate::error::AppError;
 
 const DOMAIN: &str = "connectord.writ";
 
+/// Whether it was not proven who calls, or with whose leave.
+const fn is_unproven(reason: Reason) -> bool {
+    use Reason as R;
+    matches!(
+        reason,
+        R::Unauthenticated
+            | R::TokenTooLarge
+            | R::TokenMalformed
+            | R::TokenNotCanonical
+            | R::TokenBadAlg
+            | R::TokenBadTyp
+            | R::TokenUnknownKey
+            | R::TokenBadSignature
+            | R::TokenBadVersion
+            | R::TokenBadClaims
+            | R::TokenWrongIssuer
+            | R::TokenTtlTooLong
+            | R::TokenNotYetValid
+            | R::TokenExpired
+            | R::TokenPopFailed
+    )
+}
+
 /// The gRPC code of a reason.
 const fn code(reason: Reason) -> Code {
     use Reason as R;
     match reason {
-        R::Unauthenticated
-        | R::TokenTooLarge
-        | R::TokenMalformed
-        | R::TokenNotCanonical
-        | R::TokenBadAlg
-        | R::TokenBadTyp
-        | R::TokenUnknownKey
-        | R::TokenBadSignature
-        | R::TokenBadVersion
-        | R::TokenBadClaims
-        | R::TokenWrongIssuer
-        | R::TokenTtlTooLong
-        | R::TokenNotYetValid
-        | R::TokenExpired
-        | R::TokenPopFailed => Code::Unauthenticated,
+        _ if is_unproven(reason) => Code::Unauthenticated,
         R::TokenArgsMismatch
         | R::TokenScopeMismatch
         | R::TokenModeMismatch
@@ -73,9 +82,11 @@ const fn code(reason: Reason) -> Code {
         R::PreconditionFailed => Code::Aborted,
         R::TokenReplayed | R::AlreadyExists | R::RequestIdReused => Code::AlreadyExists,
         R::BudgetExceeded | R::RateLimited | R::SystemRateLimited => Code::ResourceExhausted,
-        R::StoreUnavailable | R::Unavailable | R::PeerUnreachable | R::SystemUnavailable => {
-            Code::Unavailable
-        }
+        R::StoreUnavailable
+        | R::DiskReserve
+        | R::Unavailable
+        | R::PeerUnreachable
+        | R::SystemUnavailable => Code::Unavailable,
         R::OutcomeUnknown => Code::Unknown,
         R::NotFound | R::TargetNotFound | R::UnknownTenant | R::UnknownAction => Code::NotFound,
         R::Deadline => Code::DeadlineExceeded,

@@ -93,7 +93,7 @@ impl Port {
             drop(ended.wait_for(|ended| *ended).await);
         };
         let router = router(Arc::new(site));
-        let served = writ_proto::host::http::serve(self.listener, self.tls, router, stop);
+        let served = writ_proto::host::serve::http::serve(self.listener, self.tls, router, stop);
         Serving {
             ending,
             served: tokio::spawn(served),

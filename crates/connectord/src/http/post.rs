@@ -281,7 +281,7 @@ impl Site {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         attempts.admit(
             (device, name),
-            writ_proto::host::http::network(peer.ip()),
+            writ_proto::host::serve::http::network(peer.ip()),
             now_ms,
         )
     }

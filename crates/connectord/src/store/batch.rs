@@ -60,7 +60,9 @@ impl<'a> Planned<'a> {
             {
                 return Claimed::Repeated(Box::new(spent.execution.clone()));
             }
-            return Claimed::Replayed;
+            // Another agent learns nothing of it.
+            let own = spent.caller == claim.presented.caller;
+            return Claimed::Replayed(own.then(|| spent.execution.id.clone()));
         }
         if let Err(what) = self.count(&claim.execution.tenant, &claim.counts, known) {
             return Claimed::OverCap(what);

@@ -56,8 +56,8 @@ pub enum Claimed {
     Fresh(Box<Execution>),
     /// This very call spent it earlier; here is how it stands.
     Repeated(Box<Execution>),
-    /// Another call spent it.
-    Replayed,
+    /// Another call spent it: which execution, if it was of the same agent.
+    Replayed(Option<String>),
     /// This ceiling of the card is reached; the token is not spent.
     OverCap(Over),
 }

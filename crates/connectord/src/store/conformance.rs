@@ -93,7 +93,7 @@ async fn a_token_is_spent_once_however_many_processes_present_it() {
                     assert_eq!(own.revision, 1);
                     fresh += 1;
                 }
-                Claimed::Replayed => replayed += 1,
+                Claimed::Replayed(_) => replayed += 1,
                 other => panic!("{name}: {other:?}"),
             }
         }
@@ -121,16 +121,18 @@ async fn only_the_very_same_call_gets_its_outcome_again() {
         retry.execution = execution(11);
         let again = journal.claim(retry).await.unwrap();
         assert_eq!(again, Claimed::Repeated(first.clone()), "{name}");
-        let others: [fn(&mut Claim); 3] = [
-            |claim| claim.presented.request_id = Uuid::nil(),
-            |claim| claim.presented.request_hash = [8; 32],
-            |claim| claim.presented.caller = "acme/other".into(),
+        let by = Some(first.id.clone());
+        type Change = fn(&mut Claim);
+        let others: [(Change, Option<String>); 3] = [
+            (|claim| claim.presented.request_id = Uuid::nil(), by.clone()),
+            (|claim| claim.presented.request_hash = [8; 32], by),
+            (|claim| claim.presented.caller = "acme/other".into(), None),
         ];
-        for change in others {
+        for (change, by) in others {
             let mut other = own.clone();
             change(&mut other);
             let answer = journal.claim(other).await.unwrap();
-            assert_eq!(answer, Claimed::Replayed, "{name}");
+            assert_eq!(answer, Claimed::Replayed(by), "{name}");
         }
         // Another issuer's token of the same id is another token.
         let mut foreign = claim(1, 12, 5);
@@ -186,7 +188,7 @@ async fn the_cap_of_a_day_is_exact_and_a_refused_claim_spends_nothing() {
             .unwrap();
         assert!(matches!(again, Claimed::Repeated(_)), "{name}: {again:?}");
         let stolen = journal.claim(claim(spent + 1, 902, 20)).await.unwrap();
-        assert_eq!(stolen, Claimed::Replayed, "{name}");
+        assert!(matches!(stolen, Claimed::Replayed(Some(_))), "{name}");
         let next_day = Claim {
             counts: vec![count("2026-11-22", 1, 20)],
             ..claim(refused[1] + 1, 901, 20)

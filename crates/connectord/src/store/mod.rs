@@ -28,9 +28,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use uuid::Uuid;
-use writ_proto::host::group_commit::{Commit, GroupCommit, Undone};
-use writ_proto::host::postgres::is_postgres;
-use writ_proto::host::schema::SchemaError;
+use writ_proto::host::store::group_commit::{Commit, GroupCommit, Undone};
+use writ_proto::host::store::postgres::is_postgres;
+use writ_proto::host::store::schema::SchemaError;
 
 use crate::domain::caps::{Count, Over};
 use crate::domain::execution::Execution;

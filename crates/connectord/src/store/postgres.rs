@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
-use writ_proto::host::postgres::WriteConnection;
+use writ_proto::host::store::postgres::WriteConnection;
 
 use super::batch::{Known, Planned, Spent, TokenKey, claims, counters, followed, plan, rollouts};
 use super::{Claim, Counter, JournalError, Work, Written, encode};

@@ -1,5 +1,6 @@
 //! What runs beside the calls: delivering reports, settling doubts, telling of halts.
 
+pub mod alike;
 pub mod halt_watch;
 pub mod marks;
 pub mod member;

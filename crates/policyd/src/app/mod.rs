@@ -9,15 +9,18 @@ pub mod spending;
 
 use crate::error::AppError;
 pub use ask::admission::Admission;
+use containment::alike::Denials;
 use containment::{denials, halting};
 use evidence::signer;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
+use writ_proto::Reason;
+use writ_proto::host::store::disk::Reserve;
 use writ_proto::scope::Scope;
 
 use crate::domain::allowance::Allowance;
@@ -42,12 +45,20 @@ pub struct App {
     pub refreshing: tokio::sync::Mutex<()>,
     /// Wakes whoever asks connectord for halts.
     pub escalate: Notify,
+    /// Denials that are counted together.
+    pub alike: Denials,
+    /// Whether the trust document that lies there believes what is signed.
+    pub believed: AtomicBool,
     /// Who decides how much at once.
     pub admission: Admission,
     /// Counter-offers given by this process.
     pub offers: Mutex<Allowance>,
+    /// Searches for counter-offers that may run now.
+    pub searches: ask::offers::Searches,
     /// Asks for halts.
     pub halting: halting::HaltClient,
+    /// What must stay free on the disk.
+    pub reserve: Arc<Reserve>,
     /// Reads.
     pub ledger: Ledger,
     /// Writes.
@@ -94,6 +105,17 @@ impl App {
     pub fn halted_since(&self, scope: &Scope, at_ms: i64) -> bool {
         self.halts_asked_ms.load(Ordering::Relaxed) > at_ms
             && self.halts.load().scopes.contains(scope)
+    }
+
+    /// Whether an agent may have something written.
+    ///
+    /// # Errors
+    /// `DISK_RESERVE` where the disk has less room than the reserve.
+    pub(crate) fn room(&self) -> Result<(), AppError> {
+        if self.reserve.is_short() {
+            return Err(AppError::of(Reason::DiskReserve));
+        }
+        Ok(())
     }
 
     /// The halts that a decision looks at: what connectord said, and what is on its way there.

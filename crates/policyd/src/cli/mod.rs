@@ -17,8 +17,11 @@ use crate::error::AppError;
 use crate::output::{Format, Output};
 use author as policy;
 use daemon::{dev, doctor, init, keys, mcp, server, store};
-use people::{authorize, budget, decisions, incidents, notices, records, story, token, usage};
-use writ_proto::host::{pages, telemetry};
+use people::{
+    act_as, authorize, budget, decisions, incidents, notices, records, story, token, usage,
+};
+use writ_proto::host::cli::pages;
+use writ_proto::host::telemetry;
 
 /// Decides what an agent may do, records it, and signs it.
 #[derive(Debug, Parser)]
@@ -73,8 +76,13 @@ enum Command {
     Seal(policy::SealArgs),
     /// Lay out rules as Cedar's formatter does.
     Fmt(policy::FmtArgs),
+    /// What actions do, which rules decide them, and what one agent may do.
+    #[command(subcommand)]
+    Actions(policy::actions::ActionsCommand),
     /// Everything that the log says of one record: who asked, which rule decided, what changed.
     Story(story::StoryArgs),
+    /// Choose who commands in this folder act as, where neither --cert nor WRIT_CERT says it.
+    Use(act_as::UseArgs),
     /// Ask for one action.
     Authorize(Box<authorize::AuthorizeArgs>),
     /// Read decisions.
@@ -153,6 +161,7 @@ impl Command {
                 | Self::Check(_)
                 | Self::Test(_)
                 | Self::Fmt(_)
+                | Self::Actions(policy::actions::ActionsCommand::Ls(_))
                 | Self::Story(_)
                 | Self::Decisions(decisions::DecisionsCommand::Ls(_))
                 | Self::Records(records::RecordsCommand::Ls { .. })
@@ -170,6 +179,7 @@ impl Command {
             self,
             Self::Health(_)
                 | Self::Story(_)
+                | Self::Use(_)
                 | Self::Authorize(_)
                 | Self::Decisions(_)
                 | Self::Budget(_)
@@ -266,6 +276,8 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Check(args) => policy::check(args, output),
         Command::Test(args) => policy::test(args, output),
         Command::Fmt(args) => policy::fmt(args, output),
+        Command::Actions(command) => policy::actions::run(command, output),
+        Command::Use(args) => act_as::run(args, output),
         Command::Story(args) => story::run(args, output).await,
         Command::Seal(args) => policy::seal(args, output),
         Command::Store(command) => Box::pin(store::run(common, command, output)).await,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use writ_proto::caller::CallRates;
 use writ_proto::digest::sha256;
 use writ_proto::duration::seconds;
-use writ_proto::host::postgres::is_postgres;
+use writ_proto::host::store::postgres::is_postgres;
 use writ_proto::limits::{TOKEN_TTL_SECONDS_DEFAULT, TOKEN_TTL_SECONDS_MAX};
 
 pub use notify::{NotifyConfig, SlackConfig, WebhookConfig};
@@ -87,6 +87,14 @@ pub struct StoreConfig {
     /// another disk.
     #[serde(default = "mark_file")]
     pub mark_file: PathBuf,
+    /// Megabytes that stay free on the disk of a SQLite file: with less, agents are refused, and operators, halts,
+    /// reports and undo are served. 0 keeps none; default 256.
+    #[serde(default = "reserve_mb")]
+    pub reserve_mb: u32,
+}
+
+const fn reserve_mb() -> u32 {
+    256
 }
 
 fn mark_file() -> PathBuf {

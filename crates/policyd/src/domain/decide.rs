@@ -4,7 +4,7 @@ use writ_proto::Reason;
 use writ_proto::card::Card;
 use writ_proto::token::Mode;
 
-use super::budget::{Asked, Budget, Fired, Hold, Over, holds, refusal};
+use super::budget::{Asked, Budget, Hold, Over, holds, refusal};
 use super::record::Step;
 use super::request::Request;
 use crate::domain::approval;
@@ -219,10 +219,7 @@ pub fn over_budget(
     over: &Over,
     facts: &Facts,
 ) -> Outcome {
-    let reason = match over.fired {
-        Fired::Cap | Fired::Spike | Fired::Age => Reason::BudgetExceeded,
-        Fired::Unreported => Reason::UsageUnknown,
-    };
+    let reason = over.fired.reason();
     let message = budget.map_or_else(
         || reason.sentence().to_owned(),
         |budget| refusal(budget, over, facts.now, facts.policies.zone),

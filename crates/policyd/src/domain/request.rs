@@ -19,8 +19,23 @@ pub struct Evidence {
     pub id: String,
     /// The quoted part.
     pub quote: String,
+    /// SHA-256 of the document, as the agent says.
+    pub sha256: Option<[u8; 32]>,
     /// Arguments of the request that the agent is not sure of.
     pub uncertain: Vec<String>,
+}
+
+/// What made the agent ask, as it or the program around it says; recorded, and seen by no policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// Who or what began it, or empty.
+    pub initiator: String,
+    /// SHA-256 of the prompt.
+    pub prompt_sha256: Option<[u8; 32]>,
+    /// Model and version, or empty.
+    pub model: String,
+    /// What a tool answered, or empty.
+    pub tool_answer: String,
 }
 
 /// What kind of evidence an agent's own word is.
@@ -34,6 +49,7 @@ impl Evidence {
             kind: SELF_REPORT.to_owned(),
             id: String::new(),
             quote: String::new(),
+            sha256: None,
             uncertain,
         })
     }
@@ -76,6 +92,8 @@ pub struct Request {
     pub trace_id: Option<[u8; 16]>,
     /// The run of the agent that it belongs to; recorded and counted, not hashed.
     pub run: Option<RunId>,
+    /// What made the agent ask.
+    pub provenance: Provenance,
     /// The agent says that it means the same once more.
     pub again: bool,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::task::JoinSet;
 use tonic::{Request, Response, Status};
-use writ_proto::host::rate::Pace;
+use writ_proto::host::serve::rate::Pace;
 use writ_proto::ids::{AgentId, DecisionId, TenantId};
 use writ_proto::limits::BATCH_ITEMS_MAX;
 use writ_proto::pb::authorization_service_server::AuthorizationService;

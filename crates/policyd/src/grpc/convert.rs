@@ -9,7 +9,7 @@ use writ_proto::Reason;
 use writ_proto::ids::{ActionName, AgentId, ConnectionId, RequestId, RunId, TenantId};
 use writ_proto::limits::{
     EVIDENCE_ITEMS_MAX, EVIDENCE_QUOTE_BYTES_MAX, IDENT_BYTES_MAX, PRECONDITION_BYTES_MAX,
-    REASON_BYTES_MAX,
+    REASON_BYTES_MAX, TOOL_ANSWER_BYTES_MAX,
 };
 use writ_proto::pb;
 use writ_proto::token::{Mode, UnverifiedToken};
@@ -20,7 +20,7 @@ use crate::app::ask::decided::Decided;
 use crate::app::ask::offers::Offered;
 use crate::domain::approval;
 use crate::domain::decide::counter_offer::{Retry, retry_of};
-use crate::domain::request::{Evidence, Request};
+use crate::domain::request::{Evidence, Provenance, Request};
 use crate::error::AppError;
 
 fn malformed(what: impl Into<String>) -> AppError {
@@ -54,6 +54,7 @@ pub fn request(
         run_id,
         confidence_percent,
         again,
+        provenance,
     } = message;
     let tenant = parent
         .strip_prefix("tenants/")
@@ -108,6 +109,7 @@ pub fn request(
         confidence: confidence_percent.map(confidence).transpose()?,
         trace_id: trace_id(&traceparent),
         run: run(&run_id)?,
+        provenance: self::provenance(provenance.unwrap_or_default())?,
         again,
     })
 }
@@ -147,6 +149,44 @@ fn confidence(percent: u32) -> Result<u8, AppError> {
     found.ok_or_else(|| malformed("confidence_percent: 0 to 100"))
 }
 
+/// A SHA-256 digest; empty is none.
+fn digest(name: &str, bytes: Vec<u8>) -> Result<Option<[u8; 32]>, AppError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let digest = bytes.try_into().map(Some);
+    digest.map_err(|_| malformed(format!("{name}: 32 bytes, or none")))
+}
+
+fn provenance(said: pb::Provenance) -> Result<Provenance, AppError> {
+    let pb::Provenance {
+        initiator,
+        prompt_sha256,
+        model,
+        tool_answer,
+    } = said;
+    for (name, text, most) in [
+        ("provenance.initiator", &initiator, IDENT_BYTES_MAX),
+        ("provenance.model", &model, IDENT_BYTES_MAX),
+        (
+            "provenance.tool_answer",
+            &tool_answer,
+            TOOL_ANSWER_BYTES_MAX,
+        ),
+    ] {
+        within(name, text, most)?;
+        if text.contains('\0') {
+            return Err(malformed(format!("{name}: it holds U+0000")));
+        }
+    }
+    Ok(Provenance {
+        initiator,
+        prompt_sha256: digest("provenance.prompt_sha256", prompt_sha256)?,
+        model,
+        tool_answer,
+    })
+}
+
 fn evidence(items: Vec<pb::Evidence>, args: &Map) -> Result<Vec<Evidence>, AppError> {
     if items.len() > EVIDENCE_ITEMS_MAX {
         let message = format!("evidence: at most {EVIDENCE_ITEMS_MAX} items");
@@ -157,7 +197,7 @@ fn evidence(items: Vec<pb::Evidence>, args: &Map) -> Result<Vec<Evidence>, AppEr
             r#type,
             id,
             quote,
-            sha256: _,
+            sha256,
             uncertain_fields,
         } = item;
         within("evidence.type", &r#type, IDENT_BYTES_MAX)?;
@@ -180,6 +220,7 @@ fn evidence(items: Vec<pb::Evidence>, args: &Map) -> Result<Vec<Evidence>, AppEr
             kind: r#type,
             id,
             quote,
+            sha256: digest("evidence.sha256", sha256)?,
             uncertain: uncertain.into_iter().collect(),
         })
     };

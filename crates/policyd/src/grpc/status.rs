@@ -23,9 +23,10 @@ const fn code(reason: Reason) -> Code {
         Reason::NotFound | Reason::UnknownTenant | Reason::UnknownAction => Code::NotFound,
         Reason::RequestIdReused => Code::AlreadyExists,
         Reason::RateLimited | Reason::BudgetExceeded => Code::ResourceExhausted,
-        Reason::StoreUnavailable | Reason::Unavailable | Reason::PeerUnreachable => {
-            Code::Unavailable
-        }
+        Reason::StoreUnavailable
+        | Reason::DiskReserve
+        | Reason::Unavailable
+        | Reason::PeerUnreachable => Code::Unavailable,
         Reason::Deadline => Code::DeadlineExceeded,
         Reason::StoreCorrupt | Reason::StoreRestored | Reason::SchemaVersion | Reason::Internal => {
             Code::Internal

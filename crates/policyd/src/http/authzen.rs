@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value as Json, json};
 use writ_proto::Reason;
-use writ_proto::host::rate::Pace;
+use writ_proto::host::serve::rate::Pace;
 use writ_proto::limits::{BATCH_ITEMS_MAX, MESSAGE_BYTES_MAX};
 use writ_proto::value::{Map, Value};
 
@@ -60,9 +60,10 @@ fn status(reason: Reason) -> StatusCode {
         Reason::Unauthenticated => StatusCode::UNAUTHORIZED,
         Reason::AgentRequired => StatusCode::FORBIDDEN,
         Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        Reason::StoreUnavailable | Reason::StoreRestored | Reason::Unavailable => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Reason::StoreUnavailable
+        | Reason::StoreRestored
+        | Reason::DiskReserve
+        | Reason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Reason::StoreCorrupt | Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     }

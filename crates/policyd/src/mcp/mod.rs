@@ -1,26 +1,27 @@
 //! The bridge to agents that speak MCP: it runs beside the agent, shows the agent's own certificate,
 //! and holds no signing key, no policy and no credential. The only module that names rmcp.
 //!
-//! `wire` and `stdio` take messages apart, `http` serves them on loopback behind its `door`.
-//! `catalog`, `sheets` and `schema` say what tools there are, `takes` what they take. `calls` leads
-//! to `asks` and `effects`, which ask the daemons by way of `peers`; `told` words the results, and
-//! `handles` keeps the tokens from the model.
+//! `wire` takes messages apart, of standard input and of HTTP on loopback. `tools` says what tools there are and what they
+//! take. `calls` asks the daemons by way of `peers`; `answer` words the results, and `writs` keeps the tokens from the model.
 
 pub mod calls;
 pub(crate) mod tools;
 pub mod wire;
 
 use std::borrow::Cow;
+use std::future::{Future, ready};
 use std::sync::Arc;
 
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
-    Implementation, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
-    ServerConfig,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod,
+    CompleteRequestParams, CompleteResult, ContentBlock, ErrorData, Implementation,
+    ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
+    ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler, ServiceExt as _};
-use writ_proto::Reason;
+use writ_proto::{Reason, pb};
 
 use crate::error::AppError;
 use calls::Tools;
@@ -58,7 +59,13 @@ impl Bridge {
     /// A bridge over the daemons.
     #[must_use]
     pub fn new(peers: Peers, set: ToolSet) -> Self {
-        Self(Arc::new(Tools::new(peers, set)))
+        Self(Arc::new(Tools::new(peers, set, pb::Provenance::default())))
+    }
+
+    /// The same, and every request says what made the agent ask.
+    #[must_use]
+    pub fn on_behalf(peers: Peers, set: ToolSet, provenance: pb::Provenance) -> Self {
+        Self(Arc::new(Tools::new(peers, set, provenance)))
     }
 
     /// The names of the tools, in their order.
@@ -69,6 +76,18 @@ impl Bridge {
         let cards = self.0.cards(core::time::Duration::ZERO).await?;
         let tools = tools::tools(self.0.set, &cards);
         Ok(tools.iter().map(|tool| tool.name.to_string()).collect())
+    }
+
+    /// The actions that have no tool of their own although each card is to have one.
+    ///
+    /// # Errors
+    /// When connectord does not say which cards there are.
+    pub async fn without_tool(&self) -> Result<Vec<String>, AppError> {
+        let set = self.0.set;
+        let cards = self.0.cards(core::time::Duration::ZERO).await?;
+        let left = cards.iter().filter(|card| !tools::has_card(set, card));
+        let left = left.filter(|_| set == ToolSet::PerCard);
+        Ok(left.map(|card| card.name.clone()).collect())
     }
 
     /// Serves one client on standard input and output until it hangs up.
@@ -153,6 +172,45 @@ impl ServerHandler for Bridge {
         result.structured_content = Some(told.json.into());
         result.is_error = Some(told.is_error);
         Ok(CallToolResponse::from(result))
+    }
+
+    // What is not declared is not answered; the library would give empty lists.
+    fn complete(
+        &self,
+        _request: CompleteRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<CompleteResult, ErrorData>> {
+        ready(Err(ErrorData::method_not_found::<CompleteRequestMethod>()))
+    }
+
+    fn list_prompts(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<ListPromptsResult, ErrorData>> {
+        ready(Err(
+            ErrorData::method_not_found::<ListPromptsRequestMethod>(),
+        ))
+    }
+
+    fn list_resources(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<ListResourcesResult, ErrorData>> {
+        ready(Err(
+            ErrorData::method_not_found::<ListResourcesRequestMethod>(),
+        ))
+    }
+
+    fn list_resource_templates(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<ListResourceTemplatesResult, ErrorData>> {
+        ready(Err(ErrorData::method_not_found::<
+            ListResourceTemplatesRequestMethod,
+        >()))
     }
 }
 

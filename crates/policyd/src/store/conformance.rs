@@ -269,6 +269,10 @@ async fn a_writer_that_knows_the_head_still_finds_what_was_there_before() {
         assert_eq!(first, Appended::Stored { seq: 0 }, "{name}");
         let again = handle.append(same).await.unwrap();
         assert!(matches!(again, Appended::DuplicateDecision(_)), "{name}");
+        for (of, request, there) in [("acme", 1, true), ("acme", 2, false), ("globex", 1, false)] {
+            let found = ledger.decided(&tenant(of), Uuid::from_u128(request)).await;
+            assert_eq!(found.unwrap().is_some(), there, "{name} {of} {request}");
+        }
         // Somebody else appends; the next append comes after it.
         commit(&ledger, &[append("acme", 2, 2, 1)]).await;
         let third = handle.append(append("acme", 3, 3, 1)).await.unwrap();

@@ -18,8 +18,8 @@ mod writer;
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
-use writ_proto::host::postgres::is_postgres;
-use writ_proto::host::schema::SchemaError;
+use writ_proto::host::store::postgres::is_postgres;
+use writ_proto::host::store::schema::SchemaError;
 use writ_proto::ids::TenantId;
 
 use crate::domain::budget::{Hold, Key, Over, Settlement, Usage};
@@ -377,6 +377,18 @@ impl Ledger {
         id: Uuid,
     ) -> Result<Option<DecisionRow>, StoreError> {
         either!(self, ledger => ledger.decision(tenant, id).await)
+    }
+
+    /// The decision that was made under a request id, as it is stored.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn decided(
+        &self,
+        tenant: &TenantId,
+        request: Uuid,
+    ) -> Result<Option<DecisionRow>, StoreError> {
+        either!(self, ledger => ledger.decided(tenant, request).await)
     }
 
     /// Decisions of a tenant, newest first.

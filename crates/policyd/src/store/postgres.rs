@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
 use uuid::Uuid;
-use writ_proto::host::postgres::{WriteConnection, options, pool, writes_to_disk};
+use writ_proto::host::store::postgres::{WriteConnection, options, pool, writes_to_disk};
 use writ_proto::ids::TenantId;
 
 use super::batch::{Known, Planned, later, plan};
@@ -63,7 +63,7 @@ impl PostgresLedger {
             let why = "the server runs with fsync = off: records would not survive it";
             return Err(StoreError::Unavailable(why.to_owned()));
         }
-        writ_proto::host::schema::prepare_postgres(&pool, &MIGRATIONS).await?;
+        writ_proto::host::store::schema::prepare_postgres(&pool, &MIGRATIONS).await?;
         let old: i64 = sqlx::query_scalar(OLD_DECISIONS).fetch_one(&pool).await?;
         if old > 0 {
             return Err(StoreError::OldLog);
@@ -130,6 +130,19 @@ impl PostgresLedger {
     ) -> Result<Option<DecisionRow>, StoreError> {
         let row = sqlx::query("SELECT * FROM decision WHERE id = $1 AND tenant = $2")
             .bind(id)
+            .bind(tenant.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(decision_at).transpose()
+    }
+
+    pub(super) async fn decided(
+        &self,
+        tenant: &TenantId,
+        request: Uuid,
+    ) -> Result<Option<DecisionRow>, StoreError> {
+        let row = sqlx::query("SELECT * FROM decision WHERE request_id = $1 AND tenant = $2")
+            .bind(request)
             .bind(tenant.as_str())
             .fetch_optional(&self.pool)
             .await?;

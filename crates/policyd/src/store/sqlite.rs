@@ -92,7 +92,7 @@ impl SqliteLedger {
             .test_before_acquire(false)
             .connect_with(options.clone())
             .await?;
-        writ_proto::host::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
+        writ_proto::host::store::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
         let old: i64 = sqlx::query_scalar(OLD_DECISIONS).fetch_one(&pool).await?;
         if old > 0 {
             return Err(StoreError::OldLog);
@@ -157,6 +157,19 @@ impl SqliteLedger {
     ) -> Result<Option<DecisionRow>, StoreError> {
         let row = sqlx::query("SELECT * FROM decision WHERE id = ? AND tenant = ?")
             .bind(id.as_bytes().as_slice())
+            .bind(tenant.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(decision_at).transpose()
+    }
+
+    pub(super) async fn decided(
+        &self,
+        tenant: &TenantId,
+        request: Uuid,
+    ) -> Result<Option<DecisionRow>, StoreError> {
+        let row = sqlx::query("SELECT * FROM decision WHERE request_id = ? AND tenant = ?")
+            .bind(request.as_bytes().as_slice())
             .bind(tenant.as_str())
             .fetch_optional(&self.pool)
             .await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use writ_proto::host::group_commit::{Commit, GroupCommit, Pending, Undone};
+use writ_proto::host::store::group_commit::{Commit, GroupCommit, Pending, Undone};
 use writ_proto::ids::TenantId;
 
 use super::postgres::PostgresWriter;

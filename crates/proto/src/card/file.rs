@@ -9,7 +9,7 @@ use super::pilot::{self, PilotText};
 use super::rules::{Caps, CapsText, DemotionText, HoursText, IdentifyText, IntentText};
 use super::sight::SightText;
 use super::verb::{self, VERBS};
-use super::{Arg, ArgKind, Card, CardError, Risk, Rollout, Tier};
+use super::{Arg, ArgKind, Card, CardError, Risk, Rollout, Tier, Verb};
 use crate::ids::{ActionName, ConnectionId};
 use crate::limits::CARD_BYTES_MAX;
 use crate::reason::Reason;
@@ -175,12 +175,8 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
     if rollout > rollout_max {
         return Err(invalid("rollout is further than rollout_max"));
     }
-    if tier == Tier::Irreversible && rollout_max.writes() {
-        return Err(invalid(format!(
-            "an irreversible action is executed by a person: rollout_max = {}",
-            rollout_max.name()
-        )));
-    }
+    let verb = pick("verb", &card.verb, VERBS)?;
+    check_tier(tier, verb, rollout_max)?;
     if risk == Risk::Low && card.rollback_minutes > 60 {
         return Err(invalid("low risk with more than 60 rollback_minutes"));
     }
@@ -198,7 +194,7 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
         sentence: card.sentence,
         connection: ConnectionId::parse(&card.connection)
             .map_err(|error| invalid(error.to_string()))?,
-        verb: pick("verb", &card.verb, VERBS)?,
+        verb,
         target: card.target,
         owner: card.owner,
         risk,
@@ -225,6 +221,23 @@ fn build(card: CardText, digest: [u8; 32]) -> Result<Card, CardError> {
     verb::check(&card)?;
     pilot::check(&card)?;
     Ok(card)
+}
+
+/// Refuses a tier that the verb or `rollout_max` contradicts.
+fn check_tier(tier: Tier, verb: Verb, furthest: Rollout) -> Result<(), CardError> {
+    if tier == Tier::Reversible && !verb.sets_fields() && !verb.reads() {
+        return Err(invalid(format!(
+            "verb `{}` adds something that Writ cannot take back: tier is compensable or irreversible",
+            verb.name()
+        )));
+    }
+    if tier == Tier::Irreversible && furthest.writes() {
+        return Err(invalid(format!(
+            "tier = \"irreversible\" is executed by a person, so rollout_max is suggest or dry_run, and not {}",
+            furthest.name()
+        )));
+    }
+    Ok(())
 }
 
 /// A ceiling that would count nothing is refused.

@@ -341,6 +341,7 @@ fn of_verb(verb: &str, lines: &str, rest: &str) -> Result<Card, CardError> {
     let head = STAGE.split("[caps]").next().unwrap();
     let head = head.replace("\"update_fields\"", &format!("\"{verb}\""));
     let head = head.replace("rollout_max = \"live\"", lines);
+    let head = head.replace("\"reversible\"", "\"compensable\"");
     Card::parse(&format!("{head}[caps]\nrecords_per_day = 9\n{rest}"))
 }
 
@@ -385,6 +386,29 @@ fn a_card_that_reads_says_what_may_be_seen_and_how_much_and_writes_nothing() {
     ] {
         let card = of_verb(verb, lines, &rest);
         assert_eq!(card.is_ok(), ok, "{verb} {lines} {rest}: {:?}", card.err());
+    }
+}
+
+#[test]
+fn what_adds_something_is_never_called_reversible() {
+    for (verb, ok) in [
+        ("update_fields", true),
+        ("set_status", true),
+        ("read", true),
+        ("find", true),
+        ("append_note", false),
+        ("create_task", false),
+        ("create_draft", false),
+        ("refund", false),
+        ("fill_template", false),
+    ] {
+        let text = STAGE.replace("\"update_fields\"", &format!("\"{verb}\""));
+        let called = |error: &CardError| error.detail.contains("tier is compensable");
+        let refused = Card::parse(&text).err().is_some_and(|error| called(&error));
+        assert_eq!(refused, !ok, "{verb}");
+        let text = text.replace("\"reversible\"", "\"compensable\"");
+        let refused = Card::parse(&text).err().is_some_and(|error| called(&error));
+        assert!(!refused, "{verb}");
     }
 }
 

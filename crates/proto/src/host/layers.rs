@@ -8,7 +8,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::postgres::without_password;
+use crate::host::store::postgres::without_password;
 
 /// Why a configuration is refused: what was found, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

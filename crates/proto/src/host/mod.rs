@@ -3,21 +3,11 @@
 //! Nothing here knows the contract (ADR 0039).
 
 pub mod channel;
-pub mod client_files;
-pub mod door;
-pub mod fronts;
-pub mod group_commit;
-pub mod grpc;
-pub mod http;
-mod incoming;
+pub mod cli;
 pub mod layers;
-mod paced;
-pub mod pages;
-pub mod postgres;
-pub mod printed;
-pub mod rate;
-pub mod schema;
+pub mod serve;
+pub mod store;
 pub mod telemetry;
 
-pub use incoming::{Counted, Incoming};
-pub use paced::{Paced, Refuse};
+pub use serve::incoming::{Counted, Incoming};
+pub use serve::paced::{Paced, Refuse};

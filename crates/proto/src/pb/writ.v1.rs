@@ -180,6 +180,25 @@ pub struct AuthorizeRequest {
     /// request hash.
     #[prost(bool, tag = "10")]
     pub again: bool,
+    /// What made the agent ask. Recorded, for people; policies do not see it, and it is not in the request hash.
+    #[prost(message, optional, tag = "11")]
+    pub provenance: ::core::option::Option<Provenance>,
+}
+/// What an agent, or the program around it, says of why it acts. Nothing of it is checked.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Provenance {
+    /// Who or what began it: a person, a ticket, a schedule. At most 128 bytes.
+    #[prost(string, tag = "1")]
+    pub initiator: ::prost::alloc::string::String,
+    /// SHA-256 of the prompt; empty, or 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub prompt_sha256: ::prost::alloc::vec::Vec<u8>,
+    /// The model with its version, as its vendor names it. At most 128 bytes.
+    #[prost(string, tag = "3")]
+    pub model: ::prost::alloc::string::String,
+    /// What a tool answered and the agent acted on. At most 16 KiB.
+    #[prost(string, tag = "4")]
+    pub tool_answer: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuthorizeResponse {

@@ -78,6 +78,8 @@ pub enum Reason {
     TokenReplayed,
     /// `STORE_UNAVAILABLE`: the database cannot be reached, so nothing was done.
     StoreUnavailable,
+    /// `DISK_RESERVE`: the disk has less room than the reserve, so agents are refused.
+    DiskReserve,
     /// `PRECONDITION_FAILED`: the record is not in the state that was relied on.
     PreconditionFailed,
     /// `OUTCOME_UNKNOWN`: the call was sent and its outcome is not known.

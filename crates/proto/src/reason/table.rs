@@ -47,6 +47,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::ReporterRequired, "REPORTER_REQUIRED", "only a reporter of usage, or the agent itself, may do this", "name the service in [usage] reporters of policyd.toml"),
     Entry(Reason::TokenReplayed, "TOKEN_REPLAYED", "another call spent the token", "read what became of it: connectord executions ls; ask policyd again only if it did not happen"),
     Entry(Reason::StoreUnavailable, "STORE_UNAVAILABLE", "the database cannot be reached, so this call did nothing", "check the database or file that the message names, otherwise store.url; then send the identical call again: it does nothing twice"),
+    Entry(Reason::DiskReserve, "DISK_RESERVE", "the disk of the database is almost full, so agents are refused and nothing was done; halts, reports and undo go on", "make room on that disk, or lower store.reserve_mb; agents are served again within two seconds"),
     Entry(Reason::PreconditionFailed, "PRECONDITION_FAILED", "the record is not in the state that was relied on", "read the record again and ask for the action as it stands"),
     Entry(Reason::OutcomeUnknown, "OUTCOME_UNKNOWN", "the call was sent and its outcome is not known", "do not retry; read the execution until it is reconciled"),
     Entry(Reason::OutsideHours, "OUTSIDE_HOURS", "the action is asked for outside the hours of its card", "ask again inside the named hours"),

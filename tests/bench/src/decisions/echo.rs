@@ -92,8 +92,8 @@ pub(crate) async fn serve(args: &EchoArgs, stop: impl Future<Output = ()>) -> an
     let answer = pb::AuthorizeResponse::decode(bytes.as_slice())?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     tell_ready(&args.ready_file, listener.local_addr()?)?;
-    let router = writ_proto::host::grpc::server(CALL_TIMEOUT, over_rate)
+    let router = writ_proto::host::serve::grpc::server(CALL_TIMEOUT, over_rate)
         .add_service(AuthorizationServiceServer::new(Echo { answer }));
-    let served = writ_proto::host::grpc::serve(router, listener, door(&config)?, stop).await;
+    let served = writ_proto::host::serve::grpc::serve(router, listener, door(&config)?, stop).await;
     served.map_err(fail)
 }

@@ -33,7 +33,7 @@ pub(crate) struct TokenTimes {
     pub(crate) sign: u64,
     pub(crate) verify_strict: u64,
     pub(crate) mint: u64,
-    /// Checks 2 to 17 with arguments of 300 bytes. What is left reads stores: `connectord bench`.
+    /// Checks 2 to 17 with arguments of 300 bytes. What is left reads stores: `bench -- executions`.
     pub(crate) full_300: u64,
     /// The same with arguments of 2 KiB.
     pub(crate) full_2k: u64,
@@ -181,6 +181,7 @@ pub(crate) fn decision(tenant: &Path, policies_total: usize, orders: usize) -> a
     let args = args_from_json(r#"{"amount":{"currency":"EUR","value":49.00}}"#).map_err(fail)?;
     let acme = TenantId::parse("acme").map_err(fail)?;
     let request = Request {
+        provenance: policyd::domain::request::Provenance::default(),
         caller_tenant: acme.clone(),
         agent: AgentId::parse("triage").map_err(fail)?,
         cert_sha256: None,

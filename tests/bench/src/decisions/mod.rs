@@ -22,7 +22,7 @@ use crate::sample::Sample;
 use crate::servers::Running;
 use load::{Target, ask, closed, open};
 use stage::Stage;
-use writ_proto::host::printed::Format;
+use writ_proto::host::cli::printed::Format;
 
 const CALLERS: [usize; 3] = [1, 8, 64];
 /// Policies of the tenant under load, and of the larger ones.

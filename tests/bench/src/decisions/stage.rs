@@ -83,7 +83,7 @@ impl Stage {
 pub(super) fn padding(count: usize) -> String {
     let rule = |index: usize| {
         format!(
-            "@id(\"padding-{index}\") @reason(\"padding\")\n\
+            "@id(\"padding-{index}\") @reason(\"padding\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n\
              permit (principal == Agent::\"padding-{index}\", action == Action::\"add_note\", resource)\n\
              when {{ resource.tenant == principal.tenant }};\n"
         )

@@ -21,7 +21,7 @@ use crate::servers::Running;
 use connectord::halt::{Act, Flag, HaltStore, Place, Scope};
 use connectord::lab::sandbox::Store;
 use connectord::{clock, ids};
-use writ_proto::host::printed::Format;
+use writ_proto::host::cli::printed::Format;
 
 const ARGS_BYTES: usize = 300;
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -26,7 +26,7 @@ use crate::servers::Running;
 use load::{Target, ask, closed};
 use serve::Work;
 use stage::Stage;
-use writ_proto::host::printed::Format;
+use writ_proto::host::cli::printed::Format;
 use writs::Mint;
 
 const CALLERS: [usize; 3] = [1, 8, 64];

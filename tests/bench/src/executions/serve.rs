@@ -170,6 +170,6 @@ pub(crate) async fn serve(args: &ServeArgs, stop: impl Future<Output = ()>) -> a
     tell_ready(&args.ready_file, listener.local_addr()?)?;
     let service = ConnectorServiceServer::new(Measured { answer, claims });
     let router = builder().add_service(service);
-    let served = writ_proto::host::grpc::serve(router, listener, door(&config)?, stop).await;
+    let served = writ_proto::host::serve::grpc::serve(router, listener, door(&config)?, stop).await;
     served.map_err(fail)
 }

@@ -7,6 +7,7 @@ use writ_proto::Reason;
 
 use super::super::order::Order;
 use super::super::{App, AppError};
+use super::foreseen::Foreseen;
 use super::writ::PATIENCE;
 use super::{UNDO_MAX, Undone, is_doubtful, stands};
 use crate::domain::execution::{Execution, State};
@@ -65,11 +66,15 @@ impl App {
         let (until, mut wait) = (Instant::now() + PATIENCE, WAIT_MAX);
         let full = u32::try_from(found.len()).is_ok_and(|count| count == page.limit);
         batch.next = found.last().filter(|_| full).map(|last| last.id.clone());
+        let mut foreseen = Foreseen::default();
         for execution in found {
             if stands(&execution) {
                 let item = self
-                    .undo_patiently(order, execution, until, &mut wait)
+                    .undo_patiently(order, execution, (until, &foreseen), &mut wait)
                     .await;
+                if order.dry_run {
+                    foreseen.assume_undone(&item);
+                }
                 batch.items.push(item);
             } else if is_doubtful(&execution) {
                 batch.in_doubt.push(execution.id);
@@ -86,11 +91,11 @@ impl App {
         &self,
         order: &Order,
         execution: Execution,
-        until: Instant,
+        by: (Instant, &Foreseen),
         wait: &mut Duration,
     ) -> Undone {
         loop {
-            let item = match Box::pin(self.undo_one(order, execution.clone(), until)).await {
+            let item = match Box::pin(self.undo_one(order, execution.clone(), by)).await {
                 Ok(item) => item,
                 Err(error) => {
                     return Undone::refused(execution, Refusal::new(error.reason, error.public));
@@ -205,7 +210,8 @@ impl App {
         if !stands(&execution) {
             return;
         }
-        match Box::pin(self.undo_one(order, execution, until)).await {
+        let by = (until, &Foreseen::default());
+        match Box::pin(self.undo_one(order, execution, by)).await {
             Ok(item) if item.undone => add(&mut totals.undone),
             Ok(Undone {
                 refusal: Some(refusal),

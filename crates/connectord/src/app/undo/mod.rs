@@ -4,6 +4,7 @@
 //! the write. An undo goes the way of every write: intent, fence, guard, read-back, doubt.
 
 mod batch;
+mod foreseen;
 mod one;
 mod writ;
 

@@ -10,6 +10,7 @@ use super::super::order::Order;
 use super::super::outcome::{Kind, Outcome};
 use super::super::write::{Came, Draft, changes};
 use super::super::{App, AppError};
+use super::foreseen::Foreseen;
 use super::writ::PATIENCE;
 use super::{Undone, in_doubt};
 use crate::domain::execution::{ATTEMPTS_MAX, Attempt, Execution, Proof, State};
@@ -47,7 +48,8 @@ impl App {
         // What another agent did is told apart from what is not there by nobody.
         let execution = found.filter(own);
         let execution = execution.ok_or_else(|| AppError::no_execution(&order.tenant, id))?;
-        Box::pin(self.undo_one(order, execution, Instant::now() + PATIENCE)).await
+        let until = Instant::now() + PATIENCE;
+        Box::pin(self.undo_one(order, execution, (until, &Foreseen::default()))).await
     }
 
     /// Halts stop an agent, not an operator.
@@ -95,7 +97,7 @@ impl App {
         &self,
         order: &Order,
         execution: Execution,
-        until: Instant,
+        (until, foreseen): (Instant, &Foreseen),
     ) -> Result<Undone, AppError> {
         if let Some(earlier) = self.earlier_undo(order, &execution).await? {
             return Ok(earlier);
@@ -105,7 +107,7 @@ impl App {
         }
         let looked = clock::now();
         let planned = match self.check_order(order, &execution) {
-            Ok(()) => self.undo_plan(order, &execution, until).await,
+            Ok(()) => self.undo_plan(order, &execution, (until, foreseen)).await,
             Err(refusal) => Err(refusal),
         };
         let ready = match planned {
@@ -126,6 +128,10 @@ impl App {
             replayed: false,
         };
         if order.dry_run {
+            // A system can rehearse only on the record as it stands.
+            if foreseen.changes_record_of(&answer.execution) {
+                return Ok(answer);
+            }
             if let Err(error) = ready
                 .system
                 .rehearse(&ready.plan, &Prepared::default())
@@ -234,7 +240,7 @@ impl App {
         &self,
         order: &Order,
         execution: &Execution,
-        until: Instant,
+        (until, foreseen): (Instant, &Foreseen),
     ) -> Result<Ready, Refusal> {
         let now = clock::now().timestamp_millis();
         undo::check_standing(execution, now)?;
@@ -254,7 +260,7 @@ impl App {
             let detail = "the system file says that this verb is not undone";
             return Err(Refusal::new(Reason::UndoImpossible, detail));
         }
-        self.check_last(execution).await?;
+        self.check_last(execution, foreseen).await?;
         let written = execution
             .changes
             .iter()
@@ -267,6 +273,7 @@ impl App {
         let before = system
             .read(&execution.object, &execution.target, &wanted)
             .await?;
+        let before = foreseen.applied_to(execution, before);
         let plan = undo::plan(execution, now, &before)?;
         Ok(Ready {
             permit,
@@ -278,7 +285,7 @@ impl App {
 
     /// Last in, first out: a later write of ours to the same field stands on this one, also where
     /// it left the same value again.
-    async fn check_last(&self, execution: &Execution) -> Result<(), Refusal> {
+    async fn check_last(&self, execution: &Execution, foreseen: &Foreseen) -> Result<(), Refusal> {
         let filter = Filter {
             target: Some(execution.target.clone()),
             execute: Some(true),
@@ -304,6 +311,7 @@ impl App {
             let same = own.connection == execution.connection && own.object == execution.object;
             (super::stands(own) || super::is_doubtful(own))
                 && own.id > execution.id
+                && !foreseen.is_undone(&own.id)
                 && same
                 && own.changes.iter().any(shares)
         };
@@ -377,6 +385,6 @@ impl App {
         let note = [refusal.detail.as_str(), order.reason.as_str()];
         let note = note.into_iter().filter(|part| !part.is_empty());
         (outcome.by, outcome.note) = (order.by.clone(), note.collect::<Vec<_>>().join("; "));
-        Ok(self.journal.report(outcome.report()).await?)
+        self.report_refusal(&outcome).await
     }
 }

@@ -37,6 +37,14 @@ impl App {
         certificate: [u8; 32],
         purpose: Purpose,
     ) -> Result<Spent, AppError> {
+        if self.reserve.is_short() {
+            // Nothing is written, not even a refusal: there is no room.
+            let earlier = self.spent_earlier(token, call).await?;
+            return match earlier.filter(|_| purpose == Purpose::Write) {
+                Some(earlier) => Ok(Spent::Earlier(earlier)),
+                None => Err(AppError::of(Reason::DiskReserve)),
+            };
+        }
         let admitted = match self.admit(token, call, certificate, purpose).await? {
             Ok(admitted) => admitted,
             Err(refusal) => return self.earlier_or((token, purpose), call, &refusal).await,
@@ -57,7 +65,10 @@ impl App {
                 return Ok(Spent::Fresh(Box::new((admitted, *execution))));
             }
             Claimed::Repeated(earlier) => return Ok(Spent::Earlier(earlier)),
-            Claimed::Replayed => Refusal::of(Reason::TokenReplayed),
+            Claimed::Replayed(Some(id)) => {
+                Refusal::new(Reason::TokenReplayed, format!("execution {id} spent it"))
+            }
+            Claimed::Replayed(None) => Refusal::of(Reason::TokenReplayed),
             Claimed::OverCap(over) => self.over(call, over).await,
         };
         Err(self.refuse(call, &refusal).await)
@@ -73,12 +84,23 @@ impl App {
         refusal: &Refusal,
     ) -> Result<Spent, AppError> {
         if purpose == Purpose::Write
-            && let Some(presented) = self.presented(token, call)
-            && let Some(earlier) = self.journal.spent_by(&presented).await?
+            && let Some(earlier) = self.spent_earlier(token, call).await?
         {
-            return Ok(Spent::Earlier(Box::new(earlier)));
+            return Ok(Spent::Earlier(earlier));
         }
         Err(self.refuse(call, refusal).await)
+    }
+
+    /// What this very call came to earlier.
+    async fn spent_earlier(
+        &self,
+        token: &[u8],
+        call: &Call,
+    ) -> Result<Option<Box<Execution>>, AppError> {
+        let Some(presented) = self.presented(token, call) else {
+            return Ok(None);
+        };
+        Ok(self.journal.spent_by(&presented).await?.map(Box::new))
     }
 
     /// A token as this call presents it, if a key of ours signed it for this very call, whenever

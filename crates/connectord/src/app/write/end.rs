@@ -13,10 +13,12 @@ const SAVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 impl App {
     /// Records a refusal. If that fails the caller is still refused, and told of the store.
     pub(in crate::app) async fn refuse(&self, call: &Call, refusal: &Refusal) -> AppError {
-        let report = Outcome::of_refusal(call, refusal).report();
-        match self.journal.report(report).await {
+        match self
+            .report_refusal(&Outcome::of_refusal(call, refusal))
+            .await
+        {
             Ok(()) => AppError::from(refusal.clone()),
-            Err(error) => AppError::from(error),
+            Err(error) => error,
         }
     }
 

@@ -94,6 +94,9 @@ impl App {
         call: &Call,
         certificate: [u8; 32],
     ) -> Result<Plan, AppError> {
+        if self.reserve.is_short() {
+            return Err(AppError::of(Reason::DiskReserve));
+        }
         let admitted = match self.admit(token, call, certificate, Purpose::Write).await? {
             Ok(admitted) => admitted,
             Err(refusal) => return Err(self.refuse(call, &refusal).await),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use writ_proto::Reason;
-use writ_proto::host::client_files::key_beside;
+use writ_proto::host::cli::client_files::key_beside;
 
 use super::Common;
 use crate::error::AppError;
@@ -208,7 +208,8 @@ pub(super) async fn run(
             access,
         } => {
             let mut halts = Halts::open(common, access).await?;
-            on(&mut halts, scopes, duration.unwrap_or(0), output).await
+            let named = access.store.is_some();
+            on(&mut halts, scopes, (duration.unwrap_or(0), named), output).await
         }
         HaltCommand::Off { scopes, access } => {
             let mut halts = Halts::open(common, access).await?;
@@ -248,7 +249,7 @@ fn scopes(args: &ScopeArgs) -> Result<&[String], AppError> {
 async fn on(
     halts: &mut Halts,
     args: &ScopeArgs,
-    seconds: u32,
+    (seconds, named): (u32, bool),
     output: &Output,
 ) -> Result<u8, AppError> {
     for scope in scopes(args)? {
@@ -278,11 +279,15 @@ async fn on(
     }
     let answers = halts.ask().await?;
     if answers.peers.is_empty() {
-        output.line(
-            "WARNING: no connectord runs on this store, so nothing is stopped until one does",
-            &json!({"connectors": 0}),
-        );
-        return Ok(0);
+        let text = if named {
+            "WARNING: no connectord uses the store given with --store. The halt is set there and stops nothing until a connectord starts on it; \
+             leave --store out to use the store of connectord.toml"
+        } else {
+            "WARNING: no connectord runs on this store; the halt is set and holds as soon as one starts"
+        };
+        output.line(text, &json!({"connectors": 0}));
+        // A store that somebody typed may be another than the one that is meant.
+        return Ok(u8::from(named));
     }
     let (answered, all) = (answers.answered(), answers.peers.len());
     let took = answers.took.as_millis();

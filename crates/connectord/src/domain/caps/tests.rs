@@ -60,6 +60,7 @@ pub(crate) fn now() -> DateTime<Tz> {
 pub(crate) fn card_of(name: &str, verb: &str, ceilings: &str) -> Card {
     let text = CARD.replace("set_amount", name);
     let text = text.replace("update_fields", verb);
+    let text = text.replace("\"reversible\"", "\"compensable\"");
     Card::parse(&format!("{text}{ceilings}\n")).unwrap()
 }
 

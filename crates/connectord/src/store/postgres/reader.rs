@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{PgPool, Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
-use writ_proto::host::postgres::{WriteConnection, options, pool, writes_to_disk};
+use writ_proto::host::store::postgres::{WriteConnection, options, pool, writes_to_disk};
 
 use super::PostgresWriter;
 use crate::domain::execution::Execution;
@@ -41,7 +41,7 @@ impl PostgresReader {
             let why = "the server runs with fsync = off: claims would not survive it";
             return Err(JournalError::Unavailable(why.to_owned()));
         }
-        writ_proto::host::schema::prepare_postgres(&pool, &MIGRATIONS).await?;
+        writ_proto::host::store::schema::prepare_postgres(&pool, &MIGRATIONS).await?;
         Ok(Self { pool, options })
     }
 

@@ -63,7 +63,7 @@ impl SqliteReader {
             .test_before_acquire(false)
             .connect_with(options.clone())
             .await?;
-        writ_proto::host::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
+        writ_proto::host::store::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
         Ok(Self { pool, options })
     }
 

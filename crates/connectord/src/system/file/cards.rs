@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use writ_proto::card::{Arg, ArgKind, Card, RecordCeiling};
+use writ_proto::card::{Arg, ArgKind, Card, RecordCeiling, Tier};
 
 use super::slot::{ArgPart, Slot};
-use super::{Bound, Codec, FileError, Look, Object, Settle, Verb};
+use super::{Bound, Codec, FileError, Look, Object, Settle, UndoBy, Verb};
 
 fn fail(why: impl Into<String>) -> FileError {
     FileError::new(why)
@@ -160,6 +160,12 @@ fn check_verb<'a>(
     verb: &Verb,
     args: &mut Args<'a>,
 ) -> Result<(), FileError> {
+    if card.tier == Tier::Reversible && verb.undo == UndoBy::None {
+        return Err(fail(format!(
+            "the system file says undo = \"none\", so card `{}` cannot say tier = \"reversible\": write \"compensable\" or \"irreversible\"",
+            card.name
+        )));
+    }
     if card.verb.names_fields() {
         written(card, object, args)?;
     }

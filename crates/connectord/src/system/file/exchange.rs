@@ -1,6 +1,10 @@
 //! One request, and what its answer must hold. Reads, finds, prepare steps, writing steps and
 //! look-ups are all exchanges, built and judged by the same code.
 
+pub(crate) mod answer;
+pub(crate) mod look;
+pub(crate) mod settle;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 use toml::Value as Toml;

@@ -3,18 +3,14 @@
 //! refused by line and reason. There is no script, no expression, no DELETE and no free URL.
 
 mod allowed;
-mod answer;
 mod auth;
 mod cards;
 mod codec;
 mod digest;
 mod exchange;
 mod field;
-mod look;
 mod node;
 mod raw;
-mod replaced;
-mod settle;
 pub mod slot;
 mod table;
 mod verb;
@@ -25,14 +21,14 @@ use std::time::Duration;
 use regex::Regex;
 use writ_proto::duration;
 
-pub use answer::{Answer, Judged, Meaning, Rules, clean};
+pub use exchange::answer::{Answer, Judged, Meaning, Rules, clean};
 
 pub use codec::{Codec, opaque};
+pub use exchange::look::{Found, Look, Matches};
+pub use exchange::settle::Settle;
 pub use exchange::{Exchange, Request, Sent};
 pub use field::Field;
-pub use look::{Found, Look, Matches};
 use raw::{RawObject, RawSystem};
-pub use settle::Settle;
 pub use table::Table;
 pub use verb::{Ceiling, Guard, Once, Prepare, Step, UndoBy, Unit, Verb};
 
@@ -269,7 +265,7 @@ impl Bound {
         }
         let table: toml::Table =
             toml::from_str(text).map_err(|error| FileError::new(error.to_string()))?;
-        replaced::check(&table).map_err(|error| error.located(text))?;
+        raw::replaced::check(&table).map_err(|error| error.located(text))?;
         let raw: RawSystem =
             toml::from_str(text).map_err(|error| FileError::new(error.to_string()))?;
         Self::of(&raw, &table).map_err(|error| error.located(text))
@@ -409,8 +405,8 @@ impl Bound {
         }
         let mut find = BTreeMap::new();
         for (name, one) in &raw.find {
-            let compiled =
-                settle::find(one, encoding).map_err(|error| error.within(name).within("find"))?;
+            let compiled = exchange::settle::find(one, encoding)
+                .map_err(|error| error.within(name).within("find"))?;
             find.insert(name.clone(), compiled);
         }
         let mut object = Object {

@@ -1,5 +1,7 @@
 //! A system file as it is written: the shapes of TOML, before anything of it is understood.
 
+pub(crate) mod replaced;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;

@@ -37,6 +37,15 @@ fn the_files_that_are_shipped_compile_and_every_sample_card_fits() {
     assert!(seen >= 16, "{seen}");
 }
 
+#[test]
+fn what_this_system_cannot_undo_is_not_called_reversible() {
+    let bound = Bound::compile(&SANDBOX.replace("undo = \"restore\"", "undo = \"none\"")).unwrap();
+    let said = bound.fits(&Card::parse(STAGE).unwrap()).unwrap_err();
+    assert!(said.to_string().contains("tier = \"reversible\""), "{said}");
+    let compensable = STAGE.replace("\"reversible\"", "\"compensable\"");
+    assert_eq!(bound.fits(&Card::parse(&compensable).unwrap()), Ok(()));
+}
+
 /// What is changed in a file, and what is said of it.
 const TOO_MUCH: &[(&str, &str, &str)] = &[
     ("GET /deals/{id}", "DELETE /deals/{id}", "not allowed here"),

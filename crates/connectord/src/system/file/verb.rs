@@ -7,9 +7,9 @@ use super::allowed::{Allowed, Place, check_slots};
 use super::exchange::header_name;
 use super::field::pointer;
 use super::raw::{RawCeiling, RawExchange, RawVerb};
-use super::settle::{SETTLES, settle};
 use super::slot::Slot;
 use super::{Encoding, Exchange, FileError, Object, Settle};
+use crate::system::file::exchange::settle::{SETTLES, settle};
 
 /// Most steps, prepare steps or look-ups of one verb.
 pub(super) const STEPS_MAX: usize = 4;

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::app::ask::decided::Decided;
 use crate::app::ask::disclosed::disclosure;
 use crate::app::ask::offers::{Offered, coarse};
+use crate::app::containment::alike::DenialKind;
 use crate::app::containment::denials::Denied;
 use crate::app::containment::notices::waiting;
 use crate::app::spending::over_budget::Spent;
@@ -93,6 +94,7 @@ impl App {
     /// # Errors
     /// When the caller's tenant has no policies, or a denial could not be counted.
     pub async fn simulate(&self, request: &Request, at: DateTime<Utc>) -> Result<Answer, AppError> {
+        self.room()?;
         let facts = self.facts(request, at)?;
         let outcome = decide(request, &facts);
         // What cannot be counted is told; whether there is room is known only when it is held.
@@ -115,10 +117,20 @@ impl App {
     /// When it could not be decided or recorded; then there is no token and no effect.
     pub async fn authorize(&self, request: &Request) -> Result<Answer, AppError> {
         self.writer.open()?;
+        if let Err(full) = self.room() {
+            return self.earlier_or(request, full).await;
+        }
         let facts = self.facts(request, clock::now())?;
         let outcome = decide(request, &facts);
         let ttl = self.identity.ttl_seconds;
         let (outcome, holds) = reserve(request, &facts, outcome, ttl);
+        if let Some(reason) = outcome.reason.filter(|_| outcome.verdict == Verdict::Deny) {
+            let denied = denial(request, &facts, reason);
+            let kind = DenialKind::of(&denied, "");
+            if !self.is_recorded(&facts.policies, &kind) {
+                return self.counted(request, &denied, kind).await;
+            }
+        }
         let keys: Vec<Key> = holds.iter().map(|hold| hold.key.clone()).collect();
         let offer = self.offer(request, &facts, &outcome).await;
         let (decided, append) = self.prepare(request, &outcome, &facts, (holds, offer))?;
@@ -129,6 +141,11 @@ impl App {
                 let key = keys.into_iter().nth(hold);
                 let key = key.ok_or_else(|| AppError::of(Reason::Internal))?;
                 let spent = Spent { key, over };
+                let denied = denial(request, &facts, spent.reason());
+                let kind = DenialKind::of(&denied, spent.key.as_str());
+                if !self.is_recorded(&facts.policies, &kind) {
+                    return self.counted(request, &denied, kind).await;
+                }
                 let (decided, append) = if intent::is_place(&spent.key) {
                     let tenant = &request.caller_tenant;
                     let first = self.ledger.holder(tenant, &spent.key).await?;
@@ -209,18 +226,7 @@ impl App {
     ) -> Result<Answer, AppError> {
         match appended {
             Appended::Stored { .. } => Ok(self.signed(decided)),
-            Appended::DuplicateDecision(row) if row.fingerprint == request.fingerprint() => {
-                self.as_it_stands(Decided::decode(&row.body)?).await
-            }
-            Appended::DuplicateDecision(row) => {
-                let earlier = Decided::decode(&row.body)?;
-                let (was, is) = (
-                    hex::encode(&earlier.request_hash),
-                    hex::encode(request.hash()),
-                );
-                let message = format!("this request id decided another request: {was}, not {is}");
-                Err(AppError::new(Reason::RequestIdReused, message))
-            }
+            Appended::DuplicateDecision(row) => self.repeated(request, &row).await,
             Appended::DuplicateOutcome
             | Appended::OverBudget { .. }
             | Appended::RaiseRefused
@@ -233,6 +239,7 @@ impl App {
     /// # Errors
     /// When it could not be recorded.
     pub async fn record_malformed(&self, malformed: &Malformed) -> Result<(), AppError> {
+        self.room()?;
         let mut draft = self.blank(Kind::Evaluated, &malformed.tenant, ids::new_id());
         draft.agent.clone_from(&malformed.agent);
         draft.verdict = Some(0);
@@ -251,6 +258,13 @@ impl App {
             reason: malformed.reason,
             at_ms: draft.time_ms,
         };
+        let kind = DenialKind::of(&denied, "");
+        if !self.is_recorded(&policies, &kind) {
+            return self
+                .only_count(&denied, kind, "")
+                .await
+                .map(|never| match never {});
+        }
         let incidents = Incidents {
             denials: self.denials(&denied),
             ..Incidents::default()
@@ -391,12 +405,19 @@ fn denied<'a>(
         .reason
         .filter(|_| outcome.verdict == Verdict::Deny)?;
     Some(Denied {
+        at_ms: at.timestamp_millis(),
+        ..denial(request, facts, reason)
+    })
+}
+
+fn denial<'a>(request: &'a Request, facts: &'a Facts, reason: Reason) -> Denied<'a> {
+    Denied {
         policies: &facts.policies,
         agent: &request.agent,
         action: request.action.as_str(),
         reason,
-        at_ms: at.timestamp_millis(),
-    })
+        at_ms: facts.now.timestamp_millis(),
+    }
 }
 
 fn decided(request: &Request, outcome: &Outcome, facts: &Facts) -> Decided {

@@ -55,6 +55,7 @@ impl App {
             return Err(AppError::of(Reason::DecisionFinal));
         }
         if !answer.cancelled {
+            self.room()?;
             // A later fact about a decision is the next version of its record.
             let mut draft = self.blank_record(Kind::Cancelled, tenant, id.uuid());
             draft.later = true;

@@ -7,3 +7,4 @@ pub mod decided;
 pub(crate) mod disclosed;
 pub(crate) mod evaluated;
 pub mod offers;
+mod repeated;

@@ -4,9 +4,12 @@ use std::path::Path;
 
 use ed25519_dalek::SigningKey;
 use writ_proto::keyset::{KeyEntry, KeySet, KeyStatus, KeyUse};
+use writ_proto::limits::TOKEN_TTL_SECONDS_MAX;
 
+use crate::app::App;
 use crate::config::Config;
-use crate::keys::{self, KeyError};
+use crate::error::AppError;
+use crate::keys::{self, KeyError, Rotation};
 
 /// Keys by use, loaded once.
 pub struct Signer {
@@ -34,34 +37,14 @@ fn trust_error(path: &Path, why: impl core::fmt::Display) -> KeyError {
 }
 
 impl Signer {
-    /// Loads the keys and proves that the trust document lists them as active.
+    /// Reads the keys and proves that the trust document lists them as active. Changes nothing.
     ///
     /// # Errors
     /// When a key is unreadable, others can read it, or the document does not list it.
-    pub fn load(config: &Config) -> Result<Self, KeyError> {
+    pub fn read(config: &Config) -> Result<Self, KeyError> {
         let trust = keys::load(&config.trust.key_file)?;
         let path = &config.trust.keys_file;
-        let files = [
-            (&config.token.key_file, KeyUse::Decision),
-            (&config.records.checkpoint_key_file, KeyUse::Checkpoint),
-        ];
-        // Before the document is read. A key that waits while another command rotates is that command's.
-        let unfinished = files.iter().any(|(file, _)| keys::next_of(file).exists());
-        let lock = unfinished.then(|| keys::lock(path)).transpose();
-        if let Err(error) = &lock {
-            tracing::warn!(%error, "a rotation that is not finished is left as it is");
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| trust_error(path, error))?;
-        let set = KeySet::parse_document(&text, &trust.verifying_key())
-            .map_err(|error| trust_error(path, error))?;
-        for (file, usage) in files.into_iter().filter(|_| matches!(lock, Ok(Some(_)))) {
-            if keys::finish_rotation(file, &set, usage)? {
-                tracing::warn!(
-                    usage = usage.name(),
-                    "a rotation that was cut off is finished"
-                );
-            }
-        }
+        let set = Self::read_document(config, &trust)?;
         let token = keys::load(&config.token.key_file)?;
         let checkpoint = keys::load(&config.records.checkpoint_key_file)?;
         for (key, usage) in [
@@ -86,6 +69,14 @@ impl Signer {
             trust,
             keys: set,
         })
+    }
+
+    /// The trust document as it lies there.
+    fn read_document(config: &Config, trust: &SigningKey) -> Result<KeySet, KeyError> {
+        let path = &config.trust.keys_file;
+        let text = std::fs::read_to_string(path).map_err(|error| trust_error(path, error))?;
+        KeySet::parse_document(&text, &trust.verifying_key())
+            .map_err(|error| trust_error(path, error))
     }
 
     /// Signs the payload of a token.
@@ -117,4 +108,82 @@ impl Signer {
     pub fn document(&self) -> String {
         self.keys.sign_document(&self.trust)
     }
+}
+
+/// The keys that are rotated: those of decisions, and those of checkpoints.
+#[must_use]
+pub fn rotations(config: &Config) -> [Rotation<'_>; 2] {
+    let of = |usage, file| Rotation {
+        usage,
+        file,
+        document: &config.trust.keys_file,
+        issuer: &config.token.issuer,
+    };
+    [
+        of(KeyUse::Decision, &config.token.key_file),
+        of(KeyUse::Checkpoint, &config.records.checkpoint_key_file),
+    ]
+}
+
+impl App {
+    /// Finishes rotations that were cut off, as far as they are due. What another command is about is left to it.
+    ///
+    /// # Errors
+    /// When a file cannot be read or moved.
+    pub fn finish_rotations(&self, config: &Config) -> Result<(), AppError> {
+        let held = self.signer.load_full();
+        let all = rotations(config);
+        if !all.iter().any(|one| one.may_be_unfinished(&held.keys)) {
+            return Ok(());
+        }
+        let Ok(_lock) = keys::lock(&config.trust.keys_file) else {
+            return Ok(());
+        };
+        for rotation in all {
+            // Each may have made another document, and none is believed that is older than one in force here.
+            let set = Signer::read_document(config, &held.trust).map_err(of_key)?;
+            self.marks.trust(&set)?;
+            let now = crate::clock::now().timestamp();
+            let done = rotation.finish(&set, &held.trust, now).map_err(of_key)?;
+            if let Some(document) = done {
+                self.marks.trust(&document)?;
+                let usage = rotation.usage.name();
+                tracing::warn!(usage, "a rotation that was cut off is finished");
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the trust document and the keys as they lie there now, where they are others than those in use; true if so.
+    ///
+    /// # Errors
+    /// When they are unusable or older than what was in force; those in use stay.
+    pub fn take_keys(&self, config: &Config) -> Result<bool, AppError> {
+        let held = self.signer.load_full();
+        let set = Signer::read_document(config, &held.trust).map_err(of_key)?;
+        if set.digest() == held.keys.digest() {
+            return Ok(false);
+        }
+        let fresh = Signer::read(config).map_err(of_key)?;
+        self.marks.trust(&fresh.keys)?;
+        self.signer.store(std::sync::Arc::new(fresh));
+        Ok(true)
+    }
+
+    /// Whether what is signed now is believed by those who have the document that lies there now. One that cannot be read
+    /// takes no belief away.
+    #[must_use]
+    pub fn is_believed(&self, config: &Config) -> bool {
+        let held = self.signer.load_full();
+        let now = crate::clock::now().timestamp();
+        let until = now.saturating_add(TOKEN_TTL_SECONDS_MAX.into());
+        Signer::read_document(config, &held.trust).map_or(true, |set| {
+            set.find(&held.token_kid(), KeyUse::Decision, until)
+                .is_some()
+        })
+    }
+}
+
+fn of_key(error: KeyError) -> AppError {
+    AppError::new(error.reason, error.detail)
 }

@@ -2,17 +2,19 @@
 //! the halt that the limit orders. All of it is one transaction.
 
 use uuid::Uuid;
+use writ_proto::Reason;
 use writ_proto::value::Value;
 
 use crate::app::App;
 use crate::app::ask::decided::Decided;
 use crate::app::ask::disclosed::disclosure;
+use crate::domain::approval;
 use crate::domain::budget::{Budget, Fired, Key, Over, Scope};
 use crate::domain::decide::facts::Facts;
 use crate::domain::decide::{Outcome, duplicate_intent, over_budget, queue_full};
 use crate::domain::incident::notice::{Notice, NoticeKind};
 use crate::domain::record::{BudgetStamp, Step};
-use crate::domain::request::Request;
+use crate::domain::request::{Request, intent};
 use crate::error::AppError;
 use crate::ids;
 use crate::store::{Append, Trip};
@@ -27,6 +29,17 @@ pub(crate) struct Spent {
 }
 
 impl Spent {
+    /// Why a request ends at it.
+    pub(crate) fn reason(&self) -> Reason {
+        if intent::is_place(&self.key) {
+            Reason::DuplicateIntent
+        } else if approval::is_place(&self.key) {
+            Reason::ApprovalQueueFull
+        } else {
+            self.over.fired.reason()
+        }
+    }
+
     /// The step of a decision that ends at it.
     fn step(&self) -> Step {
         Step::Full {

@@ -45,6 +45,10 @@ impl App {
     /// # Errors
     /// When it could not be recorded.
     pub async fn report_usage(&self, tenant: &TenantId, used: &Used) -> Result<bool, AppError> {
+        // A reporter goes on; an agent's own word can wait.
+        if !used.complete {
+            self.room()?;
+        }
         let set = self.set_of(tenant)?;
         if used.tokens > TOKENS_MAX || used.micro_usd > MICRO_USD_MAX {
             let message = "one report is at most 100 million tokens and 10,000 US dollars";

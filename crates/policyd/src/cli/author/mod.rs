@@ -1,5 +1,6 @@
-//! `policyd check`, `test`, `seal` and `fmt`.
+//! `policyd check`, `test`, `seal`, `fmt` and `actions`.
 
+pub(super) mod actions;
 mod fmt;
 mod junit;
 mod test;

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use writ_proto::Reason;
-use writ_proto::host::client_files::address_beside;
+use writ_proto::host::cli::client_files::address_beside;
 
 use crate::cli::daemon::init::{InitArgs, run as init};
 use crate::cli::demo::processes::{Starter, broken, sibling};

@@ -3,19 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 use writ_proto::Reason;
-use writ_proto::host::postgres::without_password;
+use writ_proto::host::store::disk::Reserve;
+use writ_proto::host::store::postgres::without_password;
 use writ_proto::ids::TenantId;
 use x509_parser::pem::parse_x509_pem;
 
-use crate::app::evidence::signer::Signer;
+use crate::app::evidence::signer::{Signer, rotations};
 use crate::app::policies;
 use crate::app::policies::Loaded;
 use crate::config::Config;
 use crate::domain::record::project;
 use crate::error::AppError;
+use crate::grpc::client::{self, ClientFiles};
 use crate::output::Output;
 use crate::store::Ledger;
 use crate::{clock, keys};
@@ -24,6 +27,8 @@ const DAY_SECONDS: i64 = 86_400;
 const EXPIRY_WARNING_DAYS: i64 = 30;
 /// A record may be so far ahead of the clock before it is worth a warning.
 const SKEW_SECONDS: i64 = 5;
+/// How long the process on the port has to answer.
+const LOOK: Duration = Duration::from_secs(3);
 
 struct Doctor {
     output: Output,
@@ -73,7 +78,12 @@ pub(crate) async fn run(config: &Config, output: Output) -> u8 {
             Err(error) => Finding::Fail(error.reason, error.detail),
         });
     }
-    doctor.say(match Signer::load(config) {
+    doctor.say(match Signer::read(config) {
+        Ok(signer) if rotations(config).iter().any(|one| one.may_be_unfinished(&signer.keys)) => {
+            let why = "a rotation of keys is under way or was cut off: a running policyd finishes it when it is due, and so does \
+                       policyd keys rotate";
+            Finding::Warn(Reason::TrustInvalid, why.to_owned())
+        }
         Ok(signer) => Finding::Ok(format!(
             "trust document version {}, {} keys, ours are active",
             signer.keys.version,
@@ -183,6 +193,7 @@ async fn store(config: &Config, tenants: &[TenantId], doctor: &mut Doctor) {
             doctor.say(Finding::Fail(Reason::StoreUnavailable, text));
         }
     }
+    doctor.say(room(config));
     for tenant in tenants {
         match newest(&ledger, tenant).await {
             Ok((size, ahead)) if ahead > SKEW_SECONDS => {
@@ -199,6 +210,17 @@ async fn store(config: &Config, tenants: &[TenantId], doctor: &mut Doctor) {
             )),
         }
     }
+}
+
+/// Whether the disk has more room than the reserve.
+fn room(config: &Config) -> Finding {
+    let megabytes = config.store.reserve_mb;
+    let room = Reserve::new(&config.store.url, megabytes).look();
+    if room.is_short() {
+        let why = format!("{room}; agents are refused below store.reserve_mb = {megabytes}");
+        return Finding::Fail(Reason::DiskReserve, why);
+    }
+    Finding::Ok(room.to_string())
 }
 
 /// Size of a log, and how many seconds its last record is ahead of the clock.
@@ -219,12 +241,31 @@ async fn newest(ledger: &Ledger, tenant: &TenantId) -> Result<(u64, i64), AppErr
     ))
 }
 
-/// A taken port may be our own daemon, so it is no failure.
+/// Who has the port: nobody, our own daemon, or somebody else.
 async fn port(config: &Config) -> Finding {
     let addr = config.server.grpc_addr;
-    match tokio::net::TcpListener::bind(addr).await {
-        Ok(_) => Finding::Ok(format!("{addr} is free")),
-        Err(error) => Finding::Warn(Reason::PortInUse, format!("{addr}: {error}")),
+    let Err(taken) = tokio::net::TcpListener::bind(addr).await else {
+        return Finding::Ok(format!("{addr} is free"));
+    };
+    let files = ClientFiles {
+        ca: &config.tls.ca,
+        cert: &config.tls.cert,
+        key: &config.tls.key_file,
+    };
+    let there = client::peer((&format!("https://{addr}"), "policyd"), &files, LOOK);
+    let there = match there {
+        Ok(peer) => peer.connect().await.map(drop).map_err(AppError::from),
+        Err(error) => Err(error),
+    };
+    match there {
+        Ok(()) => Finding::Ok(format!("policyd runs at {addr}")),
+        Err(other) => {
+            let why = format!(
+                "{addr} is taken ({taken}) and whoever listens there is not this policyd: {}",
+                other.public
+            );
+            Finding::Warn(Reason::PortInUse, why)
+        }
     }
 }
 

@@ -1,22 +1,31 @@
 //! `policyd keys`: beside the key files, so that no network call can make a key.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
 use clap::Subcommand;
 use ed25519_dalek::SigningKey;
 use serde_json::json;
 use writ_proto::Reason;
+use writ_proto::duration::seconds_of;
 use writ_proto::keyset::{KeyEntry, KeySet, KeyStatus, KeyUse};
-use writ_proto::limits::{LEEWAY_SECONDS_MAX, TOKEN_TTL_SECONDS_MAX};
 
+use crate::app::evidence::signer::rotations;
 use crate::app::policies;
 use crate::cli::Common;
 use crate::config::Config;
 use crate::domain::log::checkpoint::vkey;
 use crate::error::AppError;
+use crate::keys::Rotation;
 use crate::marks::MarkFile;
 use crate::output::Output;
 use crate::{clock, keys};
+
+/// Longest time between publishing a key and signing with it.
+const AFTER_SECONDS_MAX: u32 = 3_600;
+/// How long another key command is waited for at the end of a rotation.
+const LOCK_WAIT: Duration = Duration::from_secs(30);
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
 
 /// Signing keys.
 #[derive(Debug, Subcommand)]
@@ -28,11 +37,15 @@ pub(crate) enum KeysCommand {
         /// Id of the key, as `keys ls` shows it.
         kid: String,
     },
-    /// Make a new key, sign with it after a restart, and keep the old one verifiable.
+    /// Make a new key, sign with it once it is known, and keep the old one verifiable.
     Rotate {
         /// decision or checkpoint.
         #[arg(long = "use", default_value = "decision", value_parser = ["decision", "checkpoint"])]
         usage: String,
+        /// Time between publishing the new key and signing with it, 1h at most. 5s is enough for a connectord on this
+        /// machine; for another one allow the time in which you copy the trust document there.
+        #[arg(long, default_value = "5s")]
+        after: String,
     },
 }
 
@@ -42,20 +55,11 @@ fn failed(path: &Path, why: impl core::fmt::Display) -> AppError {
 
 pub(crate) fn run(common: &Common, command: &KeysCommand, output: Output) -> Result<u8, AppError> {
     let config = common.read()?;
-    let of_key = |error: keys::KeyError| AppError::new(error.reason, error.detail);
     let trust = keys::load(&config.trust.key_file).map_err(of_key)?;
     let path = &config.trust.keys_file;
-    let changes = !matches!(command, KeysCommand::Ls);
-    let lock = changes.then(|| keys::lock(path)).transpose();
-    let _lock = lock.map_err(of_key)?;
-    let text = std::fs::read_to_string(path).map_err(|error| failed(path, error))?;
-    let set = KeySet::parse_document(&text, &trust.verifying_key())
-        .map_err(|error| AppError::new(Reason::TrustInvalid, error.to_string()))?;
-    if changes {
-        MarkFile::open(&config)?.trust(&set)?;
-    }
     match command {
         KeysCommand::Ls => {
+            let set = read(&config, &trust)?;
             for entry in set.entries() {
                 let (kid, usage, status) = (
                     hex::encode(entry.kid),
@@ -72,8 +76,9 @@ pub(crate) fn run(common: &Common, command: &KeysCommand, output: Output) -> Res
             }
         }
         KeysCommand::Revoke { kid } => {
-            let document = revoked(&set, kid)?;
-            publish(path, &document, &trust)?;
+            let _lock = keys::lock(path).map_err(of_key)?;
+            let document = revoked(&in_force(&config, &trust)?, kid)?;
+            keys::publish(path, &document, &trust).map_err(of_key)?;
             MarkFile::open(&config)?.trust(&document)?;
             let text = format!(
                 "{kid} is revoked: connectord believes nothing of it from the next look at the trust document on"
@@ -83,43 +88,120 @@ pub(crate) fn run(common: &Common, command: &KeysCommand, output: Output) -> Res
                 &json!({"kid": kid, "status": "revoked", "version": document.version}),
             );
         }
-        KeysCommand::Rotate { usage } => {
+        KeysCommand::Rotate { usage, after } => {
+            let wait = seconds_of(after)
+                .ok()
+                .filter(|wait| *wait <= AFTER_SECONDS_MAX);
+            let wait_seconds = wait.ok_or_else(|| {
+                let message = "--after is a time of 1h at most, such as 5s";
+                AppError::new(Reason::RequestMalformed, message)
+            })?;
+            let [decisions, checkpoints] = rotations(&config);
             let decides = usage == "decision";
-            let (file, usage) = if decides {
-                (&config.token.key_file, KeyUse::Decision)
-            } else {
-                (&config.records.checkpoint_key_file, KeyUse::Checkpoint)
+            let wanted = Wanted {
+                rotation: if decides { decisions } else { checkpoints },
+                trust: &trust,
+                wait_seconds,
             };
-            let fresh: PathBuf = keys::next_of(file);
-            if keys::finish_rotation(file, &set, usage).map_err(of_key)? {
-                let text = "an earlier rotation that was cut off is finished: restart policyd";
-                output.line(text, &json!({"finished": true, "use": usage.name()}));
-                return Ok(0);
-            }
-            let key = keys::create(&fresh).map_err(of_key)?;
-            let document = rotated(&set, usage, &key.verifying_key(), &config.token.issuer)?;
-            // The document goes first: a verifier may know a key that signs nothing yet, never the
-            // other way round.
-            publish(path, &document, &trust)?;
-            MarkFile::open(&config)?.trust(&document)?;
-            std::fs::rename(&fresh, file).map_err(|error| failed(file, error))?;
-            let kid = hex::encode(writ_proto::cose::kid_of(&key.verifying_key()));
-            let text = format!("{kid} signs {} after policyd is restarted", usage.name());
-            output.line(
-                &text,
-                &json!({"kid": kid, "use": usage.name(), "version": document.version}),
-            );
+            rotate(&config, &wanted, output)?;
         }
     }
     Ok(0)
 }
 
-/// Replaces the trust document in one step.
-fn publish(path: &Path, document: &KeySet, trust: &SigningKey) -> Result<(), AppError> {
-    let staged = path.with_extension("json.new");
-    std::fs::write(&staged, document.sign_document(trust))
-        .and_then(|()| std::fs::rename(&staged, path))
-        .map_err(|error| failed(path, error))
+/// What a rotation is asked to do.
+struct Wanted<'a> {
+    rotation: Rotation<'a>,
+    trust: &'a SigningKey,
+    wait_seconds: u32,
+}
+
+/// The next key is listed, then signs, then the one before it retires.
+fn rotate(config: &Config, wanted: &Wanted<'_>, output: Output) -> Result<(), AppError> {
+    let Wanted {
+        rotation,
+        trust,
+        wait_seconds,
+    } = wanted;
+    let now = clock::now().timestamp();
+    let due = now.saturating_add((*wait_seconds).into());
+    let lock = keys::lock(rotation.document).map_err(of_key)?;
+    let set = in_force(config, trust)?;
+    if let Some(finished) = rotation.finish(&set, trust, now).map_err(of_key)? {
+        MarkFile::open(config)?.trust(&finished)?;
+        let text = "an earlier rotation that was cut off is finished; run the command again for another new key";
+        let value =
+            json!({"use": rotation.usage.name(), "version": finished.version, "finished": true});
+        output.line(text, &value);
+        return Ok(());
+    }
+    let next = keys::next_of(rotation.file);
+    if next.exists() {
+        let message = format!("another rotation waits for its moment ({})", next.display());
+        return Err(AppError::new(Reason::Unavailable, message).with_fix(
+            "wait for it; a running policyd finishes it, and so does this command later",
+        ));
+    }
+    let listed = rotation.begin(&set, trust, due).map_err(of_key)?;
+    MarkFile::open(config)?.trust(&listed)?;
+    let kid = hex::encode(writ_proto::cose::kid_of(
+        &keys::load(&next).map_err(of_key)?.verifying_key(),
+    ));
+    // Another key may have to be revoked meanwhile.
+    drop(lock);
+    output.note(&format!(
+        "new key {kid} is published; policyd signs with it in {wait_seconds} s. Copy {} to connectords on other machines before \
+         that, and again at the end",
+        rotation.document.display()
+    ));
+    std::thread::sleep(Duration::from_secs((*wait_seconds).into()));
+    let version = finish(config, wanted)?;
+    let text = format!("policyd signs with {kid} from now on (a running policyd within 2 s)");
+    let value =
+        json!({"kid": kid, "use": rotation.usage.name(), "version": version, "finished": false});
+    output.line(&text, &value);
+    Ok(())
+}
+
+/// Finishes what this command began, unless a running policyd was faster.
+fn finish(config: &Config, wanted: &Wanted<'_>) -> Result<u64, AppError> {
+    let began = std::time::Instant::now();
+    let _lock = loop {
+        match keys::lock(wanted.rotation.document) {
+            Ok(lock) => break lock,
+            Err(error) if began.elapsed() > LOCK_WAIT => return Err(of_key(error)),
+            Err(_) => std::thread::sleep(LOCK_PAUSE),
+        }
+    };
+    let set = in_force(config, wanted.trust)?;
+    let now = clock::now().timestamp();
+    let done = wanted.rotation.finish(&set, wanted.trust, now);
+    let document = done.map_err(of_key)?.unwrap_or(set);
+    if keys::next_of(wanted.rotation.file).exists() {
+        let message = "the clock went back, so the new key is not due yet";
+        return Err(AppError::new(Reason::Unavailable, message)
+            .with_fix("wait; a running policyd finishes the rotation when it is due"));
+    }
+    MarkFile::open(config)?.trust(&document)?;
+    Ok(document.version)
+}
+
+/// The trust document as it lies there, if it is none of yesterday.
+fn in_force(config: &Config, trust: &SigningKey) -> Result<KeySet, AppError> {
+    let set = read(config, trust)?;
+    MarkFile::open(config)?.trust(&set)?;
+    Ok(set)
+}
+
+fn read(config: &Config, trust: &SigningKey) -> Result<KeySet, AppError> {
+    let path = &config.trust.keys_file;
+    let text = std::fs::read_to_string(path).map_err(|error| failed(path, error))?;
+    KeySet::parse_document(&text, &trust.verifying_key())
+        .map_err(|error| AppError::new(Reason::TrustInvalid, error.to_string()))
+}
+
+fn of_key(error: keys::KeyError) -> AppError {
+    AppError::new(error.reason, error.detail)
 }
 
 /// A checkpoint key as foreign verifiers take it, for the log of each tenant that has policies.
@@ -151,35 +233,11 @@ fn revoked(set: &KeySet, kid: &str) -> Result<KeySet, AppError> {
     if entry.status == KeyStatus::Active {
         let usage = entry.usage.name();
         let message = format!(
-            "{kid} signs now: first policyd keys rotate --use {usage}, and restart policyd"
+            "{kid} is still listed as active. Replace it first: policyd keys rotate --use {usage}; then revoke it"
         );
         return Err(AppError::new(Reason::RequestMalformed, message));
     }
     entry.status = KeyStatus::Revoked;
-    KeySet::new(set.version.saturating_add(1), entries)
-        .map_err(|error| AppError::new(Reason::TrustInvalid, error.to_string()))
-}
-
-/// The set with a new active key; the old one of that use retires once nothing it signed lives.
-fn rotated(
-    set: &KeySet,
-    usage: KeyUse,
-    key: &ed25519_dalek::VerifyingKey,
-    issuer: &str,
-) -> Result<KeySet, AppError> {
-    let overlap = i64::from(TOKEN_TTL_SECONDS_MAX.saturating_add(LEEWAY_SECONDS_MAX));
-    let last = clock::now()
-        .timestamp()
-        .saturating_add(overlap)
-        .saturating_add(3_600);
-    let mut entries: Vec<KeyEntry> = set.entries().to_vec();
-    for entry in entries.iter_mut().filter(|entry| entry.usage == usage) {
-        if entry.status == KeyStatus::Active {
-            entry.status = KeyStatus::Retiring;
-            entry.not_after = (usage == KeyUse::Decision).then_some(last);
-        }
-    }
-    entries.push(KeyEntry::new(*key, issuer, usage));
     KeySet::new(set.version.saturating_add(1), entries)
         .map_err(|error| AppError::new(Reason::TrustInvalid, error.to_string()))
 }
@@ -222,27 +280,5 @@ mod tests {
             let error = revoked(&keys, &kid(seed)).unwrap_err();
             assert!(error.public.contains(wanted), "{}", error.public);
         }
-    }
-
-    #[test]
-    fn a_rotation_that_was_cut_off_is_finished_or_begun_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("token.pem");
-        let old = keys::create(&file).unwrap();
-        let next = keys::create(&keys::next_of(&file)).unwrap();
-        let of = |key: &SigningKey| KeyEntry::new(key.verifying_key(), "policyd", KeyUse::Decision);
-        let mut first = of(&old);
-        let told = {
-            first.status = KeyStatus::Retiring;
-            set(vec![first, of(&next)])
-        };
-        assert!(keys::finish_rotation(&file, &told, KeyUse::Decision).unwrap());
-        assert_eq!(keys::load(&file).unwrap().to_bytes(), next.to_bytes());
-        assert!(!keys::finish_rotation(&file, &told, KeyUse::Decision).unwrap());
-        // One that no document lists is removed, and rotation can be begun again.
-        keys::create(&keys::next_of(&file)).unwrap();
-        assert!(!keys::finish_rotation(&file, &told, KeyUse::Decision).unwrap());
-        assert!(!keys::next_of(&file).exists());
-        assert_eq!(keys::load(&file).unwrap().to_bytes(), next.to_bytes());
     }
 }

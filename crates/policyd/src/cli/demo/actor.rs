@@ -122,6 +122,7 @@ impl Actor {
             arguments: Some(pb::action_call::Arguments::ArgsCbor(args)),
         };
         let request = pb::AuthorizeRequest {
+            provenance: None,
             parent: format!("tenants/{}", wish.tenant),
             request_id: ids::new_id().to_string(),
             validate_only: false,

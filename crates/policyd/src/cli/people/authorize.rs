@@ -1,9 +1,12 @@
 //! `policyd authorize`: asks as the agent whose certificate is given.
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value as Json, json};
+use writ_proto::digest::sha256;
+use writ_proto::limits::TOOL_ANSWER_BYTES_MAX;
 use writ_proto::money::Money;
 use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
 use writ_proto::value::{Map, Value, args_from_json, value_from_json};
@@ -17,6 +20,8 @@ use crate::output::{Output, exit_code};
 
 /// The connection that is meant where none is named.
 const CONNECTION: &str = "crm/main";
+/// Longest prompt whose digest is taken.
+const PROMPT_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 
 /// What is asked for. Who asks is the certificate.
 #[derive(Debug, Args)]
@@ -51,6 +56,18 @@ pub(crate) struct AuthorizeArgs {
     /// An argument that you are not sure of; may be repeated.
     #[arg(long, value_name = "ARGUMENT")]
     uncertain: Vec<String>,
+    /// Who or what began it: a person, a ticket, a schedule; recorded.
+    #[arg(long, default_value = "")]
+    initiator: String,
+    /// The model with its version; recorded.
+    #[arg(long, default_value = "")]
+    model: String,
+    /// File with the prompt; only its SHA-256 is recorded.
+    #[arg(long, value_name = "FILE")]
+    prompt: Option<PathBuf>,
+    /// File with the tool output that you act on; recorded, at most 16 KiB.
+    #[arg(long, value_name = "FILE")]
+    tool_answer: Option<PathBuf>,
     /// Ask although the same was decided a moment ago: it is meant once more.
     #[arg(long)]
     again: bool,
@@ -93,6 +110,37 @@ fn arguments(args: &AuthorizeArgs) -> Result<Map, AppError> {
             .map_err(|error| AppError::new(error.reason, error.to_string()))?;
     }
     Ok(map)
+}
+
+/// A file of a flag, which may be no longer than so many bytes.
+fn bounded(flag: &str, path: &Path, most: usize) -> Result<Vec<u8>, AppError> {
+    let failed = |why: String| malformed(format!("{flag}: {}: {why}", path.display()));
+    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    let beyond = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    file.take(beyond)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(error.to_string()))?;
+    if bytes.len() > most {
+        return Err(failed(format!("it has more than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// What is said of why it is asked; files are read here.
+fn provenance(args: &AuthorizeArgs) -> Result<pb::Provenance, AppError> {
+    let prompt = args.prompt.as_ref();
+    let prompt = prompt.map(|path| bounded("--prompt", path, PROMPT_BYTES_MAX));
+    let answer = args.tool_answer.as_ref();
+    let answer = answer.map(|path| bounded("--tool-answer", path, TOOL_ANSWER_BYTES_MAX));
+    let (prompt, answer) = (prompt.transpose()?, answer.transpose()?);
+    let answer = String::from_utf8(answer.unwrap_or_default());
+    Ok(pb::Provenance {
+        initiator: args.initiator.clone(),
+        prompt_sha256: prompt.map_or_else(Vec::new, |prompt| sha256(&prompt).to_vec()),
+        model: args.model.clone(),
+        tool_answer: answer.map_err(|_| malformed("--tool-answer: the file is no UTF-8 text"))?,
+    })
 }
 
 /// `49.00 EUR` as money; a text that looks like it is written with quotes, as JSON.
@@ -267,6 +315,7 @@ pub(crate) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppE
         traceparent: String::new(),
         run_id: args.run.clone(),
         again: args.again,
+        provenance: Some(provenance(args)?),
     };
     let mut client = AuthorizationServiceClient::new(args.remote.channel().await?);
     let answer = client

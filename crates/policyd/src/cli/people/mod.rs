@@ -1,5 +1,6 @@
 //! Commands that call policyd, for agents, operators and auditors.
 
+pub(crate) mod act_as;
 pub(crate) mod authorize;
 pub(crate) mod budget;
 pub(crate) mod decisions;

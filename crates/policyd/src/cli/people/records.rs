@@ -299,6 +299,15 @@ pub(crate) fn describe(record: &pb::Record) -> String {
         let (by, note) = (value_of(&values, "by"), value_of(&values, "note"));
         format!("  {scope}  by {by}  {note}")
     });
+    let counted = values.get("counted").map_or_else(String::new, |counted| {
+        let of = |name: &str| counted.get(name).and_then(serde_json::Value::as_i64);
+        let since = of("since_ms").and_then(chrono::DateTime::from_timestamp_millis);
+        let since = since.map_or_else(String::new, |since| since.format("%H:%M:%SZ").to_string());
+        format!(
+            "  {} more denials since {since}",
+            of("denials").unwrap_or_default()
+        )
+    });
     let dry = if is_dry_run(record) { "dry run" } else { "" }.to_owned();
     let by = value_of(&values, "by");
     // Who undid it; the agent is whose write it was.
@@ -322,7 +331,7 @@ pub(crate) fn describe(record: &pb::Record) -> String {
         .filter(|word| !word.is_empty())
         .collect();
     format!(
-        "#{:<5} {} {:<16} {:<18} {}  {}{halt}",
+        "#{:<5} {} {:<16} {:<18} {}  {}{halt}{counted}",
         record.seq,
         time_of(record).format("%Y-%m-%d %H:%M:%SZ"),
         record.kind,

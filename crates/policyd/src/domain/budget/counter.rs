@@ -1,6 +1,8 @@
 //! One counter of a budget, and whether one more hold fits. Integers only, checked; whatever
 //! cannot be told does not fit.
 
+use writ_proto::Reason;
+
 use super::{Hold, Key, Takes, Usage};
 
 /// How a counter stands.
@@ -58,6 +60,15 @@ pub enum Fired {
 }
 
 impl Fired {
+    /// Why a request is denied by it.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Cap | Self::Spike | Self::Age => Reason::BudgetExceeded,
+            Self::Unreported => Reason::UsageUnknown,
+        }
+    }
+
     /// Its name in records and for people.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -30,6 +30,7 @@ pub(crate) fn refund(amount: &str) -> Request {
     ))
     .unwrap();
     Request {
+        provenance: Default::default(),
         caller_tenant: TenantId::parse("acme").unwrap(),
         agent: AgentId::parse("triage").unwrap(),
         cert_sha256: None,
@@ -72,7 +73,7 @@ fn a_forbid_that_errors_beside_a_permit_that_matches_is_a_policy_error() {
     for effect in ["forbid", "permit"] {
         for condition in conditions {
             let extra = format!(
-                "@id(\"fails\") @reason(\"x\") {effect} (principal, action == Action::\"refund\", \
+                "@id(\"fails\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") {effect} (principal, action == Action::\"refund\", \
                  resource) when {{ {condition} }};"
             );
             let outcome = decide_with(&extra, &refund("49.00"));
@@ -95,19 +96,19 @@ fn a_forbid_that_errors_beside_a_permit_that_matches_is_a_policy_error() {
 fn a_forbid_over_an_action_group_fires() {
     for group in ["write", "verb:refund", "tier:compensable", "risk:high"] {
         let extra = format!(
-            "@id(\"group\") @reason(\"x\") forbid (principal, action in Action::\"{group}\", resource);"
+            "@id(\"group\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") forbid (principal, action in Action::\"{group}\", resource);"
         );
         let outcome = decide_with(&extra, &refund("49.00"));
         assert_eq!(outcome.reason, Some(Reason::Forbidden), "{group}");
         assert!(outcome.determining.contains(&"group".to_owned()), "{group}");
     }
-    let other = "@id(\"group\") @reason(\"x\") forbid (principal, action in Action::\"verb:set_status\", resource);";
+    let other = "@id(\"group\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") forbid (principal, action in Action::\"verb:set_status\", resource);";
     assert_eq!(decide_with(other, &refund("49.00")).verdict, Verdict::Allow);
 }
 
 #[test]
 fn what_a_field_sets_off_is_known_to_policies() {
-    let forbid = "@id(\"effect\") @reason(\"x\") forbid (principal, action == Action::\"refund\", \
+    let forbid = "@id(\"effect\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") forbid (principal, action == Action::\"refund\", \
                   resource) when { context.effects.contains(\"payout\") };";
     for (declared, expected) in [
         ("effects = [\"payout\", \"mail\"]", Verdict::Deny),
@@ -136,7 +137,7 @@ fn what_a_field_sets_off_is_known_to_policies() {
 
 #[test]
 fn the_least_demanding_approval_is_asked_for() {
-    let extra = "@id(\"two\") @reason(\"x\") @approval(\"role:board;quorum:2;ttl:1h\") \
+    let extra = "@id(\"two\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") @approval(\"role:board;quorum:2;ttl:1h\") \
                  permit (principal, action == Action::\"refund\", resource);";
     let mut request = refund("900.00");
     request.target = Some(("order".into(), "O-9".into()));
@@ -146,14 +147,13 @@ fn the_least_demanding_approval_is_asked_for() {
         outcome.approval.map(|need| (need.role, need.quorum)),
         Some(("finance".into(), 1))
     );
-    let free =
-        "@id(\"free\") @reason(\"x\") permit (principal, action == Action::\"refund\", resource);";
+    let free = "@id(\"free\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") permit (principal, action == Action::\"refund\", resource);";
     assert_eq!(decide_with(free, &request).verdict, Verdict::Allow);
 }
 
 #[test]
 fn the_message_is_that_of_the_rule_whose_approval_is_asked_for() {
-    let extra = "@id(\"a-board\") @reason(\"the board decides\") \
+    let extra = "@id(\"a-board\") @reason(\"the board decides\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") \
                  @approval(\"role:board;quorum:2;ttl:1h\") \
                  permit (principal, action == Action::\"refund\", resource);";
     let mut request = refund("900.00");
@@ -209,7 +209,7 @@ fn with_links(rule: &str) -> Result<TenantPolicies, String> {
         .replace("\"total_minor\": 12000,", &links)
         .replace("\n]", &deals);
     let rule = format!(
-        "@id(\"linked\") @reason(\"x\") forbid (principal, action == Action::\"refund\", \
+        "@id(\"linked\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") forbid (principal, action == Action::\"refund\", \
          resource) when {{ {rule} }};"
     );
     sources.policies.push(("extra.cedar".into(), rule));
@@ -252,7 +252,7 @@ fn a_forbid_over_a_linked_fact_fires_or_is_refused_at_load_and_never_vanishes() 
 fn a_rule_counts_only_between_its_dates() {
     let at = |from: &str, until: &str| {
         format!(
-            "@id(\"dated\") @reason(\"x\") @effective_from(\"{from}\") @effective_until(\"{until}\") \
+            "@id(\"dated\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") @effective_from(\"{from}\") @effective_until(\"{until}\") \
              forbid (principal, action == Action::\"refund\", resource);"
         )
     };
@@ -285,7 +285,7 @@ fn a_rule_counts_only_between_its_dates() {
 #[test]
 fn another_tenant_is_refused_even_where_every_policy_allows_it() {
     let mut sources = crate::domain::policy::tests::shipped("acme");
-    let all = "@id(\"all\") @reason(\"x\") permit (principal, action, resource);";
+    let all = "@id(\"all\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") permit (principal, action, resource);";
     sources.policies = vec![("all.cedar".into(), all.into())];
     let policies = Arc::new(TenantPolicies::build(&sources).unwrap());
     let facts = Facts {
@@ -349,7 +349,7 @@ fn slices_and_the_whole_set_agree_on_ten_thousand_requests() {
         let hour = index % 24;
         let _ = writeln!(
             extra,
-            "@id(\"r{index}\") @reason(\"x\") {effect} (principal, {scope}, resource) when {{ context.hour * {} == {hour} }};",
+            "@id(\"r{index}\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") {effect} (principal, {scope}, resource) when {{ context.hour * {} == {hour} }};",
             if index % 7 == 0 {
                 "9223372036854775807"
             } else {
@@ -450,7 +450,7 @@ fn the_hours_of_a_card_hold_at_the_moment_of_the_decision() {
 
 #[test]
 fn a_rule_shortens_the_life_of_a_token_that_rests_on_it() {
-    let short = "@id(\"short\") @reason(\"x\") @ttl(\"10s\") \
+    let short = "@id(\"short\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") @ttl(\"10s\") \
                  permit (principal, action == Action::\"refund\", resource);";
     assert_eq!(decide_with("", &refund("49.00")).ttl_seconds, None);
     let outcome = decide_with(short, &refund("49.00"));

@@ -11,7 +11,7 @@ mod tally;
 use uuid::Uuid;
 use writ_proto::ids::TenantId;
 
-pub use rule::{INCIDENT_RULES_MAX, IncidentRule, IncidentText, UNKNOWN_ACTION};
+pub use rule::{DENIALS_MAX, INCIDENT_RULES_MAX, IncidentRule, IncidentText, UNKNOWN_ACTION};
 pub use tally::Tally;
 
 use crate::domain::incident::notice::Notice;

@@ -8,7 +8,7 @@ use writ_proto::ids::{ActionName, AgentId};
 /// Most incident rules of one policy set.
 pub const INCIDENT_RULES_MAX: usize = 16;
 /// Most denials that a rule may wait for.
-const DENIALS_MAX: u32 = 100;
+pub const DENIALS_MAX: u32 = 100;
 /// Longest window of a rule.
 const WINDOW_SECONDS_MAX: u32 = 24 * 3_600;
 const ID_BYTES_MAX: usize = 64;

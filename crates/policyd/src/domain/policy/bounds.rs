@@ -176,7 +176,7 @@ mod tests {
 
     fn rule(condition: &str) -> String {
         format!(
-            "@id(\"a\")\n@reason(\"a\")\npermit (principal, action, resource) when {{ {condition} }};\n"
+            "@id(\"a\")\n@reason(\"a\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\npermit (principal, action, resource) when {{ {condition} }};\n"
         )
     }
 

@@ -11,7 +11,7 @@ use writ_proto::value::args_from_json;
 use crate::domain::decide::facts::{Facts, HaltView};
 use crate::domain::decide::{Outcome, decide};
 use crate::domain::policy::TenantPolicies;
-use crate::domain::request::{Evidence, Request};
+use crate::domain::request::{Evidence, Provenance, Request};
 
 /// One case of a test file.
 #[derive(Debug, Clone, Deserialize)]
@@ -170,6 +170,7 @@ fn request(policies: &TenantPolicies, case: &Case) -> Result<(Request, DateTime<
     let noon = DateTime::from_timestamp(1_793_703_600, 0);
     let now = case.now.or(noon).ok_or("no time")?;
     let request = Request {
+        provenance: Provenance::default(),
         again: false,
         caller_tenant: policies.tenant.clone(),
         agent: AgentId::parse(&case.agent).map_err(|error| text(&error))?,

@@ -6,6 +6,7 @@
 
 pub mod bounds;
 pub mod case;
+mod concern;
 mod finding;
 mod lint;
 mod load;

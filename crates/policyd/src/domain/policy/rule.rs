@@ -1,7 +1,7 @@
 //! What we read from the annotations of a policy; Cedar itself gives them no meaning.
 
 use cedar_policy::{Effect, Policy};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use writ_proto::duration::seconds_of;
 
 const TTL_SECONDS_MAX: u32 = writ_proto::limits::TOKEN_TTL_SECONDS_MAX;
@@ -37,7 +37,11 @@ pub struct Rule {
     /// What the asker can do instead.
     pub fix: Option<String>,
     /// Who answers for it.
-    pub owner: Option<String>,
+    pub owner: String,
+    /// Who approved it.
+    pub approved_by: String,
+    /// When.
+    pub approved_on: NaiveDate,
     /// Shorter life of a token that rests on it, in seconds.
     pub ttl_seconds: Option<u32>,
     /// In force from this moment.
@@ -48,16 +52,48 @@ pub struct Rule {
     pub text: String,
 }
 
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 10] = [
     "id",
     "reason",
     "approval",
     "fix",
     "owner",
+    "approved_by",
+    "approved_on",
     "ttl",
     "effective_from",
     "effective_until",
 ];
+
+/// What every rule says, and an example of it.
+const NEEDED: [(&str, &str); 5] = [
+    ("id", "refund-small"),
+    ("reason", "small refunds need no person"),
+    ("owner", "ops@acme.example"),
+    ("approved_by", "kim@acme.example"),
+    ("approved_on", "2026-11-02"),
+];
+
+/// The annotations that every rule has, or all that are missing.
+fn needed(text: &impl Fn(&str) -> Option<String>) -> Result<[String; 5], String> {
+    let said = NEEDED.map(|(name, _)| text(name).unwrap_or_default());
+    let missing = NEEDED.iter().zip(&said);
+    let missing: Vec<String> = missing
+        .filter(|(_, said)| said.trim().is_empty())
+        .map(|((name, example), _)| format!("`@{name}(\"{example}\")`"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(said);
+    }
+    let which = match said.first().filter(|id| !id.trim().is_empty()) {
+        Some(id) => format!("rule `{id}`"),
+        None => "this rule".to_owned(),
+    };
+    Err(format!(
+        "{which} lacks what every rule says, for example {}",
+        missing.join(" ")
+    ))
+}
 
 impl Rule {
     pub(crate) fn read(policy: &Policy) -> Result<(String, Self), String> {
@@ -81,12 +117,10 @@ impl Rule {
             }
         }
         let text = |name: &str| policy.annotation(name).map(str::to_owned);
-        let needed = |name: &str| {
-            text(name)
-                .filter(|text| !text.trim().is_empty())
-                .ok_or_else(|| format!("this rule has no `@{name}`"))
-        };
-        let (id, reason) = (needed("id")?, needed("reason")?);
+        let [id, reason, owner, approved_by, approved_on] = needed(&text)?;
+        let approved_on = NaiveDate::parse_from_str(&approved_on, "%Y-%m-%d").map_err(|_| {
+            format!("rule `{id}`: `@approved_on(\"{approved_on}\")` is not a date; write it as 2026-11-02")
+        })?;
         let forbids = policy.effect() == Effect::Forbid;
         let approval = text("approval").map(|spec| approval(&spec)).transpose()?;
         if forbids && approval.is_some() {
@@ -115,7 +149,9 @@ impl Rule {
             forbids,
             approval,
             fix: text("fix"),
-            owner: text("owner"),
+            owner,
+            approved_by,
+            approved_on,
             ttl_seconds: ttl,
             effective_from,
             effective_until,

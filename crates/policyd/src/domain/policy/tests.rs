@@ -69,45 +69,80 @@ fn a_card_may_act_on_a_customer() {
 }
 
 #[test]
+fn a_rule_says_who_answers_for_it() {
+    for (said, told) in [
+        (
+            "@id(\"x\")",
+            "rule `x` lacks what every rule says, for example `@reason(",
+        ),
+        (
+            "@id(\"x\") @reason(\"y\")",
+            "for example `@owner(\"ops@acme.example\")` `@approved_by(\"kim@acme.example\")` `@approved_on(\"2026-11-02\")`",
+        ),
+        (
+            "@id(\"x\") @reason(\"y\") @owner(\"o\") @approved_on(\"2026-01-01\")",
+            "for example `@approved_by(\"kim@acme.example\")`",
+        ),
+        (
+            "@id(\"x\") @reason(\"y\") @owner(\"o\") @approved_by(\"p\")",
+            "for example `@approved_on(\"2026-11-02\")`",
+        ),
+        (
+            "@id(\"x\") @reason(\"y\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"yesterday\")",
+            "`@approved_on(\"yesterday\")` is not a date; write it as 2026-11-02",
+        ),
+    ] {
+        let mut sources = shipped("acme");
+        let text = format!("{said} permit(principal, action, resource);");
+        sources.policies.push(("extra.cedar".into(), text));
+        let refused = format!("{:?}", TenantPolicies::build(&sources).unwrap_err());
+        assert!(
+            refused.contains(&told.replace('"', "\\\"")),
+            "{told}: {refused}"
+        );
+    }
+}
+
+#[test]
 fn a_set_with_a_flaw_is_refused_and_says_what() {
     type Break = fn(&mut Sources);
     fn policy(sources: &mut Sources, text: &str) {
         sources.policies.push(("extra.cedar".into(), text.into()));
     }
-    let table: [(&str, Break); 12] = [
+    let table: [(&str, Break); 11] = [
         ("POLICY_EMPTY", |s| s.policies.clear()),
-        ("has no `@id`", |s| {
-            policy(s, "permit(principal, action, resource);");
-        }),
-        ("has no `@reason`", |s| {
-            policy(s, "@id(\"x\") permit(principal, action, resource);");
-        }),
+        (
+            "this rule lacks what every rule says, for example `@id(",
+            |s| {
+                policy(s, "permit(principal, action, resource);");
+            },
+        ),
         ("did you mean `@owner`", |s| {
             policy(
                 s,
-                "@id(\"x\") @reason(\"y\") @onwer(\"z\") permit(principal, action, resource);",
+                "@id(\"x\") @reason(\"y\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") @onwer(\"z\") permit(principal, action, resource);",
             );
         }),
         ("there twice", |s| {
             policy(
                 s,
-                "@id(\"set-stage\") @reason(\"y\") permit(principal, action, resource);",
+                "@id(\"set-stage\") @reason(\"y\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") permit(principal, action, resource);",
             );
         }),
         ("template", |s| {
             policy(
                 s,
-                "@id(\"t\") @reason(\"y\") permit(principal == ?principal, action, resource);",
+                "@id(\"t\") @reason(\"y\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") permit(principal == ?principal, action, resource);",
             );
         }),
         ("attribute", |s| {
-            let text = "@id(\"x\") @reason(\"y\") forbid(principal, action == Action::\"refund\", \
+            let text = "@id(\"x\") @reason(\"y\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") forbid(principal, action == Action::\"refund\", \
                         resource) when { resource.totl_minor > 1 };";
             policy(s, text);
         }),
         ("unexpected", |s| policy(s, "@id(\"x\") permit(principal")),
         ("only a permit", |s| {
-            let text = "@id(\"x\") @reason(\"y\") @approval(\"role:a;quorum:1;ttl:1h\") \
+            let text = "@id(\"x\") @reason(\"y\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") @approval(\"role:a;quorum:1;ttl:1h\") \
                         forbid(principal, action, resource);";
             policy(s, text);
         }),
@@ -185,7 +220,7 @@ fn a_set_beyond_its_bounds_is_refused_and_says_what() {
         ("at most 65 moments", |s| {
             let dated = |n: usize| {
                 format!(
-                    "@id(\"d{n}\") @reason(\"x\") @effective_from(\"2026-11-02T11:00:{:02}Z\") \
+                    "@id(\"d{n}\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") @effective_from(\"2026-11-02T11:00:{:02}Z\") \
                      @effective_until(\"2027-11-02T11:00:{:02}Z\") \
                      permit(principal, action, resource);\n",
                     n, n
@@ -195,22 +230,36 @@ fn a_set_beyond_its_bounds_is_refused_and_says_what() {
                 .push(("extra.cedar".into(), (0..40).map(dated).collect()));
         }),
         ("no control characters", |s| {
-            add(s, "@id(\"x\") @reason(\"a\\nb\")");
-        }),
-        ("has no `@reason`", |s| add(s, "@id(\"x\") @reason(\" \")")),
-        ("more than 300 s", |s| {
-            add(s, "@id(\"x\") @reason(\"y\") @ttl(\"301s\")");
-        }),
-        ("is not like", |s| {
             add(
                 s,
-                "@id(\"x\") @reason(\"y\") @approval(\"role:a;quorum:17;ttl:1h\")",
+                "@id(\"x\") @reason(\"a\\nb\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\")",
+            );
+        }),
+        (
+            "rule `x` lacks what every rule says, for example `@reason(",
+            |s| {
+                add(
+                    s,
+                    "@id(\"x\") @reason(\" \") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\")",
+                );
+            },
+        ),
+        ("more than 300 s", |s| {
+            add(
+                s,
+                "@id(\"x\") @reason(\"y\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") @ttl(\"301s\")",
             );
         }),
         ("is not like", |s| {
             add(
                 s,
-                "@id(\"x\") @reason(\"y\") @approval(\"role:a;role:b;quorum:1;ttl:1h\")",
+                "@id(\"x\") @reason(\"y\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") @approval(\"role:a;quorum:17;ttl:1h\")",
+            );
+        }),
+        ("is not like", |s| {
+            add(
+                s,
+                "@id(\"x\") @reason(\"y\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") @approval(\"role:a;role:b;quorum:1;ttl:1h\")",
             );
         }),
     ];

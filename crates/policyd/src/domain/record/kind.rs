@@ -43,9 +43,11 @@ pub enum Kind {
     KeyRevoked,
     /// What policyd decides and signs by was configured otherwise.
     ConfigChanged,
+    /// So many denials were like those before them, and are no records of their own.
+    DenialsCounted,
 }
 
-const KINDS: [(Kind, u64, &str); 20] = [
+const KINDS: [(Kind, u64, &str); 21] = [
     (Kind::Evaluated, 1, "evaluated"),
     (Kind::TokenRefused, 5, "token_refused"),
     (Kind::Result, 7, "result"),
@@ -66,6 +68,7 @@ const KINDS: [(Kind, u64, &str); 20] = [
     (Kind::StoreRestored, 29, "store_restored"),
     (Kind::KeyRevoked, 30, "key_revoked"),
     (Kind::ConfigChanged, 31, "config_changed"),
+    (Kind::DenialsCounted, 32, "denials_counted"),
 ];
 
 impl Kind {

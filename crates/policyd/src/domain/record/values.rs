@@ -2,7 +2,7 @@
 
 use writ_proto::value::{Map, Value};
 
-use crate::domain::request::Request;
+use crate::domain::request::{Provenance, Request};
 
 /// Name and value of each.
 #[must_use]
@@ -39,6 +39,9 @@ pub fn request_values(request: &Request) -> Vec<(&'static str, Value)> {
             map.set("type", Value::Text(item.kind.clone()));
             map.set("id", Value::Text(item.id.clone()));
             map.set("quote", Value::Text(item.quote.clone()));
+            if let Some(digest) = item.sha256 {
+                map.set("sha256", Value::Bytes(digest.to_vec()));
+            }
             if !item.uncertain.is_empty() {
                 let names = item.uncertain.iter().cloned().map(Value::Text);
                 map.set("uncertain", Value::List(names.collect()));
@@ -47,5 +50,26 @@ pub fn request_values(request: &Request) -> Vec<(&'static str, Value)> {
         });
         values.push(("evidence", Value::List(items.collect())));
     }
+    let provenance = provenance(&request.provenance);
+    if !provenance.is_empty() {
+        values.push(("provenance", Value::Map(provenance)));
+    }
     values
+}
+
+fn provenance(said: &Provenance) -> Map {
+    let mut map = Map::new();
+    for (name, text) in [
+        ("initiator", &said.initiator),
+        ("model", &said.model),
+        ("tool_answer", &said.tool_answer),
+    ] {
+        if !text.is_empty() {
+            map.set(name, Value::Text(text.clone()));
+        }
+    }
+    if let Some(digest) = said.prompt_sha256 {
+        map.set("prompt_sha256", Value::Bytes(digest.to_vec()));
+    }
+    map
 }

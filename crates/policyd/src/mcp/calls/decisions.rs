@@ -78,6 +78,7 @@ impl Tools {
             traceparent: trace.to_owned(),
             run_id: self.run_id.clone(),
             again: ask.again,
+            provenance: Some(self.provenance.clone()),
         };
         let decision = self.peers.authorize(request).await?;
         self.keep(&decision, call)?;

@@ -45,6 +45,7 @@ pub(super) struct Tools {
     pub(super) peers: Peers,
     pub(super) set: ToolSet,
     pub(super) run_id: String,
+    pub(super) provenance: pb::Provenance,
     pub(super) handles: Handles,
     cards: Mutex<Option<(Instant, Cards)>>,
     calls: Semaphore,
@@ -56,11 +57,12 @@ pub(super) fn take<T: DeserializeOwned>(arguments: JsonObject) -> Result<T, NotO
 }
 
 impl Tools {
-    pub(super) fn new(peers: Peers, set: ToolSet) -> Self {
+    pub(super) fn new(peers: Peers, set: ToolSet, provenance: pb::Provenance) -> Self {
         Self {
             peers,
             set,
             run_id: format!("mcp-{}", ids::new_id().simple()),
+            provenance,
             handles: Handles::default(),
             cards: Mutex::new(None),
             calls: Semaphore::new(CALLS_MAX),

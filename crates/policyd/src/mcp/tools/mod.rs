@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value as Json, json};
 use writ_proto::card::Verb;
+use writ_proto::limits::TOOL_NAME_CHARS_MAX;
 use writ_proto::pb;
 
 use crate::mcp::tools::descriptions::{
@@ -59,10 +60,10 @@ pub(super) fn has_basic(set: ToolSet, name: &str) -> bool {
     BASIC.contains(&name) && !skipped
 }
 
-/// Whether a card has a tool of its own. One that is named like a basic tool has none.
+/// Whether a card has a tool of its own. One that is named like a basic tool, or longer than clients take, has none.
 pub(super) fn has_card(set: ToolSet, action: &pb::Action) -> bool {
     let shaped = !action.name.is_empty()
-        && action.name.len() <= 64
+        && action.name.len() <= TOOL_NAME_CHARS_MAX
         && action
             .name
             .bytes()

@@ -30,6 +30,21 @@ fn each_set_has_its_tools_in_one_order() {
 }
 
 #[test]
+fn with_the_name_of_the_server_before_it_every_name_is_one_that_clients_take() {
+    let fits = "a".repeat(TOOL_NAME_CHARS_MAX);
+    let (cards, long) = (
+        [card(&fits), card(&format!("{fits}a"))],
+        format!("mcp__writ__{fits}"),
+    );
+    assert_eq!(long.len(), 64);
+    let named = names(ToolSet::PerCard, &cards);
+    assert!(named.contains(&fits) && named.len() == BASIC.len() - IN_ONE_CALL.len() + 1);
+    for name in BASIC {
+        assert!(name.len() <= TOOL_NAME_CHARS_MAX, "{name}");
+    }
+}
+
+#[test]
 fn every_tool_says_what_it_takes_and_gives_and_how_it_acts() {
     for tool in tools(ToolSet::PerCard, &[card("add_note")])
         .iter()

@@ -12,8 +12,8 @@ use rustls::{
     CertificateError, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
 };
 
-use super::super::door::is_authority;
 use super::{ChannelError, chain, unusable, uri};
+use crate::host::serve::connections::is_authority;
 
 /// The server that is expected, whatever its address.
 #[derive(Debug)]

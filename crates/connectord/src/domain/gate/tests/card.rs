@@ -49,7 +49,8 @@ pub(super) fn card(changes: &[Change]) -> Card {
         assert!(text.contains(from), "{from}");
         text.replacen(from, to, 1)
     };
-    Card::parse(&changes.iter().fold(CARD.to_owned(), changed)).unwrap()
+    let text = changes.iter().fold(CARD.to_owned(), changed);
+    Card::parse(&text.replace("\"reversible\"", "\"compensable\"")).unwrap()
 }
 
 /// A call with other arguments.

@@ -1,6 +1,8 @@
 //! When a counter-offer is given: where the set asks for it, not to an agent with an open incident,
 //! and only so often.
 
+mod searches;
+
 use writ_proto::Reason;
 use writ_proto::token::Mode;
 use writ_proto::value::{Map, Value};
@@ -9,9 +11,11 @@ use crate::app::App;
 use crate::app::ask::decided::Decided;
 use crate::clock;
 use crate::domain::decide::Outcome;
-use crate::domain::decide::counter_offer::{counter_offer, is_open_to_offers};
+use crate::domain::decide::counter_offer::{Offer, counter_offer, is_open_to_offers};
 use crate::domain::decide::facts::Facts;
 use crate::domain::request::Request;
+use searches::Place;
+pub use searches::Searches;
 
 /// An offer as it is stored and told: everything of the call that is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,11 +102,13 @@ impl App {
         if known.unwrap_or(true) {
             return None;
         }
+        // Who waits too long for a place gets no offer, and none of its number is spent.
+        let place = self.searches.place(tenant).await?;
         let key = format!("{tenant}|{agent}|{}", request.action);
         if !self.grant(&key, set.per_hour) {
             return None;
         }
-        let offer = counter_offer(request, facts, outcome)?;
+        let offer = searched(place, (request, facts, outcome)).await?;
         Some(Offered {
             connection: request.connection.clone(),
             action: request.action.as_str().to_owned(),
@@ -120,6 +126,20 @@ impl App {
         let allowance = self.offers.lock();
         allowance.is_ok_and(|mut allowance| allowance.take(key, now_ms, per_hour))
     }
+}
+
+/// The search, on a thread of its own: the threads that serve go on meanwhile.
+async fn searched(
+    place: Place,
+    (request, facts, outcome): (&Request, &Facts, &Outcome),
+) -> Option<Offer> {
+    let (request, facts, outcome) = (request.clone(), facts.clone(), outcome.clone());
+    let search = tokio::task::spawn_blocking(move || {
+        let offer = counter_offer(&request, &facts, &outcome);
+        drop(place);
+        offer
+    });
+    search.await.ok().flatten()
 }
 
 /// What an agent may know of a decision: no text and no name of a rule, since both may name a

@@ -41,7 +41,7 @@ fn shipped(tenant: &str) -> PathBuf {
 
 fn rule(id: &str) -> String {
     format!(
-        "@id(\"{id}\")\n@reason(\"x\")\n@owner(\"x@a.example\")\nforbid (principal, action == Action::\"refund\", resource);\n"
+        "@id(\"{id}\")\n@reason(\"x\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n@owner(\"x@a.example\")\nforbid (principal, action == Action::\"refund\", resource);\n"
     )
 }
 
@@ -210,7 +210,7 @@ fn one_tenants_broken_file_holds_back_nobody_else() {
     place.until("globex", |taken| taken == mended);
     // A set that is too deep for a parser is refused like any other.
     let deep = format!(
-        "@id(\"d\") @reason(\"d\") permit (principal, action, resource) when {{ {}true{} }};",
+        "@id(\"d\") @reason(\"d\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") permit (principal, action, resource) when {{ {}true{} }};",
         "(".repeat(5_000),
         ")".repeat(5_000)
     );

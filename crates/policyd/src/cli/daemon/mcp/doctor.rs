@@ -1,6 +1,7 @@
 //! `policyd mcp doctor`: whether the bridge of an agent would work. It asks for nothing.
 
 use serde_json::json;
+use writ_proto::limits::TOOL_NAME_CHARS_MAX;
 use writ_proto::{Reason, pb};
 
 use crate::cli::daemon::mcp::BridgeArgs;
@@ -97,6 +98,18 @@ async fn halts(peers: &Peers, addr: &str) -> Finding {
 
 async fn tools(peers: &Peers, args: &BridgeArgs) -> Finding {
     let bridge = Bridge::new(peers.clone(), args.tools);
-    let names = bridge.tool_names().await;
-    found(names.map(|names| format!("{} tools: {}", names.len(), names.join(", "))))
+    let (names, left) = match (bridge.tool_names().await, bridge.without_tool().await) {
+        (Ok(names), Ok(left)) => (names, left),
+        (Err(error), _) | (_, Err(error)) => return found(Err(error)),
+    };
+    let text = format!("{} tools: {}", names.len(), names.join(", "));
+    if left.is_empty() {
+        return ("ok", None, text);
+    }
+    let left = left.join(", ");
+    let why = format!(
+        "{text}; these cards get no tool of their own (name of a basic tool, or longer than {TOOL_NAME_CHARS_MAX} characters): {left}; \
+         rename them, or call them through --tools generic"
+    );
+    ("WARN", Some(Reason::CardInvalid), why)
 }

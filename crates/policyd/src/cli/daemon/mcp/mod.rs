@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use writ_proto::Reason;
-use writ_proto::host::client_files::{address_beside, key_beside};
+use writ_proto::host::cli::client_files::{address_beside, key_beside};
+use writ_proto::limits::IDENT_BYTES_MAX;
+use writ_proto::{Reason, pb};
 
 use crate::error::AppError;
 use crate::grpc::client::ClientFiles;
@@ -40,6 +41,12 @@ enum McpCommand {
 struct ServeArgs {
     #[command(flatten)]
     bridge: BridgeArgs,
+    /// Who or what the agent works for: a person, a ticket, a schedule; recorded with every request.
+    #[arg(long, env = "WRIT_INITIATOR", default_value = "")]
+    initiator: String,
+    /// The model with its version; recorded with every request.
+    #[arg(long, env = "WRIT_MODEL", default_value = "")]
+    model: String,
     /// Serve streamable HTTP on this loopback address instead of standard input and output.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
@@ -144,7 +151,18 @@ pub(crate) async fn run(args: &McpArgs, output: Output) -> Result<u8, AppError> 
 }
 
 async fn serve(args: &ServeArgs) -> Result<u8, AppError> {
-    let bridge = Bridge::new(args.bridge.peers()?, args.bridge.tools);
+    for (flag, said) in [("--initiator", &args.initiator), ("--model", &args.model)] {
+        if said.len() > IDENT_BYTES_MAX {
+            let why = format!("{flag} has more than {IDENT_BYTES_MAX} bytes");
+            return Err(AppError::new(Reason::RequestMalformed, why));
+        }
+    }
+    let provenance = pb::Provenance {
+        initiator: args.initiator.clone(),
+        model: args.model.clone(),
+        ..pb::Provenance::default()
+    };
+    let bridge = Bridge::on_behalf(args.bridge.peers()?, args.bridge.tools, provenance);
     let Some(addr) = args.http else {
         bridge.serve_stdio().await?;
         return Ok(0);

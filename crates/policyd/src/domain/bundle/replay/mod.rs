@@ -18,7 +18,7 @@ use crate::domain::decide::{Outcome, Verdict, decide, reserve};
 use crate::domain::policy::TenantPolicies;
 use crate::domain::record::{Opened, Projection, Step, listed, trace_value};
 use crate::domain::request::intent;
-use crate::domain::request::{Evidence, Request};
+use crate::domain::request::{Evidence, Provenance, Request};
 
 /// The life of a token plays no part in what is decided.
 const TTL_SECONDS: u32 = writ_proto::limits::TOKEN_TTL_SECONDS_DEFAULT;
@@ -53,6 +53,7 @@ fn evidence(values: &Values<'_>) -> Option<Vec<Evidence>> {
             kind: text("type")?,
             id: text("id")?,
             quote: text("quote")?,
+            sha256: None,
             uncertain,
         })
     };
@@ -110,6 +111,8 @@ fn request(record: &Projection, values: &Values<'_>) -> Result<Request, String> 
         confidence,
         trace_id: None,
         run: run.map_err(|_| missing("the run"))?,
+        // No policy sees who or what began it.
+        provenance: Provenance::default(),
         again: values.contains_key("again"),
     })
 }

@@ -33,7 +33,7 @@ fn versions() -> Vec<Arc<TenantPolicies>> {
         change(&mut sources);
         Arc::new(TenantPolicies::build(&sources).unwrap())
     };
-    let rule = "@id(\"friday\")\n@reason(\"no stage moves at night\")\n@owner(\"x@a.example\")\nforbid (principal, action == Action::\"set_stage\", resource) when { context.hour < 6 };\n";
+    let rule = "@id(\"friday\")\n@reason(\"no stage moves at night\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n@owner(\"x@a.example\")\nforbid (principal, action == Action::\"set_stage\", resource) when { context.hour < 6 };\n";
     vec![
         set(&|_| {}),
         set(&|sources| sources.policies.push(("friday.cedar".into(), rule.into()))),
@@ -68,6 +68,7 @@ fn random_request(dice: &mut Dice) -> Request {
     let own = TenantId::parse("acme").unwrap();
     let named = dice.pick(&["acme", "acme", "acme", "globex"]);
     Request {
+        provenance: Default::default(),
         caller_tenant: own,
         agent: AgentId::parse(dice.pick(&["triage", "seller", "rogue", "nobody"])).unwrap(),
         cert_sha256: None,

@@ -1,4 +1,4 @@
-//! Which values are tried, and in which order.
+//! Looking through candidates: one by one while they are few, else by halves.
 
 use std::collections::BTreeSet;
 

@@ -12,7 +12,7 @@ use crate::domain::policy::TenantPolicies;
 use crate::domain::policy::tests::shipped;
 
 const OFFERS: &str = "\n[counter_offer]\nactions = [\"refund\"]\nper_hour = 6\n";
-const FORBIDS: &str = "@id(\"f\") @reason(\"f\") \
+const FORBIDS: &str = "@id(\"f\") @reason(\"f\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") \
                        forbid (principal, action == Action::\"refund\", resource) when ";
 
 /// The shipped set with rules of its own for refunds, and a card with optional fields.
@@ -44,7 +44,7 @@ fn with(sources: &crate::domain::policy::Sources) -> Facts {
 
 fn permit(id: &str, when: &str) -> String {
     format!(
-        "@id(\"{id}\") @reason(\"r\") permit (principal, action == Action::\"refund\", resource) \
+        "@id(\"{id}\") @reason(\"r\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") permit (principal, action == Action::\"refund\", resource) \
          when {{ {when} }};\n"
     )
 }

@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 use writ_proto::Reason;
 use writ_proto::card::{ArgKind, Card};
 use writ_proto::ids::ActionName;
+use writ_proto::limits::TOOL_NAME_CHARS_MAX;
 
 use crate::domain::policy::TenantPolicies;
 use crate::domain::policy::finding::{Finding, Place};
@@ -298,6 +299,15 @@ impl Lint<'_> {
                 self.of_card(card.name.as_str(), own, message);
             }
             self.names_of(card);
+            let name = card.name.as_str();
+            if name.len() > TOOL_NAME_CHARS_MAX {
+                let message = format!(
+                    "`{name}` has {} characters; with --tools per-card it gets no tool, because MCP clients take 64 with `mcp__writ__` before it \
+                     ({TOOL_NAME_CHARS_MAX} at most)",
+                    name.len()
+                );
+                self.of_card(name, name, message);
+            }
             for (field, values) in &card.when {
                 let written = set.cards().filter(|other| other.target == card.target);
                 let choices = written.filter_map(|other| match &other.args.get(field)?.kind {

@@ -14,6 +14,28 @@ fn the_shipped_sets_have_no_warnings() {
     }
 }
 
+#[test]
+fn a_name_that_is_too_long_for_a_tool_is_told() {
+    let mut sources = shipped("acme");
+    let long = "a".repeat(TOOL_NAME_CHARS_MAX + 1);
+    let (_, stage) = sources
+        .cards
+        .iter()
+        .find(|(name, _)| name == "set_stage.toml")
+        .unwrap()
+        .clone();
+    let text = stage.replacen("name = \"set_stage\"", &format!("name = \"{long}\""), 1);
+    sources.cards.push((format!("{long}.toml"), text));
+    let said = warnings(&sources);
+    let found = said
+        .iter()
+        .find(|finding| finding.message.contains("54 characters"));
+    assert!(
+        found.is_some_and(|finding| finding.at.is_some()),
+        "{said:?}"
+    );
+}
+
 /// A rule; what must be said of it; the word above the caret.
 const SLIPS: [(&str, &str, &str); 12] = [
     (
@@ -83,7 +105,7 @@ fn a_slip_in_a_rule_is_named_with_its_place() {
     for (rule, expected, word) in SLIPS {
         let mut sources = shipped("acme");
         let text = format!(
-            "// A comment.\n@id(\"extra\")\n@reason(\"why\")\n@owner(\"x@acme.example\")\n{rule};\n"
+            "// A comment.\n@id(\"extra\")\n@reason(\"why\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n@owner(\"x@acme.example\")\n{rule};\n"
         );
         sources.policies.push(("extra.cedar".into(), text));
         let found = warnings(&sources);
@@ -107,8 +129,9 @@ fn a_rule_for_another_environment_or_a_free_argument_is_no_slip() {
     ];
     for rule in table {
         let mut sources = shipped("acme");
-        let text =
-            format!("@id(\"extra\")\n@reason(\"why\")\n@owner(\"x@acme.example\")\n{rule};\n");
+        let text = format!(
+            "@id(\"extra\")\n@reason(\"why\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n@owner(\"x@acme.example\")\n{rule};\n"
+        );
         sources.policies.push(("extra.cedar".into(), text));
         assert_eq!(warnings(&sources), [], "{rule}");
     }
@@ -132,7 +155,7 @@ fn a_slip_in_a_card_or_a_role_of_approvers_is_named() {
     let mut sources = shipped("acme");
     let rule = |id: &str, role: &str| {
         format!(
-            "@id(\"{id}\")\n@reason(\"why\")\n@owner(\"x@a.example\")\n@approval(\"role:{role};quorum:1;ttl:1h\")\npermit (principal == Agent::\"triage\", action == Action::\"refund\", resource);\n"
+            "@id(\"{id}\")\n@reason(\"why\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n@owner(\"x@a.example\")\n@approval(\"role:{role};quorum:1;ttl:1h\")\npermit (principal == Agent::\"triage\", action == Action::\"refund\", resource);\n"
         )
     };
     sources.policies.push((
@@ -160,7 +183,7 @@ fn amounts_between_two_rules_are_a_gap_unless_a_rule_closes_it() {
         ("refund", "EUR")
     );
     assert_eq!((gap.from, gap.to), (40_001, 50_000));
-    let rule = "@id(\"between\")\n@reason(\"ask for less or for more\")\n@owner(\"x@a.example\")\nforbid (principal, action == Action::\"refund\", resource) when { context.currency == \"EUR\" && context.amount_minor > 40000 && context.amount_minor <= 50000 };\n";
+    let rule = "@id(\"between\")\n@reason(\"ask for less or for more\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n@owner(\"x@a.example\")\nforbid (principal, action == Action::\"refund\", resource) when { context.currency == \"EUR\" && context.amount_minor > 40000 && context.amount_minor <= 50000 };\n";
     sources.policies.push(("extra.cedar".into(), rule.into()));
     assert_eq!(TenantPolicies::build(&sources).unwrap().gaps(), []);
 }

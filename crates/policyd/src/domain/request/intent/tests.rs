@@ -16,6 +16,7 @@ fn request() -> Request {
     let tenant = TenantId::parse("acme").unwrap();
     let args = args_from_json(r#"{"amount":{"currency":"EUR","value":49}}"#).unwrap();
     Request {
+        provenance: Default::default(),
         caller_tenant: tenant.clone(),
         agent: AgentId::parse("triage").unwrap(),
         cert_sha256: None,

@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use clap::ValueEnum;
 use serde_json::Value as Json;
 
+use super::painted::{is_coloured, painted};
+
 /// How to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -33,6 +35,7 @@ impl Format {
     /// Prints a result, or keeps it for the document.
     pub fn put(self, text: &str, value: &Json) {
         match self {
+            Self::Table if is_coloured(&std::io::stdout()) => print(painted(text)),
             Self::Table => print(text),
             Self::Jsonl => print(value),
             Self::Json => {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::field::pointer;
-use super::slot::{Scope, Slot, Template};
-use super::{Exchange, FileError};
+use crate::system::file::field::pointer;
+use crate::system::file::slot::{Scope, Slot, Template};
+use crate::system::file::{Exchange, FileError};
 
 /// What a member of a hit must be.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ fn text(value: &Json) -> Option<String> {
 impl Matches {
     /// A member that is the same for every call, such as the author, tells whose a record is and
     /// not which call it came from: only a look at the target itself may name one.
-    pub(super) fn compile(
+    pub(crate) fn compile(
         raw: &BTreeMap<String, String>,
         of_target: bool,
     ) -> Result<Self, FileError> {
@@ -58,7 +58,7 @@ impl Matches {
         Ok(Self(all))
     }
 
-    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
         self.0.iter().flat_map(|one| one.wanted.slots())
     }
 
@@ -87,7 +87,7 @@ impl Matches {
 
 /// How a search says that it has more than it shows.
 #[derive(Debug, Clone)]
-pub(super) enum More {
+pub(crate) enum More {
     /// Something stands here.
     At(String),
     /// It always shows all.
@@ -97,7 +97,7 @@ pub(super) enum More {
 }
 
 impl More {
-    pub(super) fn compile(raw: Option<&str>) -> Result<Self, FileError> {
+    pub(crate) fn compile(raw: Option<&str>) -> Result<Self, FileError> {
         Ok(match raw {
             None => Self::Unsaid,
             Some("never") => Self::Never,
@@ -112,14 +112,14 @@ pub struct Look {
     /// The request.
     pub exchange: Exchange,
     /// `{q}` of it.
-    pub(super) q: Option<Template>,
+    pub(crate) q: Option<Template>,
     /// The list in the answer.
-    pub(super) items: String,
-    pub(super) matching: Matches,
+    pub(crate) items: String,
+    pub(crate) matching: Matches,
     /// The id in an item.
-    pub(super) id: Option<String>,
+    pub(crate) id: Option<String>,
     /// Whether the answer may be a part.
-    pub(super) more: More,
+    pub(crate) more: More,
 }
 
 /// What a search found.

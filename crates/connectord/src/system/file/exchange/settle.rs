@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use toml::Value as Toml;
 
-use super::allowed::{Allowed, Place, check, check_slots};
-use super::field::pointer;
-use super::look::More;
-use super::raw::{RawExchange, RawFind};
-use super::slot::{Slot, Template};
-use super::verb::STEPS_MAX;
-use super::{Encoding, Exchange, FileError, Look, Matches, Object};
+use crate::system::file::allowed::{Allowed, Place, check, check_slots};
+use crate::system::file::exchange::look::More;
+use crate::system::file::field::pointer;
+use crate::system::file::raw::{RawExchange, RawFind};
+use crate::system::file::slot::{Slot, Template};
+use crate::system::file::verb::STEPS_MAX;
+use crate::system::file::{Encoding, Exchange, FileError, Look, Matches, Object};
 
 /// How it is told, after a lost answer, whether the write has happened.
 #[derive(Debug, Clone)]
@@ -26,11 +26,11 @@ pub enum Settle {
 }
 
 /// What may be chosen, for people.
-pub(super) const SETTLES: &str = "settle = \"after_image\", { after_image = { \"/changed_by\" = \"{decision.key}\" } }, \
+pub(crate) const SETTLES: &str = "settle = \"after_image\", { after_image = { \"/changed_by\" = \"{decision.key}\" } }, \
     { find = \"GET ..\", items = .., match = .. }, a list of such finds, or \"none\"";
 
 /// The choice of a verb.
-pub(super) fn settle(raw: &Toml, object: &Object, encoding: Encoding) -> Result<Settle, FileError> {
+pub(crate) fn settle(raw: &Toml, object: &Object, encoding: Encoding) -> Result<Settle, FileError> {
     match raw {
         Toml::String(word) if word == "after_image" => Ok(Settle::AfterImage(Matches::default())),
         Toml::String(word) if word == "none" => Ok(Settle::None),
@@ -118,7 +118,7 @@ fn look(raw: &RawFind, encoding: Encoding, allowed: &Allowed) -> Result<Look, Fi
 }
 
 /// A find by a signal.
-pub(super) fn find(raw: &RawFind, encoding: Encoding) -> Result<Look, FileError> {
+pub(crate) fn find(raw: &RawFind, encoding: Encoding) -> Result<Look, FileError> {
     if raw.id.is_none() {
         return Err(FileError::new("id says where a hit has its id"));
     }

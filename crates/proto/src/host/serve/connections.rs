@@ -26,8 +26,8 @@ use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::incoming::{Counted, Incoming};
-use super::rate::{Pace, Quota, Rates};
+use crate::host::serve::incoming::{Counted, Incoming};
+use crate::host::serve::rate::{Pace, Quota, Rates};
 
 /// Longest handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! What a client finds beside it: the key of its certificate, the address in a configuration, and
+//! What a client finds beside it: the certificate that was chosen for a folder, its key, the address in a configuration, and
 //! whose certificate it is.
 
 use std::path::{Path, PathBuf};
@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::GeneralName;
+
+use crate::host::store::durable;
 
 /// The configuration that a command was given, or the one in the folder it runs in.
 static CONFIG: OnceLock<PathBuf> = OnceLock::new();
@@ -25,8 +27,87 @@ pub fn config() -> &'static Path {
 /// A path as it is given; one that is not given, beside the configuration.
 #[must_use]
 pub fn beside_config(path: Option<&PathBuf>, default: &str) -> PathBuf {
-    let folder = config().parent().unwrap_or(Path::new(""));
-    path.cloned().unwrap_or_else(|| folder.join(default))
+    path.cloned().unwrap_or_else(|| folder().join(default))
+}
+
+/// Beside the configuration: the certificate that commands act with where none is given.
+const CHOSEN: &str = ".writ-client";
+
+fn folder() -> &'static Path {
+    config().parent().unwrap_or(Path::new(""))
+}
+
+/// The certificate that was chosen for this folder: one of its `certs`, and nothing else that the file may say.
+#[must_use]
+pub fn chosen() -> Option<PathBuf> {
+    let text = std::fs::read_to_string(folder().join(CHOSEN)).ok()?;
+    let name = text.trim().strip_prefix("certs/")?.strip_suffix(".pem")?;
+    let plain = !name.is_empty() && !name.contains(['/', '\\', '\0']) && !name.starts_with('.');
+    plain.then(|| folder().join(format!("certs/{name}.pem")))
+}
+
+/// Why nobody was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChoiceError {
+    /// No certificate has the name, or more than one.
+    #[error("{0}")]
+    Name(String),
+    /// The choice cannot be kept; where, and why.
+    #[error("{0}")]
+    Kept(String),
+}
+
+/// Certificates that can be chosen, by the name of their file: those in `certs` that have a key beside them.
+#[must_use]
+pub fn choices() -> Vec<String> {
+    let entries = std::fs::read_dir(folder().join("certs"));
+    let entries = entries.into_iter().flatten().filter_map(Result::ok);
+    let paths = entries.map(|entry| entry.path());
+    let paths = paths.filter(|path| path.extension().is_some_and(|end| end == "pem"));
+    let usable = paths.filter(|path| key_beside(path).exists());
+    let mut names: Vec<String> = usable
+        .filter_map(|path| path.file_stem()?.to_str().map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Chooses a certificate for this folder by its name, with or without `agent-` or `operator-` before it; nobody where
+/// there is no name.
+///
+/// # Errors
+/// When no certificate, or more than one, has the name, or the choice cannot be kept.
+pub fn choose(name: Option<&str>) -> Result<Option<PathBuf>, ChoiceError> {
+    let kept = folder().join(CHOSEN);
+    let failed = |error: std::io::Error| ChoiceError::Kept(format!("{}: {error}", kept.display()));
+    let Some(name) = name else {
+        return match std::fs::remove_file(&kept) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
+            _ => Ok(None),
+        };
+    };
+    let all = choices();
+    let forms = ["", "agent-", "operator-"].map(|kind| format!("{kind}{name}"));
+    let mut fits = forms.iter().filter(|form| all.contains(form));
+    let certs = folder().join("certs");
+    let found = fits.next().ok_or_else(|| {
+        let (certs, known) = (certs.display(), all.join(", "));
+        ChoiceError::Name(if all.is_empty() {
+            format!(
+                "{certs} has no certificate with a key: run this in the folder of the configuration"
+            )
+        } else {
+            format!("{certs} has no certificate named {name}; there are {known}")
+        })
+    })?;
+    if let Some(other) = fits.next() {
+        let why =
+            format!("{name} fits two certificates, {found} and {other}: write the whole name");
+        return Err(ChoiceError::Name(why));
+    }
+    let cert = format!("certs/{found}.pem");
+    durable::replace(&kept, format!("{cert}\n").as_bytes()).map_err(failed)?;
+    Ok(Some(folder().join(cert)))
 }
 
 /// `keys/NAME-tls.pem` beside `certs/NAME.pem`, as `init` makes them.

@@ -7,7 +7,7 @@ use tonic::Status;
 use tonic::codegen::{BoxFuture, Service, http};
 use tower_layer::Layer;
 
-use super::door::Known;
+use crate::host::serve::connections::Known;
 
 /// Makes the refusal of a call that came too early, from how long it has to wait.
 pub type Refuse = fn(Duration) -> Status;

@@ -3,9 +3,9 @@
 
 use serde_json::Value as Json;
 
-use super::FileError;
-use super::field::{json_of, pointer};
-use super::raw::RawRule;
+use crate::system::file::FileError;
+use crate::system::file::field::{json_of, pointer};
+use crate::system::file::raw::RawRule;
 
 /// Longest sentence of a system that is kept, in characters.
 const SAID_CHARS_MAX: usize = 300;
@@ -162,7 +162,7 @@ pub fn clean(text: &str) -> String {
 }
 
 impl Rules {
-    pub(super) fn compile(
+    pub(in crate::system::file) fn compile(
         raw: &[RawRule],
         refusals: Option<&str>,
         say: Vec<String>,

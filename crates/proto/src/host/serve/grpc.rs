@@ -9,9 +9,10 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tower_layer::{Identity, Stack};
 
-use super::door::{Door, HANDSHAKES_MAX};
-use super::fronts::{self, CONNECTIONS_MAX};
-use super::paced::{Paced, Refuse};
+use crate::host::serve::connections::{Door, HANDSHAKES_MAX};
+use crate::host::serve::fronts;
+use crate::host::serve::fronts::CONNECTIONS_MAX;
+use crate::host::serve::paced::{Paced, Refuse};
 
 const STREAMS_MAX: u32 = 256;
 const CALLS_PER_CONNECTION_MAX: usize = 256;

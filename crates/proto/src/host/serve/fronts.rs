@@ -8,7 +8,7 @@ use std::{io, thread};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::incoming::{Accepted, Incoming};
+use crate::host::serve::incoming::{Accepted, Incoming};
 
 /// Most open connections. One more is closed at once instead of queued: whoever holds sockets
 /// open takes nothing from the calls that are served.

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value as Toml};
 
-use super::FileError;
+use crate::system::file::FileError;
 
 fn old(path: &[&str], why: &str) -> FileError {
     path.iter()
@@ -95,7 +95,7 @@ fn of_verbs(object: &Table, refuse: &Refuse<'_>) -> Result<(), FileError> {
 }
 
 /// Refuses a file that is written in the first language.
-pub(super) fn check(table: &Table) -> Result<(), FileError> {
+pub(crate) fn check(table: &Table) -> Result<(), FileError> {
     if table.get("driver").and_then(Toml::as_str) == Some("http_json") {
         return Err(old(
             &["driver"],

@@ -1,0 +1,6 @@
+//! The command line: what a client finds beside it, and what commands print.
+
+pub mod client_files;
+pub mod pages;
+pub mod painted;
+pub mod printed;

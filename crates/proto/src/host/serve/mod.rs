@@ -1,0 +1,10 @@
+//! Serving: the handshake, connections and their shares, the rate of calls, threads, HTTP and gRPC.
+
+pub mod alike;
+pub mod connections;
+pub mod fronts;
+pub mod grpc;
+pub mod http;
+pub(crate) mod incoming;
+pub(crate) mod paced;
+pub mod rate;

@@ -1,0 +1,7 @@
+//! Storing: group commit, versions of a schema, connections to PostgreSQL.
+
+pub mod disk;
+pub mod durable;
+pub mod group_commit;
+pub mod postgres;
+pub mod schema;
