@@ -29,6 +29,14 @@ async fn world_with(from: &str, to: &str) -> (World, Crm) {
     let text = text.replacen(from, to, 1);
     let soon = text.replace("settle_after = \"15s\"", "settle_after = \"1s\"");
     std::fs::write(file, soon.replace("timeout = \"8s\"", "timeout = \"2s\"")).unwrap();
+    if to.contains("undo = \"none\"") {
+        // What is not undone is not called reversible.
+        for card in std::fs::read_dir(world.path("policies/acme/actions")).unwrap() {
+            let card = card.unwrap().path();
+            let text = std::fs::read_to_string(&card).unwrap();
+            std::fs::write(card, text.replace("\"reversible\"", "\"compensable\"")).unwrap();
+        }
+    }
     world.start_policyd();
     world.start_connectord(&e2e::program("connectord"), &[]);
     world

@@ -103,9 +103,41 @@ async fn change_policies(world: &World, round: u64) {
     }
 }
 
+/// An agent for each round and asker, with the roles of triage: of one agent alike denials would only be counted.
+fn with_askers() -> World {
+    let mut world = World::prepare(&[]);
+    let names = (0..ROUNDS)
+        .flat_map(|round| (0..ASKERS).map(move |asker| format!("asker-{round}-{asker}")));
+    let names: Vec<String> = names.collect();
+    let path = world.path("policies/acme/entities.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut entities: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let triage = entities
+        .iter()
+        .find(|entity| entity["uid"]["id"] == "triage");
+    let triage = triage.unwrap().clone();
+    let mut issue = ["init", ".", "--certs-only"].map(str::to_owned).to_vec();
+    for name in names.iter().map(String::as_str).chain(["triage", "seller"]) {
+        issue.extend(["--agent".to_owned(), format!("acme/{name}")]);
+        if name.starts_with("asker") {
+            let mut entity = triage.clone();
+            entity["uid"]["id"] = name.into();
+            entities.push(entity);
+        }
+    }
+    std::fs::write(&path, serde_json::to_string_pretty(&entities).unwrap()).unwrap();
+    let issue: Vec<&str> = issue.iter().map(String::as_str).collect();
+    let issued = world.run("policyd", &issue);
+    assert!(issued.status.success(), "{issued:?}");
+    world.start_sandbox();
+    world.start_policyd();
+    world.start_connectord(&e2e::program("connectord"), &[]);
+    world
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_decision_is_made_again_over_policy_versions_and_restarts() {
-    let mut world = World::start();
+    let mut world = with_askers();
     let mut asked = 0_u64;
     for round in 0..ROUNDS {
         if round > 0 && round % 3 == 0 {
@@ -117,7 +149,9 @@ async fn every_decision_is_made_again_over_policy_versions_and_restarts() {
         }
         let mut tasks = Vec::new();
         for asker in 0..ASKERS {
-            let mut agent = world.agent().await;
+            let mut agent = world
+                .actor(&format!("agent-acme-asker-{round}-{asker}"))
+                .await;
             tasks.push(tokio::spawn(async move {
                 let mut dice = Dice(round * 1_000 + asker);
                 for _ in 0..EACH {

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use e2e::{Actor, World, note, refund, stage};
 use writ_proto::pb;
 
+/// Rounds, each of a phase alone and a phase beside the noise; what is told is the median of them.
+const ROUNDS: usize = 3;
 /// Calls of the quiet tenant in each phase, and the pause between two of them.
-const CALLS: usize = 600;
+const CALLS: usize = 400;
 const PAUSE: Duration = Duration::from_millis(10);
 /// One dry run for so many decisions.
 const DRY_RUN_EACH: usize = 4;
@@ -55,6 +57,14 @@ fn quiet_wish() -> e2e::Wish {
     }
 }
 
+/// The quiet tenant is measured more often than its card allows in a day.
+fn uncapped(world: &World) {
+    let card = world.path("policies/globex/actions/set_stage.toml");
+    let text = std::fs::read_to_string(&card).unwrap();
+    let text = text.replace("records_per_day = 500", "records_per_day = 100000");
+    std::fs::write(card, text).unwrap();
+}
+
 /// How long each decision and each dry run of it took.
 async fn measured(quiet: &mut Actor, more: impl Fn() -> bool) -> (Vec<Duration>, Vec<Duration>) {
     let (mut asking, mut trying) = (Vec::new(), Vec::new());
@@ -79,6 +89,38 @@ async fn measured(quiet: &mut Actor, more: impl Fn() -> bool) -> (Vec<Duration>,
     (asking, trying)
 }
 
+/// The 99th percentiles of decisions and dry runs, in milliseconds, by round.
+#[derive(Default)]
+struct Figures {
+    alone: Vec<[f64; 2]>,
+    beside: Vec<[f64; 2]>,
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+impl Figures {
+    /// `alone 2.0 ms, beside 3.0 ms, 1.5 times`: medians, the ratio by round.
+    fn told(&self, which: usize) -> String {
+        let of = |phases: &[[f64; 2]]| median(phases.iter().map(|phase| phase[which]).collect());
+        let rounds = self.alone.iter().zip(&self.beside);
+        let ratio = rounds.map(|(alone, beside)| beside[which] / alone[which]);
+        format!(
+            "alone {:.1} ms, beside {:.1} ms, {:.1} times",
+            of(&self.alone),
+            of(&self.beside),
+            median(ratio.collect())
+        )
+    }
+}
+
+async fn phase(quiet: &mut Actor, more: impl Fn() -> bool) -> [f64; 2] {
+    let (mut asking, mut trying) = measured(quiet, more).await;
+    [p99(&mut asking), p99(&mut trying)]
+}
+
 fn p99(times: &mut [Duration]) -> f64 {
     times.sort_unstable();
     times[times.len() * 99 / 100].as_secs_f64() * 1_000.0
@@ -97,7 +139,10 @@ struct Sent {
 
 impl Sent {
     fn heard(&self, error: Option<tonic::Status>) {
-        let limited = error.is_some_and(|error| error.message().starts_with("RATE_LIMITED"));
+        // A denial that is only counted was heard.
+        let limited = error.is_some_and(|error| {
+            error.message().starts_with("RATE_LIMITED") && !error.message().contains("only counted")
+        });
         self.answered.fetch_add(1, Ordering::Relaxed);
         self.limited
             .fetch_add(u64::from(limited), Ordering::Relaxed);
@@ -189,6 +234,7 @@ async fn a_noisy_tenant_refuses_nothing_to_its_neighbour() {
     let malformed = malformed_wanted();
     let mut world = World::prepare(&[]);
     world.limited = true;
+    uncapped(&world);
     let names: Vec<String> = (0..DENIED).map(|index| format!("denied-{index}")).collect();
     let mut issue = vec!["init".to_owned(), ".".to_owned(), "--certs-only".to_owned()];
     for name in ["triage", "seller"].map(str::to_owned).iter().chain(&names) {
@@ -208,49 +254,45 @@ async fn a_noisy_tenant_refuses_nothing_to_its_neighbour() {
         let asked = quiet.ask(&quiet_wish()).await;
         quiet.present(&asked).await.unwrap();
     }
-    let (mut asking, mut trying) = measured(&mut quiet, || false).await;
-    let alone = (p99(&mut asking), p99(&mut trying));
-    let sent = Arc::new(Sent::default());
-    let others = elsewhere();
-    let mut tasks = Vec::new();
-    for kind in 0..CONNECTIONS {
-        let agent = from_elsewhere(&others, world.agent());
-        tasks.push(others.spawn(noise(agent, kind, Arc::clone(&sent))));
-    }
-    // A longer run is one of more agents, since each has a rate.
-    for name in names.iter().filter(|_| malformed > 0).take(UNREADABLE) {
-        let name = format!("agent-acme-{name}");
-        let agent = from_elsewhere(&others, world.actor(&name));
-        tasks.push(others.spawn(noise(agent, 3, Arc::clone(&sent))));
-    }
-    let broken = world.path("policies/acme/broken.cedar");
-    std::fs::write(broken, "permit (principal, action").unwrap();
-    let more = || sent.malformed.load(Ordering::Relaxed) < malformed;
-    let ((mut asking, mut trying), ()) =
-        tokio::join!(measured(&mut quiet, more), incidents(&world, &names));
-    sent.over.store(true, Ordering::Relaxed);
-    for task in tasks {
-        task.await.unwrap();
+    let (mut figures, others) = (Figures::default(), elsewhere());
+    let (mut all, mut unreadable, mut answered, mut limited) = (0, 0, 0, 0);
+    for round in 0..ROUNDS {
+        figures.alone.push(phase(&mut quiet, || false).await);
+        let sent = Arc::new(Sent::default());
+        let mut tasks = Vec::new();
+        for kind in 0..CONNECTIONS {
+            let agent = from_elsewhere(&others, world.agent());
+            tasks.push(others.spawn(noise(agent, kind, Arc::clone(&sent))));
+        }
+        // A longer run is one of more agents, since each has a rate.
+        for name in names.iter().filter(|_| malformed > 0).take(UNREADABLE) {
+            let name = format!("agent-acme-{name}");
+            let agent = from_elsewhere(&others, world.actor(&name));
+            tasks.push(others.spawn(noise(agent, 3, Arc::clone(&sent))));
+        }
+        let broken = world.path("policies/acme/broken.cedar");
+        std::fs::write(broken, format!("permit (principal, action{round}")).unwrap();
+        let wanted = malformed / ROUNDS as u64;
+        let more = || sent.malformed.load(Ordering::Relaxed) < wanted;
+        let some = &names[round * DENIED / ROUNDS..(round + 1) * DENIED / ROUNDS];
+        let (beside, ()) = tokio::join!(phase(&mut quiet, more), incidents(&world, some));
+        figures.beside.push(beside);
+        sent.over.store(true, Ordering::Relaxed);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        all += sent.all.load(Ordering::Relaxed);
+        unreadable += sent.malformed.load(Ordering::Relaxed);
+        answered += sent.answered.load(Ordering::Relaxed);
+        limited += sent.limited.load(Ordering::Relaxed);
     }
     others.shutdown_background();
-    let (answered, limited) = (
-        sent.answered.load(Ordering::Relaxed),
-        sent.limited.load(Ordering::Relaxed),
-    );
     // The noise is heard, and what is too much of it is refused.
     assert!(limited > 0 && answered > limited, "{limited} of {answered}");
-    let beside = (p99(&mut asking), p99(&mut trying));
     println!(
-        "p99 of a decision: alone {:.1} ms, beside {:.1} ms, {:.1} times; of a dry run: alone {:.1} ms, beside {:.1} ms, \
-         {:.1} times; the neighbour sent {} calls, {} of them unreadable",
-        alone.0,
-        beside.0,
-        beside.0 / alone.0,
-        alone.1,
-        beside.1,
-        beside.1 / alone.1,
-        sent.all.load(Ordering::Relaxed),
-        sent.malformed.load(Ordering::Relaxed),
+        "p99 of a decision: {}; of a dry run: {}; the neighbour sent {all} calls, {unreadable} of them unreadable",
+        figures.told(0),
+        figures.told(1)
     );
 }
 
@@ -336,6 +378,8 @@ async fn at_connectord(mut agent: Actor, mut operator: Actor, kind: usize, over:
     }
 }
 
+/// Loops of hostile things at once.
+const THINGS: usize = 30;
 /// Writes of acme that are there to be listed and undone.
 const WRITES: usize = 300;
 
@@ -343,6 +387,7 @@ const WRITES: usize = 300;
 async fn thirty_things_of_a_tenant_at_connectord_cost_its_neighbour_little() {
     let mut world = World::prepare(&[]);
     world.limited = true;
+    uncapped(&world);
     world.start_sandbox();
     world.start_policyd();
     world.start_connectord(&e2e::program("connectord"), &[]);
@@ -357,31 +402,26 @@ async fn thirty_things_of_a_tenant_at_connectord_cost_its_neighbour_little() {
         let asked = quiet.ask(&quiet_wish()).await;
         quiet.present(&asked).await.unwrap();
     }
-    let (mut asking, mut trying) = measured(&mut quiet, || false).await;
-    let alone = (p99(&mut asking), p99(&mut trying));
-    let over = Arc::new(AtomicBool::new(false));
-    let others = elsewhere();
-    let mut tasks = Vec::new();
-    for kind in 0..30 {
-        let agent = from_elsewhere(&others, world.agent());
-        let operator = from_elsewhere(&others, world.operator());
-        tasks.push(others.spawn(at_connectord(agent, operator, kind, Arc::clone(&over))));
-    }
-    let (mut asking, mut trying) = measured(&mut quiet, || false).await;
-    over.store(true, Ordering::Relaxed);
-    for task in tasks {
-        task.await.unwrap();
+    let (mut figures, others) = (Figures::default(), elsewhere());
+    for _ in 0..ROUNDS {
+        figures.alone.push(phase(&mut quiet, || false).await);
+        let over = Arc::new(AtomicBool::new(false));
+        let mut tasks = Vec::new();
+        for kind in 0..THINGS {
+            let agent = from_elsewhere(&others, world.agent());
+            let operator = from_elsewhere(&others, world.operator());
+            tasks.push(others.spawn(at_connectord(agent, operator, kind, Arc::clone(&over))));
+        }
+        figures.beside.push(phase(&mut quiet, || false).await);
+        over.store(true, Ordering::Relaxed);
+        for task in tasks {
+            task.await.unwrap();
+        }
     }
     others.shutdown_background();
-    let beside = (p99(&mut asking), p99(&mut trying));
     println!(
-        "connectord: p99 of a dry run: alone {:.1} ms, beside {:.1} ms, {:.1} times; of a decision: alone {:.1} ms, \
-         beside {:.1} ms, {:.1} times",
-        alone.1,
-        beside.1,
-        beside.1 / alone.1,
-        alone.0,
-        beside.0,
-        beside.0 / alone.0,
+        "connectord: p99 of a dry run: {}; of a decision: {}",
+        figures.told(1),
+        figures.told(0)
     );
 }

@@ -32,6 +32,20 @@ pub fn code(status: &tonic::Status) -> String {
         .map_or_else(|| status.to_string(), |info| info.reason)
 }
 
+/// The denial that a status tells of which was only counted: `RATE_LIMITED HALTED was answered ...`.
+fn counted(status: &tonic::Status) -> Option<pb::Decision> {
+    let rest = status.message().strip_prefix("RATE_LIMITED ")?;
+    let code = rest
+        .split(' ')
+        .next()
+        .filter(|_| rest.contains("only counted"))?;
+    Some(pb::Decision {
+        verdict: pb::Verdict::Deny.into(),
+        reason_code: code.to_owned(),
+        ..pb::Decision::default()
+    })
+}
+
 impl Actor {
     pub fn request(wish: &Wish) -> pb::AuthorizeRequest {
         let args = args_from_json(&wish.args).unwrap().encode();
@@ -67,9 +81,12 @@ impl Actor {
     pub async fn ask_for(&mut self, request: pb::AuthorizeRequest) -> Asked {
         let call = request.call.clone().unwrap();
         let tenant = request.parent.strip_prefix("tenants/").unwrap().to_owned();
-        let answer = self.authorize.authorize(request).await.unwrap();
+        let decision = match self.authorize.authorize(request).await {
+            Ok(answer) => answer.into_inner().decision.unwrap(),
+            Err(status) => counted(&status).unwrap_or_else(|| panic!("{status}")),
+        };
         Asked {
-            decision: answer.into_inner().decision.unwrap(),
+            decision,
             call,
             tenant,
         }

@@ -42,8 +42,8 @@ pub(crate) enum KeysCommand {
         /// decision or checkpoint.
         #[arg(long = "use", default_value = "decision", value_parser = ["decision", "checkpoint"])]
         usage: String,
-        /// Time between publishing the new key and signing with it, 1h at most. 5s is enough for a connectord on this
-        /// machine; for another one allow the time in which you copy the trust document there.
+        /// Time between publishing the new key and signing with it, 1h at most. On one machine 5s is enough; elsewhere
+        /// allow the time in which you copy the trust document there.
         #[arg(long, default_value = "5s")]
         after: String,
     },
