@@ -337,12 +337,51 @@ async fn who_commands_act_as_is_chosen_once_for_a_folder() {
     let connectord = format!("https://localhost:{}", world.connectord_port);
     let (code, said) = run("connectord", &["executions", "ls", "--addr", &connectord]);
     assert_eq!(code, Some(0), "{said}");
+    let (code, said) = run("policyd", &[&list[..], &["--tenant", "acm"]].concat());
+    assert!(
+        code == Some(2)
+            && said.contains("--tenant acm, but certs/operator-acme-ops.pem is of tenant acme"),
+        "{said}"
+    );
+    let (code, said) = run(
+        "policyd",
+        &[&list[..], &["--config", "nofile.toml"]].concat(),
+    );
+    assert!(
+        code == Some(2) && said.contains("there is no file nofile.toml"),
+        "{said}"
+    );
     // What is given goes first.
     let agent = ["--cert", "certs/agent-acme-triage.pem"];
     let (code, said) = run("policyd", &[&list[..], &agent].concat());
     assert!(
         code != Some(0) && said.contains("OPERATOR_REQUIRED"),
         "{said}"
+    );
+    let asks = [
+        "authorize",
+        "set_stage",
+        "stage=qualified",
+        "--target",
+        "deal/D-104",
+        "--reason",
+        "x",
+        "--addr",
+        &addr,
+        "--cert",
+        "certs/agent-acme-triage.pem",
+        "--token-out",
+        "nowhere/writ.bin",
+    ];
+    let (code, said) = run("policyd", &asks);
+    assert!(
+        code == Some(2) && said.contains("--token-out: there is no folder nowhere"),
+        "{said}"
+    );
+    let decided = world.records().await;
+    assert!(
+        decided.iter().all(|record| record["kind"] != "evaluated"),
+        "nothing was asked"
     );
     assert_eq!(run("policyd", &["use", "--nobody"]).0, Some(0));
     assert_eq!(run("policyd", &list).0, Some(2));

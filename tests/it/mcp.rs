@@ -378,6 +378,11 @@ async fn doctor_says_what_works_and_what_does_not() {
         let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
         (output.status.code(), lines.collect::<Vec<Json>>())
     };
+    let mut whole = vec!["mcp", "doctor", "-o", "json"];
+    let flags = world.mcp_flags(TRIAGE);
+    whole.extend(flags.iter().map(String::as_str));
+    let whole: Json = serde_json::from_slice(&world.run("policyd", &whole).stdout).unwrap();
+    assert_eq!(whole.as_array().unwrap().len(), 4, "one document");
     let (code, lines) = run(&world);
     let checks: Vec<_> = lines
         .iter()

@@ -44,7 +44,13 @@ pub(super) struct Put {
 const SECRET_BYTES_MAX: u64 = 16 * 1_024;
 
 fn secret(args: &Put) -> Result<zeroize::Zeroizing<String>, AppError> {
-    let wrong = |error: std::io::Error| AppError::new(Reason::CredentialMissing, error.to_string());
+    let from = args.file.as_ref().map_or_else(
+        || "standard input".to_owned(),
+        |path| path.display().to_string(),
+    );
+    let wrong = |error: std::io::Error| {
+        AppError::new(Reason::CredentialMissing, format!("{from}: {error}"))
+    };
     let mut text = zeroize::Zeroizing::new(String::new());
     match &args.file {
         Some(path) => {
@@ -112,10 +118,12 @@ pub(super) fn run(
                 } else {
                     "there is no credential to replace; add one with connectord creds add"
                 };
-                return Err(AppError::new(
-                    Reason::CredentialMissing,
-                    format!("{name}: {hint}"),
-                ));
+                let reason = if adds {
+                    Reason::RequestMalformed
+                } else {
+                    Reason::CredentialMissing
+                };
+                return Err(AppError::new(reason, format!("{name}: {hint}")));
             }
             store.put(name.as_str(), &secret(args)?, clock::now().timestamp())?;
             output.line(

@@ -184,6 +184,12 @@ impl Common {
 
     /// A command that calls a daemon changes nothing of its configuration.
     fn is_unset(&self) -> Result<(), AppError> {
+        if self.config.as_os_str() != "connectord.toml" && !self.config.exists() {
+            let message = format!("there is no file {}", self.config.display());
+            let error = AppError::new(writ_proto::Reason::ConfigInvalid, message);
+            return Err(error
+                .with_fix("name the configuration that is there, or none for the one beside you"));
+        }
         let Some(set) = self.set.first() else {
             return Ok(());
         };

@@ -155,6 +155,9 @@ enum ConfigCommand {
 impl Command {
     /// Whether its result is a list, also where it has one part or none.
     const fn is_list(&self) -> bool {
+        if let Self::Mcp(args) = self {
+            return args.examines();
+        }
         matches!(
             self,
             Self::Doctor
@@ -199,6 +202,12 @@ impl Common {
 
     /// A command that calls a daemon changes nothing of its configuration.
     fn is_unset(&self) -> Result<(), AppError> {
+        if self.config.as_os_str() != "policyd.toml" && !self.config.exists() {
+            let message = format!("there is no file {}", self.config.display());
+            let error = AppError::new(writ_proto::Reason::ConfigInvalid, message);
+            return Err(error
+                .with_fix("name the configuration that is there, or none for the one beside you"));
+        }
         let Some(set) = self.set.first() else {
             return Ok(());
         };
@@ -217,10 +226,13 @@ impl Common {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let live = matches!(
-        cli.command,
-        Command::Server(_) | Command::Dev(_) | Command::Demo(_) | Command::Mcp(_)
-    );
+    let live = match &cli.command {
+        Command::Mcp(args) => args.serves(),
+        other => matches!(
+            other,
+            Command::Server(_) | Command::Dev(_) | Command::Demo(_)
+        ),
+    };
     let format = cli.common.output;
     let output = Output::new(if live { format.live() } else { format });
     remote::set_config(&cli.common.config);

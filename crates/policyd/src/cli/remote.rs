@@ -1,13 +1,13 @@
 //! Flags of subcommands that call a daemon, and failures that come back from it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 use tonic::transport::Channel;
 use writ_proto::Reason;
-use writ_proto::host::cli::client_files::{address_beside, chosen, key_beside, uri_of};
+use writ_proto::host::cli::client_files::{address_beside, chosen, key_beside, word_of};
 pub(crate) use writ_proto::host::cli::client_files::{beside_config, config, set_config};
 
 use crate::error::AppError;
@@ -50,6 +50,7 @@ pub(crate) fn address(given: Option<&String>) -> String {
 impl Remote {
     pub(crate) async fn channel(&self) -> Result<Channel, AppError> {
         let cert = self.cert()?;
+        self.is_of_own_tenant(&cert)?;
         let key = self.key.clone().unwrap_or_else(|| key_beside(&cert));
         let ca = beside_config(self.cacert.as_ref(), "certs/ca.pem");
         let files = ClientFiles {
@@ -60,6 +61,22 @@ impl Remote {
         let timeout = Duration::from_secs(self.timeout.clamp(1, 600));
         let peer = peer((&self.addr(), "policyd"), &files, timeout)?;
         Ok(peer.connect().await?)
+    }
+
+    /// A tenant that is misspelt is no matter of policy.
+    fn is_of_own_tenant(&self, cert: &Path) -> Result<(), AppError> {
+        let (Some(given), Some(own)) = (&self.tenant, word_of(cert, "/tenant/")) else {
+            return Ok(());
+        };
+        if *given == own {
+            return Ok(());
+        }
+        let message = format!(
+            "--tenant {given}, but {} is of tenant {own}",
+            cert.display()
+        );
+        Err(AppError::new(Reason::RequestMalformed, message)
+            .with_fix("leave --tenant and WRIT_TENANT out, or give a certificate of that tenant"))
     }
 
     /// The certificate that is given, or the one that was chosen for this folder.
@@ -79,11 +96,7 @@ impl Remote {
 
     /// The tenant that is meant. A certificate of a service has none of its own.
     pub(crate) fn tenant(&self) -> String {
-        let own = || {
-            let uri = uri_of(&self.cert().ok()?)?;
-            let (_, rest) = uri.split_once("/tenant/")?;
-            rest.split('/').next().map(str::to_owned)
-        };
+        let own = || word_of(&self.cert().ok()?, "/tenant/");
         self.tenant.clone().or_else(own).unwrap_or_default()
     }
 

@@ -132,6 +132,9 @@ fn kind(text: &ArgText) -> Result<ArgKind, CardError> {
         }
         "integer" => {
             let (min, max) = (whole(text.min.as_ref())?, whole(text.max.as_ref())?);
+            if min > max {
+                return Err(invalid("max is less than min"));
+            }
             ArgKind::Integer { min, max }
         }
         "decimal" => decimal(text)?,
@@ -215,6 +218,9 @@ fn decimal(text: &ArgText) -> Result<ArgKind, CardError> {
         units(number(text.min.as_ref())?)?,
         units(number(text.max.as_ref())?)?,
     );
+    if max < min {
+        return Err(invalid("max is less than min"));
+    }
     Ok(ArgKind::Decimal { decimals, min, max })
 }
 
@@ -231,6 +237,9 @@ fn money(text: &ArgText) -> Result<ArgKind, CardError> {
             return Err(invalid(format!(
                 "min and max are positive amounts of {code}"
             )));
+        }
+        if units(&max) < units(&min) {
+            return Err(invalid("max is less than min"));
         }
     }
     Ok(ArgKind::Money {

@@ -2,6 +2,8 @@
 
 mod contradictions;
 
+mod promises;
+
 use super::*;
 use crate::value::args_from_json;
 
@@ -386,29 +388,6 @@ fn a_card_that_reads_says_what_may_be_seen_and_how_much_and_writes_nothing() {
     ] {
         let card = of_verb(verb, lines, &rest);
         assert_eq!(card.is_ok(), ok, "{verb} {lines} {rest}: {:?}", card.err());
-    }
-}
-
-#[test]
-fn what_adds_something_is_never_called_reversible() {
-    for (verb, ok) in [
-        ("update_fields", true),
-        ("set_status", true),
-        ("read", true),
-        ("find", true),
-        ("append_note", false),
-        ("create_task", false),
-        ("create_draft", false),
-        ("refund", false),
-        ("fill_template", false),
-    ] {
-        let text = STAGE.replace("\"update_fields\"", &format!("\"{verb}\""));
-        let called = |error: &CardError| error.detail.contains("tier is compensable");
-        let refused = Card::parse(&text).err().is_some_and(|error| called(&error));
-        assert_eq!(refused, !ok, "{verb}");
-        let text = text.replace("\"reversible\"", "\"compensable\"");
-        let refused = Card::parse(&text).err().is_some_and(|error| called(&error));
-        assert!(!refused, "{verb}");
     }
 }
 

@@ -80,9 +80,18 @@ pub(crate) fn run(common: &Common, command: &KeysCommand, output: Output) -> Res
             let document = revoked(&in_force(&config, &trust)?, kid)?;
             keys::publish(path, &document, &trust).map_err(of_key)?;
             MarkFile::open(&config)?.trust(&document)?;
-            let text = format!(
-                "{kid} is revoked: connectord believes nothing of it from the next look at the trust document on"
-            );
+            let checkpoints = document
+                .entries()
+                .iter()
+                .any(|entry| entry.usage == KeyUse::Checkpoint && hex::encode(entry.kid) == *kid);
+            let text = if checkpoints {
+                format!("{kid} is revoked: exports whose head it signed are proven no more")
+            } else {
+                format!(
+                    "{kid} is revoked: from its next look at the trust document on connectord believes nothing that it signed, \
+                     undo writs of earlier writes included (undo those with --unsigned)"
+                )
+            };
             output.line(
                 &text,
                 &json!({"kid": kid, "status": "revoked", "version": document.version}),

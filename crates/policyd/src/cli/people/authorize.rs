@@ -112,6 +112,22 @@ fn arguments(args: &AuthorizeArgs) -> Result<Map, AppError> {
     Ok(map)
 }
 
+/// Looked at before it is asked: a decision that cannot be saved holds its part of a budget all the same.
+fn can_save(args: &AuthorizeArgs) -> Result<(), AppError> {
+    for (flag, path) in [
+        ("--token-out", &args.token_out),
+        ("--args-out", &args.args_out),
+    ] {
+        let folder = path.as_ref().and_then(|path| path.parent());
+        let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            let why = format!("{flag}: there is no folder {}", folder.display());
+            return Err(malformed(why));
+        }
+    }
+    Ok(())
+}
+
 /// A file of a flag, which may be no longer than so many bytes.
 fn bounded(flag: &str, path: &Path, most: usize) -> Result<Vec<u8>, AppError> {
     let failed = |why: String| malformed(format!("{flag}: {}: {why}", path.display()));
@@ -317,6 +333,7 @@ pub(crate) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppE
         again: args.again,
         provenance: Some(provenance(args)?),
     };
+    can_save(args)?;
     let mut client = AuthorizationServiceClient::new(args.remote.channel().await?);
     let answer = client
         .authorize(request)

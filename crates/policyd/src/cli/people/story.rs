@@ -36,13 +36,6 @@ fn json_of(values: &Json, name: &str) -> String {
 fn told(record: &pb::Record) -> String {
     let values = values_of(record);
     let text = |name: &str| value_of(&values, name);
-    let because = |why: String| {
-        if why.is_empty() {
-            String::new()
-        } else {
-            format!(", because \"{why}\"")
-        }
-    };
     let rules = record.rule_ids.join(", ");
     let codes = record.reason_codes.join(", ");
     match record.kind.as_str() {
@@ -86,15 +79,7 @@ fn told(record: &pb::Record) -> String {
             json_of(&values, "before"),
             json_of(&values, "after")
         ),
-        "undo" => format!(
-            "undo of {} {} by {}{} {codes}: {} became {}",
-            record.action,
-            record.status,
-            text("by"),
-            because(text("note")),
-            json_of(&values, "before"),
-            json_of(&values, "after")
-        ),
+        "undo" => undo_told(record, &values, &codes),
         "rollout_changed" => format!(
             "{} moved {} to {}{}",
             text("by"),
@@ -104,6 +89,29 @@ fn told(record: &pb::Record) -> String {
         ),
         kind => format!("{kind} {} {} {codes}", record.action, record.status),
     }
+}
+
+fn because(why: String) -> String {
+    match why.as_str() {
+        "" => why,
+        said => format!(", because \"{said}\""),
+    }
+}
+
+fn undo_told(record: &pb::Record, values: &serde_json::Value, codes: &str) -> String {
+    let text = |name: &str| value_of(values, name);
+    let (by, why) = (text("by"), because(text("note")));
+    if record.status == "UNDO_REFUSED" {
+        let action = &record.action;
+        return format!("undo of {action} refused for {by}{why} {codes}: nothing was changed");
+    }
+    format!(
+        "undo of {} {} by {by}{why} {codes}: {} became {}",
+        record.action,
+        record.status,
+        json_of(values, "before"),
+        json_of(values, "after")
+    )
 }
 
 /// All records of a tenant that belong to a story, the newest at most.

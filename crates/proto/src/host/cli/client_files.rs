@@ -155,6 +155,14 @@ pub fn uri_of(cert: &Path) -> Option<String> {
     uris.next().filter(|_| uris.next().is_none())
 }
 
+/// The word behind a part of that URI, up to the next slash.
+#[must_use]
+pub fn word_of(cert: &Path, part: &str) -> Option<String> {
+    let uri = uri_of(cert)?;
+    let (_, rest) = uri.split_once(part)?;
+    rest.split('/').next().map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

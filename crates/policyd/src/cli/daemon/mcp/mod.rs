@@ -29,6 +29,18 @@ pub(crate) struct McpArgs {
     serve: ServeArgs,
 }
 
+impl McpArgs {
+    /// Whether it serves, and does not only look.
+    pub(crate) const fn serves(&self) -> bool {
+        self.command.is_none()
+    }
+
+    /// Whether its result is a list of findings.
+    pub(crate) const fn examines(&self) -> bool {
+        matches!(self.command, Some(McpCommand::Doctor(_)))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum McpCommand {
     /// Print what to paste into the configuration of a client.

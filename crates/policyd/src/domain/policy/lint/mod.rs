@@ -258,16 +258,38 @@ impl Lint<'_> {
                     .push(id.to_owned());
             }
         }
+        // Cards name who decides exceptions: the same people.
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let cards = self
+            .set
+            .cards()
+            .filter_map(|card| card.approver.strip_prefix("role:"));
+        let rules = named
+            .iter()
+            .flat_map(|(role, rules)| rules.iter().map(move |_| role.as_str()));
+        for role in cards.chain(rules) {
+            let count = counts.entry(role).or_default();
+            *count = count.saturating_add(1);
+        }
+        let meant = |role: &str| {
+            let own = counts.get(role).copied().unwrap_or_default();
+            let more = counts.iter().filter(|(_, count)| own == 1 && **count > own);
+            near(role, more.map(|(role, _)| *role))
+        };
         for (role, rules) in &named {
-            let others = named
-                .iter()
-                .filter(|(_, others)| others.len() > rules.len());
-            let others: Vec<&str> = others.map(|(role, _)| role.as_str()).collect();
-            let (Some(near), [rule]) = (near(role, others), rules.as_slice()) else {
+            let (Some(near), [rule]) = (meant(role), rules.as_slice()) else {
                 continue;
             };
             let message = format!("only this rule asks the role `{role}`{}", hint(Some(near)));
-            self.warn(&rule.clone(), role, &message);
+            self.warn(rule, role, &message);
+        }
+        let set = self.set;
+        for card in set.cards() {
+            let role = card.approver.strip_prefix("role:").unwrap_or_default();
+            if let Some(near) = meant(role) {
+                let message = format!("only this card names the role `{role}`{}", hint(Some(near)));
+                self.of_card(card.name.as_str(), role, message);
+            }
         }
     }
 

@@ -153,6 +153,20 @@ fn a_slip_in_a_card_or_a_role_of_approvers_is_named() {
         "{found:?}"
     );
     let mut sources = shipped("acme");
+    for (name, text) in &mut sources.cards {
+        if name == "add_note.toml" {
+            *text = text.replace("role:sales-ops", "role:sale-ops");
+        }
+    }
+    let found = warnings(&sources);
+    assert!(
+        found.iter().any(|one| one.file == "actions/add_note.toml"
+            && one
+                .message
+                .contains("only this card names the role `sale-ops`. Did you mean `sales-ops`?")),
+        "{found:?}"
+    );
+    let mut sources = shipped("acme");
     let rule = |id: &str, role: &str| {
         format!(
             "@id(\"{id}\")\n@reason(\"why\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n@owner(\"x@a.example\")\n@approval(\"role:{role};quorum:1;ttl:1h\")\npermit (principal == Agent::\"triage\", action == Action::\"refund\", resource);\n"
