@@ -28,9 +28,12 @@ fn generated_code_is_current() {
     let descriptors = protox::compile(&files, [root.join("proto")]).expect("the protos compile");
     let out = tempfile::tempdir().expect("a temporary directory");
     let descriptor_bytes = descriptors.encode_to_vec();
+    let mut names = tonic_prost_build::Config::new();
+    names.enable_type_names();
     tonic_prost_build::configure()
         .out_dir(out.path())
-        .compile_fds(descriptors)
+        .codec_path("crate::pb::exact::ExactCodec")
+        .compile_fds_with_config(descriptors, names)
         .expect("code is generated");
     let generated = std::fs::read_to_string(out.path().join("writ.v1.rs")).expect("one package");
     let folder = root.join("crates/proto/src/pb");

@@ -18,26 +18,12 @@ fn plain(world: &World, name: &str, args: &[&str], cert: &str) -> (bool, String)
     (output.status.success(), String::from_utf8(told).unwrap())
 }
 
-#[test]
-fn dev_starts_everything_and_ends_it_with_a_signal() {
-    let temp = tempfile::tempdir().unwrap();
-    let folder = temp.path().join("my-writ");
-    // A base whose neighbours are free as well.
-    let base = (0..50)
-        .map(|_| free_port())
-        .find(|base| {
-            let free =
-                |offset: u16| std::net::TcpListener::bind(("127.0.0.1", base + offset)).is_ok();
-            [0, 10, 11, 30].into_iter().all(free)
-        })
-        .unwrap();
+/// Starts all three, and waits until that is said.
+fn dev(args: &[&str], within: &std::path::Path) -> (std::process::Child, String) {
     let mut child = Command::new(program("policyd"))
-        .args([
-            "dev",
-            folder.to_str().unwrap(),
-            "--port-base",
-            &base.to_string(),
-        ])
+        .arg("dev")
+        .args(args)
+        .current_dir(within)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -51,6 +37,33 @@ fn dev_starts_everything_and_ends_it_with_a_signal() {
             break;
         }
     }
+    (child, said)
+}
+
+fn terminate(mut child: std::process::Child) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    assert!(sent.success());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn dev_starts_everything_and_ends_it_with_a_signal() {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path().join("my-writ");
+    // A base whose neighbours are free as well.
+    let base = (0..50)
+        .map(|_| free_port())
+        .find(|base| {
+            let free =
+                |offset: u16| std::net::TcpListener::bind(("127.0.0.1", base + offset)).is_ok();
+            [0, 10, 11, 30].into_iter().all(free)
+        })
+        .unwrap();
+    let (child, said) = dev(
+        &[folder.to_str().unwrap(), "--port-base", &base.to_string()],
+        temp.path(),
+    );
     assert!(
         said.contains(&format!("https://127.0.0.1:{base}")),
         "{said}"
@@ -78,21 +91,18 @@ fn dev_starts_everything_and_ends_it_with_a_signal() {
         pasted.status.success() && told.contains("would change"),
         "{told} {pasted:?}"
     );
-    let id = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
-    assert!(child.wait().unwrap().success());
+    terminate(child);
     for port in [base, base + 10, base + 30] {
         assert!(
             std::net::TcpListener::bind(("127.0.0.1", port)).is_ok(),
             "{port} is still taken"
         );
     }
+    // In the folder itself no name is needed, nor what `init` alone would leave to do.
+    std::fs::remove_file(folder.join("keys/credentials.json")).unwrap();
+    let (child, said) = dev(&[], &folder);
+    assert!(said.starts_with("found ."), "{said}");
+    terminate(child);
 }
 
 #[tokio::test(flavor = "multi_thread")]

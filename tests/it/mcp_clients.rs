@@ -260,6 +260,9 @@ fn what_is_printed_starts_this_program_with_the_authority_beside_the_certificate
     assert_eq!(entry["command"], own.display().to_string());
     let authority = entry["args"][2].as_str().unwrap();
     assert!(authority.starts_with('/') && authority.ends_with("/certs/ca.pem"));
+    // What is here is looked at.
+    std::fs::write(certs.join("a.pem"), "").unwrap();
+    assert!(!print().status.success());
 }
 
 #[test]

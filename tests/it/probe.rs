@@ -22,7 +22,7 @@ const PLANTED: &str = "planted";
 
 /// Messages as the bytes that they are.
 #[derive(Debug, Default, Clone)]
-struct Raw;
+pub(super) struct Raw;
 
 impl tonic::codec::Codec for Raw {
     type Encode = Bytes;

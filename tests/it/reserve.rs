@@ -69,6 +69,10 @@ async fn connectord_writes_nothing_and_undoes_halts_and_answers() {
     let port = world.connectord_port;
     assert_eq!(health(&world, ("connectord", port)), Some(5));
     assert_eq!(world.effects().await.len(), 2, "the write and its undo");
+    let doctor = world.run("connectord", &["doctor"]);
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert_eq!(doctor.status.code(), Some(1), "{said}");
+    assert!(said.contains("agents are refused below"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +80,8 @@ async fn policyd_decides_nothing_and_takes_reports_and_answers_operators() {
     let mut world = World::start();
     world.promote(&["set_stage"]).await;
     let mut agent = world.agent().await;
-    let asked = agent.ask(&e2e::stage("D-104", "qualified")).await;
+    let request = Actor::request(&e2e::stage("D-104", "qualified"));
+    let asked = agent.ask_for(request.clone()).await;
     world.policyd.take().unwrap().kill();
     fill(&world, "policyd.toml");
     world.start_policyd();
@@ -90,6 +95,18 @@ async fn policyd_decides_nothing_and_takes_reports_and_answers_operators() {
     };
     let unreadable = agent.authorize.authorize(unreadable).await.unwrap_err();
     assert_eq!(e2e::code(&unreadable), "DISK_RESERVE");
+    let simulated = pb::SimulateAuthorizationRequest {
+        request: Some(Actor::request(&note("D-104"))),
+        at: None,
+    };
+    let simulated = agent.authorize.simulate_authorization(simulated).await;
+    assert_eq!(e2e::code(&simulated.unwrap_err()), "DISK_RESERVE");
+    // What was decided before is answered.
+    let again = agent.ask_for(request).await;
+    assert_eq!(
+        (&again.decision.name, &again.decision.token),
+        (&asked.decision.name, &asked.decision.token)
+    );
     // A writ of before is executed, and its report becomes a record.
     let done = agent.present(&asked).await.unwrap();
     agent.signed(&done).await;

@@ -118,7 +118,8 @@ async fn promotion_shows_the_log_needs_a_reason_and_asks_twice_after_a_surprise(
         "SURPRISES_MARKED"
     );
     mark("").await;
-    assert!(run(&world, &["wouldhave", "ls", "--surprise"]).1.is_empty());
+    let none = run(&world, &["wouldhave", "ls", "--surprise"]).1;
+    assert_eq!(none.trim(), "nothing to list");
 
     let records = with_marks(&world, 3).await;
     let is_moved = |record: &&serde_json::Value| record["kind"] == "rollout_changed";

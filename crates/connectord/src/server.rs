@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use writ_proto::Reason;
 use writ_proto::host::serve::connections::{Door, mutual_tls};
 use writ_proto::host::serve::grpc::PacedServer;
+use writ_proto::host::serve::paced::Refusals;
 use writ_proto::host::store::disk::Reserve;
 use writ_proto::host::store::postgres::without_password;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
@@ -27,7 +28,7 @@ use crate::config::Config;
 use crate::error::AppError;
 use crate::grpc::authn::Authn;
 use crate::grpc::client::{self, ClientFiles};
-use crate::grpc::status::over_rate;
+use crate::grpc::status::{over_rate, status};
 use crate::grpc::{connector::Connector, halt::Halts};
 use crate::halt::HaltStore;
 use crate::http::port::Port;
@@ -83,6 +84,8 @@ pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
             ..AppError::from(error)
         }
     })?;
+    let signed = client::signed("connectord", &own_files(config))?;
+    let journal = journal.signed_by(signed);
     let rules = Rules {
         audience: config.server.audience.clone(),
         leeway_seconds: config.trust.leeway_seconds,
@@ -104,6 +107,15 @@ pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
         trust,
         rules,
     }))
+}
+
+/// The certificate of this connectord.
+pub(crate) fn own_files(config: &Config) -> ClientFiles<'_> {
+    ClientFiles {
+        ca: &config.tls.ca,
+        cert: &config.tls.cert,
+        key: &config.tls.key_file,
+    }
 }
 
 /// One tenant's bad file stops nobody; but where nothing at all can be done, the start says so.
@@ -251,7 +263,12 @@ pub fn summary(app: &SharedApp) -> String {
 /// A server with its limits.
 #[must_use]
 pub fn builder() -> PacedServer {
-    writ_proto::host::serve::grpc::server(CALL_TIMEOUT, over_rate)
+    let malformed = |why| status(&AppError::new(Reason::RequestMalformed, why));
+    let refusals = Refusals {
+        early: over_rate,
+        unread: Arc::new(move |_, why: String| Box::pin(async move { malformed(why) })),
+    };
+    writ_proto::host::serve::grpc::server(CALL_TIMEOUT, refusals)
 }
 
 impl Bound {
@@ -296,11 +313,7 @@ impl Bound {
         let access = access.map_err(|error| fail(Reason::HaltUnknown, error))?;
         let page = port.map(|port| port.serve(&app, access));
         if let Some(peer) = &config.policyd {
-            let files = ClientFiles {
-                ca: &config.tls.ca,
-                cert: &config.tls.cert,
-                key: &config.tls.key_file,
-            };
+            let files = own_files(&config);
             let policyd = client::peer((&peer.addr, "policyd"), &files, Duration::from_secs(10))?;
             tokio::spawn(task::outbox::deliver(SharedApp::clone(&app), policyd));
         }

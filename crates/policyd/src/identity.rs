@@ -36,6 +36,12 @@ fn refuse(why: &str) -> AppError {
     AppError::new(Reason::Unauthenticated, why)
 }
 
+/// What somebody else may do, and who asked.
+pub(crate) fn not_for(caller: &Caller, reason: Reason) -> AppError {
+    let message = format!("{}; you are {}", reason.sentence(), caller.described());
+    AppError::new(reason, message)
+}
+
 impl Authn {
     /// For a trust domain.
     #[must_use]
@@ -112,8 +118,8 @@ impl Authn {
         let peer = self.read(leaf.ok_or_else(|| refuse("no client certificate"))?)?;
         match peer.caller {
             Caller::Agent { tenant, agent } => Ok((tenant, agent, peer.cert_sha256)),
-            Caller::Operator { .. } | Caller::Service { .. } => {
-                Err(AppError::of(Reason::AgentRequired))
+            other @ (Caller::Operator { .. } | Caller::Service { .. }) => {
+                Err(not_for(&other, Reason::AgentRequired))
             }
         }
     }
@@ -156,8 +162,8 @@ impl Authn {
         let peer = self.peer(request)?;
         match peer.caller {
             Caller::Agent { tenant, agent } => Ok((tenant, agent, peer.cert_sha256)),
-            Caller::Operator { .. } | Caller::Service { .. } => {
-                Err(AppError::of(Reason::AgentRequired))
+            other @ (Caller::Operator { .. } | Caller::Service { .. }) => {
+                Err(not_for(&other, Reason::AgentRequired))
             }
         }
     }
@@ -169,8 +175,8 @@ impl Authn {
     pub fn operator<T>(&self, request: &Request<T>) -> Result<TenantId, AppError> {
         match self.peer(request)?.caller {
             Caller::Operator { tenant, .. } => Ok(tenant),
-            Caller::Agent { .. } | Caller::Service { .. } => {
-                Err(AppError::of(Reason::OperatorRequired))
+            other @ (Caller::Agent { .. } | Caller::Service { .. }) => {
+                Err(not_for(&other, Reason::OperatorRequired))
             }
         }
     }
@@ -182,8 +188,8 @@ impl Authn {
     pub fn operator_name<T>(&self, request: &Request<T>) -> Result<String, AppError> {
         match self.peer(request)?.caller {
             Caller::Operator { tenant, name } => Ok(format!("{tenant}/{name}")),
-            Caller::Agent { .. } | Caller::Service { .. } => {
-                Err(AppError::of(Reason::OperatorRequired))
+            other @ (Caller::Agent { .. } | Caller::Service { .. }) => {
+                Err(not_for(&other, Reason::OperatorRequired))
             }
         }
     }
@@ -195,7 +201,7 @@ impl Authn {
     pub fn connectord<T>(&self, request: &Request<T>) -> Result<(), AppError> {
         match self.peer(request)?.caller {
             Caller::Service { name } if name.as_str().starts_with("connectord/") => Ok(()),
-            _ => Err(AppError::of(Reason::ServiceRequired)),
+            other => Err(not_for(&other, Reason::ServiceRequired)),
         }
     }
 }

@@ -15,6 +15,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use writ_proto::Reason;
 use writ_proto::host::serve::connections::{Door, mutual_tls};
 use writ_proto::host::serve::grpc::PacedRouter;
+use writ_proto::host::serve::paced::{Refusals, Unread};
 use writ_proto::host::store::disk::Reserve;
 use writ_proto::host::store::postgres::without_password;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
@@ -39,7 +40,7 @@ use crate::domain::decide::facts::HaltView;
 use crate::domain::policy::PolicyErrors;
 use crate::error::AppError;
 use crate::grpc::client::{self, ClientFiles};
-use crate::grpc::status::over_rate;
+use crate::grpc::status::{over_rate, status};
 use crate::grpc::{
     authorization::Authorization, budgets::Budgets, exports::Exports, incidents::Incidents,
     keys::Keys, records::Records,
@@ -350,10 +351,29 @@ fn router(
     }
     let all = routes
         .into_axum_router()
-        .merge(authzen::routes(authorization));
+        .merge(authzen::routes(authorization.clone()));
     // JSON comes over HTTP/1.1 as well.
-    let server = writ_proto::host::serve::grpc::server(call_timeout, over_rate).accept_http1(true);
+    let refusals = Refusals {
+        early: over_rate,
+        unread: unread_by(authorization),
+    };
+    let server = writ_proto::host::serve::grpc::server(call_timeout, refusals).accept_http1(true);
     Ok(server.clone().add_routes(Routes::from(all)))
+}
+
+/// A message of an agent that no service saw is a record like every other that cannot be read.
+fn unread_by(authorization: Authorization) -> Unread {
+    Arc::new(move |met, why| {
+        let authorization = authorization.clone();
+        Box::pin(async move {
+            let error = AppError::new(Reason::RequestMalformed, why);
+            let error = match authorization.authn.agent_of(&met) {
+                Ok(agent) => authorization.unreadable_in_turn((&agent, ""), error).await,
+                Err(_) => error,
+            };
+            status(&error)
+        })
+    })
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -111,6 +111,16 @@ impl Caller {
         }
     }
 
+    /// Who this is, for a refusal that it is told: `operator ops of acme`.
+    #[must_use]
+    pub fn described(&self) -> String {
+        match self {
+            Self::Agent { tenant, agent } => format!("agent {agent} of {tenant}"),
+            Self::Operator { tenant, name } => format!("operator {name} of {tenant}"),
+            Self::Service { name } => format!("service {name}"),
+        }
+    }
+
     /// What its connections to one daemon count as, and how many of each there may be. Agents leave places
     /// to operators and daemons, and the agents of one tenant to those of others.
     #[must_use]

@@ -1,6 +1,8 @@
 //! The request hash (docs/token.md): what binds a token to exact arguments; and the digest of
 //! images, which binds an undo writ to exact values.
 
+pub mod difference;
+
 use sha2::{Digest as _, Sha256};
 
 use crate::context;

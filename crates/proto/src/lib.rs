@@ -36,6 +36,7 @@ pub mod money;
 pub mod pb;
 pub mod reason;
 pub mod scope;
+pub mod together;
 pub mod token;
 pub mod toml_flaw;
 pub mod value;

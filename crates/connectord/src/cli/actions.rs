@@ -10,7 +10,7 @@ use super::remote::{Remote, failed};
 use super::wouldhave;
 use crate::clock;
 use crate::error::AppError;
-use crate::output::Output;
+use crate::output::{Output, plural};
 
 /// Reading and moving actions.
 #[derive(Debug, Subcommand)]
@@ -217,8 +217,10 @@ async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppErr
         );
         return Ok(0);
     }
+    let counted = |count: i32, noun| plural(usize::try_from(count).unwrap_or(usize::MAX), noun);
+    let (seen, odd) = (counted(rows, "row"), counted(marked, "surprise"));
     let text = format!(
-        "{} {was} -> {is} for {}{end}. Would-have log: {rows} rows, {marked} surprises marked{unseen}",
+        "{} {was} -> {is} for {}{end}. Would-have log: {seen}, {odd} marked{unseen}",
         args.action,
         args.remote.tenant()
     );

@@ -1,5 +1,7 @@
 //! `connectord preview` and `connectord execute`: one call with its writ.
 
+mod mismatch;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -109,7 +111,13 @@ pub(super) async fn preview(args: &CallArgs, output: &Output) -> Result<u8, AppE
         run_id: args.run.clone(),
     };
     let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
-    let answer = client.preview(request).await.map_err(failed)?.into_inner();
+    let answer = match client.preview(request.clone()).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => {
+            let asked = (request.token.as_slice(), request.call.as_ref());
+            return Err(mismatch::named(&args.remote, asked, failed(status)).await);
+        }
+    };
     output.line(
         &answer.would_have,
         &json!({"would_have": answer.would_have}),
@@ -129,7 +137,13 @@ pub(super) async fn execute(args: &CallArgs, output: &Output) -> Result<u8, AppE
         run_id: args.run.clone(),
     };
     let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
-    let answer = client.execute(request).await.map_err(failed)?.into_inner();
+    let answer = match client.execute(request.clone()).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => {
+            let asked = (request.token.as_slice(), request.call.as_ref());
+            return Err(mismatch::named(&args.remote, asked, failed(status)).await);
+        }
+    };
     let execution = answer.execution.unwrap_or_default();
     output.line(&describe(&execution), &shown(&execution));
     Ok(Reason::from_code(&execution.reason_code).map_or(0, exit_code))

@@ -3,6 +3,7 @@
 mod actions;
 mod call;
 mod creds;
+mod doctor;
 mod executions;
 mod halt;
 mod halt_server;
@@ -262,7 +263,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
     match &cli.command {
         Command::Server(args) => Box::pin(server::run(common, args)).await,
         Command::Health(remote) => remote::health(remote, output).await,
-        Command::Doctor => server::doctor(common, output).await,
+        Command::Doctor => doctor::run(common, output).await,
         Command::Preview(args) => call::preview(args, output).await,
         Command::Read(args) => call::read(args, output).await,
         Command::Execute(args) => call::execute(args, output).await,

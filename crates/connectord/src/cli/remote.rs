@@ -50,6 +50,14 @@ pub(crate) fn address(given: Option<&String>) -> String {
 
 impl Remote {
     pub(crate) async fn channel(&self) -> Result<Channel, AppError> {
+        self.channel_to((&self.addr(), "connectord")).await
+    }
+
+    /// A connection to either daemon, as the same caller.
+    pub(crate) async fn channel_to(
+        &self,
+        (addr, service): (&str, &'static str),
+    ) -> Result<Channel, AppError> {
         let cert = self.cert()?;
         self.is_of_own_tenant(&cert)?;
         let key = self.key.clone().unwrap_or_else(|| key_beside(&cert));
@@ -60,7 +68,7 @@ impl Remote {
             key: &key,
         };
         let timeout = Duration::from_secs(self.timeout.clamp(1, 600));
-        let peer = peer((&self.addr(), "connectord"), &files, timeout)?;
+        let peer = peer((addr, service), &files, timeout)?;
         Ok(peer.connect().await?)
     }
 
@@ -154,5 +162,10 @@ pub(super) async fn health(remote: &Remote, output: &Output) -> Result<u8, AppEr
     let serving = answer.status == 1;
     let text = if serving { "SERVING" } else { "NOT_SERVING" };
     output.line(text, &json!({"status": text}));
+    if !serving {
+        output.note(
+            "what is wrong stands in its log, and `connectord doctor` on its machine says it",
+        );
+    }
     Ok(if serving { 0 } else { 5 })
 }

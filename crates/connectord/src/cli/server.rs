@@ -1,4 +1,4 @@
-//! `connectord server` and `connectord doctor`.
+//! `connectord server`.
 
 use std::path::PathBuf;
 
@@ -8,8 +8,7 @@ use writ_proto::Reason;
 
 use super::Common;
 use crate::error::AppError;
-use crate::output::Output;
-use crate::server::{bind, check_marks, open, summary};
+use crate::server::bind;
 
 /// Flags of the daemon.
 #[derive(Debug, Args)]
@@ -51,74 +50,4 @@ pub(super) async fn run(common: &Common, args: &ServerArgs) -> Result<u8, AppErr
     )?;
     bound.serve(stop()).await?;
     Ok(0)
-}
-
-pub(super) async fn doctor(common: &Common, output: &Output) -> Result<u8, AppError> {
-    let config = common.read()?;
-    let ok = |what: &str| output.line(&format!("ok    {what}"), &json!({"ok": what}));
-    ok("configuration");
-    let halts = crate::server::open_halts(&config).await?;
-    let state = halts
-        .read(crate::clock::now().timestamp())
-        .map_err(|error| AppError::new(Reason::HaltUnknown, error.to_string()))?;
-    ok(&format!(
-        "halts: epoch {}, {} set",
-        state.epoch,
-        state.flags.len()
-    ));
-    let app = open(&config).await?;
-    let room = app.reserve.look();
-    let bad = |what: &str| output.line(&format!("FAIL  {what}"), &json!({"fail": what}));
-    let catalog = app.catalog.load_full();
-    let mut failed = catalog.problems.len();
-    if failed == 0 {
-        ok(&format!(
-            "keys, cards, systems, credentials, journal: {}",
-            summary(&app)
-        ));
-    }
-    if room.is_short() {
-        let least = config.store.reserve_mb;
-        bad(&format!(
-            "{room}; agents are refused below store.reserve_mb = {least}"
-        ));
-        failed = failed.saturating_add(1);
-    } else {
-        ok(&room.to_string());
-    }
-    for problem in &catalog.problems {
-        bad(&problem.what);
-    }
-    if let Err(error) = check_marks(&app).await {
-        bad(&format!("the server would not start: {error}"));
-        failed = failed.saturating_add(1);
-    }
-    for ((tenant, action), held) in &catalog.cards {
-        let connection = held.card.connection.as_str();
-        if !catalog.connections.contains_key(connection) {
-            let what =
-                format!("{action} of {tenant} cannot be used: there is no connection {connection}");
-            output.line(&format!("note  {what}"), &json!({"note": what}));
-        }
-    }
-    for (name, connection) in &catalog.connections {
-        let Ok(system) = &connection.system else {
-            continue;
-        };
-        // What a file leaves to chance, it leaves aloud.
-        for choice in system.choices_of_none() {
-            let what = format!("connection {name}: {choice}");
-            output.line(&format!("note  {what}"), &json!({"note": what}));
-        }
-        match system.probe().await {
-            Ok(()) => ok(&format!(
-                "connection {name}: it answers, and takes the credential"
-            )),
-            Err(error) => {
-                bad(&format!("connection {name}: {} {error}", error.reason()));
-                failed = failed.saturating_add(1);
-            }
-        }
-    }
-    Ok(u8::from(failed > 0))
 }

@@ -111,7 +111,7 @@ fn check(execution: &Execution, writ: &[u8], verifier: &Verifier<'_>) -> Result<
     let undo = UnverifiedUndo::new(writ).verify(verifier);
     let undo = undo.map_err(|error| match error.reason {
         Reason::TokenExpired => Refusal::of(Reason::UndoExpired),
-        _ => Refusal::new(Reason::UndoNotSigned, error.to_string()),
+        _ => Refusal::new(Reason::UndoNotSigned, error.detail),
     })?;
     let odd = || {
         Refusal::new(

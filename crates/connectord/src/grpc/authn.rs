@@ -35,6 +35,12 @@ fn refuse(why: &str) -> AppError {
     AppError::new(Reason::Unauthenticated, why)
 }
 
+/// What somebody else may do, and who asked.
+pub(crate) fn not_for(caller: &Caller, reason: Reason) -> AppError {
+    let message = format!("{}; you are {}", reason.sentence(), caller.described());
+    AppError::new(reason, message)
+}
+
 impl Authn {
     /// For a trust domain.
     #[must_use]
@@ -138,8 +144,8 @@ impl Authn {
         let peer = self.peer(request)?;
         match peer.caller {
             Caller::Agent { tenant, agent } => Ok((tenant, agent, peer.cert_sha256)),
-            Caller::Operator { .. } | Caller::Service { .. } => {
-                Err(AppError::of(Reason::AgentRequired))
+            other @ (Caller::Operator { .. } | Caller::Service { .. }) => {
+                Err(not_for(&other, Reason::AgentRequired))
             }
         }
     }
@@ -151,8 +157,8 @@ impl Authn {
     pub fn operator<T>(&self, request: &Request<T>) -> Result<(TenantId, AgentId), AppError> {
         match self.peer(request)?.caller {
             Caller::Operator { tenant, name } => Ok((tenant, name)),
-            Caller::Agent { .. } | Caller::Service { .. } => {
-                Err(AppError::of(Reason::OperatorRequired))
+            other @ (Caller::Agent { .. } | Caller::Service { .. }) => {
+                Err(not_for(&other, Reason::OperatorRequired))
             }
         }
     }

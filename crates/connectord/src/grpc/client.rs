@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use writ_proto::Reason;
-use writ_proto::host::channel::{Peer, Pems};
+use writ_proto::host::channel::signed::Signed;
+use writ_proto::host::channel::{ChannelError, Peer, Pems};
 
 use crate::error::AppError;
 use crate::private_file::read_private;
@@ -37,6 +38,25 @@ pub fn peer(
     files: &ClientFiles<'_>,
     timeout: Duration,
 ) -> Result<Peer, AppError> {
+    let peer = with_pems(files, |pems| Peer::new(addr, service, pems, timeout))?;
+    if let Some(why) = peer.foreign() {
+        tracing::warn!("{why}");
+    }
+    Ok(peer)
+}
+
+/// What signs with a certificate for a service, and reads what others of it signed.
+///
+/// # Errors
+/// When a file is unusable.
+pub fn signed(service: &str, files: &ClientFiles<'_>) -> Result<Signed, AppError> {
+    with_pems(files, |pems| Signed::new(service, pems))
+}
+
+fn with_pems<T>(
+    files: &ClientFiles<'_>,
+    make: impl FnOnce(&Pems<'_>) -> Result<T, ChannelError>,
+) -> Result<T, AppError> {
     let (ca, cert) = (read(files.ca)?, read(files.cert)?);
     let key = read_private(files.key)?;
     let name = |path: &Path| path.display().to_string();
@@ -47,5 +67,5 @@ pub fn peer(
         key: (&key_name, key.as_bytes()),
         now: crate::clock::now().timestamp(),
     };
-    Ok(Peer::new(addr, service, &pems, timeout)?)
+    Ok(make(&pems)?)
 }

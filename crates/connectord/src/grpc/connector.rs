@@ -6,7 +6,7 @@ use writ_proto::limits::REASON_BYTES_MAX;
 use writ_proto::pb::connector_service_server::ConnectorService;
 use writ_proto::{Caller, Reason, pb};
 
-use super::authn::{Authn, own_tenant};
+use super::authn::{Authn, not_for, own_tenant};
 use super::status::status;
 use crate::app::SharedApp;
 use crate::app::catalog::Held;
@@ -93,7 +93,9 @@ impl Connector {
             Caller::Agent { tenant, agent } => {
                 (tenant, format!("agent:{agent}"), Some(agent.to_string()))
             }
-            Caller::Service { .. } => return Err(AppError::of(Reason::OperatorRequired)),
+            service @ Caller::Service { .. } => {
+                return Err(not_for(&service, Reason::OperatorRequired));
+            }
         };
         check_reason(reason)?;
         let order = Order {

@@ -15,7 +15,7 @@ mod places;
 
 use places::Places;
 
-use super::authn::Authn;
+use super::authn::{Authn, not_for};
 use super::status::status;
 use crate::app::SharedApp;
 use crate::app::halts::order::{Asker, HALT_SECONDS_MAX, HaltOrder};
@@ -165,8 +165,8 @@ impl Halts {
             Caller::Service { name } if name.as_str() == "policyd" => {
                 Ok(Asker::Policyd(cause.to_owned()))
             }
-            Caller::Agent { .. } | Caller::Service { .. } => {
-                Err(AppError::of(Reason::OperatorRequired))
+            other @ (Caller::Agent { .. } | Caller::Service { .. }) => {
+                Err(not_for(&other, Reason::OperatorRequired))
             }
         }
     }

@@ -68,6 +68,14 @@ fn report(id: u128) -> Report {
     }
 }
 
+fn waiting(id: u128) -> Waiting {
+    let Report { id, body } = report(id);
+    Waiting {
+        id,
+        body: Some(body),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_spent_once_however_many_processes_present_it() {
     let (_folder, stores) = stores().await;
@@ -281,7 +289,7 @@ async fn a_state_is_written_only_over_the_one_it_follows() {
         );
         assert_eq!(
             journal.outbox(None, 9).await.unwrap(),
-            [report(1)],
+            [waiting(1)],
             "{name}"
         );
         let mut copy = execution(1);
@@ -389,14 +397,14 @@ async fn rollouts_and_the_outbox_are_kept() {
         journal.report(report(1)).await.unwrap();
         assert_eq!(
             journal.outbox(None, 2).await.unwrap(),
-            [report(1), report(2)],
+            [waiting(1), waiting(2)],
             "{name}"
         );
         let done = vec![Uuid::from_u128(1), Uuid::from_u128(3)];
         journal.outbox_done(done, vec![]).await.unwrap();
         assert_eq!(
             journal.outbox(None, 9).await.unwrap(),
-            [report(2), report(4)],
+            [waiting(2), waiting(4)],
             "{name}"
         );
         assert_eq!(journal.rollout("acme", "refund").await.unwrap(), None);

@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use uuid::Uuid;
+use writ_proto::host::channel::signed::Signed;
 use writ_proto::host::store::group_commit::{Commit, GroupCommit, Undone};
 use writ_proto::host::store::postgres::is_postgres;
 use writ_proto::host::store::schema::SchemaError;
@@ -39,7 +40,7 @@ pub use claim::{Claim, Claimed, Presented};
 pub use mark::JournalMark;
 use postgres::{PostgresReader, PostgresWriter};
 use rollouts::Seen;
-pub use rows::{Filter, Promoted, Report, UndoWrit};
+pub use rows::{Filter, Promoted, Report, UndoWrit, Waiting};
 use sqlite::{SqliteReader, SqliteWriter};
 
 /// Longest wait for a commit.
@@ -177,7 +178,11 @@ pub struct Journal {
     writer: GroupCommit<Writer>,
     rollouts: Arc<Mutex<BTreeMap<(String, String), Seen>>>,
     reached: Arc<Mutex<JournalMark>>,
+    signed: Option<Arc<Signed>>,
 }
+
+/// What the signature of a report is for.
+const OUTBOX: &str = "writ.outbox.v1";
 
 impl Journal {
     /// Opens `sqlite://FILE` or `postgres://...` and brings its schema up to date.
@@ -199,7 +204,44 @@ impl Journal {
             writer: GroupCommit::new(writer, DEADLINE),
             rollouts: Arc::default(),
             reached: Arc::default(),
+            signed: None,
         })
+    }
+
+    /// From here on its reports are signed, and none is read that is not.
+    #[must_use]
+    pub fn signed_by(self, signed: Signed) -> Self {
+        Self {
+            signed: Some(Arc::new(signed)),
+            ..self
+        }
+    }
+
+    fn sign(&self, reports: &mut [Report]) -> Result<(), JournalError> {
+        let Some(signed) = &self.signed else {
+            return Ok(());
+        };
+        let now = u64::try_from(crate::clock::now().timestamp()).unwrap_or(0);
+        for report in reports {
+            let body = std::mem::take(&mut report.body);
+            let sealed = signed.seal(OUTBOX, (report.id.into_bytes(), now), body);
+            report.body = sealed.map_err(JournalError::Unavailable)?;
+        }
+        Ok(())
+    }
+
+    fn opened(&self, Report { id, body }: Report) -> Waiting {
+        let body = match &self.signed {
+            None => Some(body),
+            Some(signed) => match signed.open(OUTBOX, id.into_bytes(), &body) {
+                Ok(body) => Some(body),
+                Err(why) => {
+                    tracing::error!(%id, why, "no connectord of this service wrote this report; it is kept");
+                    None
+                }
+            },
+        };
+        Waiting { id, body }
     }
 
     /// How far it has come, as it says itself.
@@ -324,7 +366,10 @@ impl Journal {
         self.save(&mut [], vec![report]).await
     }
 
-    async fn save_work(&self, work: Work) -> Result<(), JournalError> {
+    async fn save_work(&self, mut work: Work) -> Result<(), JournalError> {
+        if let Work::Save { reports, .. } = &mut work {
+            self.sign(reports)?;
+        }
         match self.write(work).await? {
             Written::Saved => Ok(()),
             Written::OverCap(what) => Err(JournalError::OverCap(what)),
@@ -428,9 +473,10 @@ impl Journal {
         &self,
         after: Option<Uuid>,
         limit: u32,
-    ) -> Result<Vec<Report>, JournalError> {
+    ) -> Result<Vec<Waiting>, JournalError> {
         let after = after.unwrap_or(Uuid::nil());
-        either!(self, reader => reader.outbox(after, limit).await)
+        let stored = either!(self, reader => reader.outbox(after, limit).await)?;
+        Ok(stored.into_iter().map(|one| self.opened(one)).collect())
     }
 
     /// Whether the journal answers.

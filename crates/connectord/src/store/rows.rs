@@ -12,6 +12,15 @@ pub struct Report {
     pub body: Vec<u8>,
 }
 
+/// A report as it is found again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Outcome id.
+    pub id: Uuid,
+    /// Encoded `writ.v1.Outcome`; none where no connectord of this service signed it.
+    pub body: Option<Vec<u8>>,
+}
+
 /// What allows the undo of an execution, as policyd signed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UndoWrit {

@@ -138,7 +138,10 @@ fn outcome(tenant: &str, flag: &Flag, ended: Option<&Act>) -> Outcome {
     let act = ended.unwrap_or(&set);
     let mut outcome = Outcome::new(kind, tenant, status);
     outcome.id = id_of(tenant, status, flag);
-    outcome.time_ms = act.at.saturating_mul(1_000);
+    outcome.time_ms = match ended {
+        None => flag.moment_ms(),
+        Some(act) => act.at.saturating_mul(1_000),
+    };
     outcome.scope = flag.scope.to_string();
     (outcome.by, outcome.note) = (act.by.clone(), act.reason.clone());
     outcome

@@ -10,7 +10,7 @@ use writ_proto::pb;
 use writ_proto::pb::record_service_client::RecordServiceClient;
 
 use crate::app::SharedApp;
-use crate::store::{Report, UndoWrit};
+use crate::store::{UndoWrit, Waiting};
 
 /// Below what policyd reads, with room for the frame.
 const REPORT_BYTES_MAX: usize = 200 * 1_024;
@@ -141,11 +141,12 @@ fn undo_writ(writ: pb::UndoWrit) -> Option<UndoWrit> {
 
 /// The first reports that fit into one message, and the last of them. Values that alone are too long for one are left
 /// out of their report; the journal keeps them.
-fn fitting(reports: &[Report]) -> (Vec<pb::Outcome>, Option<uuid::Uuid>) {
+fn fitting(reports: &[Waiting]) -> (Vec<pb::Outcome>, Option<uuid::Uuid>) {
     let (mut outcomes, mut last) = (Vec::new(), None);
     let mut bytes = 0_usize;
     for report in reports {
-        let Ok(mut outcome) = pb::Outcome::decode(report.body.as_slice()) else {
+        let body = report.body.as_deref();
+        let Some(Ok(mut outcome)) = body.map(pb::Outcome::decode) else {
             tracing::error!(id = %report.id, "a stored report cannot be read");
             last = Some(report.id);
             continue;

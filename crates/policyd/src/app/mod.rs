@@ -121,7 +121,10 @@ impl App {
     /// The halts that a decision looks at: what connectord said, and what is on its way there.
     #[must_use]
     pub fn halt_view(&self) -> HaltView {
+        // Before what was heard: at the same moment or earlier, never later.
+        let heard_ms = self.halts_asked_ms.load(Ordering::Acquire);
         let mut view = self.halts.load().as_ref().clone();
+        view.heard_ms = heard_ms;
         view.scopes.extend(self.halting.waiting());
         view
     }

@@ -284,7 +284,12 @@ async fn run(cli: &Cli, output: Output) -> Result<u8, AppError> {
         Command::Dev(args) => dev::run(args, output).await,
         Command::Server(args) => server::run(common, args).await,
         Command::Health(remote) => remote::health(remote, &output).await,
-        Command::Doctor => Ok(doctor::run(&common.read()?, output).await),
+        Command::Doctor => {
+            let layers = common.layers()?;
+            let config = Config::from_layers(&layers, &common.config)?;
+            let files = (common.config.as_path(), &layers);
+            Ok(doctor::run(&config, files, output).await)
+        }
         Command::Check(args) => policy::check(args, output),
         Command::Test(args) => policy::test(args, output),
         Command::Fmt(args) => policy::fmt(args, output),

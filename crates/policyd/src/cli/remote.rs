@@ -124,5 +124,8 @@ pub(super) async fn health(remote: &Remote, output: &Output) -> Result<u8, AppEr
     let serving = answer.status == 1;
     let text = if serving { "SERVING" } else { "NOT_SERVING" };
     output.line(text, &json!({"status": text}));
+    if !serving {
+        output.note("what is wrong stands in its log, and `policyd doctor` on its machine says it");
+    }
     Ok(if serving { 0 } else { 5 })
 }

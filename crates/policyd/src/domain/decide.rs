@@ -101,6 +101,7 @@ fn decide_step_by_step(request: &Request, facts: &Facts, trace: &mut Vec<Step>) 
     let halted = facts.halted(request).filter(|_| writes);
     trace.push(Step::Halts {
         epoch: facts.halts.epoch,
+        heard_ms: facts.halts.heard_ms,
         scope: halted.map(ToString::to_string),
     });
     if let Some(scope) = halted {

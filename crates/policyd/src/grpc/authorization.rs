@@ -209,7 +209,7 @@ impl AuthorizationService for Authorization {
     ) -> Result<Response<pb::GetDecisionResponse>, Status> {
         let peer = self.authn.peer(&request).map_err(|error| status(&error))?;
         let (tenant, agent) = match &peer.caller {
-            Caller::Agent { tenant, agent } => (tenant, Some(agent.as_str())),
+            Caller::Agent { tenant, agent } => (tenant, Some((agent.as_str(), peer.cert_sha256))),
             Caller::Operator { tenant, .. } => (tenant, None),
             Caller::Service { .. } => return Err(status(&AppError::of(Reason::NotFound))),
         };
@@ -230,10 +230,13 @@ impl AuthorizationService for Authorization {
         request: Request<pb::CancelDecisionRequest>,
     ) -> Result<Response<pb::CancelDecisionResponse>, Status> {
         let agent = self.authn.agent(&request).map_err(|error| status(&error))?;
-        let (tenant, agent, _) = agent;
+        let (tenant, agent, certificate) = agent;
         let pb::CancelDecisionRequest { name } = request.into_inner();
         let id = decision_id(&name, &tenant).map_err(|error| status(&error))?;
-        let answer = self.app.cancel(&tenant, agent.as_str(), id).await;
+        let answer = self
+            .app
+            .cancel(&tenant, (agent.as_str(), certificate), id)
+            .await;
         let answer = answer.map_err(|error| status(&error))?;
         let decision = Some(convert::decision(answer.for_agent()));
         Ok(Response::new(pb::CancelDecisionResponse { decision }))

@@ -64,7 +64,11 @@ pub fn peer(
         key: (&key_name, key.as_bytes()),
         now: crate::clock::now().timestamp(),
     };
-    Ok(Peer::new(addr, service, &pems, timeout)?)
+    let peer = Peer::new(addr, service, &pems, timeout)?;
+    if let Some(why) = peer.foreign() {
+        tracing::warn!("{why}");
+    }
+    Ok(peer)
 }
 
 /// A failure as the daemon told it.

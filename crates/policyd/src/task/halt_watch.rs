@@ -40,7 +40,7 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
                     tracing::info!(epoch = view.epoch, ?scopes, "halts changed");
                     app.halts.store(Arc::new(view));
                 }
-                app.halts_asked_ms.store(asked_ms, Ordering::Relaxed);
+                app.halts_asked_ms.store(asked_ms, Ordering::Release);
                 silent = None;
             }
             Err(error) => {
@@ -64,6 +64,7 @@ fn view(state: pb::GetHaltStateResponse) -> HaltView {
     HaltView {
         epoch: state.epoch,
         scopes,
+        heard_ms: 0,
     }
 }
 

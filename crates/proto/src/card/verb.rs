@@ -86,6 +86,16 @@ impl Verb {
     }
 }
 
+/// `a deal`, `an order`.
+fn with_article(noun: &str) -> String {
+    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {noun}")
+}
+
 impl Card {
     /// Whether a target is one that the action takes.
     ///
@@ -95,11 +105,14 @@ impl Card {
         let name = &self.name;
         match target {
             Some((kind, _)) if *kind != self.target => Err(format!(
-                "target: `{name}` acts on a {}, not on `{}`",
-                self.target,
+                "target: `{name}` acts on {}, not on `{}`",
+                with_article(&self.target),
                 kind.chars().take(64).collect::<String>()
             )),
-            None => Err(format!("target: `{name}` acts on a {}", self.target)),
+            None => Err(format!(
+                "target: `{name}` acts on {}",
+                with_article(&self.target)
+            )),
             Some((_, id)) if (id == NO_RECORD) == self.verb.has_record() => Err(format!(
                 "target: `{name}` {}",
                 if self.verb.has_record() {

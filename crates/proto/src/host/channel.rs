@@ -1,6 +1,7 @@
 //! Channels to a daemon over mutual TLS. The server is known by the one URI in its certificate
 //! (SPIFFE), not by a name of DNS: no other daemon or machine of the same authority can pose as it.
 
+pub mod signed;
 mod verify;
 
 use std::future::Future;
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -56,6 +58,7 @@ pub struct Pems<'a> {
 #[derive(Debug, Clone)]
 pub struct Peer {
     addr: String,
+    foreign: Option<String>,
     endpoint: Endpoint,
     connector: Connector,
 }
@@ -84,6 +87,17 @@ fn chain((file, pem): (&str, &[u8])) -> Result<Vec<CertificateDer<'static>>, Cha
     Ok(all)
 }
 
+/// The trust domain of the own certificate.
+fn trust_domain(pems: &Pems<'_>, own: &[CertificateDer<'_>]) -> Result<String, ChannelError> {
+    let leaf = own.first().map(AsRef::as_ref).unwrap_or_default();
+    let named = uri(leaf).ok_or_else(|| unusable(pems.cert.0, "it names no caller"))?;
+    let domain = named
+        .strip_prefix("spiffe://")
+        .and_then(|rest| rest.split('/').next());
+    let domain = domain.ok_or_else(|| unusable(pems.cert.0, "it names no SPIFFE id"))?;
+    Ok(domain.to_owned())
+}
+
 /// When the own certificate ends, where that is before `now`, both Unix seconds.
 fn expired(der: &[u8], now: i64) -> Option<i64> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
@@ -110,11 +124,8 @@ impl Peer {
             let message = format!("{} expired at {}", pems.cert.0, when.to_rfc3339());
             return Err(ChannelError::Expired(message));
         }
-        let named = uri(leaf).ok_or_else(|| unusable(pems.cert.0, "it names no caller"))?;
-        let domain = named
-            .strip_prefix("spiffe://")
-            .and_then(|rest| rest.split('/').next());
-        let domain = domain.ok_or_else(|| unusable(pems.cert.0, "it names no SPIFFE id"))?;
+        let domain = trust_domain(pems, &own)?;
+        let foreign = foreign(pems, &own);
         let expected = Expected::new(pems.ca, format!("spiffe://{domain}/service/{service}"))?;
         let key = PrivateKeyDer::from_pem_slice(pems.key.1);
         let key = key.map_err(|error| unusable(pems.key.0, error))?;
@@ -138,11 +149,18 @@ impl Peer {
         let endpoint = Endpoint::from_shared(format!("http://{rest}")).map_err(|_| no_url())?;
         Ok(Self {
             addr: addr.to_owned(),
+            foreign,
             endpoint: (endpoint.origin(origin))
                 .connect_timeout(CONNECT_TIMEOUT)
                 .timeout(timeout),
             connector: Connector(TlsConnector::from(Arc::new(config))),
         })
+    }
+
+    /// Why the server will most likely not take the own certificate: where both read the same authority, and only there.
+    #[must_use]
+    pub fn foreign(&self) -> Option<&str> {
+        self.foreign.as_deref()
     }
 
     /// Connects now.
@@ -156,7 +174,7 @@ impl Peer {
             let mut source = std::error::Error::source(&error);
             while let Some(inner) = source {
                 // What wraps a cause says no more than the cause.
-                why = inner.to_string();
+                why = told(inner);
                 source = inner.source();
             }
             ChannelError::Unreachable(format!("cannot connect to {}: {why}", self.addr))
@@ -169,6 +187,52 @@ impl Peer {
         self.endpoint
             .connect_with_connector_lazy(self.connector.clone())
     }
+}
+
+/// What keeps two ends of TLS apart, in words; whatever else it is says so itself.
+fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    use rustls::{CertificateError as Cert, Error, InvalidMessage};
+    // An error of I/O holds that of TLS, and does not name it as its source.
+    let inner = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    let tls = match inner {
+        Some(inner) => inner.downcast_ref::<Error>(),
+        None => error.downcast_ref::<Error>(),
+    };
+    match tls {
+        Some(Error::InvalidCertificate(Cert::UnknownIssuer | Cert::BadSignature)) => {
+            "the server's certificate is not signed by the authority given for it".to_owned()
+        }
+        Some(Error::InvalidCertificate(Cert::Expired | Cert::ExpiredContext { .. })) => {
+            "the server's certificate has expired".to_owned()
+        }
+        Some(Error::InvalidCertificate(Cert::Other(why))) => why.0.to_string(),
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            "what listens there speaks no TLS".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Why a daemon that knows callers by the same authority would not let us in.
+fn foreign(pems: &Pems<'_>, own: &[CertificateDer<'_>]) -> Option<String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    for root in chain(pems.ca).ok()? {
+        roots.add(root).ok()?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let (leaf, others) = own.split_first()?;
+    let now = u64::try_from(pems.now).ok()?;
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
+    let refused = verifier.build().ok()?.verify_client_cert(leaf, others, now);
+    refused.is_err().then(|| {
+        format!(
+            "{} is not signed by the authority in {}: a daemon of that authority does not let it in",
+            pems.cert.0, pems.ca.0
+        )
+    })
 }
 
 /// Makes a TLS connection for tonic.

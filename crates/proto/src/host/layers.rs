@@ -130,6 +130,18 @@ impl Layers {
         );
     }
 
+    /// A text by its path, such as `tls.ca`.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.value_at(path)?.as_str()
+    }
+
+    fn value_at(&self, path: &str) -> Option<&Value> {
+        let mut parts = path.split('.');
+        let first = parts.next().and_then(|part| self.table.get(part));
+        parts.fold(first, |value, part| value?.get(part))
+    }
+
     /// The checked shape.
     ///
     /// # Errors
@@ -157,12 +169,7 @@ impl Layers {
     /// Every set value with its origin, by path.
     #[must_use]
     pub fn origins(&self) -> Vec<(String, String, String)> {
-        let value_at = |path: &str| {
-            let mut parts = path.split('.');
-            let first = parts.next().and_then(|part| self.table.get(part));
-            parts.fold(first, |value, part| value.and_then(|value| value.get(part)))
-        };
-        let shown = |path: &String| match value_at(path) {
+        let shown = |path: &String| match self.value_at(path) {
             Some(Value::String(text)) if path.ends_with("url") => {
                 Value::String(without_password(text)).to_string()
             }

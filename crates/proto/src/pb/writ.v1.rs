@@ -7,6 +7,16 @@ pub struct Target {
     #[prost(string, tag = "2")]
     pub id: ::prost::alloc::string::String,
 }
+impl ::prost::Name for Target {
+    const NAME: &'static str = "Target";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.Target".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.Target".into()
+    }
+}
 /// One exact action. Everything in it but `mode` enters the request hash.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ActionCall {
@@ -39,6 +49,16 @@ pub mod action_call {
         ArgsCbor(::prost::alloc::vec::Vec<u8>),
     }
 }
+impl ::prost::Name for ActionCall {
+    const NAME: &'static str = "ActionCall";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ActionCall".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ActionCall".into()
+    }
+}
 /// One field of a record, before and after, as canonical JSON text. Absent means the record has no such field.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FieldChange {
@@ -48,6 +68,16 @@ pub struct FieldChange {
     pub before_json: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, optional, tag = "3")]
     pub after_json: ::core::option::Option<::prost::alloc::string::String>,
+}
+impl ::prost::Name for FieldChange {
+    const NAME: &'static str = "FieldChange";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.FieldChange".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.FieldChange".into()
+    }
 }
 /// A span of a source document that supports an argument.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -63,6 +93,16 @@ pub struct Evidence {
     /// Arguments of the request that the agent is not sure of.
     #[prost(string, repeated, tag = "5")]
     pub uncertain_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for Evidence {
+    const NAME: &'static str = "Evidence";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.Evidence".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.Evidence".into()
+    }
 }
 /// A public key that verifies something policyd signed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -83,6 +123,16 @@ pub struct PublicKey {
     pub not_before: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(message, optional, tag = "7")]
     pub not_after: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for PublicKey {
+    const NAME: &'static str = "PublicKey";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.PublicKey".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.PublicKey".into()
+    }
 }
 /// What policyd decided. The zero value is never sent and means refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -184,6 +234,16 @@ pub struct AuthorizeRequest {
     #[prost(message, optional, tag = "11")]
     pub provenance: ::core::option::Option<Provenance>,
 }
+impl ::prost::Name for AuthorizeRequest {
+    const NAME: &'static str = "AuthorizeRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.AuthorizeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.AuthorizeRequest".into()
+    }
+}
 /// What an agent, or the program around it, says of why it acts. Nothing of it is checked.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Provenance {
@@ -200,10 +260,30 @@ pub struct Provenance {
     #[prost(string, tag = "4")]
     pub tool_answer: ::prost::alloc::string::String,
 }
+impl ::prost::Name for Provenance {
+    const NAME: &'static str = "Provenance";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.Provenance".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.Provenance".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuthorizeResponse {
     #[prost(message, optional, tag = "1")]
     pub decision: ::core::option::Option<Decision>,
+}
+impl ::prost::Name for AuthorizeResponse {
+    const NAME: &'static str = "AuthorizeResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.AuthorizeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.AuthorizeResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchAuthorizeRequest {
@@ -212,11 +292,31 @@ pub struct BatchAuthorizeRequest {
     #[prost(message, repeated, tag = "2")]
     pub requests: ::prost::alloc::vec::Vec<AuthorizeRequest>,
 }
+impl ::prost::Name for BatchAuthorizeRequest {
+    const NAME: &'static str = "BatchAuthorizeRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.BatchAuthorizeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.BatchAuthorizeRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchAuthorizeResponse {
     /// In the order of the requests.
     #[prost(message, repeated, tag = "1")]
     pub items: ::prost::alloc::vec::Vec<BatchAuthorizeItem>,
+}
+impl ::prost::Name for BatchAuthorizeResponse {
+    const NAME: &'static str = "BatchAuthorizeResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.BatchAuthorizeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.BatchAuthorizeResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BatchAuthorizeItem {
@@ -233,6 +333,16 @@ pub mod batch_authorize_item {
         Error(super::ItemError),
     }
 }
+impl ::prost::Name for BatchAuthorizeItem {
+    const NAME: &'static str = "BatchAuthorizeItem";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.BatchAuthorizeItem".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.BatchAuthorizeItem".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ItemError {
     #[prost(string, tag = "1")]
@@ -242,6 +352,16 @@ pub struct ItemError {
     #[prost(string, tag = "3")]
     pub remedy: ::prost::alloc::string::String,
 }
+impl ::prost::Name for ItemError {
+    const NAME: &'static str = "ItemError";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ItemError".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ItemError".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SimulateAuthorizationRequest {
     #[prost(message, optional, tag = "1")]
@@ -250,10 +370,30 @@ pub struct SimulateAuthorizationRequest {
     #[prost(message, optional, tag = "2")]
     pub at: ::core::option::Option<::prost_types::Timestamp>,
 }
+impl ::prost::Name for SimulateAuthorizationRequest {
+    const NAME: &'static str = "SimulateAuthorizationRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.SimulateAuthorizationRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.SimulateAuthorizationRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SimulateAuthorizationResponse {
     #[prost(message, optional, tag = "1")]
     pub decision: ::core::option::Option<Decision>,
+}
+impl ::prost::Name for SimulateAuthorizationResponse {
+    const NAME: &'static str = "SimulateAuthorizationResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.SimulateAuthorizationResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.SimulateAuthorizationResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetDecisionRequest {
@@ -261,10 +401,30 @@ pub struct GetDecisionRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
+impl ::prost::Name for GetDecisionRequest {
+    const NAME: &'static str = "GetDecisionRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetDecisionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetDecisionRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetDecisionResponse {
     #[prost(message, optional, tag = "1")]
     pub decision: ::core::option::Option<Decision>,
+}
+impl ::prost::Name for GetDecisionResponse {
+    const NAME: &'static str = "GetDecisionResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetDecisionResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetDecisionResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CancelDecisionRequest {
@@ -272,11 +432,31 @@ pub struct CancelDecisionRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
+impl ::prost::Name for CancelDecisionRequest {
+    const NAME: &'static str = "CancelDecisionRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.CancelDecisionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.CancelDecisionRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CancelDecisionResponse {
     /// As it stands now: CANCELLED.
     #[prost(message, optional, tag = "1")]
     pub decision: ::core::option::Option<Decision>,
+}
+impl ::prost::Name for CancelDecisionResponse {
+    const NAME: &'static str = "CancelDecisionResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.CancelDecisionResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.CancelDecisionResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Decision {
@@ -330,6 +510,16 @@ pub struct Decision {
     #[prost(message, optional, tag = "19")]
     pub call: ::core::option::Option<ActionCall>,
 }
+impl ::prost::Name for Decision {
+    const NAME: &'static str = "Decision";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.Decision".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.Decision".into()
+    }
+}
 /// A request that policy allows as it stands; a budget may still refuse it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CounterOffer {
@@ -339,6 +529,16 @@ pub struct CounterOffer {
     /// The difference, in one sentence.
     #[prost(string, tag = "2")]
     pub sentence: ::prost::alloc::string::String,
+}
+impl ::prost::Name for CounterOffer {
+    const NAME: &'static str = "CounterOffer";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.CounterOffer".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.CounterOffer".into()
+    }
 }
 /// Where a decision that waits for a person stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -508,7 +708,7 @@ pub mod authorization_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.AuthorizationService/Authorize",
             );
@@ -533,7 +733,7 @@ pub mod authorization_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.AuthorizationService/BatchAuthorize",
             );
@@ -560,7 +760,7 @@ pub mod authorization_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.AuthorizationService/SimulateAuthorization",
             );
@@ -590,7 +790,7 @@ pub mod authorization_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.AuthorizationService/GetDecision",
             );
@@ -615,7 +815,7 @@ pub mod authorization_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.AuthorizationService/CancelDecision",
             );
@@ -791,7 +991,7 @@ pub mod authorization_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AuthorizeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -840,7 +1040,7 @@ pub mod authorization_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchAuthorizeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -889,7 +1089,7 @@ pub mod authorization_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SimulateAuthorizationSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -935,7 +1135,7 @@ pub mod authorization_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetDecisionSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -984,7 +1184,7 @@ pub mod authorization_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CancelDecisionSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1048,12 +1248,32 @@ pub struct ListRecordsRequest {
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
 }
+impl ::prost::Name for ListRecordsRequest {
+    const NAME: &'static str = "ListRecordsRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListRecordsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListRecordsRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListRecordsResponse {
     #[prost(message, repeated, tag = "1")]
     pub records: ::prost::alloc::vec::Vec<Record>,
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListRecordsResponse {
+    const NAME: &'static str = "ListRecordsResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListRecordsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListRecordsResponse".into()
+    }
 }
 /// One version of one record: the readable projection and the exact bytes it was read from.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1091,6 +1311,16 @@ pub struct Record {
     #[prost(string, tag = "15")]
     pub values_json: ::prost::alloc::string::String,
 }
+impl ::prost::Name for Record {
+    const NAME: &'static str = "Record";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.Record".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.Record".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExportRecordsRequest {
     #[prost(string, tag = "1")]
@@ -1102,22 +1332,62 @@ pub struct ExportRecordsRequest {
     #[prost(bool, tag = "3")]
     pub with_values: bool,
 }
+impl ::prost::Name for ExportRecordsRequest {
+    const NAME: &'static str = "ExportRecordsRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ExportRecordsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ExportRecordsRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExportRecordsResponse {
     /// A piece of the lines; a line may go on in the next one.
     #[prost(bytes = "vec", tag = "1")]
     pub chunk: ::prost::alloc::vec::Vec<u8>,
 }
+impl ::prost::Name for ExportRecordsResponse {
+    const NAME: &'static str = "ExportRecordsResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ExportRecordsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ExportRecordsResponse".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetCheckpointRequest {
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetCheckpointRequest {
+    const NAME: &'static str = "GetCheckpointRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetCheckpointRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetCheckpointRequest".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetCheckpointResponse {
     /// C2SP tlog-checkpoint: a signed note.
     #[prost(string, tag = "1")]
     pub note: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetCheckpointResponse {
+    const NAME: &'static str = "GetCheckpointResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetCheckpointResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetCheckpointResponse".into()
+    }
 }
 /// Money that was executed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1129,10 +1399,30 @@ pub struct CapturedAmount {
     #[prost(string, tag = "2")]
     pub amount: ::prost::alloc::string::String,
 }
+impl ::prost::Name for CapturedAmount {
+    const NAME: &'static str = "CapturedAmount";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.CapturedAmount".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.CapturedAmount".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReportOutcomesRequest {
     #[prost(message, repeated, tag = "1")]
     pub outcomes: ::prost::alloc::vec::Vec<Outcome>,
+}
+impl ::prost::Name for ReportOutcomesRequest {
+    const NAME: &'static str = "ReportOutcomesRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ReportOutcomesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ReportOutcomesRequest".into()
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReportOutcomesResponse {
@@ -1145,6 +1435,16 @@ pub struct ReportOutcomesResponse {
     #[prost(message, repeated, tag = "3")]
     pub undo_writs: ::prost::alloc::vec::Vec<UndoWrit>,
 }
+impl ::prost::Name for ReportOutcomesResponse {
+    const NAME: &'static str = "ReportOutcomesResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ReportOutcomesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ReportOutcomesResponse".into()
+    }
+}
 /// What allows the undo of one execution for as long as its card says.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UndoWrit {
@@ -1156,12 +1456,32 @@ pub struct UndoWrit {
     #[prost(bytes = "vec", tag = "3")]
     pub token: ::prost::alloc::vec::Vec<u8>,
 }
+impl ::prost::Name for UndoWrit {
+    const NAME: &'static str = "UndoWrit";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.UndoWrit".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.UndoWrit".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OutcomeRejection {
     #[prost(string, tag = "1")]
     pub outcome_id: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub reason_code: ::prost::alloc::string::String,
+}
+impl ::prost::Name for OutcomeRejection {
+    const NAME: &'static str = "OutcomeRejection";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.OutcomeRejection".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.OutcomeRejection".into()
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Outcome {
@@ -1216,6 +1536,16 @@ pub struct Outcome {
     /// What was executed of the amount, where that is less than was asked; absent means all of it.
     #[prost(message, optional, tag = "22")]
     pub captured: ::core::option::Option<CapturedAmount>,
+}
+impl ::prost::Name for Outcome {
+    const NAME: &'static str = "Outcome";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.Outcome".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.Outcome".into()
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1359,7 +1689,7 @@ pub mod record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.RecordService/ListRecords",
             );
@@ -1384,7 +1714,7 @@ pub mod record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.RecordService/ExportRecords",
             );
@@ -1408,7 +1738,7 @@ pub mod record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.RecordService/GetCheckpoint",
             );
@@ -1433,7 +1763,7 @@ pub mod record_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.RecordService/ReportOutcomes",
             );
@@ -1601,7 +1931,7 @@ pub mod record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListRecordsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1647,7 +1977,7 @@ pub mod record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ExportRecordsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1692,7 +2022,7 @@ pub mod record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetCheckpointSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1737,7 +2067,7 @@ pub mod record_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReportOutcomesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1794,10 +2124,30 @@ pub mod record_service_server {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSigningKeysRequest {}
+impl ::prost::Name for ListSigningKeysRequest {
+    const NAME: &'static str = "ListSigningKeysRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListSigningKeysRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListSigningKeysRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListSigningKeysResponse {
     #[prost(message, repeated, tag = "1")]
     pub keys: ::prost::alloc::vec::Vec<PublicKey>,
+}
+impl ::prost::Name for ListSigningKeysResponse {
+    const NAME: &'static str = "ListSigningKeysResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListSigningKeysResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListSigningKeysResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RotateSigningKeyRequest {
@@ -1807,17 +2157,57 @@ pub struct RotateSigningKeyRequest {
     #[prost(message, optional, tag = "2")]
     pub overlap: ::core::option::Option<::prost_types::Duration>,
 }
+impl ::prost::Name for RotateSigningKeyRequest {
+    const NAME: &'static str = "RotateSigningKeyRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.RotateSigningKeyRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.RotateSigningKeyRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RotateSigningKeyResponse {
     #[prost(message, optional, tag = "1")]
     pub key: ::core::option::Option<PublicKey>,
 }
+impl ::prost::Name for RotateSigningKeyResponse {
+    const NAME: &'static str = "RotateSigningKeyResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.RotateSigningKeyResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.RotateSigningKeyResponse".into()
+    }
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetKeySetRequest {}
+impl ::prost::Name for GetKeySetRequest {
+    const NAME: &'static str = "GetKeySetRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetKeySetRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetKeySetRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetKeySetResponse {
     #[prost(string, tag = "1")]
     pub document_json: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetKeySetResponse {
+    const NAME: &'static str = "GetKeySetResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetKeySetResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetKeySetResponse".into()
+    }
 }
 /// Generated client implementations.
 pub mod key_service_client {
@@ -1915,7 +2305,7 @@ pub mod key_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.KeyService/ListSigningKeys",
             );
@@ -1940,7 +2330,7 @@ pub mod key_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.KeyService/RotateSigningKey",
             );
@@ -1965,7 +2355,7 @@ pub mod key_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.KeyService/GetKeySet",
             );
@@ -2120,7 +2510,7 @@ pub mod key_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListSigningKeysSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2165,7 +2555,7 @@ pub mod key_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateSigningKeySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2210,7 +2600,7 @@ pub mod key_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetKeySetSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -2280,6 +2670,16 @@ pub struct Pilot {
     #[prost(uint32, tag = "4")]
     pub widen_records: u32,
 }
+impl ::prost::Name for Pilot {
+    const NAME: &'static str = "Pilot";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.Pilot".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.Pilot".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Action {
     #[prost(string, tag = "1")]
@@ -2336,6 +2736,16 @@ pub struct Action {
     #[prost(string, tag = "22")]
     pub problem: ::prost::alloc::string::String,
 }
+impl ::prost::Name for Action {
+    const NAME: &'static str = "Action";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.Action".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.Action".into()
+    }
+}
 /// One argument as the card has it. Numbers are exact decimal text; what its type does not use is empty.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ActionArgument {
@@ -2354,6 +2764,16 @@ pub struct ActionArgument {
     pub effects: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, optional, tag = "6")]
     pub r#type: ::core::option::Option<ActionArgumentType>,
+}
+impl ::prost::Name for ActionArgument {
+    const NAME: &'static str = "ActionArgument";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ActionArgument".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ActionArgument".into()
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ActionArgumentType {
@@ -2389,6 +2809,16 @@ pub struct ActionArgumentType {
     #[prost(message, optional, boxed, tag = "11")]
     pub items: ::core::option::Option<::prost::alloc::boxed::Box<ActionArgumentType>>,
 }
+impl ::prost::Name for ActionArgumentType {
+    const NAME: &'static str = "ActionArgumentType";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ActionArgumentType".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ActionArgumentType".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ActionCondition {
     #[prost(string, tag = "1")]
@@ -2397,10 +2827,30 @@ pub struct ActionCondition {
     #[prost(string, repeated, tag = "2")]
     pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+impl ::prost::Name for ActionCondition {
+    const NAME: &'static str = "ActionCondition";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ActionCondition".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ActionCondition".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListActionsRequest {
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListActionsRequest {
+    const NAME: &'static str = "ListActionsRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListActionsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListActionsRequest".into()
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListActionsResponse {
@@ -2410,16 +2860,46 @@ pub struct ListActionsResponse {
     #[prost(string, repeated, tag = "2")]
     pub problems: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+impl ::prost::Name for ListActionsResponse {
+    const NAME: &'static str = "ListActionsResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListActionsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListActionsResponse".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetActionRequest {
     /// `tenants/{tenant}/actions/{action}`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
+impl ::prost::Name for GetActionRequest {
+    const NAME: &'static str = "GetActionRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetActionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetActionRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetActionResponse {
     #[prost(message, optional, tag = "1")]
     pub action: ::core::option::Option<Action>,
+}
+impl ::prost::Name for GetActionResponse {
+    const NAME: &'static str = "GetActionResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetActionResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetActionResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PreviewRequest {
@@ -2434,12 +2914,32 @@ pub struct PreviewRequest {
     #[prost(string, tag = "4")]
     pub run_id: ::prost::alloc::string::String,
 }
+impl ::prost::Name for PreviewRequest {
+    const NAME: &'static str = "PreviewRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.PreviewRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.PreviewRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PreviewResponse {
     #[prost(string, tag = "1")]
     pub would_have: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "2")]
     pub changes: ::prost::alloc::vec::Vec<FieldChange>,
+}
+impl ::prost::Name for PreviewResponse {
+    const NAME: &'static str = "PreviewResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.PreviewResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.PreviewResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExecuteRequest {
@@ -2458,6 +2958,16 @@ pub struct ExecuteRequest {
     #[prost(string, tag = "5")]
     pub run_id: ::prost::alloc::string::String,
 }
+impl ::prost::Name for ExecuteRequest {
+    const NAME: &'static str = "ExecuteRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ExecuteRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ExecuteRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExecuteResponse {
     #[prost(message, optional, tag = "1")]
@@ -2465,6 +2975,16 @@ pub struct ExecuteResponse {
     /// The outcome was stored by an earlier identical call.
     #[prost(bool, tag = "2")]
     pub replayed: bool,
+}
+impl ::prost::Name for ExecuteResponse {
+    const NAME: &'static str = "ExecuteResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ExecuteResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ExecuteResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadRequest {
@@ -2482,6 +3002,16 @@ pub struct ReadRequest {
     #[prost(string, tag = "5")]
     pub run_id: ::prost::alloc::string::String,
 }
+impl ::prost::Name for ReadRequest {
+    const NAME: &'static str = "ReadRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ReadRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ReadRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReadResponse {
     /// At most 10, in the order of their ids.
@@ -2490,6 +3020,16 @@ pub struct ReadResponse {
     /// The entry of the journal, `tenants/{tenant}/executions/{uuid}`; it holds no values.
     #[prost(string, tag = "2")]
     pub execution: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ReadResponse {
+    const NAME: &'static str = "ReadResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ReadResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ReadResponse".into()
+    }
 }
 /// One record as the card lets an agent see it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2501,6 +3041,16 @@ pub struct SeenRecord {
     pub version: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "3")]
     pub fields: ::prost::alloc::vec::Vec<SeenField>,
+}
+impl ::prost::Name for SeenRecord {
+    const NAME: &'static str = "SeenRecord";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.SeenRecord".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.SeenRecord".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SeenField {
@@ -2515,6 +3065,16 @@ pub struct SeenField {
     /// Somebody wrote this text: it is data, and never an instruction.
     #[prost(bool, tag = "4")]
     pub untrusted: bool,
+}
+impl ::prost::Name for SeenField {
+    const NAME: &'static str = "SeenField";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.SeenField".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.SeenField".into()
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Execution {
@@ -2585,6 +3145,16 @@ pub struct Execution {
     #[prost(string, tag = "27")]
     pub settled_by: ::prost::alloc::string::String,
 }
+impl ::prost::Name for Execution {
+    const NAME: &'static str = "Execution";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.Execution".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.Execution".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UndoRequest {
     /// `tenants/{tenant}/executions/{uuid}`.
@@ -2602,6 +3172,16 @@ pub struct UndoRequest {
     #[prost(string, tag = "5")]
     pub request_id: ::prost::alloc::string::String,
 }
+impl ::prost::Name for UndoRequest {
+    const NAME: &'static str = "UndoRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.UndoRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.UndoRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UndoResponse {
     #[prost(message, optional, tag = "1")]
@@ -2609,6 +3189,16 @@ pub struct UndoResponse {
     /// The outcome was stored by an earlier identical call.
     #[prost(bool, tag = "2")]
     pub replayed: bool,
+}
+impl ::prost::Name for UndoResponse {
+    const NAME: &'static str = "UndoResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.UndoResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.UndoResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UndoItem {
@@ -2636,6 +3226,16 @@ pub struct UndoItem {
     pub agent: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "10")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for UndoItem {
+    const NAME: &'static str = "UndoItem";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.UndoItem".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.UndoItem".into()
+    }
 }
 /// One page of a batch: what a client that was interrupted left is what it finds when it asks again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2670,6 +3270,16 @@ pub struct BatchUndoRequest {
     #[prost(bool, tag = "12")]
     pub unsigned: bool,
 }
+impl ::prost::Name for BatchUndoRequest {
+    const NAME: &'static str = "BatchUndoRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.BatchUndoRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.BatchUndoRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchUndoResponse {
     /// Last in, first out.
@@ -2688,15 +3298,45 @@ pub struct BatchUndoResponse {
     #[prost(string, repeated, tag = "5")]
     pub in_doubt: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+impl ::prost::Name for BatchUndoResponse {
+    const NAME: &'static str = "BatchUndoResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.BatchUndoResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.BatchUndoResponse".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetExecutionRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
+impl ::prost::Name for GetExecutionRequest {
+    const NAME: &'static str = "GetExecutionRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetExecutionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetExecutionRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetExecutionResponse {
     #[prost(message, optional, tag = "1")]
     pub execution: ::core::option::Option<Execution>,
+}
+impl ::prost::Name for GetExecutionResponse {
+    const NAME: &'static str = "GetExecutionResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetExecutionResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetExecutionResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListExecutionsRequest {
@@ -2727,12 +3367,32 @@ pub struct ListExecutionsRequest {
     #[prost(message, optional, tag = "11")]
     pub since: ::core::option::Option<::prost_types::Timestamp>,
 }
+impl ::prost::Name for ListExecutionsRequest {
+    const NAME: &'static str = "ListExecutionsRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListExecutionsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListExecutionsRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListExecutionsResponse {
     #[prost(message, repeated, tag = "1")]
     pub executions: ::prost::alloc::vec::Vec<Execution>,
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListExecutionsResponse {
+    const NAME: &'static str = "ListExecutionsResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListExecutionsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListExecutionsResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetActionRolloutRequest {
@@ -2756,6 +3416,16 @@ pub struct SetActionRolloutRequest {
     #[prost(bytes = "vec", tag = "7")]
     pub card_digest: ::prost::alloc::vec::Vec<u8>,
 }
+impl ::prost::Name for SetActionRolloutRequest {
+    const NAME: &'static str = "SetActionRolloutRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.SetActionRolloutRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.SetActionRolloutRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SetActionRolloutResponse {
     #[prost(message, optional, tag = "1")]
@@ -2770,6 +3440,16 @@ pub struct SetActionRolloutResponse {
     #[prost(bool, tag = "4")]
     pub unchanged: bool,
 }
+impl ::prost::Name for SetActionRolloutResponse {
+    const NAME: &'static str = "SetActionRolloutResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.SetActionRolloutResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.SetActionRolloutResponse".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SettleExecutionRequest {
     /// `tenants/{tenant}/executions/{uuid}`.
@@ -2781,10 +3461,30 @@ pub struct SettleExecutionRequest {
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
 }
+impl ::prost::Name for SettleExecutionRequest {
+    const NAME: &'static str = "SettleExecutionRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.SettleExecutionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.SettleExecutionRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SettleExecutionResponse {
     #[prost(message, optional, tag = "1")]
     pub execution: ::core::option::Option<Execution>,
+}
+impl ::prost::Name for SettleExecutionResponse {
+    const NAME: &'static str = "SettleExecutionResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.SettleExecutionResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.SettleExecutionResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MarkSurpriseRequest {
@@ -2795,10 +3495,30 @@ pub struct MarkSurpriseRequest {
     #[prost(string, tag = "2")]
     pub surprise: ::prost::alloc::string::String,
 }
+impl ::prost::Name for MarkSurpriseRequest {
+    const NAME: &'static str = "MarkSurpriseRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.MarkSurpriseRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.MarkSurpriseRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MarkSurpriseResponse {
     #[prost(message, optional, tag = "1")]
     pub execution: ::core::option::Option<Execution>,
+}
+impl ::prost::Name for MarkSurpriseResponse {
+    const NAME: &'static str = "MarkSurpriseResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.MarkSurpriseResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.MarkSurpriseResponse".into()
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2980,7 +3700,7 @@ pub mod connector_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.ConnectorService/ListActions",
             );
@@ -3004,7 +3724,7 @@ pub mod connector_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.ConnectorService/GetAction",
             );
@@ -3029,7 +3749,7 @@ pub mod connector_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.ConnectorService/Preview",
             );
@@ -3053,7 +3773,7 @@ pub mod connector_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.ConnectorService/Execute",
             );
@@ -3075,7 +3795,7 @@ pub mod connector_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.ConnectorService/Read",
             );
@@ -3097,7 +3817,7 @@ pub mod connector_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.ConnectorService/Undo",
             );
@@ -3121,7 +3841,7 @@ pub mod connector_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.ConnectorService/BatchUndo",
             );
@@ -3145,7 +3865,7 @@ pub mod connector_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.ConnectorService/GetExecution",
             );
@@ -3169,7 +3889,7 @@ pub mod connector_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.ConnectorService/ListExecutions",
             );
@@ -3194,7 +3914,7 @@ pub mod connector_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.ConnectorService/SetActionRollout",
             );
@@ -3219,7 +3939,7 @@ pub mod connector_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.ConnectorService/SettleExecution",
             );
@@ -3244,7 +3964,7 @@ pub mod connector_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.ConnectorService/MarkSurprise",
             );
@@ -3454,7 +4174,7 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListActionsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3499,7 +4219,7 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetActionSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3544,7 +4264,7 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PreviewSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3589,7 +4309,7 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ExecuteSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3633,7 +4353,7 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3677,7 +4397,7 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UndoSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3722,7 +4442,7 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchUndoSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3768,7 +4488,7 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetExecutionSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3814,7 +4534,7 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListExecutionsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3860,7 +4580,7 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetActionRolloutSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3906,7 +4626,7 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SettleExecutionSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -3952,7 +4672,7 @@ pub mod connector_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = MarkSurpriseSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4023,6 +4743,16 @@ pub struct Halt {
     #[prost(message, optional, tag = "5")]
     pub until: ::core::option::Option<::prost_types::Timestamp>,
 }
+impl ::prost::Name for Halt {
+    const NAME: &'static str = "Halt";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.Halt".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.Halt".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetHaltRequest {
     /// As in `Halt`; `KIND:NAME` means the caller's own tenant, `tenant:*/KIND:NAME` every tenant. What covers more than
@@ -4038,12 +4768,32 @@ pub struct SetHaltRequest {
     #[prost(string, tag = "4")]
     pub cause: ::prost::alloc::string::String,
 }
+impl ::prost::Name for SetHaltRequest {
+    const NAME: &'static str = "SetHaltRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.SetHaltRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.SetHaltRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetHaltResponse {
     #[prost(message, optional, tag = "1")]
     pub halt: ::core::option::Option<Halt>,
     #[prost(uint64, tag = "2")]
     pub epoch: u64,
+}
+impl ::prost::Name for SetHaltResponse {
+    const NAME: &'static str = "SetHaltResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.SetHaltResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.SetHaltResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClearHaltRequest {
@@ -4053,6 +4803,16 @@ pub struct ClearHaltRequest {
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
 }
+impl ::prost::Name for ClearHaltRequest {
+    const NAME: &'static str = "ClearHaltRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ClearHaltRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ClearHaltRequest".into()
+    }
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClearHaltResponse {
     #[prost(uint64, tag = "1")]
@@ -4061,12 +4821,42 @@ pub struct ClearHaltResponse {
     #[prost(bool, tag = "2")]
     pub cleared: bool,
 }
+impl ::prost::Name for ClearHaltResponse {
+    const NAME: &'static str = "ClearHaltResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ClearHaltResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ClearHaltResponse".into()
+    }
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListHaltsRequest {}
+impl ::prost::Name for ListHaltsRequest {
+    const NAME: &'static str = "ListHaltsRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListHaltsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListHaltsRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListHaltsResponse {
     #[prost(message, repeated, tag = "1")]
     pub halts: ::prost::alloc::vec::Vec<Halt>,
+}
+impl ::prost::Name for ListHaltsResponse {
+    const NAME: &'static str = "ListHaltsResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListHaltsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListHaltsResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetHaltStateRequest {
@@ -4079,6 +4869,16 @@ pub struct GetHaltStateRequest {
     pub run_id: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub customer: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetHaltStateRequest {
+    const NAME: &'static str = "GetHaltStateRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetHaltStateRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetHaltStateRequest".into()
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetHaltStateResponse {
@@ -4102,8 +4902,28 @@ pub struct GetHaltStateResponse {
     #[prost(uint64, tag = "7")]
     pub generation: u64,
 }
+impl ::prost::Name for GetHaltStateResponse {
+    const NAME: &'static str = "GetHaltStateResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetHaltStateResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetHaltStateResponse".into()
+    }
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchHaltsRequest {}
+impl ::prost::Name for WatchHaltsRequest {
+    const NAME: &'static str = "WatchHaltsRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.WatchHaltsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.WatchHaltsRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WatchHaltsResponse {
     #[prost(uint64, tag = "1")]
@@ -4118,6 +4938,16 @@ pub struct WatchHaltsResponse {
     #[prost(bool, tag = "5")]
     pub heartbeat: bool,
 }
+impl ::prost::Name for WatchHaltsResponse {
+    const NAME: &'static str = "WatchHaltsResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.WatchHaltsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.WatchHaltsResponse".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProbeHaltRequest {
     /// Fresh text, 1 to 64 characters.
@@ -4126,6 +4956,16 @@ pub struct ProbeHaltRequest {
     /// Longest wait for the answers, at most 10 s; 2 s if absent.
     #[prost(message, optional, tag = "2")]
     pub patience: ::core::option::Option<::prost_types::Duration>,
+}
+impl ::prost::Name for ProbeHaltRequest {
+    const NAME: &'static str = "ProbeHaltRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ProbeHaltRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ProbeHaltRequest".into()
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProbeHaltResponse {
@@ -4144,6 +4984,16 @@ pub struct ProbeHaltResponse {
     /// From the question to the last answer, or to giving up.
     #[prost(message, optional, tag = "6")]
     pub took: ::core::option::Option<::prost_types::Duration>,
+}
+impl ::prost::Name for ProbeHaltResponse {
+    const NAME: &'static str = "ProbeHaltResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ProbeHaltResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ProbeHaltResponse".into()
+    }
 }
 /// One connectord of a halt store.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4175,6 +5025,16 @@ pub struct HaltMember {
     pub open: u32,
     #[prost(uint32, tag = "12")]
     pub finished: u32,
+}
+impl ::prost::Name for HaltMember {
+    const NAME: &'static str = "HaltMember";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.HaltMember".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.HaltMember".into()
+    }
 }
 /// Generated client implementations.
 pub mod halt_service_client {
@@ -4273,7 +5133,7 @@ pub mod halt_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.HaltService/SetHalt",
             );
@@ -4298,7 +5158,7 @@ pub mod halt_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.HaltService/ClearHalt",
             );
@@ -4322,7 +5182,7 @@ pub mod halt_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.HaltService/ListHalts",
             );
@@ -4347,7 +5207,7 @@ pub mod halt_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.HaltService/GetHaltState",
             );
@@ -4372,7 +5232,7 @@ pub mod halt_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.HaltService/WatchHalts",
             );
@@ -4397,7 +5257,7 @@ pub mod halt_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.HaltService/ProbeHalt",
             );
@@ -4576,7 +5436,7 @@ pub mod halt_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetHaltSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4621,7 +5481,7 @@ pub mod halt_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ClearHaltSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4666,7 +5526,7 @@ pub mod halt_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListHaltsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4711,7 +5571,7 @@ pub mod halt_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetHaltStateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4757,7 +5617,7 @@ pub mod halt_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchHaltsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4802,7 +5662,7 @@ pub mod halt_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ProbeHaltSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4890,6 +5750,16 @@ pub struct Budget {
     #[prost(bool, tag = "10")]
     pub halts: bool,
 }
+impl ::prost::Name for Budget {
+    const NAME: &'static str = "Budget";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.Budget".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.Budget".into()
+    }
+}
 /// Exact decimals in the unit of the budget.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BudgetFigures {
@@ -4913,6 +5783,16 @@ pub struct BudgetFigures {
     #[prost(string, tag = "7")]
     pub max: ::prost::alloc::string::String,
 }
+impl ::prost::Name for BudgetFigures {
+    const NAME: &'static str = "BudgetFigures";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.BudgetFigures".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.BudgetFigures".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetBudgetRequest {
     /// `tenants/{tenant}/budgets/{budget}`.
@@ -4922,16 +5802,46 @@ pub struct GetBudgetRequest {
     #[prost(string, tag = "2")]
     pub subject: ::prost::alloc::string::String,
 }
+impl ::prost::Name for GetBudgetRequest {
+    const NAME: &'static str = "GetBudgetRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetBudgetRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetBudgetRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetBudgetResponse {
     #[prost(message, optional, tag = "1")]
     pub budget: ::core::option::Option<Budget>,
+}
+impl ::prost::Name for GetBudgetResponse {
+    const NAME: &'static str = "GetBudgetResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetBudgetResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetBudgetResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListBudgetsRequest {
     /// `tenants/{tenant}`.
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListBudgetsRequest {
+    const NAME: &'static str = "ListBudgetsRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListBudgetsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListBudgetsRequest".into()
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListBudgetsResponse {
@@ -4940,6 +5850,16 @@ pub struct ListBudgetsResponse {
     /// There are more counters in use than are listed.
     #[prost(bool, tag = "2")]
     pub truncated: bool,
+}
+impl ::prost::Name for ListBudgetsResponse {
+    const NAME: &'static str = "ListBudgetsResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListBudgetsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListBudgetsResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RaiseBudgetRequest {
@@ -4960,10 +5880,30 @@ pub struct RaiseBudgetRequest {
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
 }
+impl ::prost::Name for RaiseBudgetRequest {
+    const NAME: &'static str = "RaiseBudgetRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.RaiseBudgetRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.RaiseBudgetRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RaiseBudgetResponse {
     #[prost(message, optional, tag = "1")]
     pub budget: ::core::option::Option<Budget>,
+}
+impl ::prost::Name for RaiseBudgetResponse {
+    const NAME: &'static str = "RaiseBudgetResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.RaiseBudgetResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.RaiseBudgetResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReportUsageRequest {
@@ -4986,11 +5926,31 @@ pub struct ReportUsageRequest {
     #[prost(uint64, tag = "6")]
     pub usd_micros: u64,
 }
+impl ::prost::Name for ReportUsageRequest {
+    const NAME: &'static str = "ReportUsageRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ReportUsageRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ReportUsageRequest".into()
+    }
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReportUsageResponse {
     /// It was counted earlier under the same id.
     #[prost(bool, tag = "1")]
     pub repeated_report: bool,
+}
+impl ::prost::Name for ReportUsageResponse {
+    const NAME: &'static str = "ReportUsageResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ReportUsageResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ReportUsageResponse".into()
+    }
 }
 /// Generated client implementations.
 pub mod budget_service_client {
@@ -5089,7 +6049,7 @@ pub mod budget_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.BudgetService/GetBudget",
             );
@@ -5114,7 +6074,7 @@ pub mod budget_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.BudgetService/ListBudgets",
             );
@@ -5139,7 +6099,7 @@ pub mod budget_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.BudgetService/RaiseBudget",
             );
@@ -5164,7 +6124,7 @@ pub mod budget_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.BudgetService/ReportUsage",
             );
@@ -5328,7 +6288,7 @@ pub mod budget_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetBudgetSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5373,7 +6333,7 @@ pub mod budget_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListBudgetsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5418,7 +6378,7 @@ pub mod budget_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RaiseBudgetSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5463,7 +6423,7 @@ pub mod budget_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReportUsageSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5551,6 +6511,16 @@ pub struct Incident {
     #[prost(string, tag = "13")]
     pub close_reason: ::prost::alloc::string::String,
 }
+impl ::prost::Name for Incident {
+    const NAME: &'static str = "Incident";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.Incident".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.Incident".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListIncidentsRequest {
     /// `tenants/{tenant}`.
@@ -5559,10 +6529,30 @@ pub struct ListIncidentsRequest {
     #[prost(int32, tag = "2")]
     pub page_size: i32,
 }
+impl ::prost::Name for ListIncidentsRequest {
+    const NAME: &'static str = "ListIncidentsRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListIncidentsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListIncidentsRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListIncidentsResponse {
     #[prost(message, repeated, tag = "1")]
     pub incidents: ::prost::alloc::vec::Vec<Incident>,
+}
+impl ::prost::Name for ListIncidentsResponse {
+    const NAME: &'static str = "ListIncidentsResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListIncidentsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListIncidentsResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetIncidentRequest {
@@ -5570,10 +6560,30 @@ pub struct GetIncidentRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
+impl ::prost::Name for GetIncidentRequest {
+    const NAME: &'static str = "GetIncidentRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetIncidentRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetIncidentRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetIncidentResponse {
     #[prost(message, optional, tag = "1")]
     pub incident: ::core::option::Option<Incident>,
+}
+impl ::prost::Name for GetIncidentResponse {
+    const NAME: &'static str = "GetIncidentResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.GetIncidentResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.GetIncidentResponse".into()
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CloseIncidentRequest {
@@ -5584,10 +6594,30 @@ pub struct CloseIncidentRequest {
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
 }
+impl ::prost::Name for CloseIncidentRequest {
+    const NAME: &'static str = "CloseIncidentRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.CloseIncidentRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.CloseIncidentRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CloseIncidentResponse {
     #[prost(message, optional, tag = "1")]
     pub incident: ::core::option::Option<Incident>,
+}
+impl ::prost::Name for CloseIncidentResponse {
+    const NAME: &'static str = "CloseIncidentResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.CloseIncidentResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.CloseIncidentResponse".into()
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -5749,7 +6779,7 @@ pub mod incident_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.IncidentService/ListIncidents",
             );
@@ -5773,7 +6803,7 @@ pub mod incident_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.IncidentService/GetIncident",
             );
@@ -5798,7 +6828,7 @@ pub mod incident_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.IncidentService/CloseIncident",
             );
@@ -5954,7 +6984,7 @@ pub mod incident_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListIncidentsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5999,7 +7029,7 @@ pub mod incident_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetIncidentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6045,7 +7075,7 @@ pub mod incident_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CloseIncidentSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6107,6 +7137,16 @@ pub struct NoticeField {
     #[prost(string, tag = "2")]
     pub value: ::prost::alloc::string::String,
 }
+impl ::prost::Name for NoticeField {
+    const NAME: &'static str = "NoticeField";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.NoticeField".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.NoticeField".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Notice {
     /// `tenants/{tenant}/notices/{uuid}`.
@@ -6137,6 +7177,16 @@ pub struct Notice {
     #[prost(string, tag = "11")]
     pub error: ::prost::alloc::string::String,
 }
+impl ::prost::Name for Notice {
+    const NAME: &'static str = "Notice";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.Notice".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.Notice".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListNoticesRequest {
     /// `tenants/{tenant}`.
@@ -6145,10 +7195,30 @@ pub struct ListNoticesRequest {
     #[prost(int32, tag = "2")]
     pub page_size: i32,
 }
+impl ::prost::Name for ListNoticesRequest {
+    const NAME: &'static str = "ListNoticesRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListNoticesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListNoticesRequest".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListNoticesResponse {
     #[prost(message, repeated, tag = "1")]
     pub notices: ::prost::alloc::vec::Vec<Notice>,
+}
+impl ::prost::Name for ListNoticesResponse {
+    const NAME: &'static str = "ListNoticesResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ListNoticesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ListNoticesResponse".into()
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -6281,7 +7351,7 @@ pub mod notice_service_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::pb::exact::ExactCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/writ.v1.NoticeService/ListNotices",
             );
@@ -6421,7 +7491,7 @@ pub mod notice_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListNoticesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

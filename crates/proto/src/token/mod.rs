@@ -17,7 +17,7 @@ pub use undo::{
 
 use crate::context::TYP_DECISION;
 use crate::cose::{Sign1, sign1};
-use crate::keyset::{KeyEntry, KeySet, KeyUse};
+use crate::keyset::{KeyEntry, KeySet, KeyStatus, KeyUse};
 use crate::reason::Reason;
 
 /// Why a token is refused: the stable code, and a detail for operators.
@@ -49,6 +49,20 @@ pub fn mint(claims: &Claims, key: &SigningKey) -> Vec<u8> {
 #[must_use]
 pub fn mint_payload(payload: &[u8], key: &SigningKey) -> Vec<u8> {
     sign1(TYP_DECISION, payload, key)
+}
+
+/// The stored payload of claims, bound to the certificate that asks now: who renewed theirs gets a token they can
+/// spend. It has the same id, so that one of the two is spent at most.
+///
+/// # Errors
+/// When the payload is none of ours.
+pub fn bound_to(payload: &[u8], certificate: Option<[u8; 32]>) -> Result<Vec<u8>, TokenError> {
+    let claims = Claims::decode(payload)?;
+    Ok(Claims {
+        cnf: certificate,
+        ..claims
+    }
+    .encode())
 }
 
 /// What a verifier knows before it looks at a token.
@@ -117,7 +131,7 @@ impl<'a> UnverifiedToken<'a> {
         let key = verifier
             .keys
             .find(&message.kid, KeyUse::Decision, verifier.now_seconds)
-            .ok_or_else(|| unknown_key(message.kid))?;
+            .ok_or_else(|| unknown_key(verifier.keys, message.kid))?;
         let claims = signed_claims(&message, key, verifier.audience)?;
         check_time(&claims, verifier)?;
         check_possession(&claims, verifier)?;
@@ -137,7 +151,7 @@ impl<'a> UnverifiedToken<'a> {
         let key = keys.entries().iter().find(listed);
         signed_claims(
             &message,
-            key.ok_or_else(|| unknown_key(message.kid))?,
+            key.ok_or_else(|| unknown_key(keys, message.kid))?,
             audience,
         )
     }
@@ -153,8 +167,17 @@ impl<'a> UnverifiedToken<'a> {
     }
 }
 
-fn unknown_key(kid: [u8; 16]) -> TokenError {
-    TokenError::new(Reason::TokenUnknownKey, hex::encode(kid))
+/// Why no listed key verifies this: what to do differs.
+fn unknown_key(keys: &KeySet, kid: [u8; 16]) -> TokenError {
+    let listed = keys.entries().iter().find(|entry| entry.kid == kid);
+    let why = match listed.map(|entry| (entry.usage, entry.status)) {
+        None => "is not in the trust document",
+        Some((_, KeyStatus::Revoked)) => "was revoked",
+        Some((KeyUse::Decision, _)) => "was not valid at that time",
+        Some(_) => "signs something else",
+    };
+    let detail = format!("the key {} {why}", hex::encode(kid));
+    TokenError::new(Reason::TokenUnknownKey, detail)
 }
 
 /// Checks 9 to 12, the same for a writ and for the writ of its undo.

@@ -122,10 +122,10 @@ impl<'a> UnverifiedUndo<'a> {
         let key = verifier
             .keys
             .find_at_any_time(&message.kid, KeyUse::Decision)
-            .ok_or_else(|| unknown_key(message.kid))?;
+            .ok_or_else(|| unknown_key(verifier.keys, message.kid))?;
         let claims = signed_claims(&message, key, verifier.audience)?;
         if !key.verifies(KeyUse::Decision, i64::from(claims.iat)) {
-            return Err(unknown_key(message.kid));
+            return Err(unknown_key(verifier.keys, message.kid));
         }
         check_time(&claims, verifier)?;
         Ok(VerifiedUndo { claims })

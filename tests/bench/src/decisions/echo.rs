@@ -2,12 +2,14 @@
 //! same message sizes, which decides, records and signs nothing. Only `bench` starts it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use prost::Message as _;
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
+use writ_proto::host::serve::paced::Refusals;
 use writ_proto::pb;
 use writ_proto::pb::authorization_service_server::{
     AuthorizationService, AuthorizationServiceServer,
@@ -92,7 +94,11 @@ pub(crate) async fn serve(args: &EchoArgs, stop: impl Future<Output = ()>) -> an
     let answer = pb::AuthorizeResponse::decode(bytes.as_slice())?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     tell_ready(&args.ready_file, listener.local_addr()?)?;
-    let router = writ_proto::host::serve::grpc::server(CALL_TIMEOUT, over_rate)
+    let refusals = Refusals {
+        early: over_rate,
+        unread: Arc::new(|_, why| Box::pin(async { Status::invalid_argument(why) })),
+    };
+    let router = writ_proto::host::serve::grpc::server(CALL_TIMEOUT, refusals)
         .add_service(AuthorizationServiceServer::new(Echo { answer }));
     let served = writ_proto::host::serve::grpc::serve(router, listener, door(&config)?, stop).await;
     served.map_err(fail)

@@ -24,6 +24,8 @@ use remote::Remote;
 /// Longest wait for the answers of connectords.
 const PATIENCE: Duration = Duration::from_secs(2);
 const SCOPES_MAX: usize = 100;
+/// Most halts that are named to somebody who asked for another.
+const SHOWN_MAX: usize = 5;
 
 /// Halts.
 #[derive(Debug, Subcommand)]
@@ -229,7 +231,10 @@ pub(super) async fn run(
             let direct = Direct::open(common, store.as_deref()).await?;
             let state = direct.arm(reason).await?;
             let (halts, epoch) = (state.flags.len(), state.epoch);
-            let text = format!("ARMED  epoch {epoch}  {halts} halts set; what is not set goes on");
+            let set = plural(halts, "halt");
+            let text = format!(
+                "ARMED  epoch {epoch}, {set} set; what is not halted goes on, and writs that were signed before are refused"
+            );
             output.line(
                 &text,
                 &json!({"armed": true, "epoch": epoch, "halts": halts}),
@@ -252,6 +257,7 @@ async fn on(
     (seconds, named): (u32, bool),
     output: &Output,
 ) -> Result<u8, AppError> {
+    let mut misspelt = 0_u8;
     for scope in scopes(args)? {
         let (stored, epoch) = match halts {
             Halts::Direct(direct) => direct.set(scope, &args.reason, seconds).await?,
@@ -264,7 +270,8 @@ async fn on(
         );
         match halts {
             Halts::Remote(remote) => {
-                if let Some(why) = remote.strange(&stored).await {
+                if let Some((why, certain)) = remote.strange(&stored).await {
+                    misspelt |= u8::from(certain);
                     output.line(&format!("WARNING: {why}"), &json!({"warning": why}));
                 }
             }
@@ -295,7 +302,7 @@ async fn on(
     let value = json!({"acknowledged": answered, "connectors": all, "ms": took});
     output.line(&text, &value);
     silent(&answers, output);
-    Ok(u8::from(!answers.complete()))
+    Ok(misspelt | u8::from(!answers.complete()))
 }
 
 fn every_tenant(scope: &str) -> &'static str {
@@ -319,6 +326,7 @@ async fn off(halts: &mut Halts, args: &ScopeArgs, output: &Output) -> Result<u8,
         return Err(malformed("--reason is required to resume"));
     }
     let mut missing = 0_u8;
+    let mut standing = None;
     for scope in scopes(args)? {
         let ended = match halts {
             Halts::Direct(direct) => direct.clear(scope, &args.reason).await?,
@@ -332,7 +340,14 @@ async fn off(halts: &mut Halts, args: &ScopeArgs, output: &Output) -> Result<u8,
             Some(scopes) => format!("  still halted by {}", scopes.join(", ")),
             None => "  whether another halt covers it is not known".to_owned(),
         };
-        let text = format!("{word} {}  epoch {}{still}", ended.scope, ended.epoch);
+        if !ended.cleared && standing.is_none() {
+            standing = Some(standing_of(halts).await);
+        }
+        let instead = standing.as_deref().filter(|_| !ended.cleared).unwrap_or("");
+        let text = format!(
+            "{word} {}  epoch {}{still}{instead}",
+            ended.scope, ended.epoch
+        );
         output.line(
             &text,
             &json!({"scope": ended.scope, "state": word, "epoch": ended.epoch,
@@ -340,6 +355,27 @@ async fn off(halts: &mut Halts, args: &ScopeArgs, output: &Output) -> Result<u8,
         );
     }
     Ok(missing)
+}
+
+/// Which halts are set, for somebody who named none of them.
+async fn standing_of(halts: &mut Halts) -> String {
+    let listed = match halts {
+        Halts::Direct(direct) => direct.list(),
+        Halts::Remote(remote) => remote.list().await,
+    };
+    match listed {
+        Err(_) => String::new(),
+        Ok((all, _)) if all.is_empty() => "  nothing is halted".to_owned(),
+        Ok((all, _)) => {
+            let names: Vec<&str> = all.iter().map(|one| one.scope.as_str()).collect();
+            let (first, more) = names.split_at(names.len().min(SHOWN_MAX));
+            let more = match more.len() {
+                0 => String::new(),
+                count => format!(" and {count} more"),
+            };
+            format!("  set: {}{more}", first.join(", "))
+        }
+    }
 }
 
 async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {

@@ -90,8 +90,9 @@ impl Remote {
         Ok((scope.unwrap_or_else(|| typed.to_owned()), answer.epoch))
     }
 
-    /// What is odd about a scope that was halted: no card and no execution is known that it could stop.
-    pub(super) async fn strange(&self, stored: &str) -> Option<String> {
+    /// What is odd about a scope that was halted: no card and no execution is known that it could stop. Whether that is
+    /// certain: an agent may be one that has not written yet.
+    pub(super) async fn strange(&self, stored: &str) -> Option<(String, bool)> {
         let scope: Scope = stored.parse().ok()?;
         let tenant = scope.tenant().or(self.own.as_ref())?;
         let parent = format!("tenants/{tenant}");
@@ -132,9 +133,8 @@ impl Remote {
         }
         let near = nearest(&typed, known.iter().map(String::as_str));
         let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        Some(format!(
-            "no {kind} `{typed}` is known here, so this may stop nothing{near}"
-        ))
+        let why = format!("no {kind} `{typed}` is known here, so this may stop nothing{near}");
+        Some((why, kind != "agent"))
     }
 
     pub(super) async fn clear(&mut self, typed: &str, reason: &str) -> Result<Ended, AppError> {

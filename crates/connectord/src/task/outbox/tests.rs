@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn report(id: u128, bytes: usize) -> Report {
+fn report(id: u128, bytes: usize) -> Waiting {
     let outcome = pb::Outcome {
         outcome_id: uuid::Uuid::from_u128(id).to_string(),
         changes: vec![pb::FieldChange {
@@ -11,9 +11,9 @@ fn report(id: u128, bytes: usize) -> Report {
         }],
         ..pb::Outcome::default()
     };
-    Report {
+    Waiting {
         id: uuid::Uuid::from_u128(id),
-        body: outcome.encode_to_vec(),
+        body: Some(outcome.encode_to_vec()),
     }
 }
 
@@ -46,9 +46,11 @@ fn a_message_of_reports_stays_below_its_limit_and_is_never_empty() {
     let (alone, _) = fitting(&[report(1, 300_000), report(2, 10)]);
     assert_eq!(alone.len(), 2);
     assert!(alone[0].changes.is_empty() && alone[0].note.contains("too long"));
-    let mut broken = report(1, 10);
-    broken.body = vec![0xff];
-    assert_eq!(fitting(&[broken, report(2, 10)]).0.len(), 1);
+    for body in [Some(vec![0xff]), None] {
+        let id = uuid::Uuid::from_u128(1);
+        let broken = Waiting { id, body };
+        assert_eq!(fitting(&[broken, report(2, 10)]).0.len(), 1);
+    }
 }
 
 #[test]
@@ -65,7 +67,12 @@ fn what_changed_beside_a_write_is_left_out_before_the_write_itself() {
         };
         let id = uuid::Uuid::from_u128(1);
         let body = outcome.encode_to_vec();
-        fitting(&[Report { id, body }]).0.remove(0)
+        fitting(&[Waiting {
+            id,
+            body: Some(body),
+        }])
+        .0
+        .remove(0)
     };
     let small = with(10, REPORT_BYTES_MAX);
     assert_eq!((small.changes.len(), small.collateral.len()), (1, 0));

@@ -281,22 +281,26 @@ impl App {
         Ok(())
     }
 
-    /// A decision of the caller's tenant; the agent that asked gets its token again.
+    /// A decision of the caller's tenant; the agent that asked, with its name and the digest of its certificate, gets its
+    /// token again.
     ///
     /// # Errors
     /// `NOT_FOUND`, also for ids of other tenants.
     pub async fn decision(
         &self,
         tenant: &TenantId,
-        agent: Option<&str>,
+        agent: Option<(&str, [u8; 32])>,
         id: DecisionId,
     ) -> Result<Answer, AppError> {
         self.writer.open()?;
         let row = self.ledger.decision(tenant, id.uuid()).await?;
         let row = row.ok_or_else(|| AppError::of(Reason::NotFound))?;
-        let decided = Decided::decode(&row.body)?;
-        if agent.is_some_and(|agent| agent != decided.agent) {
-            return Err(AppError::of(Reason::NotFound));
+        let mut decided = Decided::decode(&row.body)?;
+        if let Some((agent, certificate)) = agent {
+            if agent != decided.agent {
+                return Err(AppError::of(Reason::NotFound));
+            }
+            decided.bind(Some(certificate))?;
         }
         let alive = decided.expires >= clock::now().timestamp();
         let answer = self.as_it_stands(decided).await?;

@@ -47,10 +47,11 @@ impl App {
     pub async fn cancel(
         &self,
         tenant: &TenantId,
-        agent: &str,
+        (agent, certificate): (&str, [u8; 32]),
         id: DecisionId,
     ) -> Result<Answer, AppError> {
-        let answer = self.decision(tenant, Some(agent), id).await?;
+        let asks = Some((agent, certificate));
+        let answer = self.decision(tenant, asks, id).await?;
         if !waits(&answer.decided) {
             return Err(AppError::of(Reason::DecisionFinal));
         }
@@ -72,7 +73,7 @@ impl App {
             };
             if self.writer.append(append).await? == Appended::DuplicateOutcome {
                 // Somebody else ended it first: as cancelled, or because its time was up.
-                let now = self.decision(tenant, Some(agent), id).await?;
+                let now = self.decision(tenant, asks, id).await?;
                 return if now.cancelled {
                     Ok(now)
                 } else {

@@ -18,8 +18,9 @@ impl App {
         request: &Request,
         row: &DecisionRow,
     ) -> Result<Answer, AppError> {
-        let earlier = Decided::decode(&row.body)?;
+        let mut earlier = Decided::decode(&row.body)?;
         if row.fingerprint == request.fingerprint() {
+            earlier.bind(request.cert_sha256)?;
             return self.as_it_stands(earlier).await;
         }
         let (was, is) = (

@@ -56,11 +56,21 @@ impl Signer {
                     && entry.usage == usage
                     && entry.status == KeyStatus::Active
             };
-            if set.entries().iter().find(active).is_none() {
+            let Some(ours) = set.entries().iter().find(active) else {
                 return Err(trust_error(
                     path,
                     format!("no active {} key is ours", usage.name()),
                 ));
+            };
+            let issuer = &config.token.issuer;
+            if ours.issuer != *issuer {
+                let why = format!(
+                    "our {} key is of the issuer {}, and token.issuer is {issuer}: no writ of ours would be \
+                     taken; set token.issuer back to that",
+                    usage.name(),
+                    ours.issuer
+                );
+                return Err(trust_error(path, why));
             }
         }
         Ok(Self {

@@ -2,6 +2,7 @@
 
 mod folder;
 mod published;
+mod unread;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use writ_proto::ids::TenantId;
 use crate::domain::policy::{Finding, PolicyErrors, Sources, TenantPolicies};
 
 pub use folder::{finding, read_tenant};
+pub use unread::unread;
 pub use watched::{Change, Watched};
 
 /// Policies by tenant.

@@ -103,6 +103,10 @@ fn warnings(dir: &Path, loaded: &Loaded) -> Result<Vec<Finding>, AppError> {
     let mut found = policies::warnings(&loaded.table);
     for (tenant, set) in &loaded.table {
         let files = test::files(&dir.join(tenant.as_str()).join("tests"))?;
+        found.extend(policies::unread(
+            &dir.join(tenant.as_str()),
+            tenant.as_str(),
+        ));
         found.extend(review::review(set, &files).into_iter().map(|mut one| {
             one.file = format!("{tenant}/{}", one.file);
             one

@@ -10,20 +10,18 @@ use writ_proto::Reason;
 use writ_proto::host::cli::client_files::address_beside;
 
 use crate::cli::daemon::init::{InitArgs, run as init};
-use crate::cli::demo::processes::{Starter, broken, sibling};
+use crate::cli::demo::processes::{Starter, broken, ended, sibling};
 use crate::error::AppError;
 use crate::output::Output;
 
 const NAMES: [&str; 3] = ["sandbox", "policyd", "connectord"];
-/// What is shown of the log of a process that ended, in lines.
-const TAIL_LINES: usize = 12;
 
 /// Which folder.
 #[derive(Debug, Args)]
 pub(crate) struct DevArgs {
-    /// The folder; made as `init` makes it if it has no policyd.toml.
-    #[arg(default_value = "my-writ")]
-    dir: PathBuf,
+    /// The folder; made as `init` makes it if it has no policyd.toml. This one if it has a policyd.toml, or else my-writ,
+    /// if absent.
+    dir: Option<PathBuf>,
     /// First of the ports of a folder that is made now.
     #[arg(long, default_value_t = 7350)]
     port_base: u16,
@@ -51,15 +49,28 @@ fn sandbox_addr(folder: &Path) -> Result<String, AppError> {
         .ok_or_else(missing)
 }
 
-/// Makes the folder if it is not there. Whether it was made.
-async fn prepared(args: &DevArgs, output: Output) -> Result<bool, AppError> {
-    if args.dir.join("policyd.toml").exists() {
-        return Ok(false);
+impl DevArgs {
+    fn folder(&self) -> PathBuf {
+        let here = || {
+            let has_one = Path::new("policyd.toml").exists();
+            PathBuf::from(if has_one { "." } else { "my-writ" })
+        };
+        self.dir.clone().unwrap_or_else(here)
     }
-    init(&InitArgs::new(&args.dir, args.port_base), output.silenced())?;
-    let starter = Starter { folder: &args.dir };
-    starter.seal(&sibling()?).await?;
-    Ok(true)
+}
+
+/// Makes the folder if it is not there. Whether it was made.
+async fn prepared(dir: &Path, port_base: u16, output: Output) -> Result<bool, AppError> {
+    let is_new = !dir.join("policyd.toml").exists();
+    if is_new {
+        init(&InitArgs::new(dir, port_base), output.silenced())?;
+    }
+    // `init` leaves it to a person to seal a credential; that of the sandbox CRM protects nothing.
+    let has = |name: &str| dir.join(name).exists();
+    if has("keys/sandbox.secret") && !has("keys/credentials.json") {
+        Starter { folder: dir }.seal(&sibling()?).await?;
+    }
+    Ok(is_new)
 }
 
 async fn started(folder: &Path) -> Result<Vec<Child>, AppError> {
@@ -109,12 +120,9 @@ fn introduce(folder: &Path, made: bool, output: Output) {
     output.line(&text, &value);
 }
 
-fn ended(folder: &Path, name: &str) -> AppError {
+fn over(folder: &Path, name: &str) -> AppError {
     let log = std::fs::read_to_string(folder.join(format!("{name}.log"))).unwrap_or_default();
-    let lines: Vec<&str> = log.lines().collect();
-    let tail = lines.len().saturating_sub(TAIL_LINES);
-    let tail = lines.get(tail..).unwrap_or_default().join("\n");
-    AppError::new(Reason::Unavailable, format!("{name} ended:\n{tail}"))
+    ended(name, "by itself", &log)
 }
 
 /// Waits for Ctrl-C, or for the first process that ends by itself.
@@ -130,14 +138,15 @@ async fn watched(folder: &Path, children: &mut [Child]) -> Result<(), AppError> 
         _ = policyd.wait() => "policyd",
         _ = connectord.wait() => "connectord",
     };
-    Err(ended(folder, name))
+    Err(over(folder, name))
 }
 
 pub(crate) async fn run(args: &DevArgs, output: Output) -> Result<u8, AppError> {
-    let made = prepared(args, output).await?;
-    let mut children = started(&args.dir).await?;
-    introduce(&args.dir, made, output);
-    let result = watched(&args.dir, &mut children).await;
+    let dir = args.folder();
+    let made = prepared(&dir, args.port_base, output).await?;
+    let mut children = started(&dir).await?;
+    introduce(&dir, made, output);
+    let result = watched(&dir, &mut children).await;
     for child in &mut children {
         if let Err(error) = child.kill().await {
             tracing::debug!(%error, "a process had ended already");

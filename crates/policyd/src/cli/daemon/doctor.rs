@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use writ_proto::Reason;
+use writ_proto::host::layers::Layers;
 use writ_proto::host::store::disk::Reserve;
 use writ_proto::host::store::postgres::without_password;
 use writ_proto::ids::TenantId;
+use writ_proto::together::{Side, disagreements};
 use x509_parser::pem::parse_x509_pem;
 
 use crate::app::evidence::signer::{Signer, rotations};
@@ -65,8 +67,74 @@ impl Doctor {
     }
 }
 
+/// Whether connectord is where halts are asked for. It may be started later: it has the last word on halts.
+async fn connectord(config: &Config) -> Finding {
+    let Some(peer) = &config.connectord else {
+        let why = "there is no [connectord]: halts are not followed, and after the first of them connectord refuses every writ with \
+                   TOKEN_REVOKED";
+        return Finding::Warn(Reason::HaltUnknown, why.to_owned());
+    };
+    let there = match client::peer((&peer.addr, "connectord"), &own_files(config), LOOK) {
+        Ok(there) => there.connect().await.map(drop).map_err(AppError::from),
+        Err(error) => Err(error),
+    };
+    match there {
+        Ok(()) => Finding::Ok(format!("connectord answers at {}", peer.addr)),
+        Err(error) => {
+            let why = format!(
+                "halts are not known here until connectord answers, and only connectord itself stops what is halted: {}",
+                error.public
+            );
+            Finding::Warn(error.reason, why)
+        }
+    }
+}
+
+/// What disagrees with the connectord whose configuration lies in the same folder.
+fn beside((file, ours): (&Path, &Layers), doctor: &mut Doctor) {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let theirs = folder.join("connectord.toml");
+    if !theirs.exists() {
+        return;
+    }
+    match Layers::read(&theirs, core::iter::empty(), "", &[]) {
+        Ok(read) => {
+            let found = disagreements_of(folder, ours, &read);
+            if found.is_empty() {
+                doctor.say(Finding::Ok(format!("{} fits", theirs.display())));
+            }
+            for what in found {
+                doctor.say(Finding::Fail(Reason::ConfigInvalid, what));
+            }
+        }
+        Err(error) => doctor.say(Finding::Warn(Reason::ConfigInvalid, error.to_string())),
+    }
+}
+
+fn disagreements_of(folder: &Path, ours: &Layers, theirs: &Layers) -> Vec<String> {
+    let authority = |of: &Layers| std::fs::read(folder.join(of.text("tls.ca")?)).ok();
+    let (left, right) = (authority(ours), authority(theirs));
+    let policyd = Side {
+        text: &|path| ours.text(path),
+        authority: left.as_deref(),
+    };
+    let connectord = Side {
+        text: &|path| theirs.text(path),
+        authority: right.as_deref(),
+    };
+    disagreements(policyd, connectord)
+}
+
+fn own_files(config: &Config) -> ClientFiles<'_> {
+    ClientFiles {
+        ca: &config.tls.ca,
+        cert: &config.tls.cert,
+        key: &config.tls.key_file,
+    }
+}
+
 /// Examines a configuration; exit 2 if anything fails.
-pub(crate) async fn run(config: &Config, output: Output) -> u8 {
+pub(crate) async fn run(config: &Config, files: (&Path, &Layers), output: Output) -> u8 {
     let mut doctor = Doctor {
         output,
         failed: false,
@@ -94,9 +162,15 @@ pub(crate) async fn run(config: &Config, output: Output) -> u8 {
     for path in [&config.tls.ca, &config.tls.cert] {
         doctor.say(certificate(path, clock::now().timestamp()));
     }
+    doctor.say(match crate::server::door(config) {
+        Ok(_) => Finding::Ok("our certificate names policyd in its trust domain".to_owned()),
+        Err(error) => Finding::Fail(error.reason, error.public),
+    });
     let tenants = policies_of(config, &mut doctor);
     store(config, &tenants, &mut doctor).await;
     doctor.say(port(config).await);
+    doctor.say(connectord(config).await);
+    beside(files, &mut doctor);
     u8::from(doctor.failed) * 2
 }
 
@@ -167,7 +241,10 @@ fn policies_of(config: &Config, doctor: &mut Doctor) -> Vec<TenantId> {
         let text = format!("policies of {tenant}: {label} {rules} rules, {cards} cards");
         doctor.say(Finding::Ok(text));
     }
-    for found in policies::warnings(&loaded.table) {
+    let unread = loaded.table.keys().flat_map(|tenant| {
+        policies::unread(&config.policy.dir.join(tenant.as_str()), tenant.as_str())
+    });
+    for found in unread.chain(policies::warnings(&loaded.table)) {
         doctor.say(Finding::Warn(found.reason, found.to_string()));
     }
     for found in loaded.errors().0 {
@@ -247,12 +324,8 @@ async fn port(config: &Config) -> Finding {
     let Err(taken) = tokio::net::TcpListener::bind(addr).await else {
         return Finding::Ok(format!("{addr} is free"));
     };
-    let files = ClientFiles {
-        ca: &config.tls.ca,
-        cert: &config.tls.cert,
-        key: &config.tls.key_file,
-    };
-    let there = client::peer((&format!("https://{addr}"), "policyd"), &files, LOOK);
+    let own = own_files(config);
+    let there = client::peer((&format!("https://{addr}"), "policyd"), &own, LOOK);
     let there = match there {
         Ok(peer) => peer.connect().await.map(drop).map_err(AppError::from),
         Err(error) => Err(error),

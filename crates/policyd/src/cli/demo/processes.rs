@@ -27,8 +27,31 @@ pub(super) struct Processes {
     children: Vec<Child>,
 }
 
+/// What is shown of the log of a process that ended, in lines.
+const TAIL_LINES: usize = 12;
+
 pub(in crate::cli) fn broken(error: &dyn core::fmt::Display) -> AppError {
     AppError::new(Reason::Internal, error.to_string())
+}
+
+/// Why a process ended, in its own words: its code and its fix where it told one, or else the end of its log.
+pub(in crate::cli) fn ended(name: &str, how: &str, log: &str) -> AppError {
+    let lines: Vec<&str> = log.lines().collect();
+    let told = lines.iter().enumerate().rev().find_map(|(at, line)| {
+        let (code, message) = line.split_once(' ')?;
+        Some((Reason::from_code(code)?, message, at))
+    });
+    let Some((reason, message, at)) = told else {
+        let tail = lines.len().saturating_sub(TAIL_LINES);
+        let tail = lines.get(tail..).unwrap_or_default().join("\n");
+        return AppError::new(Reason::Unavailable, format!("{name} ended {how}:\n{tail}"));
+    };
+    let error = AppError::new(reason, format!("{name} ended {how}: {message}"));
+    let rest = lines.get(at..).unwrap_or_default();
+    match rest.iter().find_map(|line| line.strip_prefix("Fix: ")) {
+        Some(fix) => error.with_fix(fix),
+        None => error,
+    }
 }
 
 /// The sibling program in our own folder.
@@ -91,7 +114,7 @@ impl Starter<'_> {
             if let Ok(Some(status)) = child.try_wait() {
                 let log = self.folder.join(format!("{name}.log"));
                 let log = std::fs::read_to_string(log).unwrap_or_default();
-                return Err(broken(&format!("{name} ended with {status}: {log}")));
+                return Err(ended(name, &format!("with {status}"), &log));
             }
             tokio::time::sleep(READY_STEP).await;
         }
@@ -350,5 +373,20 @@ mod tests {
         assert!(claim(&folder, false).is_err(), "kept data is never removed");
         std::fs::remove_file(folder.join("demo.lock")).unwrap();
         assert!(claim(&folder, true).is_err(), "it is of somebody else");
+    }
+
+    #[test]
+    fn a_process_that_ended_is_told_in_its_own_words() {
+        let log = "2026-11-28 INFO begins\nCREDENTIAL_MISSING no credential for crm/main\nFix: add one\nMore: explain\n";
+        let error = ended("connectord", "at the start", log);
+        assert_eq!(error.reason, Reason::CredentialMissing);
+        assert_eq!(
+            error.public,
+            "connectord ended at the start: no credential for crm/main"
+        );
+        assert_eq!(error.fix(), "add one");
+        let silent = ended("sandbox", "at the start", &"a line\n".repeat(40));
+        assert_eq!(silent.reason, Reason::Unavailable);
+        assert_eq!(silent.public.matches("a line").count(), TAIL_LINES);
     }
 }

@@ -10,7 +10,6 @@ use writ_proto::value::args_from_json;
 use super::Row;
 use super::actor::{Actor, Asked, Wish, actor};
 use super::processes::{Processes, broken};
-use crate::cli::people::token::difference;
 use crate::domain::bundle;
 use crate::error::AppError;
 
@@ -169,7 +168,7 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         let signed = args_from_json(REFUND.args).map_err(|error| broken(&error))?;
         let got = args_from_json(r#"{"amount":{"currency":"EUR","value":490.00}}"#)
             .map_err(|error| broken(&error))?;
-        let what = difference(&signed, &got).unwrap_or_default();
+        let what = writ_proto::digest::difference::first(&signed, &got).unwrap_or_default();
         tampered.call.arguments = Some(pb::action_call::Arguments::ArgsCbor(got.encode()));
         self.refused(
             "a fresh token with amount 490.00",

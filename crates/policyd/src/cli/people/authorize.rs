@@ -182,7 +182,10 @@ pub(crate) fn describe(decision: &pb::Decision) -> String {
     let id = decision.name.rsplit('/').next().unwrap_or_default();
     let said = [decision.reason_code.as_str(), decision.message.as_str()];
     let said: Vec<&str> = said.into_iter().filter(|part| !part.is_empty()).collect();
-    let mut text = format!("{} {id}  {}", verdict(decision), said.join(" "));
+    let mut text = format!("{} {id}", verdict(decision));
+    if !said.is_empty() {
+        text.push_str(&format!("  {}", said.join(" ")));
+    }
     if !decision.rule_ids.is_empty() {
         text.push_str(&format!("\n  rules: {}", decision.rule_ids.join(", ")));
     }
@@ -260,9 +263,18 @@ fn next(args: &AuthorizeArgs, decision: &pb::Decision) -> String {
     let expires = decision.expire_time.as_ref();
     let until = expires.and_then(|at| chrono::DateTime::from_timestamp(at.seconds, 0));
     let until = until.unwrap_or_default().format("%H:%M:%S UTC");
+    // A dry run takes nothing of a budget.
+    let held = if args.dry_run {
+        String::new()
+    } else {
+        format!("; what it takes of a budget is held until {until}")
+    };
     match &args.token_out {
         None => {
-            "\n  The writ was not saved. Ask again with --token-out FILE --args-out FILE".to_owned()
+            format!(
+                "\n  The writ was not saved{held}. Ask again with --token-out FILE \
+                 --args-out FILE"
+            )
         }
         Some(token) => {
             let args_file = args.args_out.as_ref().map_or_else(
@@ -270,7 +282,7 @@ fn next(args: &AuthorizeArgs, decision: &pb::Decision) -> String {
                 |path| path.display().to_string(),
             );
             format!(
-                "\n  writ: {}, valid until {until}, for this one call\n  next: connectord execute {} --target {} --token {} --args {args_file}{}",
+                "\n  writ: {}, valid until {until}, for this one call{held}\n  next: connectord execute {} --target {} --token {} --args {args_file}{}",
                 token.display(),
                 args.action,
                 args.target,

@@ -15,6 +15,8 @@ pub enum Step {
     Halts {
         /// Halt epoch.
         epoch: u64,
+        /// When they were asked for, Unix milliseconds; 0 if they were not.
+        heard_ms: i64,
         /// The scope.
         scope: Option<String>,
     },
@@ -92,9 +94,14 @@ impl Step {
             Value::List(all)
         };
         match self {
-            Self::Halts { epoch, scope } => {
+            Self::Halts {
+                epoch,
+                heard_ms,
+                scope,
+            } => {
                 let scope = scope.as_ref().map_or(Value::Null, text);
-                named("halts", vec![number(*epoch), scope])
+                let heard = Value::Int(*heard_ms);
+                named("halts", vec![number(*epoch), heard, scope])
             }
             Self::Card { digest, refused } => {
                 let digest = digest.map_or(Value::Null, |digest| Value::Bytes(digest.to_vec()));

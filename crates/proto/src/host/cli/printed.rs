@@ -1,6 +1,7 @@
 //! Results on stdout: lines for people, one JSON document, or one JSON value a line.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use clap::ValueEnum;
@@ -21,6 +22,8 @@ pub enum Format {
 
 /// What the document of this process will hold.
 static HELD: Mutex<Vec<Json>> = Mutex::new(Vec::new());
+/// Whether anything was printed for people.
+static PRINTED: AtomicBool = AtomicBool::new(false);
 
 impl Format {
     /// The same for a command that goes on until it is stopped: it cannot wait for the end of its document.
@@ -34,6 +37,7 @@ impl Format {
 
     /// Prints a result, or keeps it for the document.
     pub fn put(self, text: &str, value: &Json) {
+        PRINTED.store(true, Ordering::Relaxed);
         match self {
             Self::Table if is_coloured(&std::io::stdout()) => print(painted(text)),
             Self::Table => print(text),
@@ -46,8 +50,11 @@ impl Format {
     }
 
     /// Prints the document: an array of a list, however many it has, and a single result as it is. What
-    /// failed before it had anything has none.
+    /// failed before it had anything has none. People are told that a list is empty.
     pub fn finish(self, list: bool, succeeded: bool) {
+        if self == Self::Table && list && succeeded && !PRINTED.load(Ordering::Relaxed) {
+            complain("nothing to list");
+        }
         if self != Self::Json {
             return;
         }

@@ -12,7 +12,7 @@ use tower_layer::{Identity, Stack};
 use crate::host::serve::connections::{Door, HANDSHAKES_MAX};
 use crate::host::serve::fronts;
 use crate::host::serve::fronts::CONNECTIONS_MAX;
-use crate::host::serve::paced::{Paced, Refuse};
+use crate::host::serve::paced::{Paced, Refusals};
 
 const STREAMS_MAX: u32 = 256;
 const CALLS_PER_CONNECTION_MAX: usize = 256;
@@ -27,12 +27,12 @@ pub type PacedServer = Server<Stack<Paced, Identity>>;
 /// The same with its services.
 pub type PacedRouter = Router<Stack<Paced, Identity>>;
 
-/// A server behind a door. No call takes longer than `call_timeout`; `refuse` tells a caller over its
-/// rate how long to wait.
+/// A server behind a door. No call takes longer than `call_timeout`; `refusals` are what a call is
+/// told that no service sees.
 #[must_use]
-pub fn server(call_timeout: Duration, refuse: Refuse) -> PacedServer {
+pub fn server(call_timeout: Duration, refusals: Refusals) -> PacedServer {
     Server::builder()
-        .layer(Paced(refuse))
+        .layer(Paced(refusals))
         .timeout(call_timeout)
         .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
         .load_shed(true)

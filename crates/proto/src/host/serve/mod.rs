@@ -6,5 +6,5 @@ pub mod fronts;
 pub mod grpc;
 pub mod http;
 pub(crate) mod incoming;
-pub(crate) mod paced;
+pub mod paced;
 pub mod rate;

@@ -1,5 +1,9 @@
-//! Each call of a connection costs one of its caller's rate, before its message is taken apart.
+//! Each call of a connection costs one of its caller's rate, before its message is taken apart, and
+//! what cannot be taken apart is refused in the words of the daemon.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,12 +13,35 @@ use tower_layer::Layer;
 
 use crate::host::serve::connections::Known;
 
+/// The header with which a codec says that no service saw the message, and why.
+pub(crate) const UNREAD: &str = "writ-unread";
+
 /// Makes the refusal of a call that came too early, from how long it has to wait.
 pub type Refuse = fn(Duration) -> Status;
 
+/// Makes the refusal of a message that no service saw, from what the connection left with it and why it was not read.
+pub type Unread = Arc<
+    dyn Fn(http::Extensions, String) -> Pin<Box<dyn Future<Output = Status> + Send>> + Send + Sync,
+>;
+
+/// What a server says to calls that end before a service sees them.
+#[derive(Clone)]
+pub struct Refusals {
+    /// To a call that came too early.
+    pub early: Refuse,
+    /// To a message that is not exactly one of its method.
+    pub unread: Unread,
+}
+
+impl core::fmt::Debug for Refusals {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Refusals").finish_non_exhaustive()
+    }
+}
+
 /// Puts a rate before a server.
-#[derive(Debug, Clone, Copy)]
-pub struct Paced(pub(crate) Refuse);
+#[derive(Debug, Clone)]
+pub struct Paced(pub(crate) Refusals);
 
 impl<S> Layer<S> for Paced {
     type Service = PacedService<S>;
@@ -22,7 +49,7 @@ impl<S> Layer<S> for Paced {
     fn layer(&self, inner: S) -> PacedService<S> {
         PacedService {
             inner,
-            refuse: self.0,
+            refusals: self.0.clone(),
         }
     }
 }
@@ -31,7 +58,7 @@ impl<S> Layer<S> for Paced {
 #[derive(Debug, Clone)]
 pub struct PacedService<S> {
     inner: S,
-    refuse: Refuse,
+    refusals: Refusals,
 }
 
 /// The refusal in the words of its protocol.
@@ -68,19 +95,27 @@ where
         let fresh = self.inner.clone();
         // The one that said it is ready.
         let mut inner = std::mem::replace(&mut self.inner, fresh);
-        let refuse = self.refuse;
+        let Refusals { early, unread } = self.refusals.clone();
         let kind = request.headers().get(http::header::CONTENT_TYPE);
         let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         let known = request.extensions_mut().remove::<Known>();
         Box::pin(async move {
+            let mut met = http::Extensions::new();
             if let Some(known) = known {
                 if let Err(wait) = known.pace.spend(1).await {
-                    return Ok(refused(is_grpc, refuse(wait), wait));
+                    return Ok(refused(is_grpc, early(wait), wait));
                 }
+                met.insert(known.tls.clone());
                 request.extensions_mut().insert(known.tls);
                 request.extensions_mut().insert(known.pace);
             }
-            inner.call(request).await
+            let answer = inner.call(request).await?;
+            let why = answer.headers().get(UNREAD);
+            let why = why.and_then(|why| why.to_str().ok()).map(str::to_owned);
+            match why {
+                None => Ok(answer),
+                Some(why) => Ok(unread(met, why).await.into_http()),
+            }
         })
     }
 }

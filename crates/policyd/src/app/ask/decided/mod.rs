@@ -1,6 +1,7 @@
 //! A decision as it is stored and found again. The claims are stored, not the token: signing them
 //! again gives the same bytes, so a retry gets the same writ.
 
+use writ_proto::Reason;
 use writ_proto::value::{Map, Value, value_from_cbor};
 
 use crate::app::ask::offers::Offered;
@@ -58,6 +59,18 @@ const TEXTS: [&str; 9] = [
 ];
 
 impl Decided {
+    /// Binds its token to the certificate that asks for it now; the token keeps its id.
+    ///
+    /// # Errors
+    /// When the stored claims are none.
+    pub fn bind(&mut self, certificate: Option<[u8; 32]>) -> Result<(), AppError> {
+        if !self.claims.is_empty() {
+            let bound = writ_proto::token::bound_to(&self.claims, certificate);
+            self.claims = bound.map_err(|_| AppError::of(Reason::StoreCorrupt))?;
+        }
+        Ok(())
+    }
+
     fn texts(&mut self) -> [&mut String; 9] {
         [
             &mut self.id,
@@ -102,7 +115,7 @@ impl Decided {
     /// # Errors
     /// `STORE_CORRUPT` when it is not what was written.
     pub fn decode(bytes: &[u8]) -> Result<Self, AppError> {
-        let corrupt = || AppError::of(writ_proto::Reason::StoreCorrupt);
+        let corrupt = || AppError::of(Reason::StoreCorrupt);
         let (head, args) = writ_proto::value::first_from_cbor(bytes).map_err(|_| corrupt())?;
         let Value::Map(map) = head else {
             return Err(corrupt());

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use writ_proto::host::cli::client_files::{address_beside, key_beside};
+use writ_proto::host::cli::client_files::{address_beside, chosen, key_beside};
 use writ_proto::limits::IDENT_BYTES_MAX;
 use writ_proto::{Reason, pb};
 
@@ -84,8 +84,8 @@ pub(crate) struct BridgeArgs {
     /// Certificate authority, PEM; `ca.pem` beside the certificate if absent.
     #[arg(long)]
     cacert: Option<PathBuf>,
-    /// The agent's certificate, PEM: it says who asks.
-    #[arg(long)]
+    /// The agent's certificate, PEM: it says who asks. The one chosen with `policyd use` if absent.
+    #[arg(long, env = "WRIT_CERT")]
     cert: Option<PathBuf>,
     /// The agent's key, PEM; `keys/NAME-tls.pem` beside `certs/NAME.pem` if absent.
     #[arg(long)]
@@ -120,10 +120,13 @@ impl BridgeArgs {
     /// When no certificate is named: a bridge is somebody's.
     fn identity(&self) -> Result<(PathBuf, PathBuf), AppError> {
         let missing = || {
-            let message = "--cert is required: the certificate of the agent, such as certs/agent-acme-triage.pem";
-            AppError::new(Reason::ConfigInvalid, message)
+            let message = "no certificate is given, so it is not known whose bridge this is";
+            AppError::new(Reason::ConfigInvalid, message).with_fix(
+                "name that of the agent, such as --cert certs/agent-acme-triage.pem, or set WRIT_CERT; or choose it with \
+                 `policyd use NAME`",
+            )
         };
-        let cert = self.cert.clone().ok_or_else(missing)?;
+        let cert = self.cert.clone().or_else(chosen).ok_or_else(missing)?;
         let key = self.key.clone().unwrap_or_else(|| key_beside(&cert));
         Ok((cert, key))
     }

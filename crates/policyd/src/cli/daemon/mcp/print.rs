@@ -90,6 +90,15 @@ fn server(args: &PrintArgs) -> Result<Json, AppError> {
     let bridge = &args.bridge;
     let (cert, key) = bridge.identity()?;
     let authority = authority(bridge, &cert)?;
+    // What is here must be an agent's; it may be for another machine, too.
+    if cert.exists() {
+        bridge.peers()?;
+    } else {
+        tracing::warn!(
+            "{} is not here: it must be where the client runs",
+            cert.display()
+        );
+    }
     let mut flags = vec!["mcp".to_owned()];
     for (flag, path) in [("--cacert", &authority), ("--cert", &cert), ("--key", &key)] {
         flags.extend([flag.to_owned(), whole(path)]);

@@ -8,10 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Subcommand;
 use serde_json::json;
 use writ_proto::Reason;
-use writ_proto::digest::{RequestParts, request_hash, sha256};
-use writ_proto::money::Money;
+use writ_proto::digest::{RequestParts, difference, request_hash, sha256};
 use writ_proto::token::UnverifiedToken;
-use writ_proto::value::{Map, Value, args_from_cbor, args_from_json};
+use writ_proto::value::{Map, args_from_cbor, args_from_json};
 
 use crate::error::AppError;
 use crate::output::Output;
@@ -70,27 +69,6 @@ fn read_args(path: &Path) -> Result<Map, AppError> {
         _ => args_from_cbor(&bytes),
     };
     map.map_err(|error| AppError::new(error.reason, error.to_string()))
-}
-
-fn shown(value: Option<&Value>) -> String {
-    value.map_or_else(
-        || "nothing".to_owned(),
-        |value| {
-            Money::from_value(value).map_or_else(|_| value.to_json(), |money| money.to_string())
-        },
-    )
-}
-
-/// The first argument that differs, as `amount: signed 49.00 EUR, got 490.00 EUR`.
-pub(crate) fn difference(signed: &Map, got: &Map) -> Option<String> {
-    let names = signed.iter().chain(got.iter()).map(|(name, _)| name);
-    let differs = |name: &&str| signed.get(name) != got.get(name);
-    let name = names.into_iter().find(differs)?;
-    Some(format!(
-        "{name}: signed {}, got {}",
-        shown(signed.get(name)),
-        shown(got.get(name))
-    ))
 }
 
 pub(crate) fn run(command: &TokenCommand, output: Output) -> Result<u8, AppError> {
@@ -153,7 +131,7 @@ pub(crate) fn run(command: &TokenCommand, output: Output) -> Result<u8, AppError
         return Ok(0);
     }
     let signed = signed_args.as_deref().map(read_args).transpose()?;
-    let what = signed.and_then(|signed| difference(&signed, &got));
+    let what = signed.and_then(|signed| difference::first(&signed, &got));
     let what = what.unwrap_or_else(|| "the request hash differs".to_owned());
     output.line(
         &format!("MISMATCH {what}"),

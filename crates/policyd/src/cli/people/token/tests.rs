@@ -30,7 +30,7 @@ fn a_difference_names_the_argument_and_both_values() {
     ];
     for (got, expected) in table {
         assert_eq!(
-            difference(&signed, &args(got)).as_deref(),
+            difference::first(&signed, &args(got)).as_deref(),
             expected,
             "{got}"
         );

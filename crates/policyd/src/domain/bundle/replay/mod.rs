@@ -122,7 +122,13 @@ fn halts(steps: &[Value]) -> Option<HaltView> {
     let Some(Value::List(parts)) = steps.first() else {
         return None;
     };
-    let [Value::Text(name), Value::Int(epoch), scope] = parts.as_slice() else {
+    let [
+        Value::Text(name),
+        Value::Int(epoch),
+        Value::Int(heard_ms),
+        scope,
+    ] = parts.as_slice()
+    else {
         return None;
     };
     let scopes = match scope {
@@ -133,6 +139,7 @@ fn halts(steps: &[Value]) -> Option<HaltView> {
     Some(HaltView {
         epoch: u64::try_from(*epoch).ok().filter(|_| name == "halts")?,
         scopes,
+        heard_ms: *heard_ms,
     })
 }
 

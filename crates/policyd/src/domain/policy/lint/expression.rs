@@ -47,6 +47,18 @@ pub(crate) fn entities(policy: &Json) -> Vec<(String, String)> {
     found
 }
 
+/// Attributes that a policy asks for with `has`, once.
+pub(crate) fn asked_for(policy: &Json) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(policy, |part| {
+        let attr = part.get("has").and_then(|has| has.get("attr"));
+        found.extend(attr.and_then(Json::as_str).map(str::to_owned));
+    });
+    found.sort();
+    found.dedup();
+    found
+}
+
 /// The bodies of `when`.
 pub(crate) fn conditions(policy: &Json) -> Vec<Json> {
     clauses(policy, "when")

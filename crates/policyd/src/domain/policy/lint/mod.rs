@@ -19,7 +19,7 @@ use writ_proto::limits::TOOL_NAME_CHARS_MAX;
 use crate::domain::policy::TenantPolicies;
 use crate::domain::policy::finding::{Finding, Place};
 use crate::domain::policy::sources::Sources;
-use expression::{Comparison, Literal, comparisons, conditions, entities};
+use expression::{Comparison, Literal, asked_for, comparisons, conditions, entities};
 
 pub use bands::Gap;
 
@@ -143,6 +143,9 @@ impl Lint<'_> {
         for (kind, name) in entities(&json) {
             self.entity(&id, &kind, &name);
         }
+        for attribute in asked_for(&json) {
+            self.asked_for(&id, &attribute);
+        }
         let when = conditions(&json);
         for comparison in when.iter().flat_map(comparisons) {
             self.compared(&id, &comparison);
@@ -188,6 +191,21 @@ impl Lint<'_> {
             hint(near.as_deref())
         );
         self.warn(rule, &format!("\"{name}\""), &message);
+    }
+
+    /// An attribute that nothing has: `has` with a slip in it is false for everything, and Cedar does not mind.
+    fn asked_for(&mut self, rule: &str, attribute: &str) {
+        // Every second part of the schema stands in quotes.
+        let known: BTreeSet<&str> = self.set.schema_text.split('"').skip(1).step_by(2).collect();
+        if known.contains(attribute) {
+            return;
+        }
+        let near = near(attribute, known.iter().copied()).map(str::to_owned);
+        let message = format!(
+            "no agent, record or request has `{attribute}`{}",
+            hint(near.as_deref())
+        );
+        self.warn(rule, attribute, &message);
     }
 
     /// The choices of an argument in the actions that a rule is about; none where it is free.

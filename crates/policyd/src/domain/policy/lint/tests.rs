@@ -37,7 +37,7 @@ fn a_name_that_is_too_long_for_a_tool_is_told() {
 }
 
 /// A rule; what must be said of it; the word above the caret.
-const SLIPS: [(&str, &str, &str); 12] = [
+const SLIPS: [(&str, &str, &str); 14] = [
     (
         "forbid (principal in Role::\"suspendd\", action, resource)",
         "no Role::\"suspendd\". Did you mean `suspended`?",
@@ -92,6 +92,16 @@ const SLIPS: [(&str, &str, &str); 12] = [
         "permit (principal, action == Action::\"refund\", resource) when { context.currency == \"EUR\" && context.currency == \"USD\" }",
         "never permits anything",
         "when",
+    ),
+    (
+        "forbid (principal, action == Action::\"refund\", resource) when { resource has custmer && context.amount_minor > 5 }",
+        "no agent, record or request has `custmer`. Did you mean `customer`?",
+        "custmer",
+    ),
+    (
+        "forbid (principal, action == Action::\"refund\", resource) unless { context has confidense }",
+        "no agent, record or request has `confidense`. Did you mean `confidence`?",
+        "confidense",
     ),
     (
         "permit (principal, action, resource)",

@@ -1,0 +1,195 @@
+//! `connectord doctor`: everything that keeps the daemon from starting, or from working with its policyd, all of it in
+//! one run. It changes nothing and serves nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use writ_proto::Reason;
+use writ_proto::host::layers::Layers;
+use writ_proto::together::{Side, disagreements};
+
+use super::Common;
+use crate::app::SharedApp;
+use crate::config::Config;
+use crate::error::AppError;
+use crate::grpc::client;
+use crate::output::{Output, plural};
+use crate::server::{check_marks, door, open, open_halts, own_files, summary};
+
+/// How long policyd has to answer.
+const LOOK: Duration = Duration::from_secs(3);
+
+struct Doctor<'a> {
+    output: &'a Output,
+    failed: bool,
+}
+
+impl Doctor<'_> {
+    fn ok(&self, what: &str) {
+        self.output
+            .line(&format!("ok    {what}"), &json!({"ok": what}));
+    }
+
+    /// What stops nothing now, and what to know.
+    fn note(&self, what: &str) {
+        self.output
+            .line(&format!("note  {what}"), &json!({"note": what}));
+    }
+
+    fn bad(&mut self, what: &str) {
+        self.failed = true;
+        self.output
+            .line(&format!("FAIL  {what}"), &json!({"fail": what}));
+    }
+
+    fn error(&mut self, error: &AppError) {
+        let code = error.reason.code();
+        self.bad(&format!("{code} {}  Fix: {}", error.public, error.fix()));
+    }
+}
+
+/// Examines a configuration; exit 1 if anything fails.
+pub(super) async fn run(common: &Common, output: &Output) -> Result<u8, AppError> {
+    let config = common.read()?;
+    let mut doctor = Doctor {
+        output,
+        failed: false,
+    };
+    doctor.ok("configuration");
+    match door(&config) {
+        Ok(_) => doctor.ok("certificates: ours is an instance of connectord in its trust domain"),
+        Err(error) => doctor.error(&error),
+    }
+    match open_halts(&config).await {
+        Ok(halts) => match halts.read(crate::clock::now().timestamp()) {
+            Ok(state) => {
+                let (epoch, set) = (state.epoch, state.flags.len());
+                doctor.ok(&format!("halts: epoch {epoch}, {set} set"));
+            }
+            Err(error) => doctor.error(&AppError::new(Reason::HaltUnknown, error.to_string())),
+        },
+        Err(error) => doctor.error(&error),
+    }
+    match open(&config).await {
+        Ok(app) => in_force(&mut doctor, &config, &app).await,
+        Err(error) => doctor.error(&error),
+    }
+    policyd(&mut doctor, &config).await;
+    beside(&mut doctor, common);
+    Ok(u8::from(doctor.failed))
+}
+
+/// Cards, systems, the journal, and each system of record.
+async fn in_force(doctor: &mut Doctor<'_>, config: &Config, app: &SharedApp) {
+    let catalog = app.catalog.load_full();
+    if catalog.problems.is_empty() {
+        let what = summary(app);
+        doctor.ok(&format!(
+            "keys, cards, systems, credentials, journal: {what}"
+        ));
+    }
+    let room = app.reserve.look();
+    if room.is_short() {
+        let least = config.store.reserve_mb;
+        doctor.bad(&format!(
+            "{room}; agents are refused below store.reserve_mb = {least}"
+        ));
+    } else {
+        doctor.ok(&room.to_string());
+    }
+    for problem in &catalog.problems {
+        doctor.bad(&problem.what);
+    }
+    if let Err(error) = check_marks(app).await {
+        doctor.bad(&format!("the server would not start: {error}"));
+    }
+    let mut strangers = BTreeMap::new();
+    for ((tenant, action), held) in &catalog.cards {
+        let name = held.card.connection.as_str();
+        match catalog.connections.get(name) {
+            None => doctor.note(&format!(
+                "{action} of {tenant} cannot be used: there is no connection {name}"
+            )),
+            Some(connection) if !connection.tenants.contains(tenant) => {
+                let shut = strangers.entry((name, tenant)).or_insert(0_usize);
+                *shut = shut.saturating_add(1);
+            }
+            Some(_) => {}
+        }
+    }
+    for ((name, tenant), count) in strangers {
+        let cards = plural(count, "card");
+        doctor.bad(&format!(
+            "connection {name} does not name {tenant} in its tenants: {cards} of {tenant} cannot be used"
+        ));
+    }
+    for (name, connection) in &catalog.connections {
+        let Ok(system) = &connection.system else {
+            continue;
+        };
+        // What a file leaves to chance, it leaves aloud.
+        for choice in system.choices_of_none() {
+            doctor.note(&format!("connection {name}: {choice}"));
+        }
+        match system.probe().await {
+            Ok(()) => doctor.ok(&format!(
+                "connection {name}: it answers, and takes the credential"
+            )),
+            Err(error) => doctor.bad(&format!("connection {name}: {} {error}", error.reason())),
+        }
+    }
+}
+
+/// Whether policyd is where reports are sent. It may be started later: until then they wait.
+async fn policyd(doctor: &mut Doctor<'_>, config: &Config) {
+    let Some(peer) = &config.policyd else {
+        doctor.note("there is no [policyd]: what is executed waits here and becomes no record");
+        return;
+    };
+    let there = match client::peer((&peer.addr, "policyd"), &own_files(config), LOOK) {
+        Ok(there) => there.connect().await.map(drop).map_err(AppError::from),
+        Err(error) => Err(error),
+    };
+    match there {
+        Ok(()) => doctor.ok(&format!("policyd answers at {}", peer.addr)),
+        Err(error) => doctor.note(&format!(
+            "what is executed becomes a record when policyd answers: {}",
+            error.public
+        )),
+    }
+}
+
+/// What disagrees with the policyd whose configuration lies in the same folder.
+fn beside(doctor: &mut Doctor<'_>, common: &Common) {
+    let folder = common.config.parent().unwrap_or(Path::new(""));
+    let file = folder.join("policyd.toml");
+    if !file.exists() {
+        return;
+    }
+    let theirs = Layers::read(&file, core::iter::empty(), "", &[]);
+    let (Ok(theirs), Ok(ours)) = (theirs, common.layers()) else {
+        return doctor.note(&format!(
+            "{} cannot be read: policyd doctor",
+            file.display()
+        ));
+    };
+    let authority = |of: &Layers| std::fs::read(folder.join(of.text("tls.ca")?)).ok();
+    let (left, right) = (authority(&theirs), authority(&ours));
+    let policyd = Side {
+        text: &|path| theirs.text(path),
+        authority: left.as_deref(),
+    };
+    let connectord = Side {
+        text: &|path| ours.text(path),
+        authority: right.as_deref(),
+    };
+    let found = disagreements(policyd, connectord);
+    if found.is_empty() {
+        doctor.ok("policyd.toml beside it fits");
+    }
+    for what in found {
+        doctor.bad(&what);
+    }
+}

@@ -1,0 +1,123 @@
+//! Files of a tenant that look like a part of its set and are not read: a rule in them would hold for nobody.
+
+use std::path::Path;
+
+use writ_proto::Reason;
+
+use crate::domain::policy::Finding;
+
+/// Most that are told of one tenant.
+const TOLD_MAX: usize = 20;
+/// So many letters apart is a slip, and no other name.
+const LETTERS: usize = 2;
+
+/// Whether a name is a slip of another; what an editor leaves beside a file is none.
+fn is_slip(name: &str, meant: &str) -> bool {
+    let near = strsim::damerau_levenshtein(&name.to_lowercase(), meant) <= LETTERS;
+    name != meant && near && !name.ends_with('~')
+}
+
+/// Why a file beside the rules, or beside the cards, is not read; none where it looks like nothing of ours.
+fn why_not(inner: &str, name: &str) -> Option<String> {
+    let (_, ending) = name.rsplit_once('.')?;
+    let own = if inner.is_empty() { "cedar" } else { "toml" };
+    match (inner, ending) {
+        ("", "cedar") | ("actions", "toml") => None,
+        ("", "toml") if name == "set.toml" => None,
+        ("", "toml") => Some("it is not read: cards lie in actions/".to_owned()),
+        ("actions", "cedar") => Some("it is not read: rules lie beside set.toml".to_owned()),
+        _ if is_slip(ending, own) => Some(format!("it is not read; did you mean .{own}?")),
+        _ => None,
+    }
+}
+
+fn names(folder: &Path) -> Vec<(String, bool)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let visible = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let is_folder = entry.path().is_dir();
+        (!name.starts_with('.')).then_some((name, is_folder))
+    });
+    let mut all: Vec<(String, bool)> = visible.take(10_000).collect();
+    all.sort();
+    all
+}
+
+/// What of a tenant's folder is left out although it looks like a part of the set.
+#[must_use]
+pub fn unread(folder: &Path, tenant: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for inner in ["", "actions"] {
+        for (name, is_folder) in names(&folder.join(inner)) {
+            let why = match (is_folder, inner) {
+                (false, _) => why_not(inner, &name),
+                (true, "") if ["actions", "tests"].contains(&name.as_str()) => None,
+                (true, "") if is_slip(&name, "actions") => {
+                    Some("cards in it are not read; did you mean actions?".to_owned())
+                }
+                (true, _) => names(&folder.join(inner).join(&name))
+                    .iter()
+                    .any(|(name, is_folder)| !is_folder && name.ends_with(".cedar"))
+                    .then(|| "rules in it are not read: they lie beside set.toml".to_owned()),
+            };
+            found.extend(why.map(|message| {
+                Finding {
+                    reason: Reason::PolicyInvalid,
+                    file: Path::new(tenant)
+                        .join(inner)
+                        .join(&name)
+                        .display()
+                        .to_string(),
+                    message,
+                    at: None,
+                }
+            }));
+        }
+    }
+    found.truncate(TOLD_MAX);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_part_of_the_set_and_is_not_read_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, told) in [
+            ("set.toml", ""),
+            ("a.cedar", ""),
+            ("README.md", ""),
+            ("set.lock", ""),
+            ("entities.json", ""),
+            ("tests/a.json", ""),
+            ("actions/a.toml", ""),
+            ("actions/README", ""),
+            (".git/config", ""),
+            (".a.cedar.swp", ""),
+            ("b.ceder", "did you mean .cedar?"),
+            ("c.cedar~", ""),
+            ("d.Cedar", "did you mean .cedar?"),
+            ("refund.toml", "cards lie in actions/"),
+            ("actions/b.tml", "did you mean .toml?"),
+            ("actions/c.cedar", "beside set.toml"),
+            ("action/a.toml", "did you mean actions?"),
+            ("rules/d.cedar", "beside set.toml"),
+        ] {
+            let file = folder.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, "").unwrap();
+            let said = unread(folder.path(), "acme");
+            let of = |one: &&Finding| {
+                let first = name.split('/').next().unwrap();
+                one.file.contains(name) || one.file == format!("acme/{first}")
+            };
+            let mine = said.iter().find(of).map_or("", |one| one.message.as_str());
+            assert!(
+                mine.contains(told) && mine.is_empty() == told.is_empty(),
+                "{name}: {said:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Who may have written a row.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd,
+};
+
+use super::*;
+
+const CONTEXT: &str = "writ.test.v1";
+/// In 2026, while the certificates are good.
+const NOW: u64 = 1_780_000_000;
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    /// What has a certificate of this id, and looks for rows of `connectord`.
+    fn signed(&self, id: &str) -> Signed {
+        let mut params = CertificateParams::default();
+        let id = format!("spiffe://writ.test/{id}");
+        params.subject_alt_names = vec![SanType::URI(id.as_str().try_into().unwrap())];
+        params.not_before = date_time_ymd(2026, 1, 1);
+        params.not_after = date_time_ymd(2027, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let leaf = params.signed_by(&key, &self.0).unwrap();
+        let (ca, cert, key) = (self.0.pem(), leaf.pem(), key.serialize_pem());
+        let pems = Pems {
+            ca: ("ca", ca.as_bytes()),
+            cert: ("cert", cert.as_bytes()),
+            key: ("key", key.as_bytes()),
+            now: 0,
+        };
+        Signed::new("connectord", &pems).unwrap()
+    }
+}
+
+#[test]
+fn instances_of_a_service_read_what_each_other_signed_and_nothing_that_anybody_else_did() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let own = ours.signed("service/connectord/a");
+    let id = [7; 16];
+    let sealed_by = |signed: &Signed, at: u64| signed.seal(CONTEXT, (id, at), b"body".to_vec());
+    for (signer, at, read) in [
+        (ours.signed("service/connectord/a"), NOW, true),
+        (ours.signed("service/connectord/b"), NOW, true),
+        (ours.signed("service/connectordx/a"), NOW, false),
+        (ours.signed("service/policyd"), NOW, false),
+        (ours.signed("tenant/acme/agent/triage"), NOW, false),
+        (ours.signed("tenant/acme/operator/ops"), NOW, false),
+        (theirs.signed("service/connectord/a"), NOW, false),
+        // Not yet good, and no more.
+        (ours.signed("service/connectord/a"), 1_700_000_000, false),
+        (ours.signed("service/connectord/a"), 1_900_000_000, false),
+    ] {
+        let sealed = sealed_by(&signer, at).unwrap();
+        let opened = own.open(CONTEXT, id, &sealed);
+        assert_eq!(
+            opened.is_ok(),
+            read,
+            "{} at {at}: {opened:?}",
+            signer.chain.len()
+        );
+        if read {
+            assert_eq!(opened.unwrap(), b"body");
+        }
+    }
+}
+
+#[test]
+fn a_row_that_was_changed_moved_or_never_signed_is_not_read() {
+    let own = Authority::new().signed("service/connectord/a");
+    let id = [7; 16];
+    let sealed = own.seal(CONTEXT, (id, NOW), b"body".to_vec()).unwrap();
+    assert!(own.open(CONTEXT, id, &sealed).is_ok());
+    assert!(
+        own.open(CONTEXT, [8; 16], &sealed).is_err(),
+        "of another row"
+    );
+    assert!(
+        own.open("writ.other.v1", id, &sealed).is_err(),
+        "for something else"
+    );
+    assert!(own.open(CONTEXT, id, b"").is_err(), "nothing");
+    for at in 0..sealed.len() {
+        let mut changed = sealed.clone();
+        changed[at] ^= 1;
+        assert!(own.open(CONTEXT, id, &changed).is_err(), "byte {at}");
+    }
+    let whole = Envelope::decode(sealed.as_slice()).unwrap();
+    let many = Envelope {
+        chain: vec![whole.chain[0].clone(); CHAIN_MAX + 1],
+        ..whole
+    };
+    assert!(own.open(CONTEXT, id, &many.encode_to_vec()).is_err());
+}

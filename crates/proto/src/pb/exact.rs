@@ -1,0 +1,81 @@
+//! Requests as their schema says, byte for byte. What this version does not know of a request is refused instead of left
+//! out: another field, a field that came twice, two of a choice, a number in more bytes than it needs. An answer may
+//! hold more than is known.
+
+use core::marker::PhantomData;
+
+use tonic::Status;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
+use tonic_prost::ProstEncoder;
+
+/// The metadata of a status with which a message was refused before its service saw it; `host` knows it by the same name.
+const UNREAD: &str = "writ-unread";
+
+const NOT_EXACT: &str = "the request holds something that this version does not know, or the same twice";
+const NOT_READ: &str = "the request is no message of this method";
+
+/// Encodes like prost, and decodes exactly.
+#[derive(Debug, Clone)]
+pub struct ExactCodec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for ExactCodec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> Codec for ExactCodec<T, U>
+where
+    T: prost::Message + Send + 'static,
+    U: prost::Message + prost::Name + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = ExactDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::new(BufferSettings::default())
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ExactDecoder(PhantomData)
+    }
+}
+
+/// Decodes one kind of message.
+#[derive(Debug, Clone)]
+pub struct ExactDecoder<U>(PhantomData<U>);
+
+impl<U> Decoder for ExactDecoder<U>
+where
+    U: prost::Message + prost::Name + Default,
+{
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        let sent = prost::bytes::Buf::remaining(bytes);
+        let message = U::decode(bytes).map_err(|_| unread(NOT_READ))?;
+        // Every byte that was sent is one of the canonical form: nothing can have been left out of fewer.
+        if U::NAME.ends_with("Request") && message.encoded_len() != sent {
+            return Err(unread(NOT_EXACT));
+        }
+        Ok(Some(message))
+    }
+}
+
+fn unread(why: &'static str) -> Status {
+    let mut status = Status::invalid_argument(why);
+    let metadata = status.metadata_mut();
+    metadata.insert(UNREAD, tonic::metadata::MetadataValue::from_static(why));
+    status
+}
+
+#[cfg(all(test, feature = "host"))]
+mod tests {
+    #[test]
+    fn the_host_knows_the_header() {
+        assert_eq!(super::UNREAD, crate::host::serve::paced::UNREAD);
+    }
+}

@@ -1,0 +1,77 @@
+//! What keeps daemons and commands apart is told before it is met: by `doctor`, and by who is refused.
+
+use e2e::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctors_name_what_no_server_takes_and_what_does_not_work_together() {
+    let world = World::start();
+    let own = |daemon: &str, set: &str| {
+        let port = if daemon == "policyd" {
+            world.policyd_port
+        } else {
+            world.connectord_port
+        };
+        let addr = format!("server.grpc_addr=127.0.0.1:{port}");
+        let done = world.run(daemon, &["doctor", "--set", &addr, "--set", set]);
+        (
+            done.status.success(),
+            String::from_utf8(done.stdout).unwrap(),
+        )
+    };
+    for (daemon, set, code) in [
+        ("policyd", "tls.trust_domain=other.host", "TLS_INVALID"),
+        ("policyd", "tls.cert=certs/connectord.pem", "TLS_INVALID"),
+        ("policyd", "token.audience=pool", "TOKEN_WRONG_AUDIENCE"),
+        ("policyd", "token.issuer=https://other", "TRUST_INVALID"),
+        ("connectord", "server.audience=pool", "TOKEN_WRONG_AUDIENCE"),
+        ("connectord", "tls.trust_domain=other.host", "TLS_INVALID"),
+        ("connectord", "trust.max_ttl=1s", "TOKEN_TTL_TOO_LONG"),
+        (
+            "connectord",
+            "halt.store=file:///dev/null/x",
+            "HALT_UNKNOWN",
+        ),
+    ] {
+        let (ok, said) = own(daemon, set);
+        assert!(!ok && said.contains(code), "{daemon} {set}: {said}");
+        // What comes after is looked at all the same.
+        assert!(said.contains("the disk of"), "{daemon} {set}: {said}");
+    }
+    // A connection that names no tenant of the cards says so once.
+    let file = world.path("connectord.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (before, after) = text.split_once("tenants = [").unwrap();
+    let rest = after.split_once(']').unwrap().1;
+    std::fs::write(&file, format!("{before}tenants = [\"acne\"]{rest}")).unwrap();
+    let (ok, said) = own("connectord", "server.reflection=false");
+    let lines = said
+        .lines()
+        .filter(|line| line.contains("does not name acme"));
+    assert!(!ok && lines.count() == 1, "{said}");
+}
+
+#[test]
+fn a_certificate_of_another_authority_is_told_whichever_side_has_it() {
+    let (ours, theirs) = (World::prepare(&[]), World::prepare(&[]));
+    let ca = theirs.path("certs/ca.pem");
+    let (ca, cert) = (
+        ca.to_str().unwrap(),
+        theirs.path("certs/agent-acme-triage.pem"),
+    );
+    let mut world = ours;
+    world.start_policyd();
+    let asked = |more: &[&str]| {
+        let mut args = vec!["health", "--addr"];
+        let addr = format!("https://127.0.0.1:{}", world.policyd_port);
+        args.push(&addr);
+        args.extend(more);
+        let done = world.run("policyd", &args);
+        assert!(!done.status.success());
+        String::from_utf8(done.stderr).unwrap()
+    };
+    let own = "certs/agent-acme-triage.pem";
+    let said = asked(&["--cert", own, "--cacert", ca]);
+    assert!(said.contains("not signed by the authority"), "{said}");
+    let said = asked(&["--cert", cert.to_str().unwrap()]);
+    assert!(said.contains("does not let it in"), "{said}");
+}
