@@ -85,7 +85,7 @@ pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
         }
     })?;
     let signed = client::signed("connectord", &own_files(config))?;
-    let journal = journal.signed_by(signed);
+    let journal = journal.signed_by(signed, &config.server.audience);
     let rules = Rules {
         audience: config.server.audience.clone(),
         leeway_seconds: config.trust.leeway_seconds,

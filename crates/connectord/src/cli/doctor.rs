@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use writ_proto::Reason;
 use writ_proto::host::layers::Layers;
-use writ_proto::together::{Side, disagreements};
+use writ_proto::together::{Disagreement, Side, disagreements};
 
 use super::Common;
 use crate::app::SharedApp;
@@ -20,6 +20,9 @@ use crate::server::{check_marks, door, open, open_halts, own_files, summary};
 
 /// How long policyd has to answer.
 const LOOK: Duration = Duration::from_secs(3);
+
+/// Most waiting reports that are looked at.
+const REPORTS_MAX: u32 = 1_000;
 
 struct Doctor<'a> {
     output: &'a Output,
@@ -90,6 +93,7 @@ async fn in_force(doctor: &mut Doctor<'_>, config: &Config, app: &SharedApp) {
             "keys, cards, systems, credentials, journal: {what}"
         ));
     }
+    unsigned(doctor, app).await;
     let room = app.reserve.look();
     if room.is_short() {
         let least = config.store.reserve_mb;
@@ -142,6 +146,22 @@ async fn in_force(doctor: &mut Doctor<'_>, config: &Config, app: &SharedApp) {
     }
 }
 
+/// Reports that no connectord of this service signed: they wait and are never delivered.
+async fn unsigned(doctor: &mut Doctor<'_>, app: &SharedApp) {
+    match app.journal.outbox(None, REPORTS_MAX).await {
+        Ok(waiting) => {
+            let kept = waiting.iter().filter(|one| one.body.is_none()).count();
+            if kept > 0 {
+                let reports = plural(kept, "report");
+                doctor.bad(&format!(
+                    "{reports} in the journal that no connectord of this authority and audience has signed: kept, and never delivered"
+                ));
+            }
+        }
+        Err(error) => doctor.error(&AppError::from(error)),
+    }
+}
+
 /// Whether policyd is where reports are sent. It may be started later: until then they wait.
 async fn policyd(doctor: &mut Doctor<'_>, config: &Config) {
     let Some(peer) = &config.policyd else {
@@ -189,7 +209,11 @@ fn beside(doctor: &mut Doctor<'_>, common: &Common) {
     if found.is_empty() {
         doctor.ok("policyd.toml beside it fits");
     }
-    for what in found {
-        doctor.bad(&what);
+    for Disagreement { what, certain } in found {
+        if certain {
+            doctor.bad(&what);
+        } else {
+            doctor.note(&what);
+        }
     }
 }

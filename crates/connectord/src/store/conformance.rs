@@ -395,6 +395,16 @@ async fn rollouts_and_the_outbox_are_kept() {
             saved.unwrap();
         }
         journal.report(report(1)).await.unwrap();
+        // What is told again is told as it is told now, also twice within a commit.
+        let now = |body: u8| Report {
+            body: vec![body],
+            ..report(1)
+        };
+        let again = journal.save(&mut [], vec![now(8), now(9)]).await;
+        again.unwrap();
+        let told = journal.outbox(None, 1).await.unwrap().remove(0).body;
+        assert!(matches!(told.as_deref(), Some([8 | 9])), "{name}");
+        journal.report(report(1)).await.unwrap();
         assert_eq!(
             journal.outbox(None, 2).await.unwrap(),
             [waiting(1), waiting(2)],

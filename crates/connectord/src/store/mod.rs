@@ -178,7 +178,8 @@ pub struct Journal {
     writer: GroupCommit<Writer>,
     rollouts: Arc<Mutex<BTreeMap<(String, String), Seen>>>,
     reached: Arc<Mutex<JournalMark>>,
-    signed: Option<Arc<Signed>>,
+    /// And what reports are signed for: a row of another pool is none of ours.
+    signed: Option<Arc<(Signed, String)>>,
 }
 
 /// What the signature of a report is for.
@@ -210,33 +211,34 @@ impl Journal {
 
     /// From here on its reports are signed, and none is read that is not.
     #[must_use]
-    pub fn signed_by(self, signed: Signed) -> Self {
+    pub fn signed_by(self, signed: Signed, audience: &str) -> Self {
+        let context = format!("{OUTBOX} {audience}");
         Self {
-            signed: Some(Arc::new(signed)),
+            signed: Some(Arc::new((signed, context))),
             ..self
         }
     }
 
     fn sign(&self, reports: &mut [Report]) -> Result<(), JournalError> {
-        let Some(signed) = &self.signed else {
+        let Some((signed, context)) = self.signed.as_deref() else {
             return Ok(());
         };
         let now = u64::try_from(crate::clock::now().timestamp()).unwrap_or(0);
         for report in reports {
             let body = std::mem::take(&mut report.body);
-            let sealed = signed.seal(OUTBOX, (report.id.into_bytes(), now), body);
+            let sealed = signed.seal(context, (report.id.into_bytes(), now), body);
             report.body = sealed.map_err(JournalError::Unavailable)?;
         }
         Ok(())
     }
 
     fn opened(&self, Report { id, body }: Report) -> Waiting {
-        let body = match &self.signed {
+        let body = match self.signed.as_deref() {
             None => Some(body),
-            Some(signed) => match signed.open(OUTBOX, id.into_bytes(), &body) {
+            Some((signed, context)) => match signed.open(context, id.into_bytes(), &body) {
                 Ok(body) => Some(body),
                 Err(why) => {
-                    tracing::error!(%id, why, "no connectord of this service wrote this report; it is kept");
+                    tracing::debug!(%id, why, "no connectord of this service wrote this report");
                     None
                 }
             },

@@ -298,8 +298,10 @@ async fn write_small(tx: &mut PgConnection, planned: &Planned<'_>) -> Result<(),
     }
     if !planned.reports.is_empty() {
         sqlx::query(
-            "INSERT INTO outbox (id, body) SELECT * FROM UNNEST($1::uuid[], $2::bytea[]) \
-             ON CONFLICT (id) DO NOTHING",
+            // What is told again is told as it is told now; no row may be named twice.
+            "INSERT INTO outbox (id, body) \
+             SELECT DISTINCT ON (id) id, body FROM UNNEST($1::uuid[], $2::bytea[]) AS told (id, body) ORDER BY id \
+             ON CONFLICT (id) DO UPDATE SET body = excluded.body",
         )
         .bind(column(&planned.reports, |report| report.id))
         .bind(column(&planned.reports, |report| report.body.as_slice()))

@@ -262,7 +262,8 @@ fn small_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
                 .push_bind(report.id.as_bytes().to_vec())
                 .push_bind(report.body.clone());
         });
-        sql.push(" ON CONFLICT (id) DO NOTHING");
+        // What is told again is told as it is told now.
+        sql.push(" ON CONFLICT (id) DO UPDATE SET body = excluded.body");
     }
     if !planned.rollouts.is_empty() {
         sql.push(

@@ -147,7 +147,7 @@ fn fitting(reports: &[Waiting]) -> (Vec<pb::Outcome>, Option<uuid::Uuid>) {
     for report in reports {
         let body = report.body.as_deref();
         let Some(Ok(mut outcome)) = body.map(pb::Outcome::decode) else {
-            tracing::error!(id = %report.id, "a stored report cannot be read");
+            tracing::error!(id = %report.id, "a stored report cannot be read, or no connectord of this service signed it; it is kept");
             last = Some(report.id);
             continue;
         };

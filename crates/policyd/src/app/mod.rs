@@ -124,7 +124,7 @@ impl App {
         // Before what was heard: at the same moment or earlier, never later.
         let heard_ms = self.halts_asked_ms.load(Ordering::Acquire);
         let mut view = self.halts.load().as_ref().clone();
-        view.heard_ms = heard_ms;
+        view.heard_ms = Some(heard_ms);
         view.scopes.extend(self.halting.waiting());
         view
     }

@@ -64,7 +64,7 @@ fn view(state: pb::GetHaltStateResponse) -> HaltView {
     HaltView {
         epoch: state.epoch,
         scopes,
-        heard_ms: 0,
+        heard_ms: None,
     }
 }
 

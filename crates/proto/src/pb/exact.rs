@@ -1,6 +1,8 @@
 //! Requests as their schema says, byte for byte. What this version does not know of a request is refused instead of left
-//! out: another field, a field that came twice, two of a choice, a number in more bytes than it needs. An answer may
-//! hold more than is known.
+//! out: another field, a field that came twice, two of a choice, a number in more bytes than it needs or too large for its
+//! type. The order of fields is free, and a default may be said. An answer may hold more than is known.
+
+mod scan;
 
 use core::marker::PhantomData;
 
@@ -55,13 +57,19 @@ where
     type Error = Status;
 
     fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        let sent = prost::bytes::Buf::remaining(bytes);
-        let message = U::decode(bytes).map_err(|_| unread(NOT_READ))?;
-        // Every byte that was sent is one of the canonical form: nothing can have been left out of fewer.
-        if U::NAME.ends_with("Request") && message.encoded_len() != sent {
-            return Err(unread(NOT_EXACT));
+        let name = U::full_name();
+        if !scan::is_request(&name) {
+            let answer = U::decode(bytes);
+            return answer
+                .map(Some)
+                .map_err(|_| Status::internal("the answer is no message of this method"));
         }
-        Ok(Some(message))
+        let sent = prost::bytes::Buf::copy_to_bytes(bytes, prost::bytes::Buf::remaining(bytes));
+        let message = U::decode(sent.clone()).map_err(|_| unread(NOT_READ))?;
+        match scan::message(&name, &sent, 0) {
+            Some(()) => Ok(Some(message)),
+            None => Err(unread(NOT_EXACT)),
+        }
     }
 }
 

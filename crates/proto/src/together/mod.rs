@@ -108,9 +108,18 @@ fn authorities(policyd: Side<'_>, connectord: Side<'_>) -> Option<String> {
     })
 }
 
-/// What keeps the two from working together.
+/// What stands between the two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disagreement {
+    /// Both values, and what they do.
+    pub what: String,
+    /// Whether nothing can be in between, as a proxy can between an address and a port.
+    pub certain: bool,
+}
+
+/// What keeps the two from working together, as their files say.
 #[must_use]
-pub fn disagreements(policyd: Side<'_>, connectord: Side<'_>) -> Vec<String> {
+pub fn disagreements(policyd: Side<'_>, connectord: Side<'_>) -> Vec<Disagreement> {
     let mut found: Vec<String> = EQUAL
         .iter()
         .filter_map(|pair| {
@@ -126,11 +135,16 @@ pub fn disagreements(policyd: Side<'_>, connectord: Side<'_>) -> Vec<String> {
             })
         })
         .collect();
-    found.extend(missed(&HALTS, policyd, connectord));
-    found.extend(missed(&REPORTS, connectord, policyd));
     found.extend(lives_too_long(policyd, connectord));
     found.extend(authorities(policyd, connectord));
+    let of = |certain| move |what| Disagreement { what, certain };
+    let calls = missed(&HALTS, policyd, connectord).into_iter();
+    let calls = calls.chain(missed(&REPORTS, connectord, policyd));
     found
+        .into_iter()
+        .map(of(true))
+        .chain(calls.map(of(false)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -156,6 +170,13 @@ mod tests {
 
     /// With one value of connectord another one; an empty one is not said.
     fn found(change: (&'static str, &'static str), authority: &[u8]) -> Vec<String> {
+        all(change, authority)
+            .into_iter()
+            .map(|one| one.what)
+            .collect()
+    }
+
+    fn all(change: (&'static str, &'static str), authority: &[u8]) -> Vec<Disagreement> {
         let of = |pairs: &[(&'static str, &'static str)], path: &str| {
             pairs
                 .iter()
@@ -206,6 +227,8 @@ mod tests {
             said.len() == 1 && said.iter().all(|text| text.contains("two authorities")),
             "{said:?}"
         );
+        let proxied = all(("server.grpc_addr", "127.0.0.1:7361"), b"one");
+        assert!(proxied.iter().all(|one| !one.certain), "{proxied:?}");
         // What is not said, or means any, disagrees with nothing.
         assert_eq!(found(("server.grpc_addr", "127.0.0.1:0"), b"one"), [""; 0]);
         assert_eq!(found(("trust.max_ttl", ""), b"one"), [""; 0]);

@@ -134,7 +134,8 @@ impl Remote {
         let near = nearest(&typed, known.iter().map(String::as_str));
         let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         let why = format!("no {kind} `{typed}` is known here, so this may stop nothing{near}");
-        Some((why, kind != "agent"))
+        let is_own = scope.tenant().is_some() && scope.tenant() == self.own.as_ref();
+        Some((why, is_own && kind != "agent"))
     }
 
     pub(super) async fn clear(&mut self, typed: &str, reason: &str) -> Result<Ended, AppError> {

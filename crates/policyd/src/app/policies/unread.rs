@@ -8,12 +8,14 @@ use crate::domain::policy::Finding;
 
 /// Most that are told of one tenant.
 const TOLD_MAX: usize = 20;
-/// So many letters apart is a slip, and no other name.
-const LETTERS: usize = 2;
+/// So many letters apart is a slip, and no other name: fewer of a short one.
+const fn letters(meant: &str) -> usize {
+    if meant.len() < 5 { 1 } else { 2 }
+}
 
 /// Whether a name is a slip of another; what an editor leaves beside a file is none.
 fn is_slip(name: &str, meant: &str) -> bool {
-    let near = strsim::damerau_levenshtein(&name.to_lowercase(), meant) <= LETTERS;
+    let near = strsim::damerau_levenshtein(&name.to_lowercase(), meant) <= letters(meant);
     name != meant && near && !name.ends_with('~')
 }
 
@@ -94,6 +96,8 @@ mod tests {
             ("tests/a.json", ""),
             ("actions/a.toml", ""),
             ("actions/README", ""),
+            ("actions/a.xml", ""),
+            ("actions/a.html", ""),
             (".git/config", ""),
             (".a.cedar.swp", ""),
             ("b.ceder", "did you mean .cedar?"),

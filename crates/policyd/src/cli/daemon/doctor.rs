@@ -11,7 +11,7 @@ use writ_proto::host::layers::Layers;
 use writ_proto::host::store::disk::Reserve;
 use writ_proto::host::store::postgres::without_password;
 use writ_proto::ids::TenantId;
-use writ_proto::together::{Side, disagreements};
+use writ_proto::together::{Disagreement, Side, disagreements};
 use x509_parser::pem::parse_x509_pem;
 
 use crate::app::evidence::signer::{Signer, rotations};
@@ -103,15 +103,18 @@ fn beside((file, ours): (&Path, &Layers), doctor: &mut Doctor) {
             if found.is_empty() {
                 doctor.say(Finding::Ok(format!("{} fits", theirs.display())));
             }
-            for what in found {
-                doctor.say(Finding::Fail(Reason::ConfigInvalid, what));
+            for Disagreement { what, certain } in found {
+                doctor.say(match certain {
+                    true => Finding::Fail(Reason::ConfigInvalid, what),
+                    false => Finding::Warn(Reason::ConfigInvalid, what),
+                });
             }
         }
         Err(error) => doctor.say(Finding::Warn(Reason::ConfigInvalid, error.to_string())),
     }
 }
 
-fn disagreements_of(folder: &Path, ours: &Layers, theirs: &Layers) -> Vec<String> {
+fn disagreements_of(folder: &Path, ours: &Layers, theirs: &Layers) -> Vec<Disagreement> {
     let authority = |of: &Layers| std::fs::read(folder.join(of.text("tls.ca")?)).ok();
     let (left, right) = (authority(ours), authority(theirs));
     let policyd = Side {

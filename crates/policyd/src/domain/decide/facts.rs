@@ -16,9 +16,9 @@ pub struct HaltView {
     pub epoch: u64,
     /// Scopes that are halted.
     pub scopes: Vec<Scope>,
-    /// When connectord was asked for what is known here, Unix milliseconds; 0 if it was not. A halt that was set later is
-    /// one that the decision had not heard of.
-    pub heard_ms: i64,
+    /// When connectord was asked for what is known here, Unix milliseconds of policyd's clock; 0 if it was not. A halt
+    /// that was set later is one that the decision had not heard of. None where a record of before does not say.
+    pub heard_ms: Option<i64>,
 }
 
 /// The state of one decision.

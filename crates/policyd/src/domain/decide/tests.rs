@@ -170,7 +170,7 @@ fn whether_another_tenant_is_halted_is_not_told() {
         halts: HaltView {
             epoch: 0,
             scopes: vec![scope.parse().unwrap()],
-            heard_ms: 0,
+            heard_ms: None,
         },
     };
     let mut request = refund("49.00");
@@ -322,7 +322,7 @@ fn every_scope_of_a_halt_stops_its_requests_and_no_others() {
         let halts = HaltView {
             epoch: 0,
             scopes: vec![scope.parse().unwrap()],
-            heard_ms: 0,
+            heard_ms: None,
         };
         let facts = Facts {
             now: now(),

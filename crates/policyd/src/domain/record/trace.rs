@@ -15,8 +15,8 @@ pub enum Step {
     Halts {
         /// Halt epoch.
         epoch: u64,
-        /// When they were asked for, Unix milliseconds; 0 if they were not.
-        heard_ms: i64,
+        /// When they were asked for, Unix milliseconds; 0 if they were not. Records of before do not say.
+        heard_ms: Option<i64>,
         /// The scope.
         scope: Option<String>,
     },
@@ -100,8 +100,9 @@ impl Step {
                 scope,
             } => {
                 let scope = scope.as_ref().map_or(Value::Null, text);
-                let heard = Value::Int(*heard_ms);
-                named("halts", vec![number(*epoch), heard, scope])
+                let heard = heard_ms.map(Value::Int);
+                let parts = [Some(number(*epoch)), heard, Some(scope)];
+                named("halts", parts.into_iter().flatten().collect())
             }
             Self::Card { digest, refused } => {
                 let digest = digest.map_or(Value::Null, |digest| Value::Bytes(digest.to_vec()));

@@ -15,8 +15,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::verify::Expected;
 use super::{ChannelError, Pems, chain, trust_domain, unusable};
 
-/// Most certificates between a leaf and its authority.
-const CHAIN_MAX: usize = 4;
+/// Most certificates, the leaf among them.
+const CHAIN_MAX: usize = 5;
 
 /// A signed body, as it is stored.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -42,6 +42,9 @@ pub struct Signed {
     key: Arc<dyn SigningKey>,
     algorithms: WebPkiSupportedAlgorithms,
     expected: Expected,
+    /// When the own certificate begins and ends, Unix seconds. What is signed outside of that is signed for the nearest
+    /// moment within: a daemon whose certificate has just ended does not lose what it has done.
+    valid: (u64, u64),
 }
 
 impl core::fmt::Debug for Signed {
@@ -56,6 +59,15 @@ fn message(context: &str, id: [u8; 16], at: u64, body: &[u8]) -> Vec<u8> {
     [context.as_bytes(), &[0], &id, &at, body].concat()
 }
 
+/// When a certificate begins and ends, Unix seconds.
+fn valid(own: &[CertificateDer<'_>]) -> Option<(u64, u64)> {
+    let (_, leaf) = X509Certificate::from_der(own.first()?).ok()?;
+    let (from, until) = (leaf.validity().not_before, leaf.validity().not_after);
+    let seconds = |seconds: i64| u64::try_from(seconds).ok();
+    let (from, until) = (seconds(from.timestamp())?, seconds(until.timestamp())?);
+    (from <= until).then_some((from, until))
+}
+
 impl Signed {
     /// With the certificate and the key of a daemon, for `service/NAME` in its trust domain.
     ///
@@ -68,12 +80,18 @@ impl Signed {
         let key = key.map_err(|error| unusable(pems.key.0, error))?;
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let key = provider.key_provider.load_private_key(key);
-        Ok(Self {
+        let signed = Self {
             expected: Expected::new(pems.ca, format!("spiffe://{domain}/service/{service}"))?,
+            valid: valid(&own).ok_or_else(|| unusable(pems.cert.0, "its time cannot be read"))?,
             chain: own,
             key: key.map_err(|error| unusable(pems.key.0, error))?,
             algorithms: provider.signature_verification_algorithms,
-        })
+        };
+        // What could never be read again must not be signed.
+        let probe = signed.seal("", ([0; 16], signed.valid.0), Vec::new());
+        let read = probe.and_then(|probe| signed.open("", [0; 16], &probe));
+        read.map_err(|why| unusable(pems.cert.0, why))?;
+        Ok(signed)
     }
 
     /// A body with its signature, to be stored under an id. `at` is now, Unix seconds.
@@ -86,6 +104,7 @@ impl Signed {
         (id, at): ([u8; 16], u64),
         body: Vec<u8>,
     ) -> Result<Vec<u8>, String> {
+        let at = at.clamp(self.valid.0, self.valid.1);
         let schemes = self.algorithms.supported_schemes();
         let signer = self.key.choose_scheme(&schemes);
         let signer = signer.ok_or("the key of tls.key_file fits no known signature")?;

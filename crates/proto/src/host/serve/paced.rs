@@ -100,12 +100,12 @@ where
         let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         let known = request.extensions_mut().remove::<Known>();
         Box::pin(async move {
-            let mut met = http::Extensions::new();
+            let mut met = None;
             if let Some(known) = known {
                 if let Err(wait) = known.pace.spend(1).await {
                     return Ok(refused(is_grpc, early(wait), wait));
                 }
-                met.insert(known.tls.clone());
+                met = Some(known.tls.clone());
                 request.extensions_mut().insert(known.tls);
                 request.extensions_mut().insert(known.pace);
             }
@@ -114,7 +114,13 @@ where
             let why = why.and_then(|why| why.to_str().ok()).map(str::to_owned);
             match why {
                 None => Ok(answer),
-                Some(why) => Ok(unread(met, why).await.into_http()),
+                Some(why) => {
+                    let mut left = http::Extensions::new();
+                    if let Some(met) = met {
+                        left.insert(met);
+                    }
+                    Ok(unread(left, why).await.into_http())
+                }
             }
         })
     }

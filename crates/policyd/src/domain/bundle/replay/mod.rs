@@ -122,14 +122,15 @@ fn halts(steps: &[Value]) -> Option<HaltView> {
     let Some(Value::List(parts)) = steps.first() else {
         return None;
     };
-    let [
-        Value::Text(name),
-        Value::Int(epoch),
-        Value::Int(heard_ms),
-        scope,
-    ] = parts.as_slice()
-    else {
-        return None;
+    let (name, epoch, heard_ms, scope) = match parts.as_slice() {
+        [
+            Value::Text(name),
+            Value::Int(epoch),
+            Value::Int(heard_ms),
+            scope,
+        ] => (name, epoch, Some(*heard_ms), scope),
+        [Value::Text(name), Value::Int(epoch), scope] => (name, epoch, None, scope),
+        _ => return None,
     };
     let scopes = match scope {
         Value::Null => Vec::new(),
@@ -139,7 +140,7 @@ fn halts(steps: &[Value]) -> Option<HaltView> {
     Some(HaltView {
         epoch: u64::try_from(*epoch).ok().filter(|_| name == "halts")?,
         scopes,
-        heard_ms: *heard_ms,
+        heard_ms,
     })
 }
 

@@ -108,7 +108,7 @@ fn random_facts(dice: &mut Dice, policies: &Arc<TenantPolicies>) -> Facts {
         halts: HaltView {
             epoch: 7,
             scopes: Vec::from_iter(scopes),
-            heard_ms: ms.saturating_sub(250),
+            heard_ms: (dice.below(4) > 0).then(|| ms.saturating_sub(250)),
         },
     }
 }
@@ -295,7 +295,7 @@ fn anything_that_was_changed_is_named() {
         ("step 1", |_, opened| {
             let halted = trace_value(&[Step::Halts {
                 epoch: 7,
-                heard_ms: 0,
+                heard_ms: None,
                 scope: Some("tenant:acme/agent:nobody".into()),
             }]);
             set(opened, "trace", &halted);

@@ -22,6 +22,11 @@ impl Authority {
 
     /// What has a certificate of this id, and looks for rows of `connectord`.
     fn signed(&self, id: &str) -> Signed {
+        self.signed_by(id, self).unwrap()
+    }
+
+    /// The same with the authority that it takes for its own.
+    fn signed_by(&self, id: &str, own: &Self) -> Result<Signed, ChannelError> {
         let mut params = CertificateParams::default();
         let id = format!("spiffe://writ.test/{id}");
         params.subject_alt_names = vec![SanType::URI(id.as_str().try_into().unwrap())];
@@ -29,14 +34,17 @@ impl Authority {
         params.not_after = date_time_ymd(2027, 1, 1);
         let key = KeyPair::generate().unwrap();
         let leaf = params.signed_by(&key, &self.0).unwrap();
-        let (ca, cert, key) = (self.0.pem(), leaf.pem(), key.serialize_pem());
+        let (ca, cert, key) = (own.0.pem(), leaf.pem(), key.serialize_pem());
         let pems = Pems {
             ca: ("ca", ca.as_bytes()),
             cert: ("cert", cert.as_bytes()),
             key: ("key", key.as_bytes()),
             now: 0,
         };
-        Signed::new("connectord", &pems).unwrap()
+        let service = id.strip_prefix("service/").map_or("connectord", |rest| {
+            rest.split('/').next().unwrap_or_default()
+        });
+        Signed::new(service, &pems)
     }
 }
 
