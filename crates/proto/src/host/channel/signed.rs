@@ -72,26 +72,29 @@ impl Signed {
     /// With the certificate and the key of a daemon, for `service/NAME` in its trust domain.
     ///
     /// # Errors
-    /// When a file is unusable.
+    /// When a file is unusable, or what it signs could never be read again.
     pub fn new(service: &str, pems: &Pems<'_>) -> Result<Self, ChannelError> {
+        let signed = Self::unproven(service, pems)?;
+        let probe = signed.seal("", ([0; 16], signed.valid.0), Vec::new());
+        let read = probe.and_then(|probe| signed.open("", [0; 16], &probe));
+        read.map_err(|why| unusable(pems.cert.0, why))?;
+        Ok(signed)
+    }
+
+    fn unproven(service: &str, pems: &Pems<'_>) -> Result<Self, ChannelError> {
         let own = chain(pems.cert)?;
         let domain = trust_domain(pems, &own)?;
         let key = PrivateKeyDer::from_pem_slice(pems.key.1);
         let key = key.map_err(|error| unusable(pems.key.0, error))?;
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let key = provider.key_provider.load_private_key(key);
-        let signed = Self {
+        Ok(Self {
             expected: Expected::new(pems.ca, format!("spiffe://{domain}/service/{service}"))?,
             valid: valid(&own).ok_or_else(|| unusable(pems.cert.0, "its time cannot be read"))?,
             chain: own,
             key: key.map_err(|error| unusable(pems.key.0, error))?,
             algorithms: provider.signature_verification_algorithms,
-        };
-        // What could never be read again must not be signed.
-        let probe = signed.seal("", ([0; 16], signed.valid.0), Vec::new());
-        let read = probe.and_then(|probe| signed.open("", [0; 16], &probe));
-        read.map_err(|why| unusable(pems.cert.0, why))?;
-        Ok(signed)
+        })
     }
 
     /// A body with its signature, to be stored under an id. `at` is now, Unix seconds.

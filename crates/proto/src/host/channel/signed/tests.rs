@@ -22,11 +22,14 @@ impl Authority {
 
     /// What has a certificate of this id, and looks for rows of `connectord`.
     fn signed(&self, id: &str) -> Signed {
-        self.signed_by(id, self).unwrap()
+        self.made(id, Signed::unproven).unwrap()
     }
 
-    /// The same with the authority that it takes for its own.
-    fn signed_by(&self, id: &str, own: &Self) -> Result<Signed, ChannelError> {
+    fn made(
+        &self,
+        id: &str,
+        make: fn(&str, &Pems<'_>) -> Result<Signed, ChannelError>,
+    ) -> Result<Signed, ChannelError> {
         let mut params = CertificateParams::default();
         let id = format!("spiffe://writ.test/{id}");
         params.subject_alt_names = vec![SanType::URI(id.as_str().try_into().unwrap())];
@@ -34,17 +37,14 @@ impl Authority {
         params.not_after = date_time_ymd(2027, 1, 1);
         let key = KeyPair::generate().unwrap();
         let leaf = params.signed_by(&key, &self.0).unwrap();
-        let (ca, cert, key) = (own.0.pem(), leaf.pem(), key.serialize_pem());
+        let (ca, cert, key) = (self.0.pem(), leaf.pem(), key.serialize_pem());
         let pems = Pems {
             ca: ("ca", ca.as_bytes()),
             cert: ("cert", cert.as_bytes()),
             key: ("key", key.as_bytes()),
             now: 0,
         };
-        let service = id.strip_prefix("service/").map_or("connectord", |rest| {
-            rest.split('/').next().unwrap_or_default()
-        });
-        Signed::new(service, &pems)
+        make("connectord", &pems)
     }
 }
 
@@ -62,9 +62,9 @@ fn instances_of_a_service_read_what_each_other_signed_and_nothing_that_anybody_e
         (ours.signed("tenant/acme/agent/triage"), NOW, false),
         (ours.signed("tenant/acme/operator/ops"), NOW, false),
         (theirs.signed("service/connectord/a"), NOW, false),
-        // Not yet good, and no more.
-        (ours.signed("service/connectord/a"), 1_700_000_000, false),
-        (ours.signed("service/connectord/a"), 1_900_000_000, false),
+        // What is signed when it is not yet good, or no more, is signed for when it was.
+        (ours.signed("service/connectord/a"), 1_700_000_000, true),
+        (ours.signed("service/connectord/a"), 1_900_000_000, true),
     ] {
         let sealed = sealed_by(&signer, at).unwrap();
         let opened = own.open(CONTEXT, id, &sealed);
@@ -106,4 +106,35 @@ fn a_row_that_was_changed_moved_or_never_signed_is_not_read() {
         ..whole
     };
     assert!(own.open(CONTEXT, id, &many.encode_to_vec()).is_err());
+}
+
+#[test]
+fn a_time_at_which_the_certificate_was_not_good_is_not_believed() {
+    let own = Authority::new().signed("service/connectord/a");
+    let id = [7; 16];
+    for at in [1_700_000_000, 1_900_000_000] {
+        let sealed = own.seal(CONTEXT, (id, NOW), b"body".to_vec()).unwrap();
+        let mut whole = Envelope::decode(sealed.as_slice()).unwrap();
+        whole.at = at;
+        let scheme = own
+            .key
+            .choose_scheme(&own.algorithms.supported_schemes())
+            .unwrap();
+        whole.signature = scheme.sign(&message(CONTEXT, id, at, b"body")).unwrap();
+        whole.scheme = u16::from(scheme.scheme()).into();
+        let sealed = whole.encode_to_vec();
+        assert!(own.open(CONTEXT, id, &sealed).is_err(), "at {at}");
+    }
+}
+
+#[test]
+fn who_could_not_read_it_again_signs_nothing() {
+    let ours = Authority::new();
+    for (id, made) in [
+        ("service/connectord/a", true),
+        ("service/policyd", false),
+        ("tenant/acme/agent/triage", false),
+    ] {
+        assert_eq!(ours.made(id, Signed::new).is_ok(), made, "{id}");
+    }
 }
