@@ -174,6 +174,48 @@ async fn the_command_line_refuses_what_is_no_scope_and_resumes_only_with_a_reaso
     let ended = "NOT_SET tenant:globex/agent:triage";
     let still = told.contains("still halted by global");
     assert!(told.contains(ended) && still, "{told}");
+    assert!(told.contains("set: global"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_of_what_is_misspelt_is_set_and_said_to_be_odd() {
+    let world = World::start();
+    let addr = format!("https://localhost:{}", world.connectord_port);
+    let halt = |scope: &str| {
+        let args = [
+            "halt",
+            "on",
+            "--addr",
+            &addr,
+            "--cert",
+            "certs/operator-acme-ops.pem",
+        ];
+        let output = world.run("connectord", &[&args[..], &["--scope", scope]].concat());
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    for (scope, code, odd) in [
+        ("action:set_stage", Some(0), None),
+        ("action:set_stge", Some(1), Some("did you mean `set_stage`")),
+        (
+            "connection:crm/man",
+            Some(1),
+            Some("did you mean `crm/main`"),
+        ),
+        // An agent may be one that has not written yet; what is not only ours may be known elsewhere.
+        ("agent:trige", Some(0), Some("no agent `trige`")),
+        ("customer:C-1", Some(0), None),
+    ] {
+        let (exit, said) = halt(scope);
+        assert_eq!(exit, code, "{scope}: {said}");
+        assert!(said.contains("HALTED"), "{scope}: {said}");
+        match odd {
+            Some(why) => assert!(said.contains(why), "{scope}: {said}"),
+            None => assert!(!said.contains("WARNING"), "{scope}: {said}"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
