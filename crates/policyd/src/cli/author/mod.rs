@@ -153,8 +153,10 @@ pub(super) fn check(args: &CheckArgs, output: Output) -> Result<u8, AppError> {
         let (rules, cards) = (set.rules().count(), set.cards().count());
         let digest = hex::encode(set.digest);
         let text = format!(
-            "{tenant}: {} ok, {rules} rules, {cards} cards, sha256:{digest}",
-            set.label
+            "{tenant}: {} ok, {}, {}, sha256:{digest}",
+            set.label,
+            plural(rules, "rule"),
+            plural(cards, "card")
         );
         let value = json!({"tenant": tenant.as_str(), "set": set.label, "rules": rules, "cards": cards, "digest": digest});
         output.line(&text, &value);

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::domain::record::project;
 use crate::error::AppError;
 use crate::grpc::client::{self, ClientFiles};
-use crate::output::Output;
+use crate::output::{Output, plural};
 use crate::store::Ledger;
 use crate::{clock, keys};
 
@@ -241,7 +241,8 @@ fn policies_of(config: &Config, doctor: &mut Doctor) -> Vec<TenantId> {
     for (tenant, set) in &loaded.table {
         let (rules, cards) = (set.rules().count(), set.cards().count());
         let label = &set.label;
-        let text = format!("policies of {tenant}: {label} {rules} rules, {cards} cards");
+        let (rules, cards) = (plural(rules, "rule"), plural(cards, "card"));
+        let text = format!("policies of {tenant}: {label} {rules}, {cards}");
         doctor.say(Finding::Ok(text));
     }
     let unread = loaded.table.keys().flat_map(|tenant| {

@@ -265,14 +265,14 @@ fn next(args: &AuthorizeArgs, decision: &pb::Decision) -> String {
     let until = until.unwrap_or_default().format("%H:%M:%S UTC");
     // A dry run takes nothing of a budget.
     let held = if args.dry_run {
-        String::new()
+        ""
     } else {
-        format!("; what it takes of a budget is held until {until}")
+        "; until then it holds what it takes of a budget"
     };
     match &args.token_out {
         None => {
             format!(
-                "\n  The writ was not saved{held}. Ask again with --token-out FILE \
+                "\n  The writ, valid until {until}, was not saved{held}. Ask again with --token-out FILE \
                  --args-out FILE"
             )
         }

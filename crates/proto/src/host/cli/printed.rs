@@ -75,6 +75,7 @@ pub fn print(line: impl core::fmt::Display) {
 
 /// A line on stderr.
 pub fn complain(line: impl core::fmt::Display) {
+    PRINTED.store(true, Ordering::Relaxed);
     drop(writeln!(std::io::stderr(), "{line}"));
 }
 
