@@ -23,6 +23,16 @@ async fn doctors_name_what_no_server_takes_and_what_does_not_work_together() {
         ("policyd", "tls.cert=certs/connectord.pem", "TLS_INVALID"),
         ("policyd", "token.audience=pool", "TOKEN_WRONG_AUDIENCE"),
         ("policyd", "token.issuer=https://other", "TRUST_INVALID"),
+        (
+            "policyd",
+            "connectord.addr=https://127.0.0.1:1",
+            "TOKEN_REVOKED",
+        ),
+        (
+            "connectord",
+            "policyd.addr=https://127.0.0.1:1",
+            "never become a record",
+        ),
         ("connectord", "server.audience=pool", "TOKEN_WRONG_AUDIENCE"),
         ("connectord", "tls.trust_domain=other.host", "TLS_INVALID"),
         ("connectord", "trust.max_ttl=1s", "TOKEN_TTL_TOO_LONG"),
@@ -74,4 +84,5 @@ fn a_certificate_of_another_authority_is_told_whichever_side_has_it() {
     assert!(said.contains("not signed by the authority"), "{said}");
     let said = asked(&["--cert", cert.to_str().unwrap()]);
     assert!(said.contains("does not let it in"), "{said}");
+    assert!(said.contains("TLS_INVALID"), "{said}");
 }

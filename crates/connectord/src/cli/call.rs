@@ -51,9 +51,9 @@ pub(super) struct CallArgs {
 
 fn bytes_of(path: &Path) -> Result<Vec<u8>, AppError> {
     std::fs::read(path).map_err(|error| {
-        AppError::new(
-            Reason::RequestMalformed,
-            format!("{}: {error}", path.display()),
+        let why = format!("{}: {error}", path.display());
+        AppError::new(Reason::RequestMalformed, why).with_fix(
+            "policyd authorize writes both files with --token-out and --args-out, and a writ only where it says ALLOW",
         )
     })
 }

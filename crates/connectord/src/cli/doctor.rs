@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use writ_proto::Reason;
 use writ_proto::host::layers::Layers;
-use writ_proto::together::{Disagreement, Side, disagreements};
+use writ_proto::together::{Side, disagreements};
 
 use super::Common;
 use crate::app::SharedApp;
@@ -79,8 +79,8 @@ pub(super) async fn run(common: &Common, output: &Output) -> Result<u8, AppError
         Ok(app) => in_force(&mut doctor, &config, &app).await,
         Err(error) => doctor.error(&error),
     }
-    policyd(&mut doctor, &config).await;
-    beside(&mut doctor, common);
+    let answers = policyd(&mut doctor, &config).await;
+    beside(&mut doctor, answers, common);
     Ok(u8::from(doctor.failed))
 }
 
@@ -163,15 +163,16 @@ async fn unsigned(doctor: &mut Doctor<'_>, app: &SharedApp) {
 }
 
 /// Whether policyd is where reports are sent. It may be started later: until then they wait.
-async fn policyd(doctor: &mut Doctor<'_>, config: &Config) {
+async fn policyd(doctor: &mut Doctor<'_>, config: &Config) -> bool {
     let Some(peer) = &config.policyd else {
         doctor.note("there is no [policyd]: what is executed waits here and becomes no record");
-        return;
+        return false;
     };
     let there = match client::peer((&peer.addr, "policyd"), &own_files(config), LOOK) {
         Ok(there) => there.connect().await.map(drop).map_err(AppError::from),
         Err(error) => Err(error),
     };
+    let answers = there.is_ok();
     match there {
         Ok(()) => doctor.ok(&format!("policyd answers at {}", peer.addr)),
         Err(error) => doctor.note(&format!(
@@ -179,10 +180,11 @@ async fn policyd(doctor: &mut Doctor<'_>, config: &Config) {
             error.public
         )),
     }
+    answers
 }
 
 /// What disagrees with the policyd whose configuration lies in the same folder.
-fn beside(doctor: &mut Doctor<'_>, common: &Common) {
+fn beside(doctor: &mut Doctor<'_>, answers: bool, common: &Common) {
     let folder = common.config.parent().unwrap_or(Path::new(""));
     let file = folder.join("policyd.toml");
     if !file.exists() {
@@ -209,11 +211,8 @@ fn beside(doctor: &mut Doctor<'_>, common: &Common) {
     if found.is_empty() {
         doctor.ok("policyd.toml beside it fits");
     }
-    for Disagreement { what, certain } in found {
-        if certain {
-            doctor.bad(&what);
-        } else {
-            doctor.note(&what);
-        }
+    // Something may stand between an address and a port: who answers is reached.
+    for found in found.iter().filter(|one| one.certain || !answers) {
+        doctor.bad(&found.what);
     }
 }

@@ -13,7 +13,7 @@ use writ_proto::host::cli::client_files::{address_beside, chosen, key_beside, wo
 pub(crate) use writ_proto::host::cli::client_files::{beside_config, config, set_config};
 
 use crate::error::AppError;
-use crate::grpc::client::{ClientFiles, peer};
+use crate::grpc::client::{ClientFiles, FOREIGN, peer};
 use crate::output::Output;
 
 const DEFAULT_ADDR: &str = "https://127.0.0.1:7360";
@@ -126,7 +126,12 @@ pub(crate) fn failed(status: Status) -> AppError {
         .and_then(|info| Reason::from_code(&info.reason));
     let fix = info.and_then(|info| info.metadata.get("fix").cloned());
     let Some(reason) = reason else {
-        return AppError::new(Reason::Unavailable, cause(&status));
+        // A certificate that is not taken ends the connection without a word.
+        return match FOREIGN.get() {
+            Some(why) => AppError::new(Reason::TlsInvalid, why.clone())
+                .with_fix("give --cert and --cacert of the folder that the daemon was made in"),
+            None => AppError::new(Reason::Unavailable, cause(&status)),
+        };
     };
     let message = status.message();
     let public = message

@@ -2,6 +2,7 @@
 //! outbox.
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use writ_proto::Reason;
@@ -10,6 +11,9 @@ use writ_proto::host::channel::{ChannelError, Peer, Pems};
 
 use crate::error::AppError;
 use crate::private_file::read_private;
+
+/// Why a daemon would not take the certificate of this process, where it would not.
+pub(crate) static FOREIGN: OnceLock<String> = OnceLock::new();
 
 /// Certificate files of a client.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +45,8 @@ pub fn peer(
     let peer = with_pems(files, |pems| Peer::new(addr, service, pems, timeout))?;
     if let Some(why) = peer.foreign() {
         tracing::warn!("{why}");
+        // Said first, it is first.
+        drop(FOREIGN.set(why.to_owned()));
     }
     Ok(peer)
 }

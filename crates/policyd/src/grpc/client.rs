@@ -2,6 +2,7 @@
 //! of connectord's halts.
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tonic::Status;
@@ -12,6 +13,9 @@ use writ_proto::{Reason, pb};
 use crate::domain::request::SELF_REPORT;
 use crate::error::AppError;
 use crate::keys;
+
+/// Why a daemon would not take the certificate of this process, where it would not.
+pub(crate) static FOREIGN: OnceLock<String> = OnceLock::new();
 
 /// Certificate files of a client.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +71,8 @@ pub fn peer(
     let peer = Peer::new(addr, service, &pems, timeout)?;
     if let Some(why) = peer.foreign() {
         tracing::warn!("{why}");
+        // Said first, it is first.
+        drop(FOREIGN.set(why.to_owned()));
     }
     Ok(peer)
 }
@@ -83,7 +89,12 @@ pub(crate) fn failed(status: Status) -> AppError {
         .and_then(|info| Reason::from_code(&info.reason));
     let fix = info.and_then(|info| info.metadata.get("fix").cloned());
     let Some(reason) = reason else {
-        return AppError::new(Reason::Unavailable, cause(&status));
+        // A certificate that is not taken ends the connection without a word.
+        return match FOREIGN.get() {
+            Some(why) => AppError::new(Reason::TlsInvalid, why.clone())
+                .with_fix("give --cert and --cacert of the folder that the daemon was made in"),
+            None => AppError::new(Reason::Unavailable, cause(&status)),
+        };
     };
     let message = status.message();
     let public = message

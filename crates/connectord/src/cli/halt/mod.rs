@@ -173,6 +173,11 @@ impl Halts {
                 Ok(Self::Remote(Box::new(remote)))
             }
             None => {
+                if crate::config::variable("WRIT_CERT").is_some() {
+                    tracing::warn!(
+                        "WRIT_CERT is not used here: without --cert this acts on the halt store itself, as whoever may write it"
+                    );
+                }
                 let direct = Direct::open(common, access.store.as_deref()).await?;
                 Ok(Self::Direct(Box::new(direct)))
             }
@@ -298,7 +303,9 @@ async fn on(
     }
     let (answered, all) = (answers.answered(), answers.peers.len());
     let took = answers.took.as_millis();
-    let text = format!("{answered} of {all} acknowledged in {took} ms");
+    let text = format!(
+        "{answered} of {all} acknowledged in {took} ms; policyd hears of it within a second"
+    );
     let value = json!({"acknowledged": answered, "connectors": all, "ms": took});
     output.line(&text, &value);
     silent(&answers, output);

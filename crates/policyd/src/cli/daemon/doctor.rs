@@ -68,30 +68,33 @@ impl Doctor {
 }
 
 /// Whether connectord is where halts are asked for. It may be started later: it has the last word on halts.
-async fn connectord(config: &Config) -> Finding {
+async fn connectord(config: &Config) -> (bool, Finding) {
     let Some(peer) = &config.connectord else {
         let why = "there is no [connectord]: halts are not followed, and after the first of them connectord refuses every writ with \
                    TOKEN_REVOKED";
-        return Finding::Warn(Reason::HaltUnknown, why.to_owned());
+        return (false, Finding::Warn(Reason::HaltUnknown, why.to_owned()));
     };
     let there = match client::peer((&peer.addr, "connectord"), &own_files(config), LOOK) {
         Ok(there) => there.connect().await.map(drop).map_err(AppError::from),
         Err(error) => Err(error),
     };
     match there {
-        Ok(()) => Finding::Ok(format!("connectord answers at {}", peer.addr)),
+        Ok(()) => (
+            true,
+            Finding::Ok(format!("connectord answers at {}", peer.addr)),
+        ),
         Err(error) => {
             let why = format!(
                 "halts are not known here until connectord answers, and only connectord itself stops what is halted: {}",
                 error.public
             );
-            Finding::Warn(error.reason, why)
+            (false, Finding::Warn(error.reason, why))
         }
     }
 }
 
 /// What disagrees with the connectord whose configuration lies in the same folder.
-fn beside((file, ours): (&Path, &Layers), doctor: &mut Doctor) {
+fn beside((file, ours): (&Path, &Layers), answers: bool, doctor: &mut Doctor) {
     let folder = file.parent().unwrap_or(Path::new(""));
     let theirs = folder.join("connectord.toml");
     if !theirs.exists() {
@@ -103,11 +106,9 @@ fn beside((file, ours): (&Path, &Layers), doctor: &mut Doctor) {
             if found.is_empty() {
                 doctor.say(Finding::Ok(format!("{} fits", theirs.display())));
             }
-            for Disagreement { what, certain } in found {
-                doctor.say(match certain {
-                    true => Finding::Fail(Reason::ConfigInvalid, what),
-                    false => Finding::Warn(Reason::ConfigInvalid, what),
-                });
+            // Something may stand between an address and a port: who answers is reached.
+            for found in found.into_iter().filter(|one| one.certain || !answers) {
+                doctor.say(Finding::Fail(Reason::ConfigInvalid, found.what));
             }
         }
         Err(error) => doctor.say(Finding::Warn(Reason::ConfigInvalid, error.to_string())),
@@ -165,15 +166,21 @@ pub(crate) async fn run(config: &Config, files: (&Path, &Layers), output: Output
     for path in [&config.tls.ca, &config.tls.cert] {
         doctor.say(certificate(path, clock::now().timestamp()));
     }
-    doctor.say(match crate::server::door(config) {
+    let door = crate::server::door(config);
+    let has_door = door.is_ok();
+    doctor.say(match door {
         Ok(_) => Finding::Ok("our certificate names policyd in its trust domain".to_owned()),
         Err(error) => Finding::Fail(error.reason, error.public),
     });
     let tenants = policies_of(config, &mut doctor);
     store(config, &tenants, &mut doctor).await;
-    doctor.say(port(config).await);
-    doctor.say(connectord(config).await);
-    beside(files, &mut doctor);
+    // Who listens there is not asked with a certificate that is no use.
+    if has_door {
+        doctor.say(port(config).await);
+    }
+    let (answers, found) = connectord(config).await;
+    doctor.say(found);
+    beside(files, answers, &mut doctor);
     u8::from(doctor.failed) * 2
 }
 
