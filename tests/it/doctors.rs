@@ -60,6 +60,54 @@ async fn doctors_name_what_no_server_takes_and_what_does_not_work_together() {
     assert!(!ok && lines.count() == 1, "{said}");
 }
 
+/// What doctor says of a daemon with the addresses at which all of a world is.
+fn at_home(world: &World, daemon: &str, more: &[String]) -> (bool, String) {
+    let (policyd, connectord) = (world.policyd_port, world.connectord_port);
+    let (own, addr) = match daemon {
+        "policyd" => (
+            policyd,
+            format!("connectord.addr=https://localhost:{connectord}"),
+        ),
+        _ => (
+            connectord,
+            format!("policyd.addr=https://localhost:{policyd}"),
+        ),
+    };
+    let own = format!("server.grpc_addr=127.0.0.1:{own}");
+    let mut args = vec!["doctor", "--set", &own, "--set", &addr];
+    args.extend(more.iter().flat_map(|set| ["--set", set]));
+    let done = match daemon {
+        "policyd" => world.run(daemon, &args),
+        _ => world.connected(&args).output().unwrap(),
+    };
+    (
+        done.status.success(),
+        String::from_utf8(done.stdout).unwrap(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_is_content_with_what_works_and_believes_an_answer_only() {
+    let world = World::start();
+    // The files name other ports than those that are used: who answers is reached all the same.
+    for (daemon, other) in [
+        ("policyd", "connectord answers at"),
+        ("connectord", "policyd answers at"),
+    ] {
+        let (ok, said) = at_home(&world, daemon, &[]);
+        assert!(ok && said.contains(other), "{daemon}: {said}");
+    }
+    // Who would not let us in is connected to all the same, and does not answer.
+    let stranger = World::prepare(&[]);
+    let of = |name: &str| stranger.path(name).display().to_string();
+    let theirs = [
+        ["tls.cert", &of("certs/policyd.pem")].join("="),
+        ["tls.key_file", &of("keys/policyd-tls.pem")].join("="),
+    ];
+    let (ok, said) = at_home(&world, "policyd", &theirs);
+    assert!(!ok && !said.contains("connectord answers at"), "{said}");
+}
+
 #[test]
 fn a_certificate_of_another_authority_is_told_whichever_side_has_it() {
     let (ours, theirs) = (World::prepare(&[]), World::prepare(&[]));
@@ -81,7 +129,10 @@ fn a_certificate_of_another_authority_is_told_whichever_side_has_it() {
     };
     let own = "certs/agent-acme-triage.pem";
     let said = asked(&["--cert", own, "--cacert", ca]);
-    assert!(said.contains("not signed by the authority"), "{said}");
+    assert!(
+        said.contains("the server's certificate is not signed by the authority given for it"),
+        "{said}"
+    );
     let said = asked(&["--cert", cert.to_str().unwrap()]);
     assert!(said.contains("does not let it in"), "{said}");
     assert!(said.contains("TLS_INVALID"), "{said}");

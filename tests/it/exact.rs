@@ -76,6 +76,7 @@ fn forms(of: &pb::AuthorizeRequest) -> Vec<(&'static str, Vec<u8>)> {
         ("an unknown field inside", with(&field(900, b"x"))),
         ("two of a choice", with(&field(4, b"{}"))),
         ("a number in too many bytes", mode(&[0x82, 0x00])),
+        ("what no parser reads", after(&[0x0a, 0xff])),
     ]
 }
 
@@ -86,6 +87,20 @@ async fn send(world: &World, port: u16, path: &'static str, body: Vec<u8>) -> Re
     let body = Request::new(prost::bytes::Bytes::from(body));
     let path = path.parse().unwrap();
     client.unary(body, path, Raw).await.map(|_| ())
+}
+
+/// Sends several messages where the method takes one.
+async fn send_all(
+    world: &World,
+    path: &'static str,
+    bodies: Vec<prost::bytes::Bytes>,
+) -> Result<(), Status> {
+    let channel = world.channel("agent-acme-triage", world.policyd_port);
+    let mut client = tonic::client::Grpc::new(channel.await.unwrap());
+    client.ready().await.unwrap();
+    let bodies = Request::new(tokio_stream::iter(bodies));
+    let path = path.parse().unwrap();
+    client.client_streaming(bodies, path, Raw).await.map(|_| ())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,12 +130,19 @@ async fn what_is_not_known_of_a_request_is_refused_and_recorded() {
     let said = [number(3, &[0]), other.encode_to_vec()].concat();
     let said = send(&world, world.policyd_port, authorize, said).await;
     said.expect("a default that is said is the same request");
+    let second = pb::AuthorizeRequest {
+        request_id: e2e::request_id(),
+        ..wish.clone()
+    };
+    let two = [&second, &wish].map(|one| one.encode_to_vec().into());
+    let refused = send_all(&world, authorize, two.to_vec()).await;
+    assert_eq!(code(&refused.unwrap_err()), "REQUEST_MALFORMED");
     let records = world.records().await;
     let malformed = records
         .iter()
         .filter(|record| record.to_string().contains("REQUEST_MALFORMED"))
         .count();
-    assert_eq!(malformed, all.len());
+    assert_eq!(malformed, all.len() + 1);
 
     let mut agent = world.agent().await;
     let asked = agent.ask(&stage("D-104", "qualified")).await;
@@ -176,6 +198,7 @@ async fn a_report_that_no_connectord_signed_becomes_no_record() {
         execution_id: done.name.rsplit('/').next().unwrap().to_owned(),
         decision_id: done.decision_id.rsplit('/').next().unwrap().to_owned(),
         status: "UNDONE".into(),
+        kind: pb::OutcomeKind::Undo.into(),
         ..pb::Outcome::default()
     };
     let file = world.path("connectord.db");
@@ -189,6 +212,12 @@ async fn a_report_that_no_connectord_signed_becomes_no_record() {
         .await
         .unwrap();
     rows.close().await;
+    let foreign = |world: &World| {
+        let doctor = world.run("connectord", &["doctor"]);
+        let told = String::from_utf8(doctor.stdout).unwrap();
+        told.contains("1 report in the journal that no connectord")
+    };
+    assert!(foreign(&world), "doctor counts it");
     world.start_connectord(&e2e::program("connectord"), &[]);
     let next = agent.carry(&stage("D-104", "proposal")).await;
     let mut agent = world.agent().await;
@@ -200,6 +229,13 @@ async fn a_report_that_no_connectord_signed_becomes_no_record() {
         !told.contains(&forged.outcome_id) && !told.contains("UNDONE"),
         "{told}"
     );
+    world.kill_connectord();
+    assert!(foreign(&world), "it is kept");
+    let discard = ["journal", "discard", "--reason", "forged"];
+    let dropped = world.run("connectord", &discard);
+    let dropped = String::from_utf8(dropped.stdout).unwrap();
+    assert!(dropped.contains(&forged.outcome_id), "{dropped}");
+    assert!(!foreign(&world), "and gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -205,7 +205,7 @@ async fn a_halt_of_what_is_misspelt_is_set_and_said_to_be_odd() {
             Some("did you mean `crm/main`"),
         ),
         // An agent may be one that has not written yet; what is not only ours may be known elsewhere.
-        ("agent:trige", Some(0), Some("no agent `trige`")),
+        ("agent:trige", Some(0), Some("nothing of an agent `trige`")),
         ("customer:C-1", Some(0), None),
     ] {
         let (exit, said) = halt(scope);

@@ -401,7 +401,7 @@ async fn doctor_says_what_works_and_what_does_not() {
     let (code, lines) = run(&world);
     assert_eq!(
         (code, &lines[2]["reason"]),
-        (Some(5), &json!("UNAVAILABLE")),
+        (Some(5), &json!("PEER_UNREACHABLE")),
         "{lines:#?}"
     );
 }

@@ -10,10 +10,12 @@ use writ_proto::Reason;
 use writ_proto::card::Card;
 use writ_proto::digest::sha256;
 use writ_proto::ids::TenantId;
+use writ_proto::toml_flaw::near;
 
 use crate::app::catalog::{Catalog, Connection, HELD_MS, Held, Problem};
 use crate::config::{Config, ConnectionConfig};
 use crate::credentials::CredentialStore;
+use crate::domain::gate::Refusal;
 use crate::error::AppError;
 use crate::system::file::{Bound, Driver};
 use crate::system::http::{HttpClient, base_url};
@@ -24,6 +26,8 @@ const CARDS_MAX: usize = 100_000;
 const FILE_BYTES_MAX: u64 = 256 * 1_024;
 /// Most earlier cards that are held of one action.
 const EARLIER_MAX: usize = 16;
+/// Most system files that are named to somebody who asked for another.
+const SHOWN_MAX: usize = 20;
 
 /// Where everything is, and what was read there last.
 #[derive(Debug)]
@@ -194,6 +198,7 @@ impl Files {
                     };
                     catalog.problems.push(Problem {
                         tenant: Some(tenant),
+                        reason: Reason::CardInvalid,
                         what: format!("{what}{note}"),
                     });
                     let Some(kept) = kept else { continue };
@@ -229,6 +234,7 @@ impl Files {
                 );
                 catalog.problems.push(Problem {
                     tenant: Some(tenant.clone()),
+                    reason: Reason::CardInvalid,
                     what,
                 });
             }
@@ -245,6 +251,7 @@ impl Files {
                 );
                 catalog.problems.push(Problem {
                     tenant: Some(tenant.clone()),
+                    reason: Reason::CardInvalid,
                     what,
                 });
                 twice.insert(key);
@@ -263,7 +270,7 @@ impl Files {
                     Ok(system)
                 }
                 Err(why) => {
-                    let what = format!("connection `{}`: {why}", connection.name);
+                    let what = format!("connection `{}`: {}", connection.name, why.detail);
                     let kept = self.systems.get(&connection.name).cloned();
                     let note = if kept.is_some() {
                         "; what it was before stays in force"
@@ -273,6 +280,7 @@ impl Files {
                     for tenant in &tenants {
                         catalog.problems.push(Problem {
                             tenant: Some(tenant.clone()),
+                            reason: why.reason,
                             what: format!("{what}{note}"),
                         });
                     }
@@ -281,7 +289,7 @@ impl Files {
                             now.insert(connection.name.clone(), (key, Arc::clone(&system)));
                             Ok(system)
                         }
-                        None => Err(what),
+                        None => Err(Refusal::new(why.reason, what)),
                     }
                 }
             };
@@ -292,24 +300,52 @@ impl Files {
         self.systems = now;
     }
 
+    /// That there is no system file of the name that a connection gives, and which ones there are.
+    fn no_system(&self, connection: &ConnectionConfig) -> String {
+        let folder = &self.config.systems.dir;
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let names: BTreeSet<String> = files
+            .filter_map(|file| {
+                let name = file.file_name().into_string().ok()?;
+                Some(name.strip_suffix(".toml")?.to_owned())
+            })
+            .take(SHOWN_MAX)
+            .collect();
+        let near = near(&connection.system, names.iter().map(String::as_str));
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => "there is no system file at all".to_owned(),
+            None => {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                format!("there are {}", names.join(", "))
+            }
+        };
+        let (name, folder) = (&connection.system, folder.display());
+        format!("there is no system file `{name}.toml` in {folder}; {hint}")
+    }
+
     /// The driver of a connection; the one that is there, if nothing of it changed.
-    fn connect(&self, connection: &ConnectionConfig) -> Result<([u8; 32], Arc<System>), String> {
+    fn connect(&self, connection: &ConnectionConfig) -> Result<([u8; 32], Arc<System>), Refusal> {
+        let config = |why: String| Refusal::new(Reason::ConfigInvalid, why);
         if let Some(folder) = &connection.folder {
             if let Some((key, system)) = self.systems.get(&connection.name) {
                 return Ok((*key, Arc::clone(system)));
             }
-            let opened = Document::open(folder).map_err(|error| error.to_string())?;
+            let opened = Document::open(folder).map_err(|error| config(error.to_string()))?;
             return Ok(([0; 32], Arc::new(System::Document(opened))));
         }
         let path = self.system_file(connection);
-        let text = read(&path)?;
-        let bound =
-            Bound::compile(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        let config = &self.config.credentials;
-        let sealed = CredentialStore::new(config.file.clone(), config.key_file.clone());
-        let credential = sealed
-            .open(&connection.name)
-            .map_err(|refusal| format!("{}: {}", refusal.reason, refusal.detail))?;
+        if !path.exists() {
+            return Err(config(self.no_system(connection)));
+        }
+        let text = read(&path).map_err(|why| Refusal::new(Reason::SystemFileInvalid, why))?;
+        let bound = Bound::compile(&text).map_err(|error| {
+            let why = format!("{}: {error}", path.display());
+            Refusal::new(Reason::SystemFileInvalid, why)
+        })?;
+        let credentials = &self.config.credentials;
+        let sealed = CredentialStore::new(credentials.file.clone(), credentials.key_file.clone());
+        let credential = sealed.open(&connection.name)?;
         let key = sha256(
             &[
                 sha256(text.as_bytes()),
@@ -326,12 +362,14 @@ impl Files {
         let bound = Arc::new(bound);
         let system = match bound.driver {
             Driver::Http => {
-                let base = base_url(&connection.base_url, connection.private)?;
-                let client = HttpClient::new(base, &bound, credential, connection.private)?;
+                let base = base_url(&connection.base_url, connection.private).map_err(config)?;
+                let client = HttpClient::new(base, &bound, credential, connection.private);
+                let client = client.map_err(config)?;
                 System::Http(Box::new(Http::new(bound, client)))
             }
             Driver::Postgres => {
-                let opened = Postgres::new(bound, &connection.base_url, &credential)?;
+                let opened = Postgres::new(bound, &connection.base_url, &credential);
+                let opened = opened.map_err(config)?;
                 System::Postgres(Box::new(opened))
             }
         };

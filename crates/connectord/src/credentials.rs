@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 use writ_proto::Reason;
 use writ_proto::digest::sha256;
+use writ_proto::toml_flaw::near;
 use zeroize::Zeroizing;
 
 use crate::domain::gate::Refusal;
@@ -195,8 +196,12 @@ impl CredentialStore {
     pub fn open(&self, connection: &str) -> Result<Credential, Refusal> {
         let all = self.read()?;
         let entry = all.get(connection).ok_or_else(|| {
-            let detail =
-                format!("no credential for {connection}: connectord creds add {connection}");
+            let near = near(connection, all.keys().map(String::as_str));
+            let hint = near.map_or_else(
+                || format!("add it: connectord creds add {connection}"),
+                |near| format!("there is one for `{near}`: is the name of the connection right?"),
+            );
+            let detail = format!("no credential for `{connection}`; {hint}");
             Refusal::new(Reason::CredentialMissing, detail)
         })?;
         let nonce: Option<[u8; 24]> = hex::decode(&entry.nonce)

@@ -74,9 +74,15 @@ pub async fn open_halts(config: &Config) -> Result<HaltStore, AppError> {
 /// # Errors
 /// Whatever is wrong with one of them, with its code.
 pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
+    let app = open_as_it_is(config).await?;
+    check_catalog(&app.catalog.load())?;
+    Ok(app)
+}
+
+/// The same where no card or no connection can be used: what else is wrong is still to be seen.
+pub(crate) async fn open_as_it_is(config: &Config) -> Result<SharedApp, AppError> {
     let trust = Trust::load(config.trust.keys_file.clone(), &config.trust.root_key)?;
     let catalog = Files::new(config.clone()).load(&Catalog::default(), 0)?;
-    check_catalog(&catalog)?;
     let journal = Journal::open(&config.store.url).await.map_err(|error| {
         let public = format!("{}: {error}", without_password(&config.store.url));
         AppError {
@@ -119,22 +125,18 @@ pub(crate) fn own_files(config: &Config) -> ClientFiles<'_> {
 }
 
 /// One tenant's bad file stops nobody; but where nothing at all can be done, the start says so.
-fn check_catalog(catalog: &Catalog) -> Result<(), AppError> {
-    let first = || catalog.problems.first().map(|problem| problem.what.clone());
+pub(crate) fn check_catalog(catalog: &Catalog) -> Result<(), AppError> {
+    let first = |other: Reason, none: &str| match catalog.problems.first() {
+        Some(problem) => fail(problem.reason, &problem.what),
+        None => fail(other, none),
+    };
     if catalog.cards.is_empty() {
-        let why = first().unwrap_or_else(|| "there are no cards".to_owned());
-        return Err(fail(Reason::CardMissing, why));
+        return Err(first(Reason::CardMissing, "there are no cards"));
     }
     let usable = |connection: &Connection| connection.system.is_ok();
     if !catalog.connections.is_empty() && !catalog.connections.values().any(usable) {
-        let why = first().unwrap_or_else(|| "no connection can be used".to_owned());
-        let credential = why.contains(Reason::CredentialMissing.code());
-        let reason = if credential {
-            Reason::CredentialMissing
-        } else {
-            Reason::SystemFileInvalid
-        };
-        return Err(fail(reason, why));
+        let why = "no connection can be used";
+        return Err(first(Reason::SystemFileInvalid, why));
     }
     for problem in &catalog.problems {
         let tenant = problem.tenant.as_deref().unwrap_or("*");

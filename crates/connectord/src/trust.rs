@@ -33,7 +33,10 @@ impl Trust {
         let root = hex::decode(root_hex)
             .ok()
             .and_then(|bytes| public_key(&bytes));
-        let root = root.ok_or_else(|| Refusal::new(Reason::TrustInvalid, "trust.root_key"))?;
+        let root = root.ok_or_else(|| {
+            let why = "trust.root_key is no Ed25519 public key in 64 hex digits";
+            Refusal::new(Reason::TrustInvalid, why)
+        })?;
         let keys = read(&file, &root)?;
         Ok(Self {
             file,

@@ -97,7 +97,9 @@ pub enum KeySetError {
     #[error("key {0} is listed twice")]
     Twice(String),
     /// The pinned trust key did not sign it.
-    #[error("the trust document is not signed by the pinned trust key")]
+    #[error(
+        "the trust document was changed after it was signed, or another key than the pinned one (trust.root_key) signed it"
+    )]
     Signature,
 }
 

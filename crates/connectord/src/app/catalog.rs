@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use writ_proto::Reason;
 use writ_proto::card::Card;
+use writ_proto::toml_flaw::near;
 
 use crate::domain::gate::Refusal;
 use crate::system::System;
@@ -47,7 +48,7 @@ pub struct Connection {
     /// Tenants that may use it.
     pub tenants: BTreeSet<String>,
     /// Its driver; or why it cannot be used.
-    pub system: Result<Arc<System>, String>,
+    pub system: Result<Arc<System>, Refusal>,
 }
 
 /// Something wrong in a file, and whose it is; nobody's is everybody's.
@@ -55,19 +56,11 @@ pub struct Connection {
 pub struct Problem {
     /// The tenant, if it is one tenant's.
     pub tenant: Option<String>,
+    /// The stable code.
+    pub reason: Reason,
     /// File and what is wrong.
     pub what: String,
 }
-
-/// The name that was meant, if one is near.
-pub fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = known.map(|name| (strsim::jaro_winkler(typed, name), name));
-    let best = near.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    best.filter(|(near, _)| *near > NEAR).map(|(_, name)| name)
-}
-
-/// How alike a name must be to be meant; 1 is the same.
-const NEAR: f64 = 0.85;
 
 /// Cards and connections.
 #[derive(Debug, Clone, Default)]
@@ -91,7 +84,7 @@ impl Catalog {
         let held = self.cards.get(&(tenant.to_owned(), action.to_owned()));
         held.ok_or_else(|| {
             let own = self.cards.keys().filter(|(of, _)| of == tenant);
-            let near = nearest(action, own.map(|(_, name)| name.as_str()));
+            let near = near(action, own.map(|(_, name)| name.as_str()));
             let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             let why = format!("no card for `{action}` of tenant `{tenant}`{near}");
             Refusal::new(Reason::CardMissing, why)
@@ -102,7 +95,7 @@ impl Catalog {
     /// nobody.
     ///
     /// # Errors
-    /// `UNKNOWN_CONNECTION`, or `SYSTEM_FILE_INVALID` where it cannot be used.
+    /// `UNKNOWN_CONNECTION`, or why it cannot be used.
     pub fn system(&self, tenant: &str, connection: &str) -> Result<Arc<System>, Refusal> {
         let found = self
             .connections
@@ -112,10 +105,7 @@ impl Catalog {
             let detail = format!("tenant `{tenant}` has no connection `{connection}`; [[connection]] in connectord.toml names its tenants");
             Refusal::new(Reason::UnknownConnection, detail)
         })?;
-        found
-            .system
-            .clone()
-            .map_err(|why| Refusal::new(Reason::SystemFileInvalid, why))
+        found.system.clone()
     }
 
     /// The zone of a tenant's days; UTC where its policy set names none.

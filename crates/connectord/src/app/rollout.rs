@@ -111,11 +111,16 @@ fn check_seen(
         return Ok(());
     }
     if to.rollout > was && log.surprises > 0 && !to.accept_surprises {
-        let message = format!("{} of {} rows are marked", log.surprises, log.rows);
+        let (marked, all, name) = (log.surprises, log.rows, &card.name);
+        let message = format!("{marked} of the {all} dry runs of {name} are marked as surprises");
         return Err(AppError::new(Reason::SurprisesMarked, message));
     }
     if to.rollout > was && !was.writes() && log.rows == 0 && !to.accept_unseen {
-        return Err(AppError::of(Reason::NothingSeen));
+        let message = format!(
+            "no dry run of {} was seen since it was last moved",
+            card.name
+        );
+        return Err(AppError::new(Reason::NothingSeen, message));
     }
     let in_view = to.card_digest == card.digest();
     let asks = !pending.is_empty() || !to.card_digest.is_empty();

@@ -145,7 +145,12 @@ pub(super) async fn execute(args: &CallArgs, output: &Output) -> Result<u8, AppE
         }
     };
     let execution = answer.execution.unwrap_or_default();
-    output.line(&describe(&execution), &shown(&execution));
+    let fix = Reason::from_code(&execution.reason_code).map(Reason::fix);
+    let fix = fix.map_or_else(String::new, |fix| format!("\n  Fix: {fix}"));
+    output.line(
+        &format!("{}{fix}", describe(&execution)),
+        &shown(&execution),
+    );
     Ok(Reason::from_code(&execution.reason_code).map_or(0, exit_code))
 }
 

@@ -1,28 +1,32 @@
 //! `connectord doctor`: everything that keeps the daemon from starting, or from working with its policyd, all of it in
-//! one run. It changes nothing and serves nothing.
+//! one run. It serves nothing, and changes nothing but this: a journal that is not there is made, and one of an older
+//! version brought to this one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use writ_proto::Reason;
+use writ_proto::host::channel::Peer;
 use writ_proto::host::layers::Layers;
+use writ_proto::host::store::postgres::without_password;
 use writ_proto::together::{Side, disagreements};
 
 use super::Common;
+use super::journal::foreign_reports;
+use super::remote::failed;
 use crate::app::SharedApp;
-use crate::config::Config;
+use crate::config::{Config, environment};
 use crate::error::AppError;
 use crate::grpc::client;
 use crate::output::{Output, plural};
-use crate::server::{check_marks, door, open, open_halts, own_files, summary};
+use crate::server::{check_marks, door, open_as_it_is, open_halts, own_files, summary};
 
 /// How long policyd has to answer.
 const LOOK: Duration = Duration::from_secs(3);
-
-/// Most waiting reports that are looked at.
-const REPORTS_MAX: u32 = 1_000;
 
 struct Doctor<'a> {
     output: &'a Output,
@@ -49,7 +53,9 @@ impl Doctor<'_> {
 
     fn error(&mut self, error: &AppError) {
         let code = error.reason.code();
-        self.bad(&format!("{code} {}  Fix: {}", error.public, error.fix()));
+        let fix = error.shown_fix();
+        let fix = fix.map_or_else(String::new, |fix| format!("  Fix: {fix}"));
+        self.bad(&format!("{code} {}{fix}", error.public));
     }
 }
 
@@ -75,7 +81,7 @@ pub(super) async fn run(common: &Common, output: &Output) -> Result<u8, AppError
         },
         Err(error) => doctor.error(&error),
     }
-    match open(&config).await {
+    match open_as_it_is(&config).await {
         Ok(app) => in_force(&mut doctor, &config, &app).await,
         Err(error) => doctor.error(&error),
     }
@@ -103,8 +109,11 @@ async fn in_force(doctor: &mut Doctor<'_>, config: &Config, app: &SharedApp) {
     } else {
         doctor.ok(&room.to_string());
     }
-    for problem in &catalog.problems {
-        doctor.bad(&problem.what);
+    // What is wrong with a connection is told to each of its tenants, and here once.
+    let problems = catalog.problems.iter();
+    let problems: BTreeSet<_> = problems.map(|one| (one.reason, &one.what)).collect();
+    for (reason, what) in problems {
+        doctor.error(&AppError::new(reason, what));
     }
     if let Err(error) = check_marks(app).await {
         doctor.bad(&format!("the server would not start: {error}"));
@@ -141,22 +150,27 @@ async fn in_force(doctor: &mut Doctor<'_>, config: &Config, app: &SharedApp) {
             Ok(()) => doctor.ok(&format!(
                 "connection {name}: it answers, and takes the credential"
             )),
-            Err(error) => doctor.bad(&format!("connection {name}: {} {error}", error.reason())),
+            Err(error) => {
+                let at = config.connection.iter().find(|one| one.name == *name);
+                let at = at.map_or("", |one| one.base_url.as_str());
+                let why = format!("connection {name} at {}: {error}", without_password(at));
+                doctor.error(&AppError::new(error.reason(), why));
+            }
         }
     }
 }
 
 /// Reports that no connectord of this service signed: they wait and are never delivered.
 async fn unsigned(doctor: &mut Doctor<'_>, app: &SharedApp) {
-    match app.journal.outbox(None, REPORTS_MAX).await {
-        Ok(waiting) => {
-            let kept = waiting.iter().filter(|one| one.body.is_none()).count();
-            if kept > 0 {
-                let reports = plural(kept, "report");
-                doctor.bad(&format!(
-                    "{reports} in the journal that no connectord of this authority and audience has signed: kept, and never delivered"
-                ));
-            }
+    match foreign_reports(app).await {
+        Ok(0) => {}
+        Ok(kept) => {
+            let reports = plural(kept, "report");
+            doctor.bad(&format!(
+                "{reports} in the journal that no connectord of this authority and audience has signed: kept, and never \
+                 delivered. Where tls.ca or server.audience changed, put the earlier one back until they are; else stop connectord \
+                 and drop them: connectord journal discard --reason WHY"
+            ));
         }
         Err(error) => doctor.error(&AppError::from(error)),
     }
@@ -169,7 +183,7 @@ async fn policyd(doctor: &mut Doctor<'_>, config: &Config) -> bool {
         return false;
     };
     let there = match client::peer((&peer.addr, "policyd"), &own_files(config), LOOK) {
-        Ok(there) => there.connect().await.map(drop).map_err(AppError::from),
+        Ok(there) => answered(there).await,
         Err(error) => Err(error),
     };
     let answers = there.is_ok();
@@ -183,6 +197,14 @@ async fn policyd(doctor: &mut Doctor<'_>, config: &Config) -> bool {
     answers
 }
 
+/// Believes only an answer: a connection stands before the other end has looked at our certificate.
+async fn answered(there: Peer) -> Result<(), AppError> {
+    let mut client = HealthClient::new(there.connect().await?);
+    let service = "writ.v1.AuthorizationService".to_owned();
+    let answer = client.check(HealthCheckRequest { service }).await;
+    answer.map(drop).map_err(failed)
+}
+
 /// What disagrees with the policyd whose configuration lies in the same folder.
 fn beside(doctor: &mut Doctor<'_>, answers: bool, common: &Common) {
     let folder = common.config.parent().unwrap_or(Path::new(""));
@@ -190,7 +212,7 @@ fn beside(doctor: &mut Doctor<'_>, answers: bool, common: &Common) {
     if !file.exists() {
         return;
     }
-    let theirs = Layers::read(&file, core::iter::empty(), "", &[]);
+    let theirs = Layers::read(&file, environment().into_iter(), "POLICYD_", &[]);
     let (Ok(theirs), Ok(ours)) = (theirs, common.layers()) else {
         return doctor.note(&format!(
             "{} cannot be read: policyd doctor",

@@ -101,12 +101,18 @@ pub(super) fn describe(execution: &pb::Execution) -> String {
     } else {
         "dry run"
     };
+    // What did not come to a plan has no sentence.
+    let what = if execution.sentence.is_empty() {
+        let target = execution.target.clone().unwrap_or_default();
+        format!("{} {}/{}", execution.action, target.r#type, target.id)
+    } else {
+        execution.sentence.clone()
+    };
     let mut text = format!(
-        "{id}  {}  {}  {mode}  {}  {}",
+        "{id}  {}  {}  {mode}  {}  {what}",
         time(execution).unwrap_or_default(),
         execution.agent,
         state_name(execution.state),
-        execution.sentence
     );
     for change in &execution.changes {
         text.push_str(&format!("\n  {}", changed(change)));

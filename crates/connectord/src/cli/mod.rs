@@ -24,7 +24,7 @@ use crate::config::{Config, Layers, environment};
 use crate::error::AppError;
 use crate::lab::conform;
 use crate::output::{Format, Output};
-use writ_proto::host::cli::pages;
+use writ_proto::host::cli::{pages, parsed};
 use writ_proto::host::telemetry;
 
 /// Executes what policyd has signed, once, and can undo it.
@@ -208,7 +208,7 @@ impl Common {
 /// Runs the command line and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = parsed::command_line(&remote::REACHES);
     let live = matches!(
         cli.command,
         Command::Server(_)

@@ -16,6 +16,11 @@ use crate::error::AppError;
 use crate::grpc::client::{ClientFiles, FOREIGN, peer};
 use crate::output::Output;
 
+/// How a daemon is reached: no word that somebody writes alone is one of these.
+pub(super) const REACHES: [&str; 7] = [
+    "addr", "cacert", "cert", "key", "store", "tenant", "timeout",
+];
+
 const DEFAULT_ADDR: &str = "https://127.0.0.1:7360";
 
 /// Where the daemon is and who we are.
@@ -128,7 +133,7 @@ pub(crate) fn failed(status: Status) -> AppError {
     let Some(reason) = reason else {
         // A certificate that is not taken ends the connection without a word.
         return match FOREIGN.get() {
-            Some(why) => AppError::new(Reason::TlsInvalid, why.clone())
+            Some(why) => AppError::new(Reason::TlsInvalid, format!("{why} ({})", cause(&status)))
                 .with_fix("give --cert and --cacert of the folder that the daemon was made in"),
             None => AppError::new(Reason::Unavailable, cause(&status)),
         };

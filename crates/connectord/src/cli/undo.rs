@@ -210,8 +210,14 @@ fn moment(text: &str) -> Result<prost_types::Timestamp, AppError> {
 
 fn selection(args: &UndoArgs) -> Result<pb::BatchUndoRequest, AppError> {
     if args.run.is_none() && args.since.is_none() && args.from.is_none() {
-        let message = "say what to undo: --execution ID, --run RUN, --since 15m or --from TIME; --action, --agent and \
-                       --target narrow it";
+        let narrowed = [&args.action, &args.agent, &args.target];
+        let message = if narrowed.iter().all(|one| one.is_empty()) {
+            "say what to undo: --execution ID, --run RUN, --since 15m or --from TIME; --action, --agent and --target \
+             narrow it"
+        } else {
+            "--action, --agent and --target narrow what is undone; say also since when or of which run: --since 15m, \
+             --from TIME or --run RUN"
+        };
         return Err(AppError::new(Reason::RequestMalformed, message));
     }
     let since = match (&args.since, &args.from) {

@@ -155,6 +155,15 @@ impl HaltConfig {
         if !(1..=5).contains(&self.staleness_seconds) {
             return Err(ConfigError::invalid("halt.max_staleness is 1s to 5s"));
         }
+        let named = |text: &&String| {
+            let parts = text.split_once('/');
+            parts.is_some_and(|(tenant, name)| TenantId::parse(tenant).is_ok() && !name.is_empty())
+        };
+        if let Some(other) = self.global_operators.iter().find(|text| !named(text)) {
+            return Err(ConfigError::invalid(format!(
+                "halt.global_operators: `{other}` is not TENANT/OPERATOR, such as \"acme/ops\""
+            )));
+        }
         match &mut self.place {
             Place::Folder(folder) => *folder = base.join(&*folder),
             Place::Redis(redis) => {
@@ -288,6 +297,10 @@ impl Config {
     /// # Errors
     /// When a key is unknown or a value is out of range.
     pub fn from_layers(layers: &Layers, file: &Path) -> Result<Self, ConfigError> {
+        Self::checked(layers, file).map_err(|error| layers.located(error))
+    }
+
+    fn checked(layers: &Layers, file: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = layers.shape()?;
         config.limits.check().map_err(ConfigError::invalid)?;
         if config.trust.leeway_seconds > LEEWAY_SECONDS_MAX {
@@ -322,6 +335,11 @@ impl Config {
             }
         }
         config.http()?;
+        let grpc = config.server.grpc_addr;
+        if config.server.http_addr == Some(grpc) && grpc.port() != 0 {
+            let detail = "server.http_addr is also server.grpc_addr: two ports are needed";
+            return Err(ConfigError::invalid(detail));
+        }
         let file = config.store.url.strip_prefix("sqlite://");
         if file.map_or(!is_postgres(&config.store.url), |name| name.contains('?')) {
             let detail = "store.url is sqlite://FILE or postgres://HOST/DATABASE";

@@ -28,7 +28,13 @@ pub struct ClientFiles<'a> {
 
 fn read(path: &Path) -> Result<Vec<u8>, AppError> {
     std::fs::read(path).map_err(|error| {
-        let why = format!("{}: {error}", path.display());
+        let name = path.display();
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound => format!(
+                "{name} is not there; call this in the folder that `policyd init` made, or name your files"
+            ),
+            _ => format!("{name}: {error}"),
+        };
         AppError::new(Reason::TlsInvalid, why)
     })
 }
@@ -64,6 +70,13 @@ fn with_pems<T>(
     make: impl FnOnce(&Pems<'_>) -> Result<T, ChannelError>,
 ) -> Result<T, AppError> {
     let (ca, cert) = (read(files.ca)?, read(files.cert)?);
+    if !files.key.exists() {
+        let (key, cert) = (files.key.display(), files.cert.display());
+        let why = format!("{key}, the key of {cert}, is not there");
+        return Err(AppError::new(Reason::KeyInvalid, why).with_fix(
+            "give your own certificate with --cert, such as certs/agent-TENANT-NAME.pem, and its key with --key",
+        ));
+    }
     let key = read_private(files.key)?;
     let name = |path: &Path| path.display().to_string();
     let (ca_name, cert_name, key_name) = (name(files.ca), name(files.cert), name(files.key));

@@ -47,6 +47,14 @@ struct Teller {
     told: BTreeSet<(bool, String)>,
 }
 
+/// Whether another of us has told it, and policyd has not heard it yet: what was told first has the right time.
+async fn waits(app: &SharedApp, id: Uuid) -> bool {
+    let before = Uuid::from_u128(id.as_u128().wrapping_sub(1));
+    let next = app.journal.outbox(Some(before), 1).await;
+    let next = next.unwrap_or_default().into_iter().next();
+    next.is_some_and(|one| one.id == id && one.body.is_some())
+}
+
 impl Teller {
     async fn look(&mut self, app: &SharedApp, state: HaltState) {
         if self.seen.as_ref() == Some(&state) {
@@ -111,11 +119,11 @@ impl Teller {
             return true;
         }
         for tenant in tenants(app, flag) {
-            if let Err(error) = app
-                .journal
-                .report(outcome(&tenant, flag, ended).report())
-                .await
-            {
+            let report = outcome(&tenant, flag, ended).report();
+            if waits(app, report.id).await {
+                continue;
+            }
+            if let Err(error) = app.journal.report(report).await {
                 tracing::error!(%error, scope = %flag.scope, "a halt could not be reported");
                 return false;
             }

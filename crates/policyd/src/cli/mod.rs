@@ -20,7 +20,7 @@ use daemon::{dev, doctor, init, keys, mcp, server, store};
 use people::{
     act_as, authorize, budget, decisions, incidents, notices, records, story, token, usage,
 };
-use writ_proto::host::cli::pages;
+use writ_proto::host::cli::{pages, parsed};
 use writ_proto::host::telemetry;
 
 /// Decides what an agent may do, records it, and signs it.
@@ -225,7 +225,7 @@ impl Common {
 /// Runs the command line and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = parsed::command_line(&remote::REACHES);
     let live = match &cli.command {
         Command::Mcp(args) => args.serves(),
         other => matches!(

@@ -15,6 +15,11 @@ pub(crate) use crate::grpc::client::failed;
 use crate::grpc::client::{ClientFiles, peer};
 use crate::output::Output;
 
+/// How a daemon is reached: no word that somebody writes alone is one of these.
+pub(super) const REACHES: [&str; 7] = [
+    "addr", "cacert", "cert", "key", "store", "tenant", "timeout",
+];
+
 const DEFAULT_ADDR: &str = "https://127.0.0.1:7350";
 
 /// Where the daemon is and who we are.

@@ -232,6 +232,10 @@ impl Config {
     /// # Errors
     /// When a key is unknown or a value is out of range.
     pub fn from_layers(layers: &Layers, file: &Path) -> Result<Self, ConfigError> {
+        Self::checked(layers, file).map_err(|error| layers.located(error))
+    }
+
+    fn checked(layers: &Layers, file: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = layers.shape()?;
         config.limits.check().map_err(ConfigError::invalid)?;
         if config.token.ttl_seconds == 0 || config.token.ttl_seconds > TOKEN_TTL_SECONDS_MAX {

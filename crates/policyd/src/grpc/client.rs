@@ -43,7 +43,13 @@ pub fn self_report(uncertain: &[String]) -> Vec<pb::Evidence> {
 
 fn read(path: &Path) -> Result<Vec<u8>, AppError> {
     std::fs::read(path).map_err(|error| {
-        let why = format!("{}: {error}", path.display());
+        let name = path.display();
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound => format!(
+                "{name} is not there; call this in the folder that `policyd init` made, or name your files"
+            ),
+            _ => format!("{name}: {error}"),
+        };
         AppError::new(Reason::TlsInvalid, why)
     })
 }
@@ -58,6 +64,13 @@ pub fn peer(
     timeout: Duration,
 ) -> Result<Peer, AppError> {
     let (ca, cert) = (read(files.ca)?, read(files.cert)?);
+    if !files.key.exists() {
+        let (key, cert) = (files.key.display(), files.cert.display());
+        let why = format!("{key}, the key of {cert}, is not there");
+        return Err(AppError::new(Reason::KeyInvalid, why).with_fix(
+            "give your own certificate with --cert, such as certs/agent-TENANT-NAME.pem, and its key with --key",
+        ));
+    }
     let key =
         keys::read_private(files.key).map_err(|error| AppError::new(error.reason, error.detail))?;
     let name = |path: &Path| path.display().to_string();
@@ -91,7 +104,7 @@ pub(crate) fn failed(status: Status) -> AppError {
     let Some(reason) = reason else {
         // A certificate that is not taken ends the connection without a word.
         return match FOREIGN.get() {
-            Some(why) => AppError::new(Reason::TlsInvalid, why.clone())
+            Some(why) => AppError::new(Reason::TlsInvalid, format!("{why} ({})", cause(&status)))
                 .with_fix("give --cert and --cacert of the folder that the daemon was made in"),
             None => AppError::new(Reason::Unavailable, cause(&status)),
         };

@@ -232,13 +232,19 @@ fn money(text: &ArgText) -> Result<ArgKind, CardError> {
     for code in &text.currencies {
         let digits = minor_digits(code);
         let digits = digits.ok_or_else(|| invalid(format!("`{code}` is not a currency")))?;
-        let units = |bound| minor_units(bound, digits);
-        if units(&min).is_none_or(|least| least < 1) || units(&max).is_none() {
-            return Err(invalid(format!(
-                "min and max are positive amounts of {code}"
-            )));
-        }
-        if units(&max) < units(&min) {
+        let units = |name: &str, bound: &Value| {
+            let shown = bound.to_json();
+            let units = minor_units(bound, digits).ok_or_else(|| {
+                invalid(format!(
+                    "{name} = `{shown}` is no amount of {code}, which has {digits} decimals"
+                ))
+            })?;
+            if units < 1 {
+                return Err(invalid(format!("{name} = `{shown}` is not positive")));
+            }
+            Ok(units)
+        };
+        if units("max", &max)? < units("min", &min)? {
             return Err(invalid("max is less than min"));
         }
     }

@@ -30,6 +30,8 @@ pub enum Verb {
     Refund,
     /// Make a filled copy of a template that the agent cannot change.
     FillTemplate,
+    /// Tell people something where they read it, such as in a channel.
+    Notify,
 }
 
 /// Every verb by its name in cards, policies and system files.
@@ -43,6 +45,7 @@ pub(super) const VERBS: &[(&str, Verb)] = &[
     ("create_draft", Verb::CreateDraft),
     ("refund", Verb::Refund),
     ("fill_template", Verb::FillTemplate),
+    ("notify", Verb::Notify),
 ];
 
 impl Verb {

@@ -227,11 +227,14 @@ fn foreign(pems: &Pems<'_>, own: &[CertificateDer<'_>]) -> Option<String> {
     let now = u64::try_from(pems.now).ok()?;
     let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
     let refused = verifier.build().ok()?.verify_client_cert(leaf, others, now);
-    refused.is_err().then(|| {
-        format!(
-            "{} is not signed by the authority in {}: a daemon of that authority does not let it in",
-            pems.cert.0, pems.ca.0
-        )
+    let (own, ca) = (pems.cert.0, pems.ca.0);
+    refused.err().map(|error| match error {
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
+        ) => format!(
+            "{own} is not signed by an authority in {ca}: a daemon that knows callers by it does not let it in"
+        ),
+        other => format!("a daemon that knows callers by {ca} does not let {own} in: {other}"),
     })
 }
 

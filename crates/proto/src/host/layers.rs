@@ -155,6 +155,31 @@ impl Layers {
         })
     }
 
+    /// A complaint about a value, with where that value comes from and what it is.
+    #[must_use]
+    pub fn located(&self, error: ConfigError) -> ConfigError {
+        let ConfigError::Invalid(detail) = error else {
+            return error;
+        };
+        // serde names the place on a line of its own.
+        let detail = match detail.split_once("\nin `") {
+            Some((why, place)) => format!("{}: {why}", place.trim().trim_end_matches('`')),
+            None => detail,
+        };
+        let named = self.origins().into_iter();
+        let named = named.filter(|(path, ..)| detail.contains(path.as_str()));
+        let Some((path, value, origin)) = named.max_by_key(|(path, ..)| path.len()) else {
+            return ConfigError::Invalid(detail);
+        };
+        let is_list = matches!(self.value_at(&path), Some(Value::Array(_)));
+        let given = if is_list {
+            String::new()
+        } else {
+            format!("; it is {value}")
+        };
+        ConfigError::Invalid(format!("{origin}: {detail}{given}"))
+    }
+
     /// With where the key that is quoted first comes from.
     fn placed(&self, detail: String) -> String {
         let key = detail.split('`').nth(1).unwrap_or_default();
@@ -237,6 +262,23 @@ mod tests {
                 .iter()
                 .any(|(path, _, origin)| path == "server.grpc_addr" && origin == "--set")
         );
+    }
+
+    #[test]
+    fn a_value_is_told_with_where_it_stands() {
+        let layers = read(FILE, &[], &["server.workers=300"]).unwrap();
+        let error = layers.shape::<Shape>().unwrap_err();
+        let told = layers.located(error).to_string();
+        assert!(told.starts_with("--set: server.workers: "), "{told}");
+        assert!(told.ends_with("; it is 300"), "{told}");
+        let own = ConfigError::invalid("server.grpc_addr is an address");
+        let told = layers.located(own).to_string();
+        assert!(
+            told.ends_with(": server.grpc_addr is an address; it is \"127.0.0.1:1\""),
+            "{told}"
+        );
+        let unnamed = ConfigError::invalid("two things do not fit");
+        assert_eq!(layers.located(unnamed.clone()), unnamed);
     }
 
     #[test]

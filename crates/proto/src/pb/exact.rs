@@ -14,6 +14,7 @@ use tonic_prost::ProstEncoder;
 const UNREAD: &str = "writ-unread";
 
 const NOT_EXACT: &str = "the request holds something that this version does not know, or the same twice";
+const TWO: &str = "the call sends a second message, and its method takes one";
 const NOT_READ: &str = "the request is no message of this method";
 
 /// Encodes like prost, and decodes exactly.
@@ -41,13 +42,19 @@ where
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ExactDecoder(PhantomData)
+        ExactDecoder {
+            seen: false,
+            kind: PhantomData,
+        }
     }
 }
 
-/// Decodes one kind of message.
+/// Decodes one kind of message. No method takes more than one request.
 #[derive(Debug, Clone)]
-pub struct ExactDecoder<U>(PhantomData<U>);
+pub struct ExactDecoder<U> {
+    seen: bool,
+    kind: PhantomData<U>,
+}
 
 impl<U> Decoder for ExactDecoder<U>
 where
@@ -63,6 +70,9 @@ where
             return answer
                 .map(Some)
                 .map_err(|_| Status::internal("the answer is no message of this method"));
+        }
+        if core::mem::replace(&mut self.seen, true) {
+            return Err(unread(TWO));
         }
         let sent = prost::bytes::Buf::copy_to_bytes(bytes, prost::bytes::Buf::remaining(bytes));
         let message = U::decode(sent.clone()).map_err(|_| unread(NOT_READ))?;

@@ -306,6 +306,7 @@ impl Reason {
                 | Self::SystemFileInvalid
                 | Self::ConfigUnknownKey
                 | Self::ConfigInvalid
+                | Self::KeyFileMode
         )
     }
 

@@ -1,6 +1,8 @@
 //! Whether a policyd and a connectord can work together, as their configurations say: what each finds in order alone, and
 //! what no writ gets through.
 
+use std::collections::BTreeSet;
+
 use crate::duration::seconds_of;
 
 /// One of the two.
@@ -97,13 +99,28 @@ fn lives_too_long(policyd: Side<'_>, connectord: Side<'_>) -> Option<String> {
     })
 }
 
-/// Whether both read the same authority, whatever the file is called.
+/// The certificates of a PEM file, as their base64 without spaces.
+fn certificates(pem: &[u8]) -> BTreeSet<String> {
+    let text = String::from_utf8_lossy(pem);
+    let blocks = text.split("-----BEGIN CERTIFICATE-----").skip(1);
+    let blocks = blocks.filter_map(|block| block.split("-----END").next());
+    blocks
+        .map(|block| block.split_whitespace().collect())
+        .collect()
+}
+
+/// Whether both read an authority that is the same, whatever the files are called and whatever else they hold: while
+/// one is replaced, a file names both.
 fn authorities(policyd: Side<'_>, connectord: Side<'_>) -> Option<String> {
     let (ours, theirs) = ((policyd.text)("tls.ca")?, (connectord.text)("tls.ca")?);
-    (policyd.authority? != connectord.authority?).then(|| {
+    let (left, right) = (
+        certificates(policyd.authority?),
+        certificates(connectord.authority?),
+    );
+    left.is_disjoint(&right).then(|| {
         format!(
-            "tls.ca is {ours} in policyd.toml and {theirs} in connectord.toml, and they are two authorities: neither \
-             would let the other in"
+            "tls.ca is {ours} in policyd.toml and {theirs} in connectord.toml, and they have no authority in common: \
+             neither would let the other in"
         )
     })
 }

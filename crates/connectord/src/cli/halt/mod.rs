@@ -299,12 +299,12 @@ async fn on(
         };
         output.line(text, &json!({"connectors": 0}));
         // A store that somebody typed may be another than the one that is meant.
-        return Ok(u8::from(named));
+        return Ok(misspelt | u8::from(named));
     }
     let (answered, all) = (answers.answered(), answers.peers.len());
     let took = answers.took.as_millis();
     let text = format!(
-        "{answered} of {all} acknowledged in {took} ms; policyd hears of it within a second"
+        "{answered} of {all} acknowledged in {took} ms; policyd asks connectord for halts four times a second"
     );
     let value = json!({"acknowledged": answered, "connectors": all, "ms": took});
     output.line(&text, &value);

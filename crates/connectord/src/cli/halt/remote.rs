@@ -7,17 +7,20 @@ use tonic::transport::Channel;
 use writ_proto::ids::TenantId;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
+use writ_proto::toml_flaw::near;
 use writ_proto::{Caller, pb};
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::GeneralName;
 
 use super::{Access, Answers, Ended, PATIENCE, Peer, Shown, wider};
-use crate::app::catalog::nearest;
 use crate::cli::remote::failed;
 use crate::cli::remote::{address, beside_config};
 use crate::error::AppError;
 use crate::grpc::client::{self, ClientFiles};
 use crate::halt::{Part, Scope};
+
+/// Executions whose agents are taken for known, the newest ones.
+const LATELY: i32 = 100;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -116,24 +119,34 @@ impl Remote {
                 ("connection", connection.to_string(), names.collect())
             }
             Part::Agent(agent) => {
-                let request = pb::ListExecutionsRequest {
-                    parent,
-                    agent: agent.to_string(),
-                    page_size: 1,
-                    ..pb::ListExecutionsRequest::default()
-                };
-                let listed = asks.list_executions(request).await.ok()?.into_inner();
-                let seen = listed.executions.into_iter().map(|one| one.agent);
-                ("agent", agent.to_string(), seen.collect())
+                let mut seen = Vec::new();
+                // Its own, and then whoever wrote lately.
+                for (agent, page_size) in [(agent.as_str(), 1), ("", LATELY)] {
+                    let request = pb::ListExecutionsRequest {
+                        parent: parent.clone(),
+                        agent: agent.to_owned(),
+                        page_size,
+                        ..pb::ListExecutionsRequest::default()
+                    };
+                    let listed = asks.list_executions(request).await.ok()?.into_inner();
+                    seen.extend(listed.executions.into_iter().map(|one| one.agent));
+                }
+                ("agent", agent.to_string(), seen)
             }
             Part::All | Part::Customer(_) | Part::Run(_) => return None,
         };
         if known.contains(&typed) {
             return None;
         }
-        let near = nearest(&typed, known.iter().map(String::as_str));
+        let near = near(&typed, known.iter().map(String::as_str));
         let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        let why = format!("no {kind} `{typed}` is known here, so this may stop nothing{near}");
+        let why = if kind == "agent" {
+            format!(
+                "nothing of an agent `{typed}` was seen here yet; if that is its name, it is halted{near}"
+            )
+        } else {
+            format!("no {kind} `{typed}` is known here, so this stops nothing yet{near}")
+        };
         let is_own = scope.tenant().is_some() && scope.tenant() == self.own.as_ref();
         Some((why, is_own && kind != "agent"))
     }

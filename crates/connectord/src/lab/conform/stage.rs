@@ -96,6 +96,8 @@ impl Side {
         config.trust.root_key = hex::encode(key.verifying_key().as_bytes());
         config.store.url = format!("sqlite://{}", folder.join("journal.db").display());
         config.halt.place = Place::Folder(halts);
+        // What is signed here is signed for no real pool.
+        NAME.clone_into(&mut config.server.audience);
         let app = server::open(&config).await?;
         app.start_new_actions(&app.catalog.load_full()).await?;
         Ok(Self {

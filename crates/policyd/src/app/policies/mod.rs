@@ -33,6 +33,14 @@ pub fn tenant_names(folder: &Path) -> Vec<String> {
     found.into_iter().map(|(name, _)| name).collect()
 }
 
+/// What of every tenant's folder is left out although it looks like a part of its set.
+#[must_use]
+pub fn unread_of_all(folder: &Path) -> Vec<Finding> {
+    let names = tenant_names(folder);
+    let of = |name: &String| unread(&folder.join(name), name);
+    names.iter().flat_map(of).collect()
+}
+
 /// The files with rules of every tenant.
 ///
 /// # Errors

@@ -8,6 +8,8 @@ use crate::domain::policy::Finding;
 
 /// Most that are told of one tenant.
 const TOLD_MAX: usize = 20;
+/// Folders in folders that are looked into.
+const DEPTH_MAX: usize = 3;
 /// So many letters apart is a slip, and no other name: fewer of a short one.
 const fn letters(meant: &str) -> usize {
     if meant.len() < 5 { 1 } else { 2 }
@@ -26,8 +28,13 @@ fn why_not(inner: &str, name: &str) -> Option<String> {
     match (inner, ending) {
         ("", "cedar") | ("actions", "toml") => None,
         ("", "toml") if name == "set.toml" => None,
-        ("", "toml") => Some("it is not read: cards lie in actions/".to_owned()),
+        ("", "toml") if !is_slip(name, "set.toml") => {
+            Some("it is not read: cards lie in actions/".to_owned())
+        }
         ("actions", "cedar") => Some("it is not read: rules lie beside set.toml".to_owned()),
+        ("", _) if is_slip(name, "set.toml") => {
+            Some("it is not read; did you mean set.toml?".to_owned())
+        }
         _ if is_slip(ending, own) => Some(format!("it is not read; did you mean .{own}?")),
         _ => None,
     }
@@ -45,6 +52,35 @@ fn names(folder: &Path) -> Vec<(String, bool)> {
     all
 }
 
+/// Why a folder of a tenant is not read; none where nothing in it looks like a part of the set.
+fn folder_why_not(folder: &Path, inner: &str, name: &str) -> Option<String> {
+    if inner.is_empty() && is_slip(name, "actions") {
+        return Some("cards in it are not read; did you mean actions?".to_owned());
+    }
+    let path = folder.join(inner).join(name);
+    let is_tests = inner.is_empty() && name == "tests";
+    if holds(&path, "cedar", DEPTH_MAX) {
+        return Some("rules in it are not read: they lie beside set.toml".to_owned());
+    }
+    let cards = !is_tests && holds(&path, "toml", DEPTH_MAX);
+    cards.then(|| "cards in it are not read: they lie in actions/ itself".to_owned())
+}
+
+/// Whether a file of an ending lies in a folder, or in one of its own.
+fn holds(folder: &Path, ending: &str, depth: usize) -> bool {
+    let is_one = |name: &str| {
+        Path::new(name)
+            .extension()
+            .is_some_and(|found| found == ending)
+    };
+    names(folder)
+        .iter()
+        .any(|(name, is_folder)| match is_folder {
+            true => depth > 0 && holds(&folder.join(name), ending, depth.saturating_sub(1)),
+            false => is_one(name),
+        })
+}
+
 /// What of a tenant's folder is left out although it looks like a part of the set.
 #[must_use]
 pub fn unread(folder: &Path, tenant: &str) -> Vec<Finding> {
@@ -53,14 +89,8 @@ pub fn unread(folder: &Path, tenant: &str) -> Vec<Finding> {
         for (name, is_folder) in names(&folder.join(inner)) {
             let why = match (is_folder, inner) {
                 (false, _) => why_not(inner, &name),
-                (true, "") if ["actions", "tests"].contains(&name.as_str()) => None,
-                (true, "") if is_slip(&name, "actions") => {
-                    Some("cards in it are not read; did you mean actions?".to_owned())
-                }
-                (true, _) => names(&folder.join(inner).join(&name))
-                    .iter()
-                    .any(|(name, is_folder)| !is_folder && name.ends_with(".cedar"))
-                    .then(|| "rules in it are not read: they lie beside set.toml".to_owned()),
+                (true, "") if name == "actions" => None,
+                (true, _) => folder_why_not(folder, inner, &name),
             };
             found.extend(why.map(|message| {
                 Finding {
@@ -100,14 +130,20 @@ mod tests {
             ("actions/a.html", ""),
             (".git/config", ""),
             (".a.cedar.swp", ""),
+            (".b.ceder", ""),
+            ("tests/c.cedar", "beside set.toml"),
             ("b.ceder", "did you mean .cedar?"),
             ("c.cedar~", ""),
             ("d.Cedar", "did you mean .cedar?"),
             ("refund.toml", "cards lie in actions/"),
+            ("set.tml", "did you mean set.toml?"),
+            ("sets.toml", "did you mean set.toml?"),
             ("actions/b.tml", "did you mean .toml?"),
             ("actions/c.cedar", "beside set.toml"),
             ("action/a.toml", "did you mean actions?"),
             ("rules/d.cedar", "beside set.toml"),
+            ("more/eu/e.cedar", "beside set.toml"),
+            ("actions/eu/refund.toml", "in actions/ itself"),
         ] {
             let file = folder.path().join(name);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -115,7 +151,9 @@ mod tests {
             let said = unread(folder.path(), "acme");
             let of = |one: &&Finding| {
                 let first = name.split('/').next().unwrap();
-                one.file.contains(name) || one.file == format!("acme/{first}")
+                let second = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+                one.file.contains(name)
+                    || [format!("acme/{first}"), format!("acme/{second}")].contains(&one.file)
             };
             let mine = said.iter().find(of).map_or("", |one| one.message.as_str());
             assert!(

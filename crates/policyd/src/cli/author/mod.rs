@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 use writ_proto::Reason;
-use writ_proto::toml_flaw::{flaw, place_of};
+use writ_proto::toml_flaw::{flaw, near, place_of};
 
 use crate::app::policies::{self, Loaded};
 use crate::cli::remote::config;
@@ -25,6 +25,8 @@ pub(super) use test::{TestArgs, test};
 
 /// Exit code where what was checked has findings.
 const FOUND: u8 = 3;
+/// Most folders that are looked at for the one that was meant.
+const BESIDE_MAX: usize = 1_000;
 
 /// What to check.
 #[derive(Debug, Args)]
@@ -63,6 +65,24 @@ fn say(found: &Finding, level: &str, output: Output) {
     output.line(&text, &value);
 }
 
+fn no_folder(dir: &Path) -> AppError {
+    let above = dir
+        .parent()
+        .filter(|above| !above.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let beside = std::fs::read_dir(above).into_iter().flatten().flatten();
+    let folders = beside.filter(|entry| entry.path().is_dir());
+    let names: Vec<String> = folders
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .take(BESIDE_MAX)
+        .collect();
+    let typed = dir.file_name().unwrap_or_default().to_string_lossy();
+    let meant = near(&typed, names.iter().map(String::as_str));
+    let hint = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+    let message = format!("there is no folder {}{hint}", dir.display());
+    AppError::new(Reason::RequestMalformed, message)
+}
+
 /// Every set of a folder.
 ///
 /// # Errors
@@ -77,11 +97,19 @@ fn load(dir: &Path, output: Output) -> Result<Loaded, AppError> {
         );
         return Err(AppError::new(Reason::RequestMalformed, message));
     }
+    if !dir.is_dir() {
+        return Err(no_folder(dir));
+    }
     let loaded = policies::load(dir);
     let errors = match &loaded {
         Ok(loaded) => loaded.errors(),
         Err(errors) => errors.clone(),
     };
+    // A file that is not read is often why others are wrong: it goes first.
+    let unread = policies::unread_of_all(dir).into_iter();
+    for found in unread.filter(|_| !errors.0.is_empty()) {
+        say(&found, "warning", output);
+    }
     for found in &errors.0 {
         say(found, "error", output);
     }
@@ -100,13 +128,10 @@ fn load(dir: &Path, output: Output) -> Result<Loaded, AppError> {
 
 /// What looks like a mistake in the sets and in their tests.
 fn warnings(dir: &Path, loaded: &Loaded) -> Result<Vec<Finding>, AppError> {
-    let mut found = policies::warnings(&loaded.table);
+    let mut found = policies::unread_of_all(dir);
+    found.extend(policies::warnings(&loaded.table));
     for (tenant, set) in &loaded.table {
         let files = test::files(&dir.join(tenant.as_str()).join("tests"))?;
-        found.extend(policies::unread(
-            &dir.join(tenant.as_str()),
-            tenant.as_str(),
-        ));
         found.extend(review::review(set, &files).into_iter().map(|mut one| {
             one.file = format!("{tenant}/{}", one.file);
             one

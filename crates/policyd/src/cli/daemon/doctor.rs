@@ -1,12 +1,16 @@
 //! `policyd doctor`: everything that keeps the daemon from starting or from being trusted, all of
-//! it in one run. It changes nothing and serves nothing.
+//! it in one run. It serves nothing, and changes nothing but this: a store that is not there is made, and one of an older
+//! version brought to this one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use writ_proto::Reason;
+use writ_proto::host::channel::Peer;
 use writ_proto::host::layers::Layers;
 use writ_proto::host::store::disk::Reserve;
 use writ_proto::host::store::postgres::without_password;
@@ -17,7 +21,7 @@ use x509_parser::pem::parse_x509_pem;
 use crate::app::evidence::signer::{Signer, rotations};
 use crate::app::policies;
 use crate::app::policies::Loaded;
-use crate::config::Config;
+use crate::config::{Config, environment};
 use crate::domain::record::project;
 use crate::error::AppError;
 use crate::grpc::client::{self, ClientFiles};
@@ -35,6 +39,7 @@ const LOOK: Duration = Duration::from_secs(3);
 struct Doctor {
     output: Output,
     failed: bool,
+    told: BTreeSet<String>,
 }
 
 /// What is in order, or what is wrong; a warning is wrong but stops nothing.
@@ -58,8 +63,13 @@ impl Doctor {
             .map(|reason| format!("{} ", reason.code()))
             .unwrap_or_default();
         let fix = reason
+            .filter(|reason| !reason.fix_is_in_message())
             .map(|reason| format!("  Fix: {}", reason.fix()))
             .unwrap_or_default();
+        // Several checks read one file.
+        if reason.is_some() && !self.told.insert(text.clone()) {
+            return;
+        }
         let value = json!({"result": word, "reason": reason.map(Reason::code), "message": text,
             "fix": reason.map(Reason::fix)});
         self.output
@@ -75,7 +85,7 @@ async fn connectord(config: &Config) -> (bool, Finding) {
         return (false, Finding::Warn(Reason::HaltUnknown, why.to_owned()));
     };
     let there = match client::peer((&peer.addr, "connectord"), &own_files(config), LOOK) {
-        Ok(there) => there.connect().await.map(drop).map_err(AppError::from),
+        Ok(there) => answered(there).await,
         Err(error) => Err(error),
     };
     match there {
@@ -93,6 +103,14 @@ async fn connectord(config: &Config) -> (bool, Finding) {
     }
 }
 
+/// Believes only an answer: a connection stands before the other end has looked at our certificate.
+async fn answered(there: Peer) -> Result<(), AppError> {
+    let mut client = HealthClient::new(there.connect().await?);
+    let service = "writ.v1.ConnectorService".to_owned();
+    let answer = client.check(HealthCheckRequest { service }).await;
+    answer.map(drop).map_err(client::failed)
+}
+
 /// What disagrees with the connectord whose configuration lies in the same folder.
 fn beside((file, ours): (&Path, &Layers), answers: bool, doctor: &mut Doctor) {
     let folder = file.parent().unwrap_or(Path::new(""));
@@ -100,7 +118,7 @@ fn beside((file, ours): (&Path, &Layers), answers: bool, doctor: &mut Doctor) {
     if !theirs.exists() {
         return;
     }
-    match Layers::read(&theirs, core::iter::empty(), "", &[]) {
+    match Layers::read(&theirs, environment().into_iter(), "CONNECTORD_", &[]) {
         Ok(read) => {
             let found = disagreements_of(folder, ours, &read);
             if found.is_empty() {
@@ -142,6 +160,7 @@ pub(crate) async fn run(config: &Config, files: (&Path, &Layers), output: Output
     let mut doctor = Doctor {
         output,
         failed: false,
+        told: BTreeSet::new(),
     };
     doctor.say(Finding::Ok("configuration".to_owned()));
     for path in private_keys(config) {
@@ -252,9 +271,7 @@ fn policies_of(config: &Config, doctor: &mut Doctor) -> Vec<TenantId> {
         let text = format!("policies of {tenant}: {label} {rules}, {cards}");
         doctor.say(Finding::Ok(text));
     }
-    let unread = loaded.table.keys().flat_map(|tenant| {
-        policies::unread(&config.policy.dir.join(tenant.as_str()), tenant.as_str())
-    });
+    let unread = policies::unread_of_all(&config.policy.dir).into_iter();
     for found in unread.chain(policies::warnings(&loaded.table)) {
         doctor.say(Finding::Warn(found.reason, found.to_string()));
     }

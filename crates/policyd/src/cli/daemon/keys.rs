@@ -232,8 +232,8 @@ fn revoked(set: &KeySet, kid: &str) -> Result<KeySet, AppError> {
         .iter_mut()
         .find(|entry| hex::encode(entry.kid) == *kid);
     let Some(entry) = found else {
-        let message = format!("no key has the id {kid}; list them: policyd keys ls");
-        return Err(AppError::new(Reason::NotFound, message));
+        let message = format!("no key has the id `{kid}`");
+        return Err(AppError::new(Reason::NotFound, message).with_fix("list them: policyd keys ls"));
     };
     if entry.usage == KeyUse::Trust {
         let message = "the trust key signs this document; it is replaced by a new root_key in connectord.toml";

@@ -172,7 +172,9 @@ pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError
             args.remote.tenant(),
             args.record
         );
-        return Err(AppError::new(Reason::NotFound, message));
+        return Err(AppError::new(Reason::NotFound, message).with_fix(
+            "name a record as its card does, such as deal/D-104, or a decision by its id: policyd decisions ls",
+        ));
     }
     output.note("Prove it: policyd records export --with-values --out FILE, then policyd records verify FILE --trust keys/public.json --replay");
     Ok(0)

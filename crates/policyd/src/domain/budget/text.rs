@@ -8,6 +8,7 @@ use serde::Deserialize;
 use writ_proto::card::Card;
 use writ_proto::duration::seconds_of;
 use writ_proto::ids::ActionName;
+use writ_proto::toml_flaw::near;
 
 use super::rule::{Budget, Measure, Scope, Window, has_money, is_counted};
 use super::{RAISE_MS_MAX, Unit};
@@ -293,10 +294,17 @@ fn counts_what_it_seems(
             && customer.is_none_or(|kind| kind != "Customer")
         {
             let target = &card.target;
-            return Err(format!(
-                "`{name}` acts on a {target}, of which `[facts.{target}]` declares no \
-                 customer = \"Customer\""
-            ));
+            let known = ground.facts.keys().map(String::as_str);
+            let meant = near(target, known.filter(|other| other != target));
+            return Err(match meant {
+                Some(meant) => format!(
+                    "the target of `{name}` is `{target}`, of which the set has no facts; did you mean `{meant}`?"
+                ),
+                None => format!(
+                    "`{name}` acts on the type `{target}`, of which `[facts.{target}]` declares no \
+                     customer = \"Customer\""
+                ),
+            });
         }
     }
     Ok(())

@@ -42,7 +42,7 @@ pub struct Signed {
     key: Arc<dyn SigningKey>,
     algorithms: WebPkiSupportedAlgorithms,
     expected: Expected,
-    /// When the own certificate begins and ends, Unix seconds. What is signed outside of that is signed for the nearest
+    /// When the own certificates begin and end, Unix seconds. What is signed outside of that is signed for the nearest
     /// moment within: a daemon whose certificate has just ended does not lose what it has done.
     valid: (u64, u64),
 }
@@ -59,13 +59,17 @@ fn message(context: &str, id: [u8; 16], at: u64, body: &[u8]) -> Vec<u8> {
     [context.as_bytes(), &[0], &id, &at, body].concat()
 }
 
-/// When a certificate begins and ends, Unix seconds.
+/// When all of a chain is good, Unix seconds: those in the middle are looked at as the leaf is.
 fn valid(own: &[CertificateDer<'_>]) -> Option<(u64, u64)> {
-    let (_, leaf) = X509Certificate::from_der(own.first()?).ok()?;
-    let (from, until) = (leaf.validity().not_before, leaf.validity().not_after);
     let seconds = |seconds: i64| u64::try_from(seconds).ok();
-    let (from, until) = (seconds(from.timestamp())?, seconds(until.timestamp())?);
-    (from <= until).then_some((from, until))
+    let (mut from, mut until) = (0, u64::MAX);
+    for one in own {
+        let (_, one) = X509Certificate::from_der(one).ok()?;
+        let times = one.validity();
+        from = from.max(seconds(times.not_before.timestamp())?);
+        until = until.min(seconds(times.not_after.timestamp())?);
+    }
+    (from <= until && !own.is_empty()).then_some((from, until))
 }
 
 impl Signed {

@@ -3,4 +3,5 @@
 pub mod client_files;
 pub mod pages;
 pub mod painted;
+pub mod parsed;
 pub mod printed;

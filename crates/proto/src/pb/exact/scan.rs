@@ -206,5 +206,17 @@ mod tests {
             assert_eq!(is_exact(name, bytes), exact, "{bytes:02x?}");
         }
         assert!(!is_exact("writ.v1.Nothing", &[]));
+        // confidence_percent is uint32: prost would cut the second to 0.
+        let name = "writ.v1.AuthorizeRequest";
+        assert!(is_exact(name, &[0x48, 0xff, 0xff, 0xff, 0xff, 0x0f]));
+        assert!(!is_exact(name, &[0x48, 0x80, 0x80, 0x80, 0x80, 0x10]));
+    }
+
+    #[test]
+    fn requests_are_exact_and_answers_need_not_be() {
+        assert!(is_request("writ.v1.AuthorizeRequest"));
+        assert!(is_request("grpc.health.v1.HealthCheckRequest") || !SCHEMA.messages.contains_key("grpc.health.v1.HealthCheckRequest"));
+        assert!(!is_request("writ.v1.AuthorizeResponse"));
+        assert!(!is_request("writ.v1.Decision"));
     }
 }

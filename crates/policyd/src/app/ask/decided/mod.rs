@@ -1,5 +1,5 @@
 //! A decision as it is stored and found again. The claims are stored, not the token: signing them
-//! again gives the same bytes, so a retry gets the same writ.
+//! again, for the same certificate and with the same key, gives the same bytes: a retry gets the same writ.
 
 use writ_proto::Reason;
 use writ_proto::value::{Map, Value, value_from_cbor};

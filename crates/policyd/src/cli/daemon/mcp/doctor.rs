@@ -24,6 +24,22 @@ fn found(result: Result<String, AppError>) -> Finding {
     }
 }
 
+/// What a daemon answered; of one that is away also where, and why.
+fn heard(addr: &str, result: Result<String, AppError>) -> Finding {
+    match result {
+        Err(error) if error.reason == Reason::Unavailable => {
+            let cause = Some(error.detail).filter(|detail| !detail.is_empty());
+            let why = cause.unwrap_or(error.public);
+            (
+                "FAIL",
+                Some(Reason::PeerUnreachable),
+                format!("{addr}: {why}"),
+            )
+        }
+        other => found(other),
+    }
+}
+
 /// Examines; exit 5 if a daemon is away, 2 if anything else fails.
 pub(crate) async fn run(args: &BridgeArgs, output: Output) -> u8 {
     let peers = match args.peers() {
@@ -43,7 +59,7 @@ pub(crate) async fn run(args: &BridgeArgs, output: Output) -> u8 {
     for (name, finding) in &findings {
         say(output, name, finding);
         if finding.0 == "FAIL" {
-            let away = finding.1 == Some(Reason::Unavailable);
+            let away = finding.1 == Some(Reason::PeerUnreachable);
             exit = exit.max(if away { 5 } else { 2 });
         }
     }
@@ -76,13 +92,13 @@ fn certificate(peers: &Peers) -> Finding {
 
 async fn policyd(peers: &Peers, addr: &str) -> Finding {
     let answer = peers.ping_policyd().await;
-    found(answer.map(|()| format!("{addr} knows this agent")))
+    heard(addr, answer.map(|()| format!("{addr} knows this agent")))
 }
 
 async fn halts(peers: &Peers, addr: &str) -> Finding {
     let state = match peers.halts(pb::GetHaltStateRequest::default()).await {
         Ok(state) => state,
-        Err(error) => return found(Err(error)),
+        Err(error) => return heard(addr, Err(error)),
     };
     if !state.known {
         let text = format!("{addr} cannot read its halts");
@@ -100,7 +116,7 @@ async fn tools(peers: &Peers, args: &BridgeArgs) -> Finding {
     let bridge = Bridge::new(peers.clone(), args.tools);
     let (names, left) = match (bridge.tool_names().await, bridge.without_tool().await) {
         (Ok(names), Ok(left)) => (names, left),
-        (Err(error), _) | (_, Err(error)) => return found(Err(error)),
+        (Err(error), _) | (_, Err(error)) => return heard(&args.connectord(), Err(error)),
     };
     let text = format!("{} tools: {}", names.len(), names.join(", "));
     if left.is_empty() {

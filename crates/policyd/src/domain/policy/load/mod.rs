@@ -91,11 +91,34 @@ impl Findings<'_> {
     }
 }
 
-/// What Cedar says, with its own hint.
+/// What Cedar says, with its own hint where that is near, and with ours where a rule is not ended.
 fn said(error: &(impl miette::Diagnostic + Display)) -> String {
-    match error.help() {
-        Some(help) => format!("{error}; {help}"),
-        None => error.to_string(),
+    let text = error.to_string();
+    let hint = error.help().map(|help| help.to_string());
+    let hint = hint.filter(|help| is_near(&text, help));
+    let own = match text.as_str() {
+        "unexpected token `@`" => Some("the rule before it may lack its `;`"),
+        "unexpected end of input" => Some("a rule ends with `;`"),
+        _ if hint.is_none() && text.contains("unrecognized action") => {
+            Some("an action is the name of a card, or verb:VERB, risk:RISK, \"read\" or \"write\"")
+        }
+        _ => None,
+    };
+    match hint.as_deref().or(own) {
+        Some(hint) => format!("{text}; {hint}"),
+        None => text,
+    }
+}
+
+/// Whether what Cedar thinks was meant is at all like what was written.
+fn is_near(text: &str, help: &str) -> bool {
+    let Some(meant) = help.strip_prefix("did you mean `") else {
+        return true;
+    };
+    let (meant, written) = (meant.split('`').next(), text.rsplit('`').nth(1));
+    match (meant, written) {
+        (Some(meant), Some(written)) => near(written, [meant]).is_some(),
+        _ => true,
     }
 }
 

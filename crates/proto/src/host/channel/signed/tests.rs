@@ -30,14 +30,30 @@ impl Authority {
         id: &str,
         make: fn(&str, &Pems<'_>) -> Result<Signed, ChannelError>,
     ) -> Result<Signed, ChannelError> {
+        self.issued(id, (&self.0.pem(), ""), make)
+    }
+
+    /// With a certificate of this authority, which another may stand over.
+    fn issued(
+        &self,
+        id: &str,
+        (ca, over): (&str, &str),
+        make: fn(&str, &Pems<'_>) -> Result<Signed, ChannelError>,
+    ) -> Result<Signed, ChannelError> {
         let mut params = CertificateParams::default();
         let id = format!("spiffe://writ.test/{id}");
         params.subject_alt_names = vec![SanType::URI(id.as_str().try_into().unwrap())];
         params.not_before = date_time_ymd(2026, 1, 1);
-        params.not_after = date_time_ymd(2027, 1, 1);
+        // One that ends before it begins is good at no time.
+        let ends = if id.ends_with("/backwards") {
+            2025
+        } else {
+            2027
+        };
+        params.not_after = date_time_ymd(ends, 1, 1);
         let key = KeyPair::generate().unwrap();
         let leaf = params.signed_by(&key, &self.0).unwrap();
-        let (ca, cert, key) = (self.0.pem(), leaf.pem(), key.serialize_pem());
+        let (cert, key) = (leaf.pem() + over, key.serialize_pem());
         let pems = Pems {
             ca: ("ca", ca.as_bytes()),
             cert: ("cert", cert.as_bytes()),
@@ -45,6 +61,30 @@ impl Authority {
             now: 0,
         };
         make("connectord", &pems)
+    }
+}
+
+#[test]
+fn what_is_signed_after_a_certificate_in_the_middle_ended_can_still_be_read() {
+    let root = Authority::new();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_before = date_time_ymd(2026, 2, 1);
+    params.not_after = date_time_ymd(2026, 3, 1);
+    let key = KeyPair::generate().unwrap();
+    let middle = CertifiedIssuer::signed_by(params, key, &root.0).unwrap();
+    let middle = Authority(middle);
+    // The leaf is good for all of 2026.
+    let (ca, over) = (root.0.pem(), middle.0.pem());
+    let signed = middle.issued("service/connectord/a", (&ca, &over), Signed::new);
+    let signed = signed.unwrap();
+    for at in [0, NOW, u64::MAX] {
+        let sealed = signed.seal(CONTEXT, ([7; 16], at), b"body".to_vec());
+        assert_eq!(
+            signed.open(CONTEXT, [7; 16], &sealed.unwrap()).unwrap(),
+            b"body",
+            "{at}"
+        );
     }
 }
 
@@ -132,6 +172,7 @@ fn who_could_not_read_it_again_signs_nothing() {
     let ours = Authority::new();
     for (id, made) in [
         ("service/connectord/a", true),
+        ("service/connectord/backwards", false),
         ("service/policyd", false),
         ("tenant/acme/agent/triage", false),
     ] {
