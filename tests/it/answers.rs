@@ -61,7 +61,7 @@ async fn found(agent: &mut Actor, name: &str) -> pb::Execution {
 }
 
 /// Waits until an execution stands somewhere.
-async fn settled(agent: &mut Actor, name: &str, state: State) -> pb::Execution {
+pub(super) async fn settled(agent: &mut Actor, name: &str, state: State) -> pb::Execution {
     let started = Instant::now();
     loop {
         let execution = found(agent, name).await;

@@ -62,3 +62,4 @@ mod undo;
 mod undo_writ;
 mod unnoticed;
 mod usage;
+mod vendors;

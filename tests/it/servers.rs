@@ -6,7 +6,7 @@ use e2e::{Actor, Process, Wish, World, program, root, stage};
 use serde_json::Value as Json;
 use writ_proto::pb;
 
-mod conform;
+pub(super) mod conform;
 mod kinto;
 mod localstripe;
 mod table;
@@ -25,7 +25,7 @@ rollback_window = "24h"
 "#;
 
 /// A world with one more connection, some cards for it, and a rule that allows each.
-fn world(
+pub(super) fn world(
     connection: &'static str,
     system: &'static str,
     base: String,
@@ -33,7 +33,11 @@ fn world(
     cards: &[(&str, &str)],
 ) -> World {
     let mut world = World::prepare(&[]);
-    let file = root().join(format!("tests/systems/{system}.toml"));
+    let own = ["deploy/systems", "tests/systems"];
+    let mut files = own
+        .map(|folder| root().join(folder).join(format!("{system}.toml")))
+        .into_iter();
+    let file = files.find(|file| file.exists()).expect("a system file");
     std::fs::copy(file, world.path(&format!("systems/{system}.toml"))).unwrap();
     let mut rules = String::new();
     for (name, rest) in cards {
@@ -61,7 +65,7 @@ fn world(
     world
 }
 
-fn wish(connection: &str, action: &str, target: (&str, &str), args: Json) -> Wish {
+pub(super) fn wish(connection: &str, action: &str, target: (&str, &str), args: Json) -> Wish {
     Wish {
         connection: connection.into(),
         action: action.into(),
@@ -71,7 +75,11 @@ fn wish(connection: &str, action: &str, target: (&str, &str), args: Json) -> Wis
     }
 }
 
-async fn undone(world: &World, agent: &mut Actor, execution: &pb::Execution) -> pb::UndoItem {
+pub(super) async fn undone(
+    world: &World,
+    agent: &mut Actor,
+    execution: &pb::Execution,
+) -> pb::UndoItem {
     agent.signed(execution).await;
     world.operator().await.undo(execution).await
 }

@@ -19,6 +19,7 @@ pub mod receiver;
 mod record;
 pub mod redis;
 mod replica;
+pub mod vendors;
 mod wish;
 
 use std::path::{Path, PathBuf};

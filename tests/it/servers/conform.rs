@@ -4,6 +4,7 @@ use e2e::World;
 use serde_json::{Value as Json, json};
 
 use super::super::roundup::Desk;
+use super::super::vendors;
 use super::kinto::Kinto;
 use super::localstripe::Stripe;
 use super::table::table;
@@ -12,7 +13,7 @@ use super::table::table;
 const CASES: usize = 45;
 
 /// Runs the table; prints it, and gives the cases that were not tried.
-async fn conforms(world: &World, args: Vec<String>) -> Vec<String> {
+pub(in super::super) async fn conforms(world: &World, args: Vec<String>) -> Vec<String> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let command = [&["conform", "-o", "jsonl"], args.as_slice()].concat();
     let command = world.connected(&command);
@@ -38,7 +39,12 @@ async fn conforms(world: &World, args: Vec<String>) -> Vec<String> {
 }
 
 /// The arguments for a verb that writes fields.
-fn fields(action: &str, target: &str, missing: &str, values: [Json; 3]) -> Vec<String> {
+pub(in super::super) fn fields(
+    action: &str,
+    target: &str,
+    missing: &str,
+    values: [Json; 3],
+) -> Vec<String> {
     let [args, from, edit] = values.map(|value| value.to_string());
     let all = [
         action,
@@ -57,7 +63,12 @@ fn fields(action: &str, target: &str, missing: &str, values: [Json; 3]) -> Vec<S
 }
 
 /// The arguments for a verb that adds something.
-fn adds(action: &str, target: &str, missing: &str, args: &Json) -> Vec<String> {
+pub(in super::super) fn adds(
+    action: &str,
+    target: &str,
+    missing: &str,
+    args: &Json,
+) -> Vec<String> {
     let args = args.to_string();
     let all = [
         action,
@@ -171,6 +182,10 @@ async fn every_system_conforms() {
         roundup_conforms(),
         kinto_conforms(),
         localstripe_conforms(),
+        vendors::hubspot::conforms_here(),
+        vendors::slack::conforms_here(),
+        vendors::stripe::conforms_here(),
+        vendors::zendesk::conforms_here(),
         a_table_conforms()
     );
 }

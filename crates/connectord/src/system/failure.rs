@@ -34,6 +34,9 @@ pub enum SystemError {
     /// The record has less left than the call asks for.
     #[error("{0}")]
     Over(String),
+    /// The system would not take it.
+    #[error("{0}")]
+    Refused(String),
     /// Something that must stand changed since it was looked at.
     #[error("{0}")]
     Moved(String),
@@ -53,6 +56,7 @@ impl SystemError {
             Self::Limited { .. } => Reason::SystemRateLimited,
             Self::Field(_) => Reason::FieldUnreadable,
             Self::Over(_) => Reason::BudgetExceeded,
+            Self::Refused(_) => Reason::SystemRefused,
             Self::Moved(_) => Reason::PreconditionFailed,
             Self::Unavailable(_) => Reason::SystemUnavailable,
         }

@@ -117,7 +117,10 @@ impl App {
         execution.proof = Proof::Answered;
         execution.created_id.clone_from(&receipt.created_id);
         execution.version_written.clone_from(&receipt.version);
-        let unprotected = receipt.unprotected.map_or(0, |span| span.as_millis());
+        // Less than a millisecond is not none.
+        let unprotected = receipt
+            .unprotected
+            .map_or(0, |span| span.as_millis().max(1));
         execution.unprotected_ms = u32::try_from(unprotected).unwrap_or(u32::MAX);
         // How late a doubt may still be done is counted from the answer, or from its absence.
         execution.sent_ms = clock::now().timestamp_millis();

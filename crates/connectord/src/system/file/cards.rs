@@ -172,13 +172,18 @@ fn check_verb<'a>(
     for (at, prepare) in verb.prepare.iter().enumerate() {
         let place = args.place(prepare.exchange.slots());
         place.map_err(|error| error.within(&format!("prepare.{at}")))?;
-        if let Some(ceiling) = &prepare.ceiling
-            && !card.args.contains_key(&ceiling.arg)
-        {
-            return Err(fail(format!(
-                "prepare.{at}: ceiling of `{}`, which is no argument",
-                ceiling.arg
-            )));
+        let Some(ceiling) = &prepare.ceiling else {
+            continue;
+        };
+        let name = &ceiling.arg;
+        let Some(arg) = card.args.get(name) else {
+            let why = format!("prepare.{at}: ceiling of `{name}`, which is no argument");
+            return Err(fail(why));
+        };
+        // An amount of another currency is another amount.
+        if matches!(arg.kind, ArgKind::Money { .. }) && ceiling.currency.is_none() {
+            let why = format!("prepare.{at}: `{name}` is money, so its ceiling says `currency`");
+            return Err(fail(why));
         }
     }
     for (at, step) in verb.steps.iter().enumerate() {

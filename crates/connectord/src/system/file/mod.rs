@@ -30,7 +30,7 @@ pub use exchange::{Exchange, Request, Sent};
 pub use field::Field;
 use raw::{RawObject, RawSystem};
 pub use table::Table;
-pub use verb::{Ceiling, Guard, Once, Prepare, Step, UndoBy, Unit, Verb};
+pub use verb::{Among, Ceiling, Currency, Guard, Once, Prepare, Step, UndoBy, Unit, Verb};
 
 /// Longest file in bytes.
 const FILE_BYTES_MAX: usize = 256 * 1_024;

@@ -114,6 +114,7 @@ pub(super) struct RawExchange {
     pub(super) guard: Option<Toml>,
     pub(super) reads: Option<bool>,
     pub(super) ceiling: Option<RawCeiling>,
+    pub(super) among: Option<RawAmong>,
     #[serde(default)]
     pub(super) unchanged: Vec<String>,
 }
@@ -127,6 +128,15 @@ pub(super) struct RawCeiling {
     pub(super) less: Option<String>,
     #[serde(rename = "as")]
     pub(super) unit: String,
+    pub(super) currency: Option<String>,
+}
+
+/// What a field must be one of.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAmong {
+    pub(super) field: String,
+    pub(super) at: String,
 }
 
 /// One field of a record.

@@ -2,11 +2,12 @@
 //! is a closed choice without a default: whoever writes a file says it aloud.
 
 use toml::Value as Toml;
+use writ_proto::money::minor_digits;
 
 use super::allowed::{Allowed, Place, check_slots};
 use super::exchange::header_name;
 use super::field::pointer;
-use super::raw::{RawCeiling, RawExchange, RawVerb};
+use super::raw::{RawAmong, RawCeiling, RawExchange, RawVerb};
 use super::slot::Slot;
 use super::{Encoding, Exchange, FileError, Object, Settle};
 use crate::system::file::exchange::settle::{SETTLES, settle};
@@ -79,6 +80,8 @@ pub struct Prepare {
     pub exchange: Exchange,
     /// What an amount may not exceed.
     pub ceiling: Option<Ceiling>,
+    /// What the new value of a field must be one of.
+    pub among: Option<Among>,
     /// What must stand right before the write as it stood at the first look.
     pub unchanged: Vec<String>,
 }
@@ -103,6 +106,26 @@ pub struct Ceiling {
     pub less: Option<String>,
     /// How they are written.
     pub unit: Unit,
+    /// In which currency; none where the amount is no money.
+    pub currency: Option<Currency>,
+}
+
+/// Where the currency of a record is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Currency {
+    /// In the answer.
+    At(String),
+    /// Here, for all records.
+    Always(String),
+}
+
+/// The values that a system knows of a field now.
+#[derive(Debug, Clone)]
+pub struct Among {
+    /// The field.
+    pub field: String,
+    /// Where they stand: a pointer in which `*` is every item of a list.
+    pub at: String,
 }
 
 /// One call that may change something.
@@ -173,17 +196,29 @@ fn once(raw: &Toml) -> Result<Once, FileError> {
     }
 }
 
+fn currency_flaw() -> FileError {
+    FileError::new("currency = \"/pointer\" to where the record says it, or a code such as \"EUR\"")
+        .within("ceiling")
+}
+
 fn ceiling(raw: &RawCeiling) -> Result<Ceiling, FileError> {
     let unit = match raw.unit.as_str() {
         "minor" => Unit::Minor,
         "decimal" => Unit::Major,
         _ => return Err(FileError::new("as = \"minor\" or \"decimal\"").within("ceiling")),
     };
+    let currency = match raw.currency.as_deref() {
+        Some(code) if minor_digits(code).is_some() => Some(Currency::Always(code.to_owned())),
+        Some(at) => Some(Currency::At(pointer(at).map_err(|_| currency_flaw())?)),
+        None if unit == Unit::Minor => return Err(currency_flaw()),
+        None => None,
+    };
     Ok(Ceiling {
         arg: raw.arg.clone(),
         at: pointer(&raw.at)?,
         less: raw.less.as_deref().map(pointer).transpose()?,
         unit,
+        currency,
     })
 }
 
@@ -221,7 +256,7 @@ impl Verb {
         for (at, one) in raw.prepare.iter().enumerate() {
             let allowed = allowed.clone().after(at, 0);
             prepare.push(
-                prepared(one, encoding, &allowed)
+                prepared(one, object, encoding, &allowed)
                     .map_err(|error| error.within(&format!("prepare.{at}")))?,
             );
         }
@@ -323,16 +358,34 @@ impl Verb {
     }
 }
 
+fn among(raw: &RawAmong, object: &Object) -> Result<Among, FileError> {
+    if !object.fields.contains_key(&raw.field) {
+        let why = format!("there is no field `{}`", raw.field);
+        return Err(FileError::new(why).within("among"));
+    }
+    Ok(Among {
+        field: raw.field.clone(),
+        at: pointer(&raw.at)?,
+    })
+}
+
 fn prepared(
     raw: &RawExchange,
+    object: &Object,
     encoding: Encoding,
     allowed: &Allowed,
 ) -> Result<Prepare, FileError> {
     let exchange = Exchange::compile(raw, encoding, false)?;
     check_slots(&exchange, allowed)?;
+    let among = raw
+        .among
+        .as_ref()
+        .map(|raw| among(raw, object))
+        .transpose()?;
     Ok(Prepare {
         exchange,
         ceiling: raw.ceiling.as_ref().map(ceiling).transpose()?,
+        among,
         unchanged: raw
             .unchanged
             .iter()
@@ -347,9 +400,9 @@ fn step(
     allowed: &Allowed,
     last: bool,
 ) -> Result<Step, FileError> {
-    if raw.ceiling.is_some() || !raw.unchanged.is_empty() {
+    if raw.ceiling.is_some() || raw.among.is_some() || !raw.unchanged.is_empty() {
         return Err(FileError::new(
-            "`ceiling` and `unchanged` belong to prepare",
+            "`ceiling`, `among` and `unchanged` belong to prepare",
         ));
     }
     let guarded = match raw.guard.as_ref().and_then(Toml::as_str) {

@@ -1,6 +1,7 @@
 //! The driver for systems that answer with JSON over HTTP. Everything else about them is in the
 //! file: JSON, form and GraphQL are ways to write a body, not drivers of their own.
 
+mod ceiling;
 mod client;
 mod scope;
 mod write;

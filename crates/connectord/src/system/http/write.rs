@@ -3,17 +3,16 @@
 use std::time::Instant;
 
 use serde_json::Value as Json;
-use writ_proto::money::Money;
-use writ_proto::value::{Value, minor_units, number_from_text};
+use writ_proto::value::Value;
 
+use super::ceiling;
 use super::scope::Filled;
 use super::{CallError, Http, is_odd, not_done, told};
 use crate::domain::plan::Plan;
 use crate::system::file::slot::Scope as _;
 use crate::system::file::slot::Slot;
 use crate::system::file::{
-    Answer, Ceiling, Guard, Judged, Look, Object, Once, Request, Sent, Settle, Step, Unit, Verb,
-    VersionAt, clean,
+    Answer, Guard, Judged, Look, Object, Once, Request, Sent, Settle, Step, Verb, VersionAt, clean,
 };
 use crate::system::{
     Applied, Between, Doubt, Happened, NotDone, Prepared, Receipt, SystemError, Wanted,
@@ -25,58 +24,6 @@ enum Ended {
     Not(NotDone, String),
     /// Nobody knows.
     Unknown(String),
-}
-
-/// The number at a pointer, in minor units of a currency or as it is.
-fn amount(body: &Json, at: &str, unit: Unit, digits: u32) -> Option<i64> {
-    let text = match body.pointer(at)? {
-        Json::Number(number) => number.to_string(),
-        Json::String(text) => text.clone(),
-        _ => return None,
-    };
-    let value = number_from_text(&text).ok()?;
-    match unit {
-        Unit::Minor => minor_units(&value, 0),
-        Unit::Major => minor_units(&value, digits),
-    }
-}
-
-/// What is left against what is asked for, both in minor units; the error says what cannot be read.
-fn left(ceiling: &Ceiling, plan: &Plan, body: &Json) -> Result<(), SystemError> {
-    let unreadable = |at: &str| SystemError::Field(format!("the ceiling at {at} cannot be read"));
-    let Some(asked) = plan.args.get(&ceiling.arg) else {
-        return Ok(());
-    };
-    let (asked, digits, code) = match asked {
-        Value::Map(_) => {
-            let money =
-                Money::from_value(asked).map_err(|error| SystemError::Field(error.to_string()))?;
-            let digits = writ_proto::money::minor_digits(money.currency()).unwrap_or_default();
-            (money.minor(), digits, money.currency().to_owned())
-        }
-        number => {
-            let digits = 6;
-            (
-                minor_units(number, digits).ok_or_else(|| unreadable(&ceiling.arg))?,
-                digits,
-                String::new(),
-            )
-        }
-    };
-    let most =
-        amount(body, &ceiling.at, ceiling.unit, digits).ok_or_else(|| unreadable(&ceiling.at))?;
-    let gone = match &ceiling.less {
-        Some(at) => amount(body, at, ceiling.unit, digits).ok_or_else(|| unreadable(at))?,
-        None => 0,
-    };
-    let left = most.saturating_sub(gone);
-    if asked <= left {
-        return Ok(());
-    }
-    Err(SystemError::Over(format!(
-        "{} {}: {asked} {code} asked for in minor units, {left} left of {most}",
-        plan.object, plan.id
-    )))
 }
 
 /// The version as a header wants it: `If-Unmodified-Since` takes a date of HTTP.
@@ -152,7 +99,10 @@ impl Http {
                 .body
                 .unwrap_or(Json::Null);
             if let Some(ceiling) = &prepare.ceiling {
-                left(ceiling, plan, &body)?;
+                ceiling::left(ceiling, plan, &body)?;
+            }
+            if let Some(among) = &prepare.among {
+                ceiling::known(among, (object, plan), &body)?;
             }
             answers.push(body);
         }
@@ -271,7 +221,7 @@ impl Http {
                 )));
             }
             if let Some(ceiling) = &prepare.ceiling {
-                left(ceiling, plan, &body)?;
+                ceiling::left(ceiling, plan, &body)?;
             }
         }
         if verb.guard != Guard::Compare || object.read.is_none() {

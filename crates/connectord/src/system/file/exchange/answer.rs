@@ -161,6 +161,16 @@ pub fn clean(text: &str) -> String {
     text.chars().filter(plain).take(SAID_CHARS_MAX).collect()
 }
 
+/// The first text in a value: details are often told by field.
+fn first_text(value: &Json) -> Option<&str> {
+    match value {
+        Json::String(text) => Some(text.as_str()).filter(|text| !text.is_empty()),
+        Json::Array(items) => items.iter().find_map(first_text),
+        Json::Object(members) => members.values().find_map(first_text),
+        _ => None,
+    }
+}
+
 impl Rules {
     pub(in crate::system::file) fn compile(
         raw: &[RawRule],
@@ -192,11 +202,7 @@ impl Rules {
         let found = own
             .into_iter()
             .chain(&self.say)
-            .find_map(|at| match body.pointer(at)? {
-                Json::String(text) if !text.is_empty() => Some(clean(text)),
-                Json::Array(items) => items.first().and_then(Json::as_str).map(clean),
-                _ => None,
-            });
+            .find_map(|at| first_text(body.pointer(at)?).map(clean));
         found.filter(|said| !said.is_empty())
     }
 
