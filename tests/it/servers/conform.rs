@@ -183,6 +183,7 @@ async fn every_system_conforms() {
         kinto_conforms(),
         localstripe_conforms(),
         vendors::hubspot::conforms_here(),
+        vendors::shopify::conforms_here(),
         vendors::slack::conforms_here(),
         vendors::stripe::conforms_here(),
         vendors::zendesk::conforms_here(),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use writ_proto::card::{Arg, ArgKind, Card, RecordCeiling, Tier};
 
 use super::slot::{ArgPart, Slot};
-use super::{Bound, Codec, FileError, Look, Object, Settle, UndoBy, Verb};
+use super::{Bound, Ceiling, Codec, FileError, Look, Object, Settle, UndoBy, Verb};
 
 fn fail(why: impl Into<String>) -> FileError {
     FileError::new(why)
@@ -66,7 +66,7 @@ impl<'a> Args<'a> {
             if money == (part == ArgPart::Whole) {
                 let why = if money {
                     format!(
-                        "{{args.{name}}} is an amount: write {{args.{name}.value}}, .currency, or {{args.{name} as minor}}"
+                        "{{args.{name}}} is an amount: write {{args.{name}.value}}, .currency, {{args.{name} as minor}} or {{args.{name} as decimal}}"
                     )
                 } else {
                     format!("{{args.{name}}} is no amount, so it has no part")
@@ -154,6 +154,29 @@ fn check_seen(card: &Card, object: &Object) -> Result<(), FileError> {
     Ok(())
 }
 
+/// A system takes a bare number as one of its own currency: that of each amount is sent, or compared with the record's.
+fn check_currencies(card: &Card, verb: &Verb) -> Result<(), FileError> {
+    let money = card.args.iter();
+    let money = money.filter(|(_, arg)| matches!(arg.kind, ArgKind::Money { .. }));
+    for (name, _) in money {
+        let is_currency =
+            |slot: &Slot| matches!(slot, Slot::Arg(own, ArgPart::Currency) if own == name);
+        let sent = verb.steps.iter().flat_map(|step| step.exchange.slots());
+        let checks = |ceiling: &Ceiling| ceiling.arg == *name && ceiling.currency.is_some();
+        let mut ceilings = verb.prepare.iter().filter_map(|one| one.ceiling.as_ref());
+        let is_field = card.verb.names_fields();
+        if !is_field
+            && !ceilings.any(checks)
+            && !sent.into_iter().any(|(slot, _)| is_currency(&slot))
+        {
+            return Err(fail(format!(
+                "nothing sends or compares the currency of `{name}`: place {{args.{name}.currency}}, or give its ceiling a `currency`"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn check_verb<'a>(
     card: &'a Card,
     object: &Object,
@@ -190,6 +213,7 @@ fn check_verb<'a>(
         let place = args.place(step.exchange.slots());
         place.map_err(|error| error.within(&format!("step.{at}")))?;
     }
+    check_currencies(card, verb)?;
     if let Settle::Find(looks) = &verb.settle {
         // What a look-up names must be there, but it is no place that carries anything.
         let mut named = Args {

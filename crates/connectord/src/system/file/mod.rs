@@ -182,6 +182,8 @@ pub struct Object {
     pub version: Option<VersionAt>,
     /// Where the answer shows the record's own id.
     pub id_at: Option<String>,
+    /// What stands before the id there, and after it.
+    pub id_as: (String, String),
     /// The table, where the system is a database.
     pub table: Option<Table>,
     /// Every field that cards may name.
@@ -252,6 +254,17 @@ fn span(
         return Err(FileError::new(format!("at most {}s", most.as_secs())).within(key));
     }
     Ok(span)
+}
+
+/// How a system writes an id in its answers, such as `gid://shopify/Order/{id}`.
+fn id_as(read: Option<&raw::RawExchange>) -> Result<(String, String), FileError> {
+    let Some(text) = read.and_then(|read| read.id_as.as_deref()) else {
+        return Ok((String::new(), String::new()));
+    };
+    match text.split("{id}").collect::<Vec<_>>().as_slice() {
+        [before, after] => Ok(((*before).to_owned(), (*after).to_owned())),
+        _ => Err(FileError::new("it holds {id} once").within("read.id_as")),
+    }
 }
 
 impl Bound {
@@ -414,6 +427,7 @@ impl Bound {
             read,
             version,
             id_at,
+            id_as: id_as(raw.read.as_ref())?,
             table,
             fields,
             watch: raw.watch.clone(),

@@ -111,6 +111,7 @@ pub(super) struct RawExchange {
     pub(super) created: Option<String>,
     pub(super) version: Option<String>,
     pub(super) id_at: Option<String>,
+    pub(super) id_as: Option<String>,
     pub(super) guard: Option<Toml>,
     pub(super) reads: Option<bool>,
     pub(super) ceiling: Option<RawCeiling>,

@@ -48,6 +48,8 @@ pub enum ArgPart {
     Value,
     /// `.minor` or ` as minor` of an amount: whole minor units by ISO 4217.
     Minor,
+    /// ` as decimal` of an amount: a text with as many decimals as its currency has.
+    Text,
 }
 
 /// A text with slots in it.
@@ -92,6 +94,7 @@ impl Slot {
         if let Some(rest) = name.strip_prefix("args.") {
             let (argument, part) = match rest.split_once(" as ") {
                 Some((argument, "minor")) => (argument, ArgPart::Minor),
+                Some((argument, "decimal")) => (argument, ArgPart::Text),
                 Some(_) => return None,
                 None => match rest.split_once('.') {
                     None => (rest, ArgPart::Whole),

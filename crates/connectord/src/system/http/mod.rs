@@ -178,6 +178,18 @@ pub(super) fn is_odd(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
 
+/// Whether the record itself is null in the answer: so GraphQL says that there is none.
+fn is_null(body: &Json, at: &str) -> bool {
+    let mut at = at;
+    while let Some((above, _)) = at.rsplit_once('/') {
+        if body.pointer(above) == Some(&Json::Null) {
+            return true;
+        }
+        at = above;
+    }
+    false
+}
+
 /// The record that an answer shows must be the one that was asked for, in its one spelling.
 fn check_identity(object: &Object, id: &str, body: &Json) -> Result<(), SystemError> {
     let Some(at) = &object.id_at else {
@@ -186,13 +198,15 @@ fn check_identity(object: &Object, id: &str, body: &Json) -> Result<(), SystemEr
     let shown = match body.pointer(at) {
         Some(Json::String(text)) => text.clone(),
         Some(Json::Number(number)) => number.to_string(),
+        _ if is_null(body, at) => return Err(SystemError::NotFound),
         _ => {
             return Err(SystemError::Field(format!(
                 "the answer shows no id at {at}"
             )));
         }
     };
-    if shown == id {
+    let (before, after) = &object.id_as;
+    if shown == format!("{before}{id}{after}") {
         return Ok(());
     }
     Err(SystemError::Alias(shown))

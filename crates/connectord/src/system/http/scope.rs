@@ -39,6 +39,9 @@ fn argument(value: &Value, part: ArgPart) -> Option<Json> {
         ArgPart::Minor => Money::from_value(value)
             .ok()
             .map(|money| Json::from(money.minor())),
+        ArgPart::Text => Money::from_value(value)
+            .ok()
+            .map(|money| Json::from(money.amount_text())),
     }
 }
 

@@ -115,11 +115,31 @@ pub(crate) const FILES: &[(&str, &str)] = &[
         include_str!("../../../../../policies/globex/tests/story.json"),
     ),
     (
+        "systems/hubspot.toml",
+        include_str!("../../../../../deploy/systems/hubspot.toml"),
+    ),
+    (
         "systems/roundup.toml",
         include_str!("../../../../../deploy/systems/roundup.toml"),
     ),
     (
         "systems/sandbox.toml",
         include_str!("../../../../../deploy/systems/sandbox.toml"),
+    ),
+    (
+        "systems/shopify.toml",
+        include_str!("../../../../../deploy/systems/shopify.toml"),
+    ),
+    (
+        "systems/slack.toml",
+        include_str!("../../../../../deploy/systems/slack.toml"),
+    ),
+    (
+        "systems/stripe.toml",
+        include_str!("../../../../../deploy/systems/stripe.toml"),
+    ),
+    (
+        "systems/zendesk.toml",
+        include_str!("../../../../../deploy/systems/zendesk.toml"),
     ),
 ];
