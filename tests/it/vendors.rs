@@ -4,6 +4,7 @@
 pub(super) mod hubspot;
 pub(super) mod shopify;
 pub(super) mod slack;
+mod spec;
 pub(super) mod stripe;
 pub(super) mod zendesk;
 

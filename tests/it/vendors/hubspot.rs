@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::super::rollout::present;
 use super::super::servers::conform::{adds, conforms, fields};
 use super::super::servers::{undone, wish, world};
-use super::{client, writes};
+use super::{client, spec, writes};
 
 const CARDS: [(&str, &str); 4] = [
     (
@@ -49,6 +49,7 @@ async fn hubspots_own_client_sees_what_hubspot_would_show() {
         "stage": "400 VALIDATION_ERROR", "property": "400 VALIDATION_ERROR", "missing": "404 OBJECT_NOT_FOUND",
         "orphan": "404 OBJECT_NOT_FOUND", "stranger": "401 INVALID_AUTHENTICATION",
     });
+    spec::holds(&hubspot.served, "hubspot-crm-v3-trimmed.json", 5);
     assert_eq!(saw, wanted);
 }
 
@@ -101,6 +102,7 @@ async fn values_are_texts_and_an_edit_of_a_person_stays() {
     let back = undone(&world, &mut agent, &done).await;
     assert!(!back.undone, "{back:?}");
     assert_eq!(hubspot.held().property("deals", "512", "amount"), Some("1"));
+    spec::holds(&hubspot.served, "hubspot-crm-v3-trimmed.json", 4);
     world.settle().await;
 }
 
@@ -124,6 +126,7 @@ async fn a_search_that_lags_or_ignores_its_filter_makes_no_second_note() {
         .unwrap();
     assert_eq!(limited.reason_code, "SYSTEM_RATE_LIMITED", "{limited:?}");
     assert_eq!(hubspot.held().count("notes"), 1);
+    spec::holds(&hubspot.served, "hubspot-crm-v3-trimmed.json", 4);
     world.settle().await;
 }
 

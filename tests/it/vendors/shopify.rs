@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::super::rollout::present;
 use super::super::servers::conform::{adds, conforms, fields};
 use super::super::servers::{undone, wish, world};
-use super::{client, writes};
+use super::{client, spec, writes};
 
 const CARDS: [(&str, &str); 3] = [
     (
@@ -47,6 +47,7 @@ async fn shopifys_own_client_sees_what_shopify_would_show() {
         "read": {"note": null, "tags": ["web"]}, "wrote": "10.00", "replayed": true, "over": 1, "keyless": "BAD_REQUEST",
         "set": "seen", "stale": "STALE_OBJECT", "missing": null, "stranger": 401,
     });
+    spec::holds_graphql(&shopify.served, "shopify-admin-2026-10-trimmed.graphql");
     assert_eq!(saw, wanted);
 }
 
@@ -113,6 +114,7 @@ async fn notes_tags_and_a_metafield_are_written_and_put_back() {
     let back = undone(&world, &mut agent, &seen).await;
     assert!(back.undone, "{back:?}");
     assert_eq!(of(&shopify, "/metafield/value"), Some("new".into()));
+    spec::holds_graphql(&shopify.served, "shopify-admin-2026-10-trimmed.graphql");
     world.settle().await;
 }
 

@@ -2,12 +2,12 @@
 
 use e2e::World;
 use e2e::vendors::slack::{Slack, TOKEN};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::super::rollout::present;
 use super::super::servers::conform::{adds, conforms};
 use super::super::servers::{wish, world};
-use super::client;
+use super::{client, spec};
 
 const CARDS: [(&str, &str); 1] = [(
     "tell_channel",
@@ -56,8 +56,7 @@ async fn a_message_is_plain_text_and_a_200_that_says_no_is_no() {
         (&json!("plain_text"), &json!(text))
     );
     assert_eq!(
-        message["text"],
-        Json::Null,
+        message["text"], "This content can't be displayed.",
         "nothing of it is read as markup"
     );
     for (channel, said) in [
@@ -77,6 +76,7 @@ async fn a_message_is_plain_text_and_a_200_that_says_no_is_no() {
     assert_eq!(limited.reason_code, "SYSTEM_RATE_LIMITED", "{limited:?}");
     assert!(limited.message.contains("30"), "{limited:?}");
     assert_eq!(slack.held().messages["C0000SALES"].len(), 1);
+    spec::holds(&slack.served, "slack-chat-trimmed.swagger2.json", 1);
     world.settle().await;
 }
 

@@ -9,7 +9,7 @@ use super::super::answers::settled;
 use super::super::rollout::present;
 use super::super::servers::conform::{adds, conforms, fields};
 use super::super::servers::{undone, wish, world};
-use super::{client, writes};
+use super::{client, spec, writes};
 
 const CARDS: [(&str, &str); 2] = [
     (
@@ -44,6 +44,7 @@ async fn stripes_own_client_sees_what_stripe_would_show() {
         "missing": "InvalidRequestError 404 resource_missing", "stranger": "AuthenticationError 401",
         "limited": "RateLimitError 429",
     });
+    spec::holds(&stripe.served, "stripe-refunds-trimmed.json", 8);
     assert_eq!(saw, wanted);
 }
 
@@ -86,6 +87,7 @@ async fn a_refund_is_of_the_currency_of_the_charge_and_of_what_is_left() {
         sent[0].body
     );
     assert!(sent[0].headers.contains_key("stripe-version"));
+    spec::holds(&stripe.served, "stripe-refunds-trimmed.json", 8);
     world.settle().await;
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::super::rollout::present;
 use super::super::servers::conform::{adds, conforms, fields};
 use super::super::servers::{undone, wish, world};
-use super::{client, writes};
+use super::{client, spec, writes};
 
 const CARDS: [(&str, &str); 3] = [
     (
@@ -43,6 +43,7 @@ async fn a_plain_client_sees_what_zendesk_would_show() {
         "wrote": "pending", "event": "open", "stale": [409, "UpdateConflict"], "noted": false, "notes": 1, "invalid": 422,
         "ignored": [], "closed": 422, "missing": 404, "stranger": 401,
     });
+    spec::holds(&zendesk.served, "zendesk-tickets-trimmed.json", 5);
     assert_eq!(saw, wanted);
 }
 
@@ -90,6 +91,7 @@ async fn a_ticket_is_changed_as_it_was_seen_and_put_back() {
         zendesk.held().tickets[&35]["tags"],
         json!(["delivery", "vip", "angry"])
     );
+    spec::holds(&zendesk.served, "zendesk-tickets-trimmed.json", 8);
     world.settle().await;
 }
 

@@ -88,7 +88,7 @@ async fn kept(State(log): State<Log>, request: Request, next: Next) -> Response 
 }
 
 /// The pairs of a form, or of a query.
-fn pairs(text: &str) -> Vec<(String, String)> {
+pub fn pairs(text: &str) -> Vec<(String, String)> {
     let uri: Uri = format!("/?{text}").parse().unwrap_or_default();
     Query::try_from_uri(&uri).map_or_else(|_| Vec::new(), |Query(pairs)| pairs)
 }

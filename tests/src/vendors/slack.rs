@@ -14,6 +14,8 @@ use serde_json::{Value as Json, json};
 use super::{Served, bearer, pairs};
 
 pub const TOKEN: &str = "xoxb-0123456789-0123456789012-abcdefghijklmnop";
+/// What stands for a message of blocks alone where those are not shown.
+const NO_TEXT: &str = "This content can't be displayed.";
 /// Longest text of a section.
 const TEXT_MAX: usize = 3_000;
 
@@ -78,7 +80,7 @@ fn stranger(headers: &HeaderMap) -> Option<Response> {
 }
 
 async fn test(headers: HeaderMap) -> Response {
-    let body = json!({"ok": true, "url": "https://acme.slack.com/", "team": "acme", "user": "writ", "team_id": "T1", "user_id": "U1"});
+    let body = json!({"ok": true, "url": "https://acme.slack.com/", "team": "acme", "user": "writ", "team_id": "T1", "user_id": "U01WRIT"});
     stranger(&headers).unwrap_or_else(|| Body(body).into_response())
 }
 
@@ -177,8 +179,7 @@ async fn message(
     let channel = body["channel"].as_str().unwrap_or_default().to_owned();
     let own = held.messages.entry(channel.clone()).or_default();
     let ts = format!("1795000000.{:06}", own.len() + 1);
-    let mut kept =
-        json!({"type": "message", "user": "U1", "bot_id": "B1", "ts": ts, "text": body["text"]});
+    let mut kept = json!({"type": "message", "user": "U01WRIT", "bot_id": "B01WRIT", "ts": ts, "text": body["text"].as_str().unwrap_or(NO_TEXT)});
     for member in ["blocks", "metadata"]
         .into_iter()
         .filter(|member| !body[*member].is_null())
@@ -186,5 +187,7 @@ async fn message(
         kept[member] = body[member].clone();
     }
     own.push(kept.clone());
+    // The archived description of the answer is older than metadata.
+    kept.as_object_mut().unwrap().remove("metadata");
     Body(json!({"ok": true, "channel": channel, "ts": ts, "message": kept})).into_response()
 }
