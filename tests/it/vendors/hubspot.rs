@@ -5,7 +5,9 @@ use std::time::Duration;
 use e2e::World;
 use e2e::vendors::hubspot::{HubSpot, TOKEN};
 use serde_json::{Value as Json, json};
+use writ_proto::pb::ExecutionState as State;
 
+use super::super::answers::settled;
 use super::super::rollout::present;
 use super::super::servers::conform::{adds, conforms, fields};
 use super::super::servers::{undone, wish, world};
@@ -107,7 +109,7 @@ async fn values_are_texts_and_an_edit_of_a_person_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_that_lags_or_ignores_its_filter_makes_no_second_note() {
+async fn a_note_is_text_and_a_doubt_about_one_makes_no_second_note() {
     let (world, hubspot) = started().await;
     let mut agent = world.agent().await;
     let done = present(&mut agent, &deal("deal_note", json!({"text": "called"})))
@@ -120,12 +122,29 @@ async fn a_search_that_lags_or_ignores_its_filter_makes_no_second_note() {
     let made = |kind: &str| hubspot.held().count(kind);
     let (notes, tasks) = (made("notes"), made("tasks"));
     assert_eq!((notes, tasks), (1, 1));
+    let note = hubspot.held().texts("notes");
+    assert!(
+        note[0].starts_with("[writ ") && note[0].ends_with("] called"),
+        "{note:?}"
+    );
+    hubspot.held().fails_after = 1;
+    let markup = deal("deal_note", json!({"text": "<a href=x>bank</a><!--"}));
+    let doubt = present(&mut agent, &markup).await.unwrap();
+    settled(&mut agent, &doubt.name, State::ReconciledApplied).await;
+    let notes = hubspot.held().texts("notes");
+    assert!(
+        notes.len() == 2
+            && notes
+                .iter()
+                .any(|text| text.ends_with("] &lt;a href=x&gt;bank&lt;/a&gt;&lt;!--")),
+        "{notes:?}"
+    );
     hubspot.held().limited = 1;
     let limited = present(&mut agent, &deal("deal_note", json!({"text": "again"})))
         .await
         .unwrap();
     assert_eq!(limited.reason_code, "SYSTEM_RATE_LIMITED", "{limited:?}");
-    assert_eq!(hubspot.held().count("notes"), 1);
+    assert_eq!(hubspot.held().count("notes"), 2);
     spec::holds(&hubspot.served, "hubspot-crm-v3-trimmed.json", 4);
     world.settle().await;
 }

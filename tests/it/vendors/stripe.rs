@@ -14,7 +14,7 @@ use super::{client, spec, writes};
 const CARDS: [(&str, &str); 2] = [
     (
         "pay_back",
-        "verb = \"refund\"\ntarget = \"charge\"\n[caps]\nrecords_per_day = 500\n[args.amount]\ntype = \"money\"\ncurrencies = [\"EUR\", \"JPY\"]\nmin = \"1\"\nmax = \"5000\"\n",
+        "verb = \"refund\"\ntarget = \"charge\"\n[caps]\nrecords_per_day = 500\n[args.amount]\ntype = \"money\"\ncurrencies = [\"EUR\", \"JPY\", \"ISK\"]\nmin = \"1\"\nmax = \"5000\"\n",
     ),
     (
         "describe",
@@ -57,6 +57,8 @@ async fn a_refund_is_of_the_currency_of_the_charge_and_of_what_is_left() {
         // 1,000 yen are six euros, and Stripe would take the number for ten.
         ("ch_1", "1000", "JPY", "PRECONDITION_FAILED"),
         ("ch_yen", "500", "JPY", ""),
+        // 500 kronur are 500 of ISO 4217 and 50000 of Stripe.
+        ("ch_1", "500", "ISK", "SYSTEM_REFUSED"),
         ("ch_yen", "5.00", "EUR", "PRECONDITION_FAILED"),
         ("ch_1", "48.51", "EUR", "BUDGET_EXCEEDED"),
         ("ch_1", "48.50", "EUR", ""),
@@ -107,6 +109,20 @@ async fn an_answer_of_500_after_a_refund_is_a_doubt_and_ends_as_one_refund() {
     let limited = limited.unwrap();
     assert_eq!(limited.reason_code, "SYSTEM_RATE_LIMITED", "{limited:?}");
     assert_eq!(stripe.held().refunds.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_the_bank_did_not_pay_is_none() {
+    let (world, stripe) = started().await;
+    let mut agent = world.agent().await;
+    stripe.held().declined = 1;
+    let failed = present(&mut agent, &pay("ch_1", "2.00", "EUR")).await;
+    let failed = failed.unwrap();
+    assert_eq!(failed.reason_code, "SYSTEM_REFUSED", "{failed:?}");
+    assert!(
+        failed.message.contains("expired_or_canceled_card"),
+        "{failed:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

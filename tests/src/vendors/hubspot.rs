@@ -53,6 +53,8 @@ pub struct Held {
     pub lag: Duration,
     /// Whether searches leave their filter out.
     pub ignores_filters: bool,
+    /// So many objects are made and answered with 500.
+    pub fails_after: u32,
     /// So many requests are answered with 429.
     pub limited: u32,
     /// Stages of the one pipeline.
@@ -77,6 +79,7 @@ impl HubSpot {
             lag: Duration::ZERO,
             ignores_filters: false,
             limited: 0,
+            fails_after: 0,
             stages: vec![
                 "appointmentscheduled",
                 "qualifiedtobuy",
@@ -101,6 +104,7 @@ impl HubSpot {
         let held = Arc::new(Mutex::new(held));
         let app = Router::new()
             .route("/crm/v3/pipelines/deals", get(pipelines))
+            .route("/crm/v3/pipelines/deals/{id}/stages", get(stages))
             .route("/crm/v3/objects/deals/{id}", get(read).patch(change))
             .route("/crm/v3/objects/{kind}", post(make))
             .route("/crm/v3/objects/{kind}/search", post(search))
@@ -141,6 +145,15 @@ impl Held {
         object.properties.get(name).map(String::as_str)
     }
 
+    /// The bodies of all notes, or tasks.
+    pub fn texts(&self, kind: &str) -> Vec<String> {
+        let own = self.objects.iter().filter(|((own, _), _)| *own == kind);
+        let body = |name: &String| name.ends_with("_body");
+        let texts =
+            own.filter_map(|(_, object)| object.properties.iter().find(|(name, _)| body(name)));
+        texts.map(|(_, text)| text.clone()).collect()
+    }
+
     /// How many objects of a kind there are.
     pub fn count(&self, kind: &str) -> usize {
         self.objects.keys().filter(|(own, _)| *own == kind).count()
@@ -176,20 +189,48 @@ fn refused(held: &mut Held, headers: &HeaderMap) -> Option<Response> {
     None
 }
 
+/// Stages by pipeline: one that is in use, and another whose stages are none of it.
+fn stages_of(held: &Held, pipeline: &str) -> Option<Vec<Json>> {
+    let created = "2026-01-01T00:00:00Z";
+    let stage = |(order, id): (usize, &&str)| {
+        json!({"id": id, "label": id, "displayOrder": order, "archived": false, "createdAt": created,
+            "updatedAt": created, "metadata": {}, "writePermissions": "CRM_PERMISSIONS_ENFORCEMENT"})
+    };
+    let named: &[&str] = match pipeline {
+        "default" => &held.stages,
+        "partners" => &["retired"],
+        _ => return None,
+    };
+    Some(named.iter().enumerate().map(stage).collect())
+}
+
 async fn pipelines(State(held): State<Shared>, headers: HeaderMap) -> Response {
     let mut held = held.lock().unwrap();
     if let Some(refused) = refused(&mut held, &headers) {
         return refused;
     }
-    let (created, archived) = ("2026-01-01T00:00:00Z", false);
-    let stage = |(order, id): (usize, &&str)| {
-        json!({"id": id, "label": id, "displayOrder": order, "archived": archived,
-        "createdAt": created, "updatedAt": created, "metadata": {}, "writePermissions": "CRM_PERMISSIONS_ENFORCEMENT"})
+    let created = "2026-01-01T00:00:00Z";
+    let pipeline = |id: &&str| {
+        json!({"id": id, "label": id, "displayOrder": 0, "archived": false, "createdAt": created, "updatedAt": created,
+            "stages": stages_of(&held, id)})
     };
-    let stages: Vec<Json> = held.stages.iter().enumerate().map(stage).collect();
-    let pipeline = json!({"id": "default", "label": "Sales", "displayOrder": 0, "archived": archived, "createdAt": created,
-        "updatedAt": created, "stages": stages});
-    Body(json!({"results": [pipeline]})).into_response()
+    let all: Vec<Json> = ["default", "partners"].iter().map(pipeline).collect();
+    Body(json!({ "results": all })).into_response()
+}
+
+async fn stages(
+    State(held): State<Shared>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let mut held = held.lock().unwrap();
+    if let Some(refused) = refused(&mut held, &headers) {
+        return refused;
+    }
+    match stages_of(&held, &id) {
+        Some(stages) => Body(json!({ "results": stages })).into_response(),
+        None => error(404, "OBJECT_NOT_FOUND", "Pipeline not found"),
+    }
 }
 
 /// An object with the named properties; one that it does not have is null.
@@ -318,12 +359,24 @@ async fn make(
         Ok(wished) => wished,
         Err(why) => return error(400, "VALIDATION_ERROR", &why),
     };
+    let number = if kind == "notes" { 214 } else { 216 };
+    if body.pointer("/associations/0/types/0/associationTypeId") != Some(&number.into()) {
+        return error(
+            400,
+            "VALIDATION_ERROR",
+            "association type is not valid between these objects",
+        );
+    }
     let to = body.pointer("/associations/0/to/id").and_then(Json::as_str);
     if to.is_none_or(|id| !held.objects.contains_key(&("deals", id.to_owned()))) {
         return error(404, "OBJECT_NOT_FOUND", "No deal with this ID exists");
     }
     let id = format!("{}", 9_000 + held.objects.len());
     held.put(kind, &id, wished);
+    if held.fails_after > 0 {
+        held.fails_after -= 1;
+        return error(500, "INTERNAL_ERROR", "internal error");
+    }
     let object = &held.objects[&(kind, id.clone())];
     (StatusCode::CREATED, Body(shown(&id, object, known))).into_response()
 }

@@ -34,6 +34,8 @@ pub struct Held {
     keys: BTreeMap<String, (String, Option<Answer>)>,
     /// So many requests are answered with 429.
     pub limited: u32,
+    /// So many refunds are recorded, and the bank pays nothing.
+    pub declined: u32,
     /// So many writes are done and answered with 500, which the key replays.
     pub fails_after: u32,
 }
@@ -383,6 +385,16 @@ fn refunded(held: &mut Held, body: &str) -> Answer {
             all - gone
         );
         return error(400, "", &message, Some("amount"));
+    }
+    if held.declined > 0 {
+        held.declined -= 1;
+        let made = json!({
+            "id": format!("re_{}", held.refunds.len() + 1), "object": "refund", "amount": asked, "charge": id,
+            "created": CREATED, "currency": charge["currency"], "metadata": metadata(&form), "reason": of("reason"),
+            "status": "failed", "failure_reason": "expired_or_canceled_card",
+        });
+        held.refunds.push(made.clone());
+        return (200, made);
     }
     charge["amount_refunded"] = (gone + asked).into();
     charge["refunded"] = (gone + asked == all).into();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json as Body, Router};
@@ -97,7 +97,7 @@ fn ticket(id: u64, status: &str) -> Json {
         "description": "It is late", "status": status, "priority": "normal", "type": "question", "tags": ["delivery"],
         "requester_id": 20_978_392_u64, "submitter_id": 76_872_u64, "assignee_id": 235_323_u64, "group_id": 98_738_u64,
         "organization_id": null, "external_id": null, "is_public": true, "has_incidents": false,
-        "custom_fields": [{"id": 42, "value": null}], "created_at": "2026-11-01T08:00:00Z", "updated_at": "2026-11-02T08:00:00Z",
+        "custom_status_id": 7, "custom_fields": [{"id": 42, "value": null}], "created_at": "2026-11-01T08:00:00Z", "updated_at": "2026-11-02T08:00:00Z",
     })
 }
 
@@ -166,6 +166,7 @@ fn number(id: &str) -> Option<u64> {
 async fn comments(
     State(held): State<Shared>,
     Path(id): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let mut held = held.lock().unwrap();
@@ -175,7 +176,13 @@ async fn comments(
     let Some(id) = number(&id).filter(|id| held.tickets.contains_key(id)) else {
         return missing();
     };
-    let all = held.comments.get(&id).cloned().unwrap_or_default();
+    let mut all = held.comments.get(&id).cloned().unwrap_or_default();
+    if uri
+        .query()
+        .is_some_and(|query| query.contains("sort_order=desc"))
+    {
+        all.reverse();
+    }
     let body =
         json!({"count": all.len(), "comments": all, "next_page": null, "previous_page": null});
     Body(body).into_response()
@@ -224,6 +231,7 @@ async fn change(
     if let Some(flaw) = flaw(&ticket, wish) {
         return flaw;
     }
+    let audit_id = 2_127_301_143_u64 + held.ticks;
     let (after, mut events) = changed(&ticket, wish);
     if let Some(text) = wish.pointer("/comment/body").and_then(Json::as_str) {
         let public = wish
@@ -232,7 +240,7 @@ async fn change(
             .unwrap_or(true);
         let own = held.comments.entry(id).or_default();
         let comment = json!({"id": 9_000 + own.len(), "type": "Comment", "author_id": 1, "body": text, "public": public,
-            "html_body": text, "plain_body": text, "created_at": "2026-11-02T08:00:00Z", "attachments": [], "audit_id": 1});
+            "html_body": text, "plain_body": text, "created_at": "2026-11-02T08:00:00Z", "attachments": [], "audit_id": audit_id});
         events.push(json!({"id": 9_000 + own.len(), "type": "Comment", "author_id": 1, "body": text, "public": public}));
         own.push(comment);
     }
@@ -242,7 +250,7 @@ async fn change(
     if !events.is_empty() {
         kept["updated_at"] = now.into();
     }
-    let audit = json!({"id": 2_127_301_143_u64 + held.ticks, "ticket_id": id, "author_id": 1, "created_at": "2026-11-02T08:00:00Z", "events": events});
+    let audit = json!({"id": audit_id, "ticket_id": id, "author_id": 1, "created_at": "2026-11-02T08:00:00Z", "events": events});
     Body(json!({"ticket": held.tickets[&id], "audit": audit})).into_response()
 }
 

@@ -182,8 +182,13 @@ impl App {
         }
         if to.rollout > card.rollout_max {
             let most = card.rollout_max.name();
-            let message = format!("this card's rollout_max is `{most}`: raise it before promoting");
-            return Err(AppError::new(Reason::DryRunOnly, message));
+            let name = &card.name;
+            let message = format!(
+                "{name} cannot be promoted further: its card says rollout_max = \"{most}\""
+            );
+            return Err(AppError::new(Reason::DryRunOnly, message).with_fix(format!(
+                "its owner may raise rollout_max in actions/{name}.toml; then promote again"
+            )));
         }
         if to.until_ms != 0 && !to.rollout.writes() {
             let message = "until: only for an action that writes, in its pilot or live";

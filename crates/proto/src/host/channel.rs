@@ -141,7 +141,8 @@ impl Peer {
             ChannelError::Unusable(why)
         })?;
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let no_url = || ChannelError::Unusable(format!("`{addr}` is not https://HOST:PORT"));
+        let no_url =
+            || ChannelError::Unusable(format!("the address `{addr}` is not https://HOST:PORT"));
         let rest = addr.strip_prefix("https://").ok_or_else(no_url)?;
         let origin: Uri = addr.parse().map_err(|_| no_url())?;
         origin.host().ok_or_else(no_url)?;

@@ -175,7 +175,7 @@ impl Halts {
             None => {
                 if crate::config::variable("WRIT_CERT").is_some() {
                     tracing::warn!(
-                        "WRIT_CERT is not used here: without --cert this acts on the halt store itself, as whoever may write it"
+                        "without --cert this reads and writes the halt store itself, as whoever may write it; WRIT_CERT is not used here: give --cert to ask connectord"
                     );
                 }
                 let direct = Direct::open(common, access.store.as_deref()).await?;
@@ -343,9 +343,14 @@ async fn off(halts: &mut Halts, args: &ScopeArgs, output: &Output) -> Result<u8,
         missing |= u8::from(!ended.cleared);
         // "RUNNING" alone would be taken for the end of a halt that goes on.
         let still = match ended.still.as_deref() {
+            // Whoever asks at once is denied once more, and wonders.
+            Some([]) if ended.cleared => "  policyd follows within a second".to_owned(),
             Some([]) => String::new(),
             Some(scopes) => format!("  still halted by {}", scopes.join(", ")),
-            None => "  whether another halt covers it is not known".to_owned(),
+            None => {
+                "  this halt is over; an operator of that tenant sees whether another one covers it"
+                    .to_owned()
+            }
         };
         if !ended.cleared && standing.is_none() {
             standing = Some(standing_of(halts).await);

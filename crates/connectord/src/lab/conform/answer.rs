@@ -20,6 +20,14 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Whether it only reads: GraphQL asks by POST, and says which of the two it does.
+    pub(crate) fn reads(&self) -> bool {
+        let body: Option<Json> = serde_json::from_slice(&self.body).ok();
+        let document = body.as_ref().and_then(|body| body.get("query")?.as_str());
+        let asks = document.is_some_and(|text| text.trim_start().starts_with("query"));
+        self.method == Method::GET || asks
+    }
+
     pub(crate) fn line(&self) -> String {
         let query = self.query.as_ref().map(|query| format!("?{query}"));
         format!("{} {}{}", self.method, self.path, query.unwrap_or_default())

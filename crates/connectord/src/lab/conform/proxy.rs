@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use reqwest::Url;
 
@@ -196,7 +196,7 @@ async fn handle(State(proxy): State<Proxy>, request: Request) -> Response {
         body,
     };
     proxy.way.held().lines.push(call.line());
-    let answered = if call.method == Method::GET {
+    let answered = if call.reads() {
         proxy.read(&mut call).await
     } else {
         proxy.write(&call).await

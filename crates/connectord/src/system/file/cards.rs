@@ -63,7 +63,7 @@ impl<'a> Args<'a> {
                 )));
             };
             let money = matches!(arg.kind, ArgKind::Money { .. });
-            if money == (part == ArgPart::Whole) {
+            if money == matches!(part, ArgPart::Whole | ArgPart::Html) {
                 let why = if money {
                     format!(
                         "{{args.{name}}} is an amount: write {{args.{name}.value}}, .currency, {{args.{name} as minor}} or {{args.{name} as decimal}}"
@@ -203,6 +203,10 @@ fn check_verb<'a>(
             let why = format!("prepare.{at}: ceiling of `{name}`, which is no argument");
             return Err(fail(why));
         };
+        if arg.optional {
+            let why = format!("prepare.{at}: `{name}` has a ceiling, so it cannot be optional");
+            return Err(fail(why));
+        }
         // An amount of another currency is another amount.
         if matches!(arg.kind, ArgKind::Money { .. }) && ceiling.currency.is_none() {
             let why = format!("prepare.{at}: `{name}` is money, so its ceiling says `currency`");

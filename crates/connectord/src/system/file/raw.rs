@@ -130,6 +130,8 @@ pub(super) struct RawCeiling {
     #[serde(rename = "as")]
     pub(super) unit: String,
     pub(super) currency: Option<String>,
+    #[serde(default)]
+    pub(super) except: Vec<String>,
 }
 
 /// What a field must be one of.
@@ -175,6 +177,8 @@ pub(super) struct RawFind {
     pub(super) items: String,
     #[serde(rename = "match", default)]
     pub(super) matching: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) without: BTreeMap<String, Vec<String>>,
     pub(super) id: Option<String>,
     pub(super) more: Option<String>,
 }

@@ -48,6 +48,8 @@ pub enum ArgPart {
     Value,
     /// `.minor` or ` as minor` of an amount: whole minor units by ISO 4217.
     Minor,
+    /// ` as html`: a text in which nothing is markup.
+    Html,
     /// ` as decimal` of an amount: a text with as many decimals as its currency has.
     Text,
 }
@@ -95,6 +97,7 @@ impl Slot {
             let (argument, part) = match rest.split_once(" as ") {
                 Some((argument, "minor")) => (argument, ArgPart::Minor),
                 Some((argument, "decimal")) => (argument, ArgPart::Text),
+                Some((argument, "html")) => (argument, ArgPart::Html),
                 Some(_) => return None,
                 None => match rest.split_once('.') {
                     None => (rest, ArgPart::Whole),

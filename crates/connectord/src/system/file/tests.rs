@@ -246,7 +246,7 @@ const CARDS: &[(&str, &str, &str, &str, &str, &str)] = &[
         "",
         "",
         "",
-        "",
+        "nothing sends or compares the currency of `amount`",
     ),
     (
         REFUND,

@@ -108,6 +108,8 @@ pub struct Ceiling {
     pub unit: Unit,
     /// In which currency; none where the amount is no money.
     pub currency: Option<Currency>,
+    /// Currencies whose minor units are others in this system: no amount of them is sent.
+    pub except: Vec<String>,
 }
 
 /// Where the currency of a record is said.
@@ -219,6 +221,7 @@ fn ceiling(raw: &RawCeiling) -> Result<Ceiling, FileError> {
         less: raw.less.as_deref().map(pointer).transpose()?,
         unit,
         currency,
+        except: raw.except.clone(),
     })
 }
 

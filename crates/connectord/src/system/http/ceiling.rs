@@ -6,7 +6,7 @@ use writ_proto::value::{Value, minor_units, number_from_text};
 
 use crate::domain::plan::Plan;
 use crate::system::SystemError;
-use crate::system::file::{Among, Ceiling, Currency, Object, Unit};
+use crate::system::file::{Among, Ceiling, Currency, Object, Unit, clean};
 
 /// The number at a pointer, in minor units of a currency or as it is.
 fn amount(body: &Json, at: &str, unit: Unit, digits: u32) -> Option<i64> {
@@ -45,9 +45,9 @@ fn same_currency(ceiling: &Ceiling, asked: &str, body: &Json) -> Result<(), Syst
 /// What is left against what is asked for, both in minor units; the error says what cannot be read.
 pub(super) fn left(ceiling: &Ceiling, plan: &Plan, body: &Json) -> Result<(), SystemError> {
     let unreadable = |at: &str| SystemError::Field(format!("the ceiling at {at} cannot be read"));
-    let Some(asked) = plan.args.get(&ceiling.arg) else {
-        return Ok(());
-    };
+    let asked = plan.args.get(&ceiling.arg);
+    // Without an amount a system pays back all that is left.
+    let asked = asked.ok_or_else(|| unreadable(&ceiling.arg))?;
     let (asked, digits, code) = match asked {
         Value::Map(_) => {
             let money =
@@ -64,6 +64,10 @@ pub(super) fn left(ceiling: &Ceiling, plan: &Plan, body: &Json) -> Result<(), Sy
             )
         }
     };
+    if ceiling.except.contains(&code) {
+        let why = format!("the system counts {code} in other units than ISO 4217: not sent");
+        return Err(SystemError::Refused(why));
+    }
     same_currency(ceiling, &code, body)?;
     let most =
         amount(body, &ceiling.at, ceiling.unit, digits).ok_or_else(|| unreadable(&ceiling.at))?;
@@ -123,11 +127,8 @@ pub(super) fn known(
         let why = format!("the system shows no values of {name} at {}", among.at);
         return Err(SystemError::Field(why));
     }
-    let shown = values
-        .iter()
-        .take(SHOWN_MAX)
-        .filter_map(|value| value.as_str());
-    let shown: Vec<&str> = shown.collect();
+    let texts = values.iter().filter_map(|value| value.as_str());
+    let shown: Vec<String> = texts.take(SHOWN_MAX).map(clean).collect();
     Err(SystemError::Refused(format!(
         "the system has no {name} {wanted} now; it has {}",
         shown.join(", ")

@@ -180,14 +180,8 @@ pub(super) fn is_odd(text: &str) -> bool {
 
 /// Whether the record itself is null in the answer: so GraphQL says that there is none.
 fn is_null(body: &Json, at: &str) -> bool {
-    let mut at = at;
-    while let Some((above, _)) = at.rsplit_once('/') {
-        if body.pointer(above) == Some(&Json::Null) {
-            return true;
-        }
-        at = above;
-    }
-    false
+    let above = at.rsplit_once('/').map_or("", |(above, _)| above);
+    !above.is_empty() && body.pointer(above) == Some(&Json::Null)
 }
 
 /// The record that an answer shows must be the one that was asked for, in its one spelling.

@@ -30,6 +30,23 @@ fn json(value: &Value) -> Json {
     serde_json::from_str(&value.to_json()).unwrap_or(Json::Null)
 }
 
+/// A text that HTML shows as it is; its lines stay lines.
+fn without_markup(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\n' => out.push_str("<br>"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 fn argument(value: &Value, part: ArgPart) -> Option<Json> {
     let inner = |name: &str| value.as_map()?.get(name).map(json);
     match part {
@@ -39,6 +56,10 @@ fn argument(value: &Value, part: ArgPart) -> Option<Json> {
         ArgPart::Minor => Money::from_value(value)
             .ok()
             .map(|money| Json::from(money.minor())),
+        ArgPart::Html => match json(value) {
+            Json::String(text) => Some(Json::String(without_markup(&text))),
+            _ => None,
+        },
         ArgPart::Text => Money::from_value(value)
             .ok()
             .map(|money| Json::from(money.amount_text())),

@@ -12,7 +12,8 @@ use crate::domain::plan::Plan;
 use crate::system::file::slot::Scope as _;
 use crate::system::file::slot::Slot;
 use crate::system::file::{
-    Answer, Guard, Judged, Look, Object, Once, Request, Sent, Settle, Step, Verb, VersionAt, clean,
+    Answer, Guard, Judged, Look, Object, Once, Prepare, Request, Sent, Settle, Step, Verb,
+    VersionAt, clean,
 };
 use crate::system::{
     Applied, Between, Doubt, Happened, NotDone, Prepared, Receipt, SystemError, Wanted,
@@ -201,21 +202,23 @@ impl Http {
         verb: &Verb,
         (plan, prepared): (&Plan, &Prepared),
     ) -> Result<(), SystemError> {
-        for (at, prepare) in verb.prepare.iter().enumerate() {
-            if prepare.unchanged.is_empty() && prepare.ceiling.is_none() {
-                continue;
-            }
+        let looks = |prepare: &Prepare| {
+            !prepare.unchanged.is_empty() || prepare.ceiling.is_some() || prepare.among.is_some()
+        };
+        let again = verb.prepare.iter().any(looks);
+        let mut answers: Vec<Json> = Vec::new();
+        for (at, prepare) in verb.prepare.iter().enumerate().filter(|_| again) {
             let mut scope = self.scope(object, plan)?;
-            scope.prepared = &prepared.0;
-            let body = self
-                .ask(&prepare.exchange, &scope)
-                .await?
-                .body
-                .unwrap_or(Json::Null);
-            let before = prepared.0.get(at);
-            let other =
-                |at: &&String| before.and_then(|before| before.pointer(at)) != body.pointer(at);
-            if let Some(at) = prepare.unchanged.iter().find(other) {
+            scope.prepared = &answers;
+            let answer = self.ask(&prepare.exchange, &scope).await?;
+            let body = answer.body.unwrap_or(Json::Null);
+            // An undo looks here for the first time.
+            let other = |at: &&String, before: &Json| before.pointer(at) != body.pointer(at);
+            let moved = prepared.0.get(at).and_then(|before| {
+                let mut all = prepare.unchanged.iter();
+                all.find(|at| other(at, before))
+            });
+            if let Some(at) = moved {
                 return Err(SystemError::Moved(format!(
                     "{at} changed since it was looked at"
                 )));
@@ -223,6 +226,10 @@ impl Http {
             if let Some(ceiling) = &prepare.ceiling {
                 ceiling::left(ceiling, plan, &body)?;
             }
+            if let Some(among) = &prepare.among {
+                ceiling::known(among, (object, plan), &body)?;
+            }
+            answers.push(body);
         }
         if verb.guard != Guard::Compare || object.read.is_none() {
             return Ok(());

@@ -101,7 +101,7 @@ fn arguments(args: &AuthorizeArgs) -> Result<Map, AppError> {
     for pair in &args.args {
         let (name, text) = pair.split_once('=').ok_or_else(|| {
             malformed(format!(
-                "`{pair}` is not name=value, such as stage=qualified"
+                "`{pair}` is not name=value, such as stage=qualified; a value with spaces is quoted: amount=\"49.00 EUR\""
             ))
         })?;
         let value = money(text).or_else(|| value_from_json(text).ok());

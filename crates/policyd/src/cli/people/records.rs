@@ -48,8 +48,8 @@ pub(crate) enum RecordsCommand {
     Verify {
         /// The export.
         file: PathBuf,
-        /// The trust document.
-        #[arg(long)]
+        /// The trust document, such as keys/public.json.
+        #[arg(long, value_name = "keys/public.json")]
         trust: PathBuf,
         /// The pinned public key that signs it, hex; without it the document is taken on trust.
         #[arg(long)]
@@ -226,7 +226,7 @@ fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Ou
             }
         }
         if !pinned {
-            text.push_str("; the trust document was taken on trust (--root pins its key)");
+            text.push_str("; the trust document was taken on trust: pin it with --root HEX, which is trust.root_key of connectord.toml");
         }
         text
     };

@@ -116,6 +116,8 @@ pub struct Look {
     /// The list in the answer.
     pub(crate) items: String,
     pub(crate) matching: Matches,
+    /// Members whose values tell that a hit came to nothing.
+    pub(crate) without: Vec<(String, Vec<String>)>,
     /// The id in an item.
     pub(crate) id: Option<String>,
     /// Whether the answer may be a part.
@@ -135,6 +137,14 @@ impl Look {
     /// The search text, if the file builds one apart.
     pub fn query(&self, scope: &impl Scope) -> Option<String> {
         self.q.as_ref()?.plain(scope)
+    }
+
+    /// Whether a hit came to nothing, such as a payment that failed.
+    fn is_void(&self, item: &Json) -> bool {
+        self.without.iter().any(|(at, values)| {
+            let found = item.pointer(at).and_then(text);
+            found.is_some_and(|found| values.contains(&found))
+        })
     }
 
     /// Reads the hits out of an answer.
@@ -158,7 +168,7 @@ impl Look {
             More::Unsaid => hits.len() < list.len(),
         };
         let mut ids = Vec::new();
-        for item in hits {
+        for item in hits.into_iter().filter(|item| !self.is_void(item)) {
             ids.push(match &self.id {
                 None => String::new(),
                 Some(at) => match item.pointer(at) {
@@ -169,5 +179,36 @@ impl Look {
             });
         }
         Ok(Found { ids, more })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    use crate::system::file::Encoding;
+    use crate::system::file::exchange::settle::find;
+
+    struct Key;
+
+    impl Scope for Key {
+        fn get(&self, _: &Slot) -> Option<Json> {
+            Some(json!("k-1"))
+        }
+    }
+
+    #[test]
+    fn a_hit_that_came_to_nothing_is_none() {
+        let raw = "request = \"GET /refunds\"\nitems = \"/data\"\nmatch = { \"/key\" = \"{args.key}\" }\n\
+                   without = { \"/status\" = [\"failed\"] }\nid = \"/id\"\nmore = \"never\"\n";
+        let look = find(&toml::from_str(raw).unwrap(), Encoding::Json).unwrap();
+        let data = json!([
+            {"id": "1", "key": "k-1", "status": "failed"},
+            {"id": "2", "key": "k-1", "status": "paid"},
+            {"id": "3", "key": "k-2", "status": "paid"},
+        ]);
+        let found = look.read(&json!({ "data": data }), &Key).unwrap();
+        assert_eq!(found.ids, ["2"]);
     }
 }

@@ -107,11 +107,14 @@ fn look(raw: &RawFind, encoding: Encoding, allowed: &Allowed) -> Result<Look, Fi
             "`match` says what a hit must carry: a filter may be ignored",
         ));
     }
+    let without = raw.without.iter();
+    let without = without.map(|(at, values)| Ok((pointer(at)?, values.clone())));
     Ok(Look {
         exchange,
         q,
         items: pointer(&raw.items)?,
         matching,
+        without: without.collect::<Result<_, FileError>>()?,
         id: raw.id.as_deref().map(pointer).transpose()?,
         more: More::compile(raw.more.as_deref())?,
     })
