@@ -28,7 +28,11 @@ pub(in super::super) async fn conforms(world: &World, args: Vec<String>) -> Vec<
         .iter()
         .filter(|row| row["verdict"] == "FAILS")
         .collect();
-    assert!(ran.status.success() && failed.is_empty(), "{failed:#?}");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(
+        ran.status.success() && failed.is_empty(),
+        "{args:?}: {failed:#?} {said}"
+    );
     let cases = rows.iter().filter(|row| row["case"].is_string());
     assert_eq!(cases.count(), CASES, "{out}");
     println!("connectord conform {}\n{out}", args.join(" "));

@@ -168,6 +168,9 @@ pub fn disagreements(policyd: Side<'_>, connectord: Side<'_>) -> Vec<Disagreemen
 mod tests {
     use super::*;
 
+    const ONE: &[u8] = b"-----BEGIN CERTIFICATE-----\nb25l\n-----END CERTIFICATE-----\n";
+    const TWO: &[u8] = b"-----BEGIN CERTIFICATE-----\ndHdv\n-----END CERTIFICATE-----\n";
+
     const POLICYD: [(&str, &str); 6] = [
         ("server.grpc_addr", "127.0.0.1:7350"),
         ("tls.ca", "a.pem"),
@@ -213,7 +216,7 @@ mod tests {
         disagreements(
             Side {
                 text: &ours,
-                authority: Some(b"one"),
+                authority: Some(ONE),
             },
             Side {
                 text: &theirs,
@@ -224,7 +227,9 @@ mod tests {
 
     #[test]
     fn daemons_that_agree_are_told_nothing_and_each_disagreement_is_named_with_what_it_does() {
-        assert_eq!(found(("", ""), b"one"), [""; 0]);
+        assert_eq!(found(("", ""), ONE), [""; 0]);
+        // While an authority is replaced, a file names both, in any order.
+        assert_eq!(found(("", ""), &[TWO, ONE].concat()), [""; 0]);
         for (change, what) in [
             (("server.audience", "pool"), "TOKEN_WRONG_AUDIENCE"),
             (("tls.trust_domain", "other.host"), "a stranger"),
@@ -235,19 +240,22 @@ mod tests {
             ),
             (("trust.max_ttl", "30s"), "TOKEN_TTL_TOO_LONG"),
         ] {
-            let said = found(change, b"one");
+            let said = found(change, ONE);
             assert_eq!(said.len(), 1, "{change:?}: {said:?}");
             assert!(said.iter().all(|text| text.contains(what)), "{said:?}");
         }
-        let said = found(("", ""), b"two");
+        let said = found(("", ""), TWO);
         assert!(
-            said.len() == 1 && said.iter().all(|text| text.contains("two authorities")),
+            said.len() == 1
+                && said
+                    .iter()
+                    .all(|text| text.contains("no authority in common")),
             "{said:?}"
         );
-        let proxied = all(("server.grpc_addr", "127.0.0.1:7361"), b"one");
+        let proxied = all(("server.grpc_addr", "127.0.0.1:7361"), ONE);
         assert!(proxied.iter().all(|one| !one.certain), "{proxied:?}");
         // What is not said, or means any, disagrees with nothing.
-        assert_eq!(found(("server.grpc_addr", "127.0.0.1:0"), b"one"), [""; 0]);
-        assert_eq!(found(("trust.max_ttl", ""), b"one"), [""; 0]);
+        assert_eq!(found(("server.grpc_addr", "127.0.0.1:0"), ONE), [""; 0]);
+        assert_eq!(found(("trust.max_ttl", ""), ONE), [""; 0]);
     }
 }
