@@ -287,7 +287,8 @@ mod tests {
             (9, "keys ls"),
         ] {
             let error = revoked(&keys, &kid(seed)).unwrap_err();
-            assert!(error.public.contains(wanted), "{}", error.public);
+            let told = format!("{} {}", error.public, error.fix());
+            assert!(told.contains(wanted), "{told}");
         }
     }
 }
