@@ -26,7 +26,8 @@ const CARDS_MAX: usize = 100_000;
 const FILE_BYTES_MAX: u64 = 256 * 1_024;
 /// Most earlier cards that are held of one action.
 const EARLIER_MAX: usize = 16;
-/// Most system files that are named to somebody who asked for another.
+/// Most system files that are looked through for the one that was meant, and most that are named.
+const LOOKED_MAX: usize = 1_000;
 const SHOWN_MAX: usize = 20;
 
 /// Where everything is, and what was read there last.
@@ -309,14 +310,15 @@ impl Files {
                 let name = file.file_name().into_string().ok()?;
                 Some(name.strip_suffix(".toml")?.to_owned())
             })
-            .take(SHOWN_MAX)
+            .take(LOOKED_MAX)
             .collect();
         let near = near(&connection.system, names.iter().map(String::as_str));
         let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None if names.is_empty() => "there is no system file at all".to_owned(),
             None => {
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let names = names.iter().map(String::as_str).take(SHOWN_MAX);
+                let names: Vec<&str> = names.collect();
                 format!("there are {}", names.join(", "))
             }
         };

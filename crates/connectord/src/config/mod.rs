@@ -363,3 +363,40 @@ impl Config {
         page::HttpConfig::new(addr, server.http_plaintext, server.http_hosts.clone()).map(Some)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_told_with_its_place_and_its_value() {
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/connectord.example.toml");
+        for (set, told) in [
+            ("server.http_hosts=[]", ""),
+            (
+                "halt.global_operators=[\"root\"]",
+                "`root` is not TENANT/OPERATOR",
+            ),
+            (
+                "halt.global_operators=[\"acme/\"]",
+                "`acme/` is not TENANT/OPERATOR",
+            ),
+            ("server.http_addr=127.0.0.1:7360", "two ports are needed"),
+            (
+                "trust.max_ttl=1d",
+                "trust.max_ttl is 1s to 300s; it is \"1d\"",
+            ),
+        ] {
+            let layers = Layers::read(&file, core::iter::empty(), "", &[set.to_owned()]).unwrap();
+            let read = Config::from_layers(&layers, &file);
+            let said = read.map_or_else(|error| error.to_string(), |_| String::new());
+            assert_eq!(said.is_empty(), told.is_empty(), "{set}: {said}");
+            assert!(said.contains(told), "{set}: {said}");
+            assert!(
+                told.is_empty() || said.starts_with("--set: "),
+                "{set}: {said}"
+            );
+        }
+    }
+}

@@ -9,6 +9,8 @@
 mod shelf;
 mod template;
 
+pub(in crate::system) use template::escaped;
+
 use std::path::Path;
 use std::sync::Arc;
 

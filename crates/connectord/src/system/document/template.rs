@@ -213,7 +213,7 @@ fn is_hidden(c: char) -> bool {
 }
 
 /// For the text of an element and for an attribute in quotes, nowhere else.
-fn escaped(text: &str) -> String {
+pub(in crate::system) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

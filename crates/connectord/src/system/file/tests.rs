@@ -323,6 +323,38 @@ fn a_card_that_could_never_run_live_is_found_before_any_dry_run() {
 }
 
 #[test]
+fn an_amount_under_a_ceiling_is_given_and_its_currency_compared() {
+    let under = |ceiling: &str| {
+        let refund = SANDBOX.find("[object.order.verb.refund]").unwrap();
+        let (before, verb) = SANDBOX.split_at(refund);
+        let (head, rest) = verb.split_once('\n').unwrap();
+        format!(
+            "{before}{head}\nprepare = [{{ request = \"GET /orders/{{id}}\", ceiling = {ceiling} }}]\n{rest}"
+        )
+    };
+    let whole =
+        "{ arg = \"amount\", at = \"/total_minor\", as = \"minor\", currency = \"/currency\" }";
+    let bound = Bound::compile(&under(whole)).unwrap();
+    let card = Card::parse(REFUND).unwrap();
+    bound.fits(&card).unwrap();
+    let mut optional = card.clone();
+    optional.args.get_mut("amount").unwrap().optional = true;
+    let refused = bound.fits(&optional).unwrap_err().to_string();
+    assert!(refused.contains("cannot be optional"), "{refused}");
+    // Minor units of which currency, and major ones of money likewise.
+    let unsaid = whole.replace(", currency = \"/currency\"", "");
+    let error = Bound::compile(&under(&unsaid)).unwrap_err().to_string();
+    assert!(error.contains("currency ="), "{error}");
+    let major = Bound::compile(&under(
+        &unsaid
+            .replace("minor\"", "decimal\"")
+            .replace("total_decimal", "total_minor"),
+    ));
+    let refused = major.unwrap().fits(&card).unwrap_err().to_string();
+    assert!(refused.contains("its ceiling says `currency`"), "{refused}");
+}
+
+#[test]
 fn what_a_verb_sends_proves_or_guards_is_its_digest_and_nothing_else_is() {
     let of = |text: &str| {
         let bound = Bound::compile(text).unwrap();

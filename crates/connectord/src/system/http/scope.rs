@@ -9,6 +9,7 @@ use writ_proto::value::Value;
 
 use crate::clock;
 use crate::domain::plan::Plan;
+use crate::system::document::escaped;
 use crate::system::file::Object;
 use crate::system::file::slot::{ArgPart, Scope, Slot};
 
@@ -30,23 +31,6 @@ fn json(value: &Value) -> Json {
     serde_json::from_str(&value.to_json()).unwrap_or(Json::Null)
 }
 
-/// A text that HTML shows as it is; its lines stay lines.
-fn without_markup(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\n' => out.push_str("<br>"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 fn argument(value: &Value, part: ArgPart) -> Option<Json> {
     let inner = |name: &str| value.as_map()?.get(name).map(json);
     match part {
@@ -57,7 +41,8 @@ fn argument(value: &Value, part: ArgPart) -> Option<Json> {
             .ok()
             .map(|money| Json::from(money.minor())),
         ArgPart::Html => match json(value) {
-            Json::String(text) => Some(Json::String(without_markup(&text))),
+            // Its lines stay lines.
+            Json::String(text) => Some(Json::String(escaped(&text).replace('\n', "<br>"))),
             _ => None,
         },
         ArgPart::Text => Money::from_value(value)
