@@ -141,7 +141,7 @@ async fn the_story_of_a_record_is_one_answer_and_defaults_are_found() {
     };
     for words in [
         "triage asked for set_stage {\"stage\":\"qualified\"}, because \"the customer asked\": ALLOW by rule set-stage of acme-2026-11",
-        "ops moved set_stage to live, because \"dry_run -> live",
+        "ops moved set_stage to live: dry_run -> live",
         "set_stage DONE: before {\"stage\":\"new\"} after {\"stage\":\"qualified\"}",
         "Prove it: policyd records export",
     ] {

@@ -174,7 +174,7 @@ async fn the_command_line_refuses_what_is_no_scope_and_resumes_only_with_a_reaso
     let ended = "NOT_SET tenant:globex/agent:triage";
     let still = told.contains("still halted by global");
     assert!(told.contains(ended) && still, "{told}");
-    assert!(told.contains("set: global"), "{told}");
+    assert!(told.contains("halted: global (name"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,8 +87,8 @@ async fn promotion_shows_the_log_needs_a_reason_and_asks_twice_after_a_surprise(
     let (_, log) = run(&world, &["wouldhave", "ls", "--action", "set_stage"]);
     for shown in [
         "would change deal D-104: stage \"new\" -> \"qualified\"  | policy said ALLOW | not written",
-        "surprise [x] the deal was closed by hand",
-        "would be refused: STATE_NOT_ALLOWED | surprise [ ]",
+        "marked as a surprise: the deal was closed by hand",
+        "would be refused: STATE_NOT_ALLOWED | no surprise marked",
     ] {
         assert!(log.contains(shown), "{shown}\n{log}");
     }

@@ -9,6 +9,7 @@ use writ_proto::pb;
 pub(super) mod conform;
 mod kinto;
 mod localstripe;
+mod sink;
 mod table;
 
 const CARD: &str = r#"
@@ -32,13 +33,24 @@ pub(super) fn world(
     secret: &str,
     cards: &[(&str, &str)],
 ) -> World {
+    world_with((connection, system, base), secret, cards, |text| text)
+}
+
+/// The same with a system file that is not quite the one that is shipped.
+pub(super) fn world_with(
+    (connection, system, base): (&'static str, &'static str, String),
+    secret: &str,
+    cards: &[(&str, &str)],
+    change: impl Fn(String) -> String,
+) -> World {
     let mut world = World::prepare(&[]);
     let own = ["deploy/systems", "tests/systems"];
     let mut files = own
         .map(|folder| root().join(folder).join(format!("{system}.toml")))
         .into_iter();
     let file = files.find(|file| file.exists()).expect("a system file");
-    std::fs::copy(file, world.path(&format!("systems/{system}.toml"))).unwrap();
+    let text = change(std::fs::read_to_string(file).unwrap());
+    std::fs::write(world.path(&format!("systems/{system}.toml")), text).unwrap();
     let mut rules = String::new();
     for (name, rest) in cards {
         let text = format!(

@@ -2,6 +2,7 @@
 //! there is one, the published description vouch for. What happened is read from what the vendor holds.
 
 pub(super) mod hubspot;
+pub(super) mod salesforce;
 pub(super) mod shopify;
 pub(super) mod slack;
 mod spec;
@@ -34,4 +35,11 @@ async fn client(name: &str, args: &[&str]) -> Json {
 fn writes(served: &Served) -> Vec<e2e::vendors::Heard> {
     let heard = served.heard().into_iter();
     heard.filter(|one| one.method != "GET").collect()
+}
+
+/// A day from now, as a date.
+fn in_days(days: i64) -> String {
+    let at = e2e::now_seconds() + days * 86_400;
+    let at = chrono::DateTime::from_timestamp(at, 0).unwrap();
+    at.format("%Y-%m-%d").to_string()
 }

@@ -24,6 +24,8 @@ use crate::system::{Document, Http, Postgres, System};
 const CARDS_MAX: usize = 100_000;
 /// Longest card or system file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 256 * 1_024;
+/// The longest of the files in which a change is noticed: that of the credentials.
+const SEALED_BYTES_MAX: u64 = crate::credentials::FILE_BYTES_MAX;
 /// Most earlier cards that are held of one action.
 const EARLIER_MAX: usize = 16;
 /// Most system files that are looked through for the one that was meant, and most that are named.
@@ -41,14 +43,18 @@ pub struct Files {
 }
 
 fn read(path: &Path) -> Result<String, String> {
+    read_within(path, FILE_BYTES_MAX)
+}
+
+fn read_within(path: &Path, most: u64) -> Result<String, String> {
     let wrong = |why: &dyn core::fmt::Display| format!("{}: {why}", path.display());
     let about = std::fs::metadata(path).map_err(|error| wrong(&error))?;
     // A pipe would never end.
     if !about.is_file() {
         return Err(wrong(&"not a file"));
     }
-    if about.len() > FILE_BYTES_MAX {
-        return Err(wrong(&format!("more than {FILE_BYTES_MAX} bytes")));
+    if about.len() > most {
+        return Err(wrong(&format!("more than {most} bytes")));
     }
     std::fs::read_to_string(path).map_err(|error| wrong(&error))
 }
@@ -132,7 +138,7 @@ impl Files {
         let mut all = Vec::new();
         for file in files {
             all.extend_from_slice(file.as_os_str().as_encoded_bytes());
-            let text = read(&file).unwrap_or_else(|why| why);
+            let text = read_within(&file, SEALED_BYTES_MAX).unwrap_or_else(|why| why);
             all.extend_from_slice(&sha256(text.as_bytes()));
         }
         sha256(&all)

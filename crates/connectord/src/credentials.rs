@@ -2,10 +2,15 @@
 //! a [`Credential`] that can put itself on a request and nothing else.
 
 pub mod auth;
+pub mod oauth;
+mod renewal;
 
 use std::collections::BTreeMap;
+use std::fs::TryLockError;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -18,16 +23,27 @@ use writ_proto::toml_flaw::near;
 use zeroize::Zeroizing;
 
 use crate::domain::gate::Refusal;
-use crate::private_file::{read_private, write_private};
+use crate::private_file::{owned_like, read_private, write_private};
 use auth::Auth;
 
 const SECRET_BYTES_MAX: usize = 16 * 1_024;
+/// Longest file of sealed credentials, in bytes.
+pub const FILE_BYTES_MAX: u64 = 4 * 1_024 * 1_024;
+/// How much of a hash is enough to tell connections apart.
+const TURN_CHARS: usize = 16;
+/// How often, and how long apart, a lock that another process holds is tried.
+const LOCK_TRIES_MAX: u32 = 600;
+const LOCK_WAIT: Duration = Duration::from_millis(50);
 /// A secret of so many characters is a token that was made by a machine.
 const TOKEN_CHARS_MIN: usize = 24;
 
 /// A secret that can be shown to its system and to nobody else.
 #[derive(Clone)]
-pub struct Credential(Arc<SecretString>);
+pub struct Credential {
+    secret: Arc<SecretString>,
+    /// Where it is sealed, and under which connection.
+    home: (CredentialStore, String),
+}
 
 impl core::fmt::Debug for Credential {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -57,32 +73,56 @@ impl Credential {
                 Some(request.basic_auth(user, Some(password)))
             }
             Auth::Header(name, secret) => Some(request.header(name, marked(secret.fill(&parts)?)?)),
-            Auth::Password => None,
+            // A token of its own goes on it.
+            Auth::OAuth2(_) | Auth::Password(_) => None,
         }
     }
 
-    /// Puts the secret as the password of a login.
+    /// Puts the part that is the password of a login.
     #[must_use]
-    pub fn log_in(&self, options: PgConnectOptions) -> PgConnectOptions {
-        options.password(self.0.expose_secret())
+    pub fn log_in(&self, options: PgConnectOptions, auth: &Auth) -> PgConnectOptions {
+        let parts = self.parts(auth.parts());
+        options.password(parts.first().map_or("", |part| part.as_str()))
     }
 
-    /// The parts of the one line that is sealed: divided by colons, the last one takes the rest.
-    fn parts(&self, count: usize) -> Vec<&str> {
-        self.0.expose_secret().splitn(count.max(1), ':').collect()
+    /// The parts by their names, fewer where one is not there: members of a JSON object, or of a line
+    /// that is divided by colons, of which the last part takes the rest.
+    fn parts(&self, names: &[String]) -> Vec<Zeroizing<String>> {
+        let text = self.secret.expose_secret();
+        if let Ok(named) = serde_json::from_str::<BTreeMap<String, Zeroizing<String>>>(text) {
+            return names
+                .iter()
+                .map_while(|name| named.get(name).cloned())
+                .collect();
+        }
+        let divided = text.splitn(names.len().max(1), ':');
+        divided
+            .map(|part| Zeroizing::new(part.to_owned()))
+            .collect()
     }
 
     /// Which secret it is, without telling anything of it: connections are made anew when it changes.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
-        sha256(self.0.expose_secret().as_bytes())
+        sha256(self.secret.expose_secret().as_bytes())
     }
 }
 
-#[derive(Serialize, Deserialize, Default)]
-struct Sealed {
+/// Until it is dropped, no other process has it.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "held for its lock")] std::fs::File);
+
+/// Bytes under the seal, in hex.
+#[derive(Serialize, Deserialize)]
+struct UnderSeal {
     nonce: String,
     sealed: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    #[serde(flatten)]
+    secret: UnderSeal,
     added: i64,
     last_four: String,
 }
@@ -142,7 +182,69 @@ impl CredentialStore {
 
     fn save(&self, all: &BTreeMap<String, Sealed>) -> Result<(), Refusal> {
         let text = serde_json::to_string_pretty(all).unwrap_or_default();
+        if u64::try_from(text.len()).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
+            let detail = format!(
+                "{}: more than {FILE_BYTES_MAX} bytes of credentials",
+                self.file.display()
+            );
+            return Err(Refusal::new(Reason::RequestTooLarge, detail));
+        }
         write_private(&self.file, text.as_bytes())
+    }
+
+    /// Held while the file is read, changed and written: a moment.
+    fn exclusive(&self) -> Result<Turn, Refusal> {
+        self.lock("lock")
+    }
+
+    /// A lock is a file of its own: the one with the secrets is replaced whole.
+    fn lock(&self, extension: &str) -> Result<Turn, Refusal> {
+        let path = self.file.with_extension(extension);
+        let busy = |why: &dyn core::fmt::Display| {
+            let detail = format!("{}: {why}", path.display());
+            Refusal::new(Reason::StoreUnavailable, detail)
+        };
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.create(true).truncate(false).write(true).mode(0o600);
+        let file = options.open(&path).map_err(|error| busy(&error))?;
+        owned_like(&path, &self.file).map_err(|error| busy(&error))?;
+        for _ in 0..LOCK_TRIES_MAX {
+            match file.try_lock() {
+                Ok(()) => return Ok(Turn(file)),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_WAIT),
+                Err(TryLockError::Error(error)) => return Err(busy(&error)),
+            }
+        }
+        Err(busy(&"another process holds it"))
+    }
+
+    /// Seals a text for one purpose: it opens for no other.
+    fn seal(&self, text: &str, purpose: &str) -> Result<UnderSeal, Refusal> {
+        let nonce: [u8; 24] = crate::ids::random().ok_or_else(|| Refusal::of(Reason::Internal))?;
+        let payload = Payload {
+            msg: text.as_bytes(),
+            aad: purpose.as_bytes(),
+        };
+        let sealed = self.cipher()?.encrypt(&XNonce::from(nonce), payload);
+        let sealed = sealed.map_err(|_| seal_error(&self.file))?;
+        Ok(UnderSeal {
+            nonce: hex::encode(nonce),
+            sealed: hex::encode(sealed),
+        })
+    }
+
+    fn unseal(&self, sealed: &UnderSeal, purpose: &str) -> Result<SecretString, Refusal> {
+        let wrong = || seal_error(&self.file);
+        let nonce = hex::decode(&sealed.nonce).map_err(|_| wrong())?;
+        let nonce: [u8; 24] = nonce.try_into().map_err(|_| wrong())?;
+        let bytes = hex::decode(&sealed.sealed).map_err(|_| wrong())?;
+        let payload = Payload {
+            msg: &bytes,
+            aad: purpose.as_bytes(),
+        };
+        let opened = self.cipher()?.decrypt(&XNonce::from(nonce), payload);
+        let text = String::from_utf8(opened.map_err(|_| wrong())?).map_err(|_| wrong())?;
+        Ok(SecretString::from(text))
     }
 
     /// Seals a secret under a connection, replacing an older one.
@@ -155,35 +257,17 @@ impl CredentialStore {
             let detail = "a secret is one line of text without control characters";
             return Err(Refusal::new(Reason::CredentialMissing, detail));
         }
+        let _exclusive = self.exclusive()?;
         let mut all = self.read()?;
-        let nonce: [u8; 24] = crate::ids::random().ok_or_else(|| Refusal::of(Reason::Internal))?;
-        // The connection is authenticated too: a sealed secret cannot be moved to another one.
-        let payload = Payload {
-            msg: secret.as_bytes(),
-            aad: connection.as_bytes(),
-        };
-        let sealed = self
-            .cipher()?
-            .encrypt(&XNonce::from(nonce), payload)
-            .map_err(|_| seal_error(&self.file))?;
-        let tail: String = secret
-            .chars()
-            .rev()
-            .take(4)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .collect();
+        let count = secret.chars().count();
+        let tail = secret.chars().skip(count.saturating_sub(4)).collect();
+        // Of a user and a password no letter is told.
+        let tells = count >= TOKEN_CHARS_MIN && !secret.contains(':');
         let entry = Sealed {
-            nonce: hex::encode(nonce),
-            sealed: hex::encode(sealed),
+            // The connection is authenticated too: a sealed secret cannot be moved to another one.
+            secret: self.seal(secret, connection)?,
             added: now,
-            // Of a user and a password no letter is told.
-            last_four: if secret.chars().count() >= TOKEN_CHARS_MIN && !secret.contains(':') {
-                tail
-            } else {
-                String::new()
-            },
+            last_four: if tells { tail } else { String::new() },
         };
         all.insert(connection.to_owned(), entry);
         self.save(&all)
@@ -196,6 +280,11 @@ impl CredentialStore {
     pub fn open(&self, connection: &str) -> Result<Credential, Refusal> {
         let all = self.read()?;
         let entry = all.get(connection).ok_or_else(|| {
+            if !self.file.exists() {
+                let file = self.file.display();
+                let detail = format!("no credential for `{connection}`: {file} is not there");
+                return Refusal::new(Reason::CredentialMissing, detail);
+            }
             let near = near(connection, all.keys().map(String::as_str));
             let hint = near.map_or_else(
                 || format!("add it: connectord creds add {connection}"),
@@ -204,19 +293,11 @@ impl CredentialStore {
             let detail = format!("no credential for `{connection}`; {hint}");
             Refusal::new(Reason::CredentialMissing, detail)
         })?;
-        let nonce: Option<[u8; 24]> = hex::decode(&entry.nonce)
-            .ok()
-            .and_then(|nonce| nonce.try_into().ok());
-        let nonce = nonce.ok_or_else(|| seal_error(&self.file))?;
-        let sealed = hex::decode(&entry.sealed).map_err(|_| seal_error(&self.file))?;
-        let payload = Payload {
-            msg: &sealed,
-            aad: connection.as_bytes(),
-        };
-        let opened = self.cipher()?.decrypt(&XNonce::from(nonce), payload);
-        let opened = opened.map_err(|_| seal_error(&self.file))?;
-        let text = String::from_utf8(opened).map_err(|_| seal_error(&self.file))?;
-        Ok(Credential(Arc::new(SecretString::from(text))))
+        let secret = self.unseal(&entry.secret, connection)?;
+        Ok(Credential {
+            secret: Arc::new(secret),
+            home: (self.clone(), connection.to_owned()),
+        })
     }
 
     /// What there is, without any secret.
@@ -237,6 +318,7 @@ impl CredentialStore {
     /// # Errors
     /// `CREDENTIAL_MISSING` when there is none.
     pub fn remove(&self, connection: &str) -> Result<(), Refusal> {
+        let _exclusive = self.exclusive()?;
         let mut all = self.read()?;
         if all.remove(connection).is_none() {
             return Err(Refusal::of(Reason::CredentialMissing));

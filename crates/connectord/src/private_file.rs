@@ -1,7 +1,7 @@
 //! Files that only their owner may read.
 
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use writ_proto::Reason;
@@ -35,6 +35,29 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<String>, Refusal> {
         .map_err(|error| invalid(path, error))
 }
 
+/// Gives a file the owner of another one that is there: whoever runs a command as root takes nothing away
+/// from the daemon.
+///
+/// # Errors
+/// When this user may not.
+pub fn owned_like(path: &Path, other: &Path) -> std::io::Result<()> {
+    let (Ok(own), Ok(other)) = (std::fs::metadata(path), std::fs::metadata(other)) else {
+        return Ok(());
+    };
+    if (own.uid(), own.gid()) == (other.uid(), other.gid()) {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(path, Some(other.uid()), Some(other.gid()))
+}
+
+/// A rename is durable when its folder is.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
 /// Writes a file with mode 0600, whole or not at all. Only a file of its own is written on the way,
 /// so that nothing that lies there is followed, changed or taken over with its mode.
 ///
@@ -50,10 +73,11 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Refusal> {
         .mode(0o600)
         .open(&fresh);
     let written = file.and_then(|mut file| {
-        let written = file
-            .write_all(bytes)
+        let written = owned_like(&fresh, path)
+            .and_then(|()| file.write_all(bytes))
             .and_then(|()| file.sync_all())
-            .and_then(|()| std::fs::rename(&fresh, path));
+            .and_then(|()| std::fs::rename(&fresh, path))
+            .and_then(|()| sync_folder(path));
         if written.is_err() {
             // What could not be put into its place is a secret that nobody looks for.
             drop(std::fs::remove_file(&fresh));

@@ -355,6 +355,8 @@ impl Bound {
         if let Some(page) = page {
             page.end().await?;
         }
+        // A refresh token that is on its way is good once.
+        crate::system::http::settled().await;
         member.abort();
         // Who is gone does not answer drills, and is not waited for.
         drop(member.await);

@@ -93,7 +93,12 @@ fn refused(errors: &PolicyErrors) -> AppError {
 
 /// Policies, where at least one tenant has some.
 fn policies_of(config: &Config) -> Result<Loaded, AppError> {
-    let loaded = policies::load(&config.policy.dir).map_err(|errors| refused(&errors))?;
+    let dir = &config.policy.dir;
+    if !dir.is_dir() {
+        let why = format!("policy.dir: there is no folder {}", dir.display());
+        return Err(fail(Reason::ConfigInvalid, why));
+    }
+    let loaded = policies::load(dir).map_err(|errors| refused(&errors))?;
     if loaded.table.is_empty() {
         return Err(refused(&loaded.errors()));
     }

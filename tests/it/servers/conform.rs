@@ -187,6 +187,7 @@ async fn every_system_conforms() {
         kinto_conforms(),
         localstripe_conforms(),
         vendors::hubspot::conforms_here(),
+        vendors::salesforce::conforms_here(),
         vendors::shopify::conforms_here(),
         vendors::slack::conforms_here(),
         vendors::stripe::conforms_here(),

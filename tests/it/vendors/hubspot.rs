@@ -11,7 +11,7 @@ use super::super::answers::settled;
 use super::super::rollout::present;
 use super::super::servers::conform::{adds, conforms, fields};
 use super::super::servers::{undone, wish, world};
-use super::{client, spec, writes};
+use super::{client, in_days, spec, writes};
 
 const CARDS: [(&str, &str); 4] = [
     (
@@ -116,7 +116,7 @@ async fn a_note_is_text_and_a_doubt_about_one_makes_no_second_note() {
         .await
         .unwrap();
     assert!(done.wrote, "{done:?}");
-    let due = json!({"subject": "call again", "due": "2026-12-01T09:00:00Z"});
+    let due = json!({"subject": "call again", "due": format!("{}T09:00:00Z", in_days(3))});
     let task = present(&mut agent, &deal("deal_task", due)).await.unwrap();
     assert!(task.wrote, "{task:?}");
     let made = |kind: &str| hubspot.held().count(kind);

@@ -3,6 +3,7 @@
 //! description, and what a vendor holds is looked at directly.
 
 pub mod hubspot;
+pub mod salesforce;
 pub mod shopify;
 pub mod slack;
 pub mod stripe;

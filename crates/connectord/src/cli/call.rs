@@ -49,6 +49,9 @@ pub(super) struct CallArgs {
     run: String,
 }
 
+/// First byte of a writ: tag 18 of CBOR (RFC 9052), which no map begins with.
+const WRIT_STARTS: u8 = 0xd2;
+
 fn bytes_of(path: &Path) -> Result<Vec<u8>, AppError> {
     std::fs::read(path).map_err(|error| {
         let why = format!("{}: {error}", path.display());
@@ -78,6 +81,12 @@ impl CallArgs {
             malformed(&format!("{typed} is not TYPE/ID, such as deal/D-105"))
         })?;
         let bytes = bytes_of(&self.args)?;
+        if bytes.first() == Some(&WRIT_STARTS) {
+            let file = self.args.display();
+            return Err(malformed(&format!("{file} is a writ, not arguments")).with_fix(
+                "--args takes what policyd authorize wrote with --args-out, and --token what it wrote with --token-out",
+            ));
+        }
         let args = match core::str::from_utf8(&bytes) {
             Ok(text) if text.trim_start().starts_with('{') => args_from_json(text)
                 .map_err(|error| AppError::new(error.reason, error.to_string()))?

@@ -1,19 +1,23 @@
 //! `connectord creds`: secrets come from a file or standard input and are never printed.
 
-use std::io::Read as _;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 use writ_proto::Reason;
 use writ_proto::ids::ConnectionId;
 use writ_proto::toml_flaw::near;
+use zeroize::Zeroizing;
 
 use super::Common;
 use crate::clock;
+use crate::config::Config;
 use crate::credentials::CredentialStore;
 use crate::error::AppError;
 use crate::output::Output;
+use crate::system::file::Bound;
 
 /// Sealed credentials.
 #[derive(Debug, Subcommand)]
@@ -39,36 +43,96 @@ pub(super) struct Put {
     /// A file; standard input if absent.
     #[arg(long)]
     file: Option<PathBuf>,
+    /// A part that `secret` of the system file names, and the file that holds it, such as client_secret=FILE; once for each.
+    #[arg(long = "part", value_name = "NAME=FILE", conflicts_with = "file")]
+    parts: Vec<String>,
 }
 
 const SECRET_BYTES_MAX: u64 = 16 * 1_024;
 
-fn secret(args: &Put) -> Result<zeroize::Zeroizing<String>, AppError> {
-    let from = args.file.as_ref().map_or_else(
-        || "standard input".to_owned(),
-        |path| path.display().to_string(),
-    );
-    let wrong = |error: std::io::Error| {
-        AppError::new(Reason::CredentialMissing, format!("{from}: {error}"))
-    };
-    let mut text = zeroize::Zeroizing::new(String::new());
-    match &args.file {
-        Some(path) => {
-            let file = std::fs::File::open(path).map_err(wrong)?;
-            file.take(SECRET_BYTES_MAX)
-                .read_to_string(&mut text)
-                .map_err(wrong)?;
-        }
-        None => {
-            std::io::stdin()
-                .take(SECRET_BYTES_MAX)
-                .read_to_string(&mut text)
-                .map_err(wrong)?;
-        }
-    }
+/// A text without its last line break.
+fn read_from(from: &str, reader: impl Read) -> Result<Zeroizing<String>, AppError> {
+    let mut text = Zeroizing::new(String::new());
+    let read = reader.take(SECRET_BYTES_MAX).read_to_string(&mut text);
+    read.map_err(|error| AppError::new(Reason::CredentialMissing, format!("{from}: {error}")))?;
     let end = text.trim_end_matches(['\r', '\n']).len();
     text.truncate(end);
     Ok(text)
+}
+
+fn read_file(path: &Path) -> Result<Zeroizing<String>, AppError> {
+    let from = path.display().to_string();
+    let file = std::fs::File::open(path);
+    let file =
+        file.map_err(|error| AppError::new(Reason::CredentialMissing, format!("{from}: {error}")))?;
+    read_from(&from, file)
+}
+
+fn secret(args: &Put) -> Result<Zeroizing<String>, AppError> {
+    if let Some(path) = &args.file {
+        return read_file(path);
+    }
+    if args.parts.is_empty() {
+        return read_from("standard input", std::io::stdin());
+    }
+    let malformed = |why: String| AppError::new(Reason::RequestMalformed, why);
+    let mut named = BTreeMap::new();
+    for part in &args.parts {
+        let (name, file) = part
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| malformed(format!("--part {part}: NAME=FILE is wanted")))?;
+        let text = read_file(Path::new(file))?;
+        if text.is_empty() {
+            return Err(malformed(format!("--part {name}: {file} is empty")));
+        }
+        if named.insert(name, text).is_some() {
+            return Err(malformed(format!("--part {name} is given twice")));
+        }
+    }
+    let named: BTreeMap<&str, &str> = named
+        .iter()
+        .map(|(name, text)| (*name, text.as_str()))
+        .collect();
+    let json = serde_json::to_string(&named).map_err(|error| malformed(error.to_string()))?;
+    Ok(Zeroizing::new(json))
+}
+
+/// The parts that the system file of a connection names, where there is one that can be read.
+fn parts_of(config: &Config, connection: &str) -> Option<Vec<String>> {
+    let mut all = config.connection.iter();
+    let known = all.find(|one| one.name == connection)?;
+    let file = format!("{}.toml", known.system);
+    let text = std::fs::read_to_string(config.systems.dir.join(file)).ok()?;
+    let parts = Bound::compile(&text).ok()?.auth.parts().to_vec();
+    (!parts.is_empty()).then_some(parts)
+}
+
+/// Refuses parts that the system file of a connection does not have, or lacks.
+fn check_parts(args: &Put, wanted: Option<Vec<String>>) -> Result<(), AppError> {
+    let Some(wanted) = wanted.filter(|_| !args.parts.is_empty()) else {
+        return Ok(());
+    };
+    let given: Vec<&str> = args
+        .parts
+        .iter()
+        .filter_map(|part| part.split('=').next())
+        .collect();
+    let unknown = given
+        .iter()
+        .find(|name| !wanted.iter().any(|part| part == *name));
+    let lacking = wanted.iter().find(|part| !given.contains(&part.as_str()));
+    let why = match (unknown, lacking) {
+        (None, None) => return Ok(()),
+        (Some(name), _) => format!("there is no part `{name}`"),
+        (None, Some(part)) => format!("the part `{part}` is not given"),
+    };
+    let why = format!(
+        "{}: {why}; the system file names {}",
+        args.connection,
+        wanted.join(", ")
+    );
+    Err(AppError::new(Reason::RequestMalformed, why))
 }
 
 /// A connection that is a letter away from one of the configuration is a slip; any other may come later.
@@ -96,8 +160,8 @@ pub(super) fn run(
         .iter()
         .map(|one| one.name.clone())
         .collect();
-    let config = config.credentials;
-    let store = CredentialStore::new(config.file, config.key_file);
+    let sealed = &config.credentials;
+    let store = CredentialStore::new(sealed.file.clone(), sealed.key_file.clone());
     let exists = |connection: &str| -> Result<bool, AppError> {
         Ok(store
             .list()?
@@ -125,6 +189,7 @@ pub(super) fn run(
                 };
                 return Err(AppError::new(reason, format!("{name}: {hint}")));
             }
+            check_parts(args, parts_of(&config, name.as_str()))?;
             store.put(name.as_str(), &secret(args)?, clock::now().timestamp())?;
             output.line(
                 &format!("{name}  sealed"),

@@ -359,6 +359,10 @@ pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError
         Some(names) => format!(
             "no live write matches {names}, so nothing was undone; see what there is: connectord executions ls"
         ),
+        None if count.seen == 0 && earlier == 0 => {
+            "no live write of that time stands, so there was nothing to undo; see what there is: connectord executions ls"
+                .to_owned()
+        }
         None => format!("{verb} {number} of {}{more}", count.seen),
     };
     output.line(&text, &value);

@@ -1,12 +1,16 @@
 //! How a credential is shown to a system. What a system file may say of it is in `system/file/auth.rs`.
 
+use zeroize::Zeroizing;
+
+use super::oauth::OAuth2;
+
 /// A text with parts of the credential in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
     /// In their order.
     pub pieces: Vec<Piece>,
-    /// How many parts the credential has.
-    pub parts: usize,
+    /// Names of the parts that the credential has, in their order.
+    pub parts: Vec<String>,
 }
 
 /// A part of such a text.
@@ -27,19 +31,21 @@ pub enum Auth {
     Basic(Secret),
     /// A header of its own.
     Header(String, Secret),
-    /// The password of a database login.
-    Password,
+    /// `Authorization: Bearer` with a token that is asked for.
+    OAuth2(Box<OAuth2>),
+    /// The password of a database login, by the name of its part.
+    Password(String),
 }
 
 impl Secret {
     /// The text, from the parts of a credential; none if it has fewer.
     #[must_use]
-    pub fn fill(&self, parts: &[&str]) -> Option<String> {
+    pub fn fill(&self, parts: &[Zeroizing<String>]) -> Option<String> {
         let mut out = String::new();
         for piece in &self.pieces {
             out.push_str(match piece {
                 Piece::Text(text) => text,
-                Piece::Part(at) => parts.get(*at)?,
+                Piece::Part(at) => parts.get(*at)?.as_str(),
             });
         }
         Some(out)
@@ -47,12 +53,13 @@ impl Secret {
 }
 
 impl Auth {
-    /// How many parts the credential has.
+    /// Names of the parts that the credential has, in their order.
     #[must_use]
-    pub const fn parts(&self) -> usize {
+    pub fn parts(&self) -> &[String] {
         match self {
-            Self::Bearer(secret) | Self::Basic(secret) | Self::Header(_, secret) => secret.parts,
-            Self::Password => 1,
+            Self::Bearer(secret) | Self::Basic(secret) | Self::Header(_, secret) => &secret.parts,
+            Self::OAuth2(oauth) => &oauth.parts,
+            Self::Password(part) => std::slice::from_ref(part),
         }
     }
 }

@@ -93,7 +93,10 @@ pub fn check_standing(execution: &Execution, now_ms: i64) -> Result<(), Refusal>
     if execution.changes.is_empty() || !sets_fields {
         return Err(Refusal::new(
             Reason::UndoImpossible,
-            "this verb adds a record of its own",
+            format!(
+                "`{}` adds a record of its own, and only what sets fields is undone; a person looks after it in the system",
+                execution.verb
+            ),
         ));
     }
     if now_ms > execution.undo_until_ms {

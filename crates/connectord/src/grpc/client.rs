@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use writ_proto::Reason;
 use writ_proto::host::channel::signed::Signed;
-use writ_proto::host::channel::{ChannelError, Peer, Pems};
+use writ_proto::host::channel::{ChannelError, Peer, Pems, no_key};
 
 use crate::error::AppError;
 use crate::private_file::read_private;
@@ -36,6 +36,20 @@ fn read(path: &Path) -> Result<Vec<u8>, AppError> {
             _ => format!("{name}: {error}"),
         };
         AppError::new(Reason::TlsInvalid, why)
+    })
+}
+
+/// Whoever names the certificate as the key is not told to make that private.
+fn not_the_key(path: &Path, error: AppError) -> AppError {
+    if error.reason != Reason::KeyFileMode {
+        return error;
+    }
+    let named = path.display().to_string();
+    let told = no_key(&named, &std::fs::read(path).unwrap_or_default());
+    told.map_or(error, |why| {
+        AppError::new(Reason::KeyInvalid, why).with_fix(
+            "leave --key out where the key is in keys/ beside certs/, or name the file there",
+        )
     })
 }
 
@@ -77,7 +91,7 @@ fn with_pems<T>(
             "give your own certificate with --cert, such as certs/agent-TENANT-NAME.pem, and its key with --key",
         ));
     }
-    let key = read_private(files.key)?;
+    let key = read_private(files.key).map_err(|refusal| not_the_key(files.key, refusal.into()))?;
     let name = |path: &Path| path.display().to_string();
     let (ca_name, cert_name, key_name) = (name(files.ca), name(files.cert), name(files.key));
     let pems = Pems {

@@ -82,7 +82,7 @@ impl Document {
         let master = read
             .flatten()
             .map_err(SystemError::Unavailable)?
-            .ok_or(SystemError::NotFound)?;
+            .ok_or(SystemError::NotFound(String::new()))?;
         let template = parsed(&master)
             .map_err(|error| SystemError::Unavailable(format!("`{id}`: {error}")))?;
         let placeholders: Vec<&str> = template.placeholders().into_iter().collect();

@@ -8,9 +8,9 @@ use crate::domain::gate::Refusal;
 /// anything.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SystemError {
-    /// There is no such record.
-    #[error("the system has no such record")]
-    NotFound,
+    /// There is no such record; what was asked for it and answered, where that is a call.
+    #[error("the system has no such record{}", if .0.is_empty() { String::new() } else { format!(": {}", .0) })]
+    NotFound(String),
     /// The id or object is not one the system file knows.
     #[error("{0}")]
     Unknown(String),
@@ -50,7 +50,7 @@ impl SystemError {
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::NotFound | Self::Unknown(_) => Reason::TargetNotFound,
+            Self::NotFound(_) | Self::Unknown(_) => Reason::TargetNotFound,
             Self::Alias(_) => Reason::TargetMismatch,
             Self::Denied(_) => Reason::SystemDenied,
             Self::Limited { .. } => Reason::SystemRateLimited,

@@ -1,7 +1,8 @@
 //! Systems of record: drivers that read a record, make exactly one write, and look whether a
 //! write has happened. What is specific to a vendor is data in `deploy/systems/*.toml`.
 //!
-//! Contract: `write` makes each call of its plan at most once and never repeats one. It answers
+//! Contract: `write` makes each call of its plan at most once; one that was answered with a token that is not
+//! taken, hence did nothing, it may make once more. It answers
 //! `Not` only when nothing was changed for certain, and `Answered` only when the answers held what
 //! the file expects of them; whether the record shows it is for the caller to see.
 
@@ -209,6 +210,10 @@ impl System {
                 }
                 if verb.guard == file::Guard::Compare {
                     say("guard = \"compare\": an edit within the write is replaced unseen");
+                } else if verb.compares() {
+                    say(
+                        "a guard by date: an edit within the write's own second is replaced unseen",
+                    );
                 }
                 if matches!(verb.settle, file::Settle::None) {
                     say("settle = \"none\": a person looks after each lost answer");

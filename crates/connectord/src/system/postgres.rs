@@ -154,7 +154,7 @@ impl Postgres {
             );
         }
         let options = credential
-            .log_in(options)
+            .log_in(options, &bound.auth)
             .application_name("writ-connectord");
         let most = u32::try_from(bound.concurrent).unwrap_or(1);
         let pool = PgPoolOptions::new()
@@ -226,7 +226,7 @@ impl Postgres {
             .map_err(Failed::from)?;
         let [only] = rows.as_slice() else {
             return if rows.is_empty() {
-                Err(SystemError::NotFound)
+                Err(SystemError::NotFound(String::new()))
             } else {
                 Err(SystemError::Unknown(format!(
                     "`{id}` names {} rows",

@@ -112,7 +112,8 @@ fn decide_step_by_step(request: &Request, facts: &Facts, trace: &mut Vec<Step>) 
         None => {
             let cards = facts.policies.cards().map(|card| card.name.as_str());
             let near = near(request.action.as_str(), cards);
-            let message = format!("no action card named `{}`{}", request.action, hint(near));
+            let (tenant, action) = (&request.tenant, &request.action);
+            let message = format!("{tenant} has no action card named `{action}`{}", hint(near));
             Some(Outcome::deny(Reason::UnknownAction, message))
         }
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tonic::Status;
 use tonic_types::StatusExt as _;
-use writ_proto::host::channel::{Peer, Pems};
+use writ_proto::host::channel::{Peer, Pems, no_key};
 use writ_proto::{Reason, pb};
 
 use crate::domain::request::SELF_REPORT;
@@ -54,6 +54,20 @@ fn read(path: &Path) -> Result<Vec<u8>, AppError> {
     })
 }
 
+/// Whoever names the certificate as the key is not told to make that private.
+fn not_the_key(path: &Path, error: AppError) -> AppError {
+    if error.reason != Reason::KeyFileMode {
+        return error;
+    }
+    let named = path.display().to_string();
+    let told = no_key(&named, &std::fs::read(path).unwrap_or_default());
+    told.map_or(error, |why| {
+        AppError::new(Reason::KeyInvalid, why).with_fix(
+            "leave --key out where the key is in keys/ beside certs/, or name the file there",
+        )
+    })
+}
+
 /// A daemon that is called with a certificate, and known by its own.
 ///
 /// # Errors
@@ -71,8 +85,8 @@ pub fn peer(
             "give your own certificate with --cert, such as certs/agent-TENANT-NAME.pem, and its key with --key",
         ));
     }
-    let key =
-        keys::read_private(files.key).map_err(|error| AppError::new(error.reason, error.detail))?;
+    let key = keys::read_private(files.key)
+        .map_err(|error| not_the_key(files.key, AppError::new(error.reason, error.detail)))?;
     let name = |path: &Path| path.display().to_string();
     let (ca_name, cert_name, key_name) = (name(files.ca), name(files.cert), name(files.key));
     let pems = Pems {

@@ -41,6 +41,18 @@ pub enum ChannelError {
     Unreachable(String),
 }
 
+/// What a file is that is named as a key and is a certificate. Whoever is told to make it private is misled.
+#[must_use]
+pub fn no_key(name: &str, bytes: &[u8]) -> Option<String> {
+    let has = |word: &str| {
+        bytes
+            .windows(word.len())
+            .any(|part| part == word.as_bytes())
+    };
+    let certificate = has("BEGIN CERTIFICATE") && !has("PRIVATE KEY");
+    certificate.then(|| format!("{name} is a certificate, and --key names the private key of it"))
+}
+
 /// What a client has, as PEM texts, each with the name of its file.
 #[derive(Debug)]
 pub struct Pems<'a> {

@@ -166,6 +166,11 @@ impl Layers {
             Some((why, place)) => format!("{}: {why}", place.trim().trim_end_matches('`')),
             None => detail,
         };
+        // One table where several may stand.
+        let detail = match detail.strip_suffix(": invalid type: map, expected a sequence") {
+            Some(key) => format!("{key}: it is written in double brackets, [[{key}]]"),
+            None => detail,
+        };
         let named = self.origins().into_iter();
         let named = named.filter(|(path, ..)| detail.contains(path.as_str()));
         let Some((path, value, origin)) = named.max_by_key(|(path, ..)| path.len()) else {

@@ -31,6 +31,7 @@ struct Ready {
     permit: UndoPermit,
     system: Arc<System>,
     plan: Plan,
+    prepared: Prepared,
     before: Image,
 }
 
@@ -105,7 +106,6 @@ impl App {
         if let Some(open) = self.open_attempt(&execution).await? {
             return Ok(Undone::refused(execution, open));
         }
-        let looked = clock::now();
         let planned = match self.check_order(order, &execution) {
             Ok(()) => self.undo_plan(order, &execution, (until, foreseen)).await,
             Err(refusal) => Err(refusal),
@@ -132,15 +132,13 @@ impl App {
             if foreseen.changes_record_of(&answer.execution) {
                 return Ok(answer);
             }
-            if let Err(error) = ready
-                .system
-                .rehearse(&ready.plan, &Prepared::default())
-                .await
-            {
+            let rehearsed = ready.system.rehearse(&ready.plan, &ready.prepared).await;
+            if let Err(error) = rehearsed {
                 answer.refusal = Some(error.into());
             }
             return Ok(answer);
         }
+        let looked = clock::now();
         answer.refusal = Box::pin(self.write_undo(order, execution, (&ready, looked))).await?;
         answer.undone = answer.refusal.is_none();
         Ok(answer)
@@ -177,12 +175,11 @@ impl App {
             undo::check_standing(&target, clock::now().timestamp_millis())?;
             self.check_order(order, &target)
         };
-        let prepared = Prepared::default();
         let draft = Draft {
             leave: Leave::Undo(&ready.permit),
             system: &ready.system,
             plan: &ready.plan,
-            prepared: &prepared,
+            prepared: &ready.prepared,
             before: &ready.before,
             has_record: true,
             points: "undo_",
@@ -275,10 +272,17 @@ impl App {
             .await?;
         let before = foreseen.applied_to(execution, before);
         let plan = undo::plan(execution, now, &before)?;
+        // What an earlier undo of the chain would change cannot be looked at yet.
+        let prepared = if foreseen.changes_record_of(execution) {
+            Prepared::default()
+        } else {
+            system.prepare(&plan).await?
+        };
         Ok(Ready {
             permit,
             system,
             plan,
+            prepared,
             before,
         })
     }

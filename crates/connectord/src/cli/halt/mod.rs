@@ -268,7 +268,7 @@ async fn on(
             Halts::Direct(direct) => direct.set(scope, &args.reason, seconds).await?,
             Halts::Remote(remote) => remote.set(scope, &args.reason, seconds).await?,
         };
-        let text = format!("HALTED {stored}  epoch {epoch}{}", every_tenant(&stored));
+        let text = format!("HALTED {stored}{}", every_tenant(&stored));
         output.line(
             &text,
             &json!({"scope": stored, "state": "HALTED", "epoch": epoch}),
@@ -345,7 +345,7 @@ async fn off(halts: &mut Halts, args: &ScopeArgs, output: &Output) -> Result<u8,
         let still = match ended.still.as_deref() {
             // Whoever asks at once is denied once more, and wonders.
             Some([]) if ended.cleared => "  policyd follows within a second".to_owned(),
-            Some([]) => String::new(),
+            Some([]) => "  nothing was resumed".to_owned(),
             Some(scopes) => format!("  still halted by {}", scopes.join(", ")),
             None => {
                 "  this halt is over; an operator of that tenant sees whether another one covers it"
@@ -356,10 +356,7 @@ async fn off(halts: &mut Halts, args: &ScopeArgs, output: &Output) -> Result<u8,
             standing = Some(standing_of(halts).await);
         }
         let instead = standing.as_deref().filter(|_| !ended.cleared).unwrap_or("");
-        let text = format!(
-            "{word} {}  epoch {}{still}{instead}",
-            ended.scope, ended.epoch
-        );
+        let text = format!("{word} {}{still}{instead}", ended.scope);
         output.line(
             &text,
             &json!({"scope": ended.scope, "state": word, "epoch": ended.epoch,
@@ -377,7 +374,7 @@ async fn standing_of(halts: &mut Halts) -> String {
     };
     match listed {
         Err(_) => String::new(),
-        Ok((all, _)) if all.is_empty() => "  nothing is halted".to_owned(),
+        Ok((all, _)) if all.is_empty() => ": nothing is halted".to_owned(),
         Ok((all, _)) => {
             let names: Vec<&str> = all.iter().map(|one| one.scope.as_str()).collect();
             let (first, more) = names.split_at(names.len().min(SHOWN_MAX));
@@ -385,7 +382,10 @@ async fn standing_of(halts: &mut Halts) -> String {
                 0 => String::new(),
                 count => format!(" and {count} more"),
             };
-            format!("  set: {}{more}", first.join(", "))
+            format!(
+                "; halted: {}{more} (name what to resume with --scope)",
+                first.join(", ")
+            )
         }
     }
 }
@@ -419,7 +419,7 @@ async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
             &json!({"scope": scope, "by": by, "reason": reason, "since": since, "until": until}),
         );
     }
-    let text = format!("{}, epoch {epoch}", plural(shown.len(), "halt"));
+    let text = plural(shown.len(), "halt");
     output.line(&text, &json!({"halts": shown.len(), "epoch": epoch}));
     Ok(0)
 }

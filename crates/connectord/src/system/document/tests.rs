@@ -203,7 +203,7 @@ async fn what_does_not_fit_is_refused_and_nothing_is_made() {
     assert!(desk.read("template", "most").await.is_ok());
     assert_eq!(
         desk.read("template", "absent").await,
-        Err(SystemError::NotFound)
+        Err(SystemError::NotFound(String::new()))
     );
 }
 

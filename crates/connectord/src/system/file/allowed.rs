@@ -68,7 +68,7 @@ impl Allowed {
             Slot::Query => self.place.contains(&Place::Query),
             Slot::Fields => self.place.contains(&Place::Fields),
             Slot::Key => self.place.contains(&Place::Key),
-            Slot::Version => self.record.is_some(),
+            Slot::Version | Slot::VersionDate => self.record.is_some(),
             Slot::Before(name) => self
                 .record
                 .as_ref()

@@ -1,16 +1,81 @@
 //! How the credential of a connection is shown, and the named parts it has.
 
-use toml::Value as Toml;
+use std::time::Duration;
 
-use super::exchange::header_name;
-use super::{Driver, FileError};
+use serde::Deserialize;
+use toml::Value as Toml;
+use writ_proto::toml_flaw::flaw;
+
+use super::exchange::{header_name, plain_path};
+use super::field::pointer;
+use super::{Driver, FileError, span};
 use crate::credentials::auth::{Auth, Piece, Secret};
+use crate::credentials::oauth::{Grant, LIVES_MAX, OAuth2};
 
 /// Most parts of a credential.
 const PARTS_MAX: usize = 8;
 
 const CHOICES: &str = "auth = { bearer = \"{secret.token}\" }, { basic = \"{secret.user}:{secret.password}\" }, \
-    { header = { name = \"X-Api-Key\", value = \"{secret.key}\" } }, or \"password\" for a database";
+    { header = { name = \"X-Api-Key\", value = \"{secret.key}\" } }, { oauth2 = { grant = \"client_credentials\", token = \"/oauth/token\" } }, \
+    or \"password\" for a database";
+const GRANTS: &str =
+    "grant = \"client_credentials\", \"jwt_bearer\" (with `audience`) or \"refresh_token\"";
+/// How long a token is used where neither its issuer nor the file says.
+const LIVES: Duration = Duration::from_secs(15 * 60);
+
+/// `oauth2` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawOAuth2 {
+    grant: String,
+    token: String,
+    /// `form` or `basic`.
+    client: Option<String>,
+    audience: Option<String>,
+    #[serde(default)]
+    scope: String,
+    origin: Option<String>,
+    lives: Option<String>,
+}
+
+fn oauth2(raw: &Toml, parts: &[String]) -> Result<OAuth2, FileError> {
+    let raw: RawOAuth2 = raw
+        .clone()
+        .try_into()
+        .map_err(|error| FileError::new(flaw(&error).message))?;
+    let grant = match (raw.grant.as_str(), raw.audience) {
+        ("client_credentials", None) => Grant::ClientCredentials,
+        ("refresh_token", None) => Grant::RefreshToken,
+        ("jwt_bearer", Some(audience)) => Grant::JwtBearer(audience),
+        _ => return Err(FileError::new(GRANTS)),
+    };
+    let wanted = grant.parts();
+    let same = parts.len() == wanted.len()
+        && wanted
+            .iter()
+            .all(|name| parts.iter().any(|part| part == name));
+    if !same {
+        let names = wanted.join("\", \"");
+        return Err(FileError::new(format!(
+            "this grant wants secret = [\"{names}\"]"
+        )));
+    }
+    let basic = match raw.client.as_deref() {
+        Some("basic") => true,
+        Some("form") | None => false,
+        Some(_) => return Err(FileError::new("client = \"form\" or \"basic\"")),
+    };
+    let lives = span(raw.lives.as_ref(), "lives", LIVES, LIVES_MAX)?;
+    Ok(OAuth2 {
+        path: plain_path(&raw.token)?,
+        grant,
+        basic,
+        scope: raw.scope,
+        origin_at: raw.origin.as_deref().map(pointer).transpose()?,
+        lives,
+        parts: parts.to_vec(),
+    })
+}
 
 /// Takes a text with `{secret.part}` in it apart.
 fn secret(text: &str, parts: &[String]) -> Result<Secret, FileError> {
@@ -42,7 +107,7 @@ fn secret(text: &str, parts: &[String]) -> Result<Secret, FileError> {
     }
     Ok(Secret {
         pieces,
-        parts: parts.len(),
+        parts: parts.to_vec(),
     })
 }
 
@@ -72,7 +137,9 @@ pub(super) fn compile(
         .filter(|table| table.len() == 1)
         .and_then(|table| table.iter().next());
     match (driver, raw.as_str(), one) {
-        (Driver::Postgres, Some("password"), _) if parts.len() == 1 => Ok(Auth::Password),
+        (Driver::Postgres, Some("password"), _) if parts.len() == 1 => {
+            Ok(Auth::Password(parts.concat()))
+        }
         (Driver::Postgres, _, _) => Err(FileError::new(
             "auth = \"password\" and secret = [\"password\"] for a database",
         )),
@@ -89,7 +156,10 @@ pub(super) fn compile(
                     secret(&text(value)?, parts)?,
                 ))
             }
-            "oauth2" => Err(FileError::new("oauth2 is not in this version")),
+            "oauth2" => {
+                let compiled = oauth2(value, parts).map_err(|error| error.within("oauth2"))?;
+                Ok(Auth::OAuth2(Box::new(compiled)))
+            }
             _ => Err(FileError::new(CHOICES)),
         },
         (Driver::Http, _, _) => Err(FileError::new(CHOICES)),

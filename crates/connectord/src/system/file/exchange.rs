@@ -144,6 +144,15 @@ fn method(name: &str, reads: bool) -> Result<&'static str, FileError> {
     }
 }
 
+/// A path without anything to fill, under the base URL.
+pub(super) fn plain_path(path: &str) -> Result<String, FileError> {
+    let (_, template, query) = request_line(&format!("POST {path}"), false)?;
+    if path.contains(['?', '{']) || !query.is_empty() || template.slots().count() > 0 {
+        return Err(FileError::new(format!("`{path}` is no plain path")));
+    }
+    Ok(path.to_owned())
+}
+
 fn request_line(line: &str, reads: bool) -> Result<Line, FileError> {
     let (name, target) = line
         .split_once(' ')

@@ -23,6 +23,8 @@ pub enum Slot {
     Before(String),
     /// `{version}`: the version that was read.
     Version,
+    /// `{version as http_date}`: a version that is a moment, as HTTP writes it (RFC 9110 5.6.7), in seconds.
+    VersionDate,
     /// `{now}`: this moment, RFC 3339 in UTC.
     Now,
     /// `{decision.key}`: the key of this one call.
@@ -87,6 +89,7 @@ impl Slot {
             "id" => return Some(Self::Id),
             "fields" => return Some(Self::Fields),
             "version" => return Some(Self::Version),
+            "version as http_date" => return Some(Self::VersionDate),
             "now" => return Some(Self::Now),
             "decision.key" => return Some(Self::Key),
             "base_url" => return Some(Self::BaseUrl),

@@ -355,6 +355,20 @@ fn an_amount_under_a_ceiling_is_given_and_its_currency_compared() {
 }
 
 #[test]
+fn what_an_undo_cannot_prepare_is_not_restored() {
+    let head = "[object.deal.verb.update_fields]";
+    let by_args = "request = \"GET /deals/{args.stage}\"";
+    let ceiling = "request = \"GET /deals/{id}\", ceiling = { arg = \"size\", at = \"/size\", as = \"decimal\" }";
+    for prepare in [by_args, ceiling] {
+        let text = SANDBOX.replacen(head, &format!("{head}\nprepare = [{{ {prepare} }}]"), 1);
+        let error = Bound::compile(&text).unwrap_err().to_string();
+        assert!(error.contains("which an undo does not have"), "{error}");
+        let text = text.replacen("undo = \"restore\"", "undo = \"none\"", 1);
+        Bound::compile(&text).unwrap();
+    }
+}
+
+#[test]
 fn what_a_verb_sends_proves_or_guards_is_its_digest_and_nothing_else_is() {
     let of = |text: &str| {
         let bound = Bound::compile(text).unwrap();

@@ -86,6 +86,14 @@ pub struct Prepare {
     pub unchanged: Vec<String>,
 }
 
+impl Prepare {
+    /// Whether the write is held to what this read shows.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        !self.unchanged.is_empty() || self.ceiling.is_some() || self.among.is_some()
+    }
+}
+
 /// How numbers of a ceiling are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -286,11 +294,32 @@ impl Verb {
         Ok(verb)
     }
 
+    /// Whether the record is compared right before the write: where the system refuses no old version,
+    /// and where a version that it refuses by has only seconds.
+    #[must_use]
+    pub fn compares(&self) -> bool {
+        let by_date = |name: &String| name.eq_ignore_ascii_case("If-Unmodified-Since");
+        match &self.guard {
+            Guard::Compare => true,
+            Guard::Header(name) => by_date(name),
+            Guard::Directive => self.slots().any(|slot| slot == Slot::VersionDate),
+            Guard::Body(_) | Guard::Commutative | Guard::Xmin => false,
+        }
+    }
+
     fn slots(&self) -> impl Iterator<Item = Slot> {
         self.steps
             .iter()
             .flat_map(|step| step.exchange.slots())
             .map(|(slot, _)| slot)
+    }
+
+    fn prepares_by_args(&self) -> bool {
+        let by_args = |one: &Prepare| {
+            let mut slots = one.exchange.slots().into_iter();
+            one.ceiling.is_some() || slots.any(|(slot, _)| matches!(slot, Slot::Arg(..)))
+        };
+        self.prepare.iter().any(by_args)
     }
 
     fn check(&self, of: writ_proto::card::Verb, object: &Object) -> Result<(), FileError> {
@@ -329,7 +358,8 @@ impl Verb {
                 "the object's read names no `version` to guard with; use \"compare\"",
             );
         }
-        if self.guard == Guard::Directive && !self.slots().any(|slot| slot == Slot::Version) {
+        let versions = |slot: &Slot| matches!(slot, Slot::Version | Slot::VersionDate);
+        if self.guard == Guard::Directive && !self.slots().any(|slot| versions(&slot)) {
             return refuse("guard", "\"directive\" means that a step holds {version}");
         }
         if self.guard == Guard::Commutative && of.sets_fields() {
@@ -348,10 +378,10 @@ impl Verb {
             );
         }
         let by_args = self.slots().any(|slot| matches!(slot, Slot::Arg(..)));
-        if self.undo == UndoBy::Restore && by_args {
+        if self.undo == UndoBy::Restore && (by_args || self.prepares_by_args()) {
             return refuse(
                 "undo",
-                "a step holds {args..}, which an undo does not have: use {fields}, or undo = \"none\"",
+                "a step, a prepare or its ceiling holds {args..}, which an undo does not have: use {fields}, or undo = \"none\"",
             );
         }
         if of.sets_fields() && !self.slots().any(|slot| slot == Slot::Fields) && !by_args {

@@ -1,7 +1,7 @@
 //! One HTTP client for all systems: a pinned base URL, addresses that are checked when a name is
 //! resolved, no redirects, bounded time and size.
 //!
-//! Retries: none. The credential is put on each request by `credentials.rs` and never seen here.
+//! Retries: none, but for a token of OAuth that the system did not take. The credential is put on each request by `credentials.rs` and never seen here.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,8 +12,10 @@ use reqwest::{Client, Method, Response, Url};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use writ_proto::egress::{self, Named, is_private};
 
+use super::token::Issuer;
 use crate::clock;
 use crate::credentials::Credential;
+use crate::credentials::oauth::Token;
 use crate::system::file::slot::{Scope, Slot};
 use crate::system::file::{Answer, Bound, Request, Sent, VersionAt, clean};
 
@@ -25,6 +27,9 @@ const HEADER_BYTES_MAX: usize = 1_024;
 /// Longest time a system may ask to wait, in seconds.
 const WAIT_SECONDS_MAX: u64 = 24 * 3_600;
 
+/// The status that says that a token is not taken (RFC 9110 15.5.2).
+pub(super) const UNAUTHORIZED: u16 = 401;
+
 /// A client of one connection.
 #[derive(Debug)]
 pub struct HttpClient {
@@ -33,6 +38,7 @@ pub struct HttpClient {
     bound: Arc<Bound>,
     headers: Vec<(String, String)>,
     credential: Credential,
+    issuer: Option<Arc<Issuer>>,
     places: Semaphore,
 }
 
@@ -45,6 +51,23 @@ pub enum CallError {
     /// It may have been sent.
     #[error("no answer: {0}")]
     Lost(String),
+    /// No byte was sent, since no token was given for the credential.
+    #[error("no token: {0}")]
+    Denied(String),
+}
+
+/// A place among the calls that are open at once, with what is shown to the system.
+#[derive(Debug)]
+pub(super) struct Ready<'a> {
+    _place: SemaphorePermit<'a>,
+    token: Option<Token>,
+}
+
+impl Ready<'_> {
+    /// Which token it is: if the system does not take it, the next one is asked for.
+    pub(super) fn token(&self) -> Option<u64> {
+        self.token.as_ref().map(Token::number)
+    }
 }
 
 /// Checks a base URL: https, or http on loopback; a host, no user, no query. A private address is
@@ -117,6 +140,22 @@ impl Scope for OfBase<'_> {
     }
 }
 
+/// The address of a request. Parsing must change nothing: whatever a value holds, the path stays the
+/// one that the file says.
+fn url(base: &Url, path: &str, query: &str) -> Result<Url, String> {
+    let wanted = format!("{}{path}", base.path().trim_end_matches('/'));
+    let mut text = format!("{}{wanted}", base.origin().ascii_serialization());
+    if !query.is_empty() {
+        text.push('?');
+        text.push_str(query);
+    }
+    let url = Url::parse(&text).map_err(|error| error.to_string())?;
+    if url.origin() != base.origin() || url.path() != wanted {
+        return Err("the path leaves the base URL".to_owned());
+    }
+    Ok(url)
+}
+
 impl HttpClient {
     /// A client for a checked base URL.
     ///
@@ -143,12 +182,15 @@ impl HttpClient {
             let value = value.plain(&OfBase(&origin));
             headers.push((name.clone(), value.ok_or("a header cannot be filled")?));
         }
+        let known = (&client, &credential, origin.as_str());
+        let issuer = Issuer::of(bound, known, |path| url(&base, path, ""))?;
         Ok(Self {
             client,
             base,
             bound: Arc::clone(bound),
             headers,
             credential,
+            issuer,
             places: Semaphore::new(bound.concurrent),
         })
     }
@@ -164,71 +206,72 @@ impl HttpClient {
         self.base.origin().ascii_serialization()
     }
 
-    /// The URL of a request. Parsing must change nothing: whatever a value holds, the path stays
-    /// the one that the file says.
-    fn url(&self, request: &Request) -> Result<Url, String> {
-        let base = self.base.path().trim_end_matches('/');
-        let wanted = format!("{base}{}", request.path);
-        let mut text = format!("{}{wanted}", self.origin());
-        if !request.query.is_empty() {
-            text.push('?');
-            text.push_str(&request.query);
-        }
-        let url = Url::parse(&text).map_err(|error| error.to_string())?;
-        if url.origin() != self.base.origin() || url.path() != wanted {
-            return Err("the path leaves the base URL".to_owned());
-        }
-        Ok(url)
-    }
-
-    /// Waits for a place among the calls that are open at once.
+    /// Waits for a place among the calls that are open at once, and for a token where one is shown.
+    /// `worn` is one that the system did not take.
     ///
     /// # Errors
     /// When there is none in time.
-    pub(super) async fn place(&self) -> Result<SemaphorePermit<'_>, CallError> {
+    pub(super) async fn ready(&self, worn: Option<u64>) -> Result<Ready<'_>, CallError> {
         let place = tokio::time::timeout(self.bound.timeout, self.places.acquire()).await;
-        match place {
-            Ok(Ok(place)) => Ok(place),
-            _ => Err(CallError::NotSent(
-                "too many calls to this system are open".to_owned(),
-            )),
-        }
+        let Ok(Ok(place)) = place else {
+            let why = "too many calls to this system are open";
+            return Err(CallError::NotSent(why.to_owned()));
+        };
+        let token = match &self.issuer {
+            Some(issuer) => {
+                let given = tokio::time::timeout(self.bound.timeout, issuer.token(worn)).await;
+                let late = "no token: it is being asked for, and that takes long";
+                Some(given.map_err(|_| CallError::NotSent(late.to_owned()))??)
+            }
+            None => None,
+        };
+        Ok(Ready {
+            _place: place,
+            token,
+        })
     }
 
-    /// Makes one call.
+    /// Makes one call that only reads. A token that the system does not take is asked for anew, once.
     ///
     /// # Errors
     /// Whether the request can have been sent or not.
     pub async fn call(&self, request: &Request) -> Result<Answer, CallError> {
-        let place = self.place().await?;
-        self.call_at(place, request).await
+        let ready = self.ready(None).await?;
+        let shown = ready.token();
+        let answer = self.call_at(ready, request).await?;
+        if answer.status != UNAUTHORIZED || shown.is_none() {
+            return Ok(answer);
+        }
+        let ready = self.ready(shown).await?;
+        self.call_at(ready, request).await
     }
 
-    /// The same at a place that is ours already: nothing is waited for before it goes out.
+    /// The same at a place that is ours already, once: nothing is waited for before it goes out.
     ///
     /// # Errors
     /// Whether the request can have been sent or not.
     pub(super) async fn call_at(
         &self,
-        _place: SemaphorePermit<'_>,
+        ready: Ready<'_>,
         request: &Request,
     ) -> Result<Answer, CallError> {
         let not_sent = |error: &dyn core::fmt::Display| CallError::NotSent(error.to_string());
         let method =
             Method::from_bytes(request.method.as_bytes()).map_err(|error| not_sent(&error))?;
-        let url = self.url(request).map_err(|error| not_sent(&error))?;
+        let url = url(&self.base, &request.path, &request.query);
+        let url = url.map_err(|error| not_sent(&error))?;
         let mut built = self.client.request(method, url);
         for (name, value) in self.headers.iter().chain(&request.headers) {
             built = built.header(name, value);
         }
-        built = self
-            .credential
-            .put_on(built, &self.bound.auth)
-            .ok_or_else(|| {
-                CallError::NotSent(
-                    "the credential has fewer parts than the system file names".to_owned(),
-                )
-            })?;
+        let shown = match &ready.token {
+            Some(token) => Some(token.put_on(built)),
+            None => self.credential.put_on(built, &self.bound.auth),
+        };
+        built = shown.ok_or_else(|| {
+            let why = "the credential has fewer parts than the system file names";
+            CallError::NotSent(why.to_owned())
+        })?;
         built = match &request.body {
             Sent::Nothing => built,
             Sent::Json(body) => built
@@ -249,7 +292,7 @@ impl HttpClient {
 }
 
 /// The text of an error and its causes; the URL may hold ids of customers.
-fn without_url(error: reqwest::Error) -> String {
+pub(super) fn without_url(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
@@ -270,7 +313,7 @@ fn seconds(text: &str) -> Option<u64> {
     Some(u64::try_from(ahead).unwrap_or(0).min(WAIT_SECONDS_MAX))
 }
 
-async fn read(mut response: Response, waits: &[VersionAt]) -> Result<Answer, CallError> {
+pub(super) async fn read(mut response: Response, waits: &[VersionAt]) -> Result<Answer, CallError> {
     let short = |(name, value): (&reqwest::header::HeaderName, &reqwest::header::HeaderValue)| {
         let value = value
             .to_str()

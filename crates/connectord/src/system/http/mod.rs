@@ -4,6 +4,7 @@
 mod ceiling;
 mod client;
 mod scope;
+mod token;
 mod write;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use serde_json::Value as Json;
 use writ_proto::value::Map;
 
 pub use client::{CallError, HttpClient, base_url};
+pub use token::settled;
 
 use super::file::{Answer, Bound, Exchange, Judged, Meaning, Object};
 use super::{NotDone, SystemError, Wanted};
@@ -74,7 +76,10 @@ impl Http {
     async fn ask(&self, exchange: &Exchange, scope: &Filled<'_>) -> Result<Answer, SystemError> {
         let request = exchange.build(scope).map_err(SystemError::Unavailable)?;
         let answer = self.client.call(&request).await;
-        let answer = answer.map_err(|error| SystemError::Unavailable(error.to_string()))?;
+        let answer = answer.map_err(|error| match error {
+            CallError::Denied(why) => SystemError::Denied(why),
+            other => SystemError::Unavailable(other.to_string()),
+        })?;
         match self.bound.rules.judge(&answer, false) {
             Judged::Answered => Ok(answer),
             Judged::Not(Meaning::Denied, said) => Err(SystemError::Denied(told(&answer, said))),
@@ -82,7 +87,11 @@ impl Http {
                 wait: answer.wait,
                 why: told(&answer, said),
             }),
-            Judged::Not(..) if matches!(answer.status, 404 | 410) => Err(SystemError::NotFound),
+            Judged::Not(..) if matches!(answer.status, 404 | 410) => {
+                let asked = format!("{} {}", request.method, request.path);
+                let why = format!("{asked} answered {}", answer.status);
+                Err(SystemError::NotFound(why))
+            }
             Judged::Not(Meaning::Refused, said) => Err(SystemError::Unknown(told(&answer, said))),
             Judged::Not(_, said) => Err(SystemError::Unavailable(told(&answer, said))),
         }
@@ -192,7 +201,9 @@ fn check_identity(object: &Object, id: &str, body: &Json) -> Result<(), SystemEr
     let shown = match body.pointer(at) {
         Some(Json::String(text)) => text.clone(),
         Some(Json::Number(number)) => number.to_string(),
-        _ if is_null(body, at) => return Err(SystemError::NotFound),
+        _ if is_null(body, at) => {
+            return Err(SystemError::NotFound(format!("null at {at}")));
+        }
         _ => {
             return Err(SystemError::Field(format!(
                 "the answer shows no id at {at}"

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map as JsonMap, Value as Json};
 use writ_proto::money::Money;
 use writ_proto::value::Value;
@@ -49,6 +49,15 @@ fn argument(value: &Value, part: ArgPart) -> Option<Json> {
             .ok()
             .map(|money| Json::from(money.amount_text())),
     }
+}
+
+/// A moment as HTTP writes it; none where the version is no moment.
+pub(super) fn http_date(version: &str) -> Option<String> {
+    let read = DateTime::parse_from_rfc3339(version);
+    // Salesforce writes no colon in the zone.
+    let read = read.or_else(|_| DateTime::parse_from_str(version, "%Y-%m-%dT%H:%M:%S%.f%z"));
+    let at = read.ok()?.with_timezone(&Utc);
+    Some(at.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
 }
 
 impl<'a> Filled<'a> {
@@ -99,6 +108,7 @@ impl Scope for Filled<'_> {
                 Some(field?.old.as_ref().map_or(Json::Null, json))
             }
             Slot::Version => text(self.plan?.version.as_deref()?),
+            Slot::VersionDate => text(&http_date(self.plan?.version.as_deref()?)?),
             Slot::Now => text(&clock::now().to_rfc3339_opts(SecondsFormat::Secs, true)),
             Slot::Key => text(&self.plan?.key),
             Slot::Prepare(number, at) => answer(self.prepared, *number, at),

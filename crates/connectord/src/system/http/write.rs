@@ -6,13 +6,14 @@ use serde_json::Value as Json;
 use writ_proto::value::Value;
 
 use super::ceiling;
-use super::scope::Filled;
+use super::client::{Ready, UNAUTHORIZED};
+use super::scope::{Filled, http_date};
 use super::{CallError, Http, is_odd, not_done, told};
 use crate::domain::plan::Plan;
 use crate::system::file::slot::Scope as _;
 use crate::system::file::slot::Slot;
 use crate::system::file::{
-    Answer, Guard, Judged, Look, Object, Once, Prepare, Request, Sent, Settle, Step, Verb,
+    Answer, Guard, Judged, Look, Meaning, Object, Once, Prepare, Request, Sent, Settle, Step, Verb,
     VersionAt, clean,
 };
 use crate::system::{
@@ -29,17 +30,9 @@ enum Ended {
 
 /// The version as a header wants it: `If-Unmodified-Since` takes a date of HTTP.
 fn header_version(name: &str, version: &str) -> String {
-    if !name.eq_ignore_ascii_case("If-Unmodified-Since") {
-        return version.to_owned();
-    }
-    chrono::DateTime::parse_from_rfc3339(version).map_or_else(
-        |_| version.to_owned(),
-        |at| {
-            at.with_timezone(&chrono::Utc)
-                .format("%a, %d %b %Y %H:%M:%S GMT")
-                .to_string()
-        },
-    )
+    let dated = name.eq_ignore_ascii_case("If-Unmodified-Since");
+    let date = dated.then(|| http_date(version)).flatten();
+    date.unwrap_or_else(|| version.to_owned())
 }
 
 /// Puts a value at a pointer of a JSON body.
@@ -70,6 +63,21 @@ fn moved(plan: &Plan, image: &crate::domain::image::Image) -> Option<String> {
         .find(old)
         .map(|field| field.field.clone());
     field.or_else(|| (image.version != plan.version).then(|| "the version".to_owned()))
+}
+
+/// What the reads before a write show otherwise than at the first look, or were never looked at.
+fn unlike(prepare: &[Prepare], before: &Prepared, now: &Prepared) -> Option<String> {
+    let looks = prepare.iter().enumerate();
+    let mut watched = looks.flat_map(|(at, one)| one.unchanged.iter().map(move |name| (at, name)));
+    let value = |prepared: &Prepared, at: usize, name: &str| {
+        let body = prepared.0.get(at)?;
+        Some(body.pointer(name).cloned())
+    };
+    let other = |(at, name): &(usize, &String)| {
+        let old = value(before, *at, name);
+        old.is_none() || old != value(now, *at, name)
+    };
+    watched.find(other).map(|(_, name)| name.clone())
 }
 
 impl Http {
@@ -188,8 +196,7 @@ impl Http {
         Applied::Answered(Receipt {
             created_id: created.map_or_else(String::new, |id| clean(&id)),
             version: written_version(object, step, &answer).filter(|version| !is_odd(version)),
-            unprotected: (!verb.guard.is_native() && verb.guard != Guard::Commutative)
-                .then(|| looked.elapsed()),
+            unprotected: verb.compares().then(|| looked.elapsed()),
             said: self.bound.rules.sentence(&answer),
         })
     }
@@ -202,36 +209,14 @@ impl Http {
         verb: &Verb,
         (plan, prepared): (&Plan, &Prepared),
     ) -> Result<(), SystemError> {
-        let looks = |prepare: &Prepare| {
-            !prepare.unchanged.is_empty() || prepare.ceiling.is_some() || prepare.among.is_some()
-        };
-        let again = verb.prepare.iter().any(looks);
-        let mut answers: Vec<Json> = Vec::new();
-        for (at, prepare) in verb.prepare.iter().enumerate().filter(|_| again) {
-            let mut scope = self.scope(object, plan)?;
-            scope.prepared = &answers;
-            let answer = self.ask(&prepare.exchange, &scope).await?;
-            let body = answer.body.unwrap_or(Json::Null);
-            // An undo looks here for the first time.
-            let other = |at: &&String, before: &Json| before.pointer(at) != body.pointer(at);
-            let moved = prepared.0.get(at).and_then(|before| {
-                let mut all = prepare.unchanged.iter();
-                all.find(|at| other(at, before))
-            });
-            if let Some(at) = moved {
-                return Err(SystemError::Moved(format!(
-                    "{at} changed since it was looked at"
-                )));
+        if verb.prepare.iter().any(Prepare::holds) {
+            let again = self.prepare(plan).await?;
+            if let Some(what) = unlike(&verb.prepare, prepared, &again) {
+                let why = format!("{what} changed since it was looked at");
+                return Err(SystemError::Moved(why));
             }
-            if let Some(ceiling) = &prepare.ceiling {
-                ceiling::left(ceiling, plan, &body)?;
-            }
-            if let Some(among) = &prepare.among {
-                ceiling::known(among, (object, plan), &body)?;
-            }
-            answers.push(body);
         }
-        if verb.guard != Guard::Compare || object.read.is_none() {
+        if !verb.compares() || object.read.is_none() {
             return Ok(());
         }
         let written = plan
@@ -257,6 +242,43 @@ impl Http {
         }
     }
 
+    /// Sends a request once, and once more where the system did not take the token, which the file's
+    /// rules must say too: then it did nothing with the first. What is compared right before is not sent
+    /// again so much later.
+    async fn sent(
+        &self,
+        verb: &Verb,
+        request: &Request,
+        (at, between): (usize, &Between<'_>),
+    ) -> Result<Answer, Ended> {
+        let mut worn = None;
+        loop {
+            let ready = self.client.ready(worn).await;
+            // After everything that may take time.
+            between(at)
+                .map_err(|refusal| Ended::Not(NotDone::Stopped(refusal.reason), refusal.detail))?;
+            let shown = ready.as_ref().ok().and_then(Ready::token);
+            let answer = match ready {
+                Ok(ready) => self.client.call_at(ready, request).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(answer) if answer.status == UNAUTHORIZED && worn.is_none() => {
+                    let judged = self.bound.rules.judge(&answer, false);
+                    let denied = matches!(judged, Judged::Not(Meaning::Denied, _));
+                    if !denied || shown.is_none() || verb.compares() {
+                        return Ok(answer);
+                    }
+                    worn = shown;
+                }
+                Ok(answer) => return Ok(answer),
+                Err(CallError::NotSent(why)) => return Err(Ended::Not(NotDone::Unreached, why)),
+                Err(CallError::Denied(why)) => return Err(Ended::Not(NotDone::Denied, why)),
+                Err(CallError::Lost(why)) => return Err(Ended::Unknown(why)),
+            }
+        }
+    }
+
     async fn step(
         &self,
         verb: &Verb,
@@ -266,19 +288,7 @@ impl Http {
     ) -> Result<Answer, Ended> {
         let request =
             request(verb, step, scope, at).map_err(|why| Ended::Not(NotDone::Refused, why))?;
-        let place = self.client.place().await;
-        // After everything that may take time.
-        between(at)
-            .map_err(|refusal| Ended::Not(NotDone::Stopped(refusal.reason), refusal.detail))?;
-        let answer = match place {
-            Ok(place) => self.client.call_at(place, &request).await,
-            Err(error) => Err(error),
-        };
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(CallError::NotSent(why)) => return Err(Ended::Not(NotDone::Unreached, why)),
-            Err(CallError::Lost(why)) => return Err(Ended::Unknown(why)),
-        };
+        let answer = self.sent(verb, &request, (at, between)).await?;
         let guarded = step.guarded && verb.guard.is_native();
         match self.bound.rules.judge(&answer, guarded) {
             Judged::Answered => {}
@@ -334,7 +344,7 @@ impl Http {
             }
         };
         settled.await.unwrap_or_else(|error| match error {
-            SystemError::NotFound
+            SystemError::NotFound(_)
             | SystemError::Unknown(_)
             | SystemError::Alias(_)
             | SystemError::Field(_) => Happened::CannotTell(error.to_string()),
@@ -425,3 +435,6 @@ fn written_version(object: &Object, step: &Step, answer: &Answer) -> Option<Stri
     };
     own.or_else(as_read)
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,25 @@ fn trust_error(path: &Path, why: impl core::fmt::Display) -> KeyError {
     }
 }
 
+/// Why a key of the configuration is not one that the trust document lets us sign with.
+fn unlisted(set: &KeySet, key: &SigningKey, usage: KeyUse) -> String {
+    let setting = match usage {
+        KeyUse::Decision => "token.key_file",
+        _ => "records.checkpoint_key_file",
+    };
+    let mut entries = set.entries().iter();
+    let known = entries.find(|entry| entry.key == key.verifying_key());
+    let is = match known {
+        Some(entry) if entry.usage == usage => "a key that is no longer active".to_owned(),
+        Some(entry) => format!("its key for another use, {}", entry.usage.name()),
+        None => "a key that it does not list".to_owned(),
+    };
+    format!(
+        "no active {} key is ours: {setting} names {is}",
+        usage.name()
+    )
+}
+
 impl Signer {
     /// Reads the keys and proves that the trust document lists them as active. Changes nothing.
     ///
@@ -57,10 +76,7 @@ impl Signer {
                     && entry.status == KeyStatus::Active
             };
             let Some(ours) = set.entries().iter().find(active) else {
-                return Err(trust_error(
-                    path,
-                    format!("no active {} key is ours", usage.name()),
-                ));
+                return Err(trust_error(path, unlisted(&set, key, usage)));
             };
             let issuer = &config.token.issuer;
             if ours.issuer != *issuer {

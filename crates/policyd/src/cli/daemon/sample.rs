@@ -123,6 +123,10 @@ pub(crate) const FILES: &[(&str, &str)] = &[
         include_str!("../../../../../deploy/systems/roundup.toml"),
     ),
     (
+        "systems/salesforce.toml",
+        include_str!("../../../../../deploy/systems/salesforce.toml"),
+    ),
+    (
         "systems/sandbox.toml",
         include_str!("../../../../../deploy/systems/sandbox.toml"),
     ),

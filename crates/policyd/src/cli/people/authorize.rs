@@ -347,18 +347,29 @@ pub(crate) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppE
     };
     can_save(args)?;
     let mut client = AuthorizationServiceClient::new(args.remote.channel().await?);
-    let answer = client
-        .authorize(request)
-        .await
-        .map_err(failed)?
-        .into_inner();
-    let decision = answer.decision.unwrap_or_default();
+    let answer = client.authorize(request).await.map_err(failed);
+    let decision = match answer {
+        Ok(answer) => answer.into_inner().decision.unwrap_or_default(),
+        Err(error) => {
+            // Why there is no decision matters more than what is left of an earlier one.
+            drop(save(args, &pb::Decision::default()));
+            return Err(error);
+        }
+    };
+    save(args, &decision)?;
+    let text = format!("{}{}", describe(&decision), next(args, &decision));
+    output.line(&text, &shown(&decision));
+    Ok(code(&decision))
+}
+
+/// Writes the files that were asked for, or removes what an earlier call left there: without a token it
+/// must not be taken for one.
+fn save(args: &AuthorizeArgs, decision: &pb::Decision) -> Result<(), AppError> {
     for (path, bytes) in [
         (&args.token_out, &decision.token),
         (&args.args_out, &decision.args_cbor),
     ] {
         let Some(path) = path else { continue };
-        // A denial has no token; what an earlier call left must not be taken for one.
         let written = if bytes.is_empty() {
             std::fs::remove_file(path).or_else(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => Ok(()),
@@ -369,9 +380,7 @@ pub(crate) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppE
         };
         written.map_err(|error| malformed(format!("{}: {error}", path.display())))?;
     }
-    let text = format!("{}{}", describe(&decision), next(args, &decision));
-    output.line(&text, &shown(&decision));
-    Ok(code(&decision))
+    Ok(())
 }
 
 #[cfg(test)]

@@ -225,9 +225,6 @@ fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Ou
                 text.push_str(&format!("; {count} {what}"));
             }
         }
-        if !pinned {
-            text.push_str("; the trust document was taken on trust: pin it with --root HEX, which is trust.root_key of connectord.toml");
-        }
         text
     };
     output.line(
@@ -236,6 +233,12 @@ fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Ou
             "signed_by": report.signed_by, "values": values, "values_absent": report.values_absent,
             "policy_sets": policy_sets, "replayed": replayed, "not_derivable": not_derivable, "erased": erased, "pinned": pinned}),
     );
+    if !pinned && !report.unreadable {
+        output.note(
+            "The keys came from the trust document, and nothing was asked who made that. \
+             Where it may have been exchanged, give its key too: --root HEX, which is trust.root_key of connectord.toml",
+        );
+    }
 }
 
 /// The trust document, proven by the pinned key, or by the trust key it lists itself.

@@ -80,12 +80,13 @@ fn told(record: &pb::Record) -> String {
             json_of(&values, "after")
         ),
         "undo" => undo_told(record, &values, &codes),
+        // The note holds what moved, beside the reason that somebody gave.
         "rollout_changed" => format!(
-            "{} moved {} to {}{}",
+            "{} moved {} to {}: {}",
             text("by"),
             record.action,
             record.status,
-            because(text("note"))
+            text("note")
         ),
         kind => format!("{kind} {} {} {codes}", record.action, record.status),
     }
@@ -153,9 +154,10 @@ pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError
     let own = records
         .iter()
         .filter(|record| actions.contains(&record.action.as_str()));
-    let mut count = 0_usize;
-    for record in own {
-        count = count.saturating_add(1);
+    // connectord's part is recorded a moment after it happened, behind what policyd did meanwhile.
+    let mut own: Vec<&pb::Record> = own.collect();
+    own.sort_by_key(|record| (time_of(record), record.seq));
+    for record in &own {
         let time = time_of(record).format("%Y-%m-%d %H:%M:%SZ");
         let line = told(record);
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -166,7 +168,7 @@ pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError
             "values": values_of(record), "leaf_hash": hex::encode(&record.leaf_hash), "told": line});
         output.line(&text, &value);
     }
-    if count == 0 {
+    if own.is_empty() {
         let message = format!(
             "the log of {} says nothing of {}",
             args.remote.tenant(),
@@ -176,6 +178,7 @@ pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError
             "name a record as its card does, such as deal/D-104, or a decision by its id: policyd decisions ls",
         ));
     }
+    output.note("Lines are in the order in which things happened; # is the number in the log, and numbers that are missing are about other records.");
     output.note("Prove it: policyd records export --with-values --out FILE, then policyd records verify FILE --trust keys/public.json --replay");
     Ok(0)
 }

@@ -127,6 +127,8 @@ pub fn verify(bytes: &[u8], keys: &KeySet, again: bool) -> Report {
 #[derive(Default)]
 struct Log {
     frontier: Frontier,
+    /// Records that the file left out so far.
+    missing: u64,
     last: Option<Hash>,
     versions: Versions,
     /// Whether the export has the values.
@@ -136,13 +138,20 @@ struct Log {
     /// The record and the digest of a set whose line has to follow.
     pending: Option<(String, String)>,
     sets: BTreeMap<String, Arc<Sources>>,
+    /// Digests of sets that a missing record may have named.
+    unknown: BTreeSet<String>,
     built: VecDeque<(String, Arc<TenantPolicies>)>,
 }
 
 impl Log {
+    /// The number that the next record should have.
+    fn next(&self) -> u64 {
+        self.frontier.size().saturating_add(self.missing)
+    }
+
     fn take(&mut self, line: &[u8], report: &mut Report) {
         self.nothing_pending(report);
-        let place = format!("#{}", self.frontier.size());
+        let place = format!("#{}", self.next());
         let read = (line.len() <= LINE_BYTES_MAX)
             .then(|| serde_json::from_slice::<RecordLineRead>(line).ok())
             .flatten();
@@ -162,10 +171,12 @@ impl Log {
                 let values = read.values_b64.as_ref().map(|text| STANDARD.decode(text));
                 let values = values.transpose().ok().flatten();
                 let expected = record_line(&leaf, values.as_deref()).unwrap_or_default();
+                self.check_place(&read, &record, report);
+                // Behind a gap it is another one.
+                let place = format!("#{}", self.next());
                 if expected.as_bytes() != line || values.is_some() != self.values {
                     report.add(&place, "the line says something else than its leaf");
                 }
-                self.check_place(&read, &record, report);
                 if let Err(why) = self.versions.take(&record, hash) {
                     report.add(&place, &why);
                 }
@@ -183,24 +194,24 @@ impl Log {
     }
 
     /// Whether a record stands where it says it does.
-    fn check_place(&self, read: &RecordLineRead, record: &Projection, report: &mut Report) {
-        let at = self.frontier.size();
-        let place = format!("#{at}");
-        if record.seq != at || read.seq != record.seq {
-            let found = record.seq;
-            let what = if found > at {
-                format!("record {at} is missing: the file jumps to {found}")
-            } else {
-                format!("record {at} is expected here, and this one is {found}")
-            };
-            report.add(&place, &what);
+    fn check_place(&mut self, read: &RecordLineRead, record: &Projection, report: &mut Report) {
+        let (at, found) = (self.next(), record.seq);
+        let gap = found.saturating_sub(at);
+        if gap > 0 {
+            let what = format!("record {at} is missing: the file jumps to {found}");
+            report.add(&format!("#{at}"), &what);
+            // One gap is one finding: those behind it stand where they should.
+            self.missing = self.missing.saturating_add(gap);
+        } else if found != at || read.seq != found {
+            let what = format!("record {at} is expected here, and this one is {found}");
+            report.add(&format!("#{at}"), &what);
         }
         if record.origin != report.origin {
-            report.add(&place, "it is of another log");
+            report.add(&format!("#{found}"), "it is of another log");
         }
         // The link blames the record whose bytes changed, which is the one before.
-        if record.prev_hash() != self.last {
-            let before = self.frontier.size().saturating_sub(1);
+        if gap == 0 && record.prev_hash() != self.last {
+            let before = at.saturating_sub(1);
             let what = "its hash is not the one the next names";
             report.add(&format!("#{before}"), what);
         }
@@ -263,7 +274,13 @@ impl Log {
         }
         let Some(sources) = self.sets.get(&record.policy_digest).cloned() else {
             let what = "its policy set was not in force by any record before it";
-            report.add(&place, what);
+            if self.missing == 0 {
+                report.add(&place, what);
+            } else if self.unknown.insert(record.policy_digest.clone()) {
+                let what =
+                    format!("{what} that is here; of other decisions under it nothing is said");
+                report.add(&place, &what);
+            }
             return;
         };
         let policies = match self.built(&record.policy_digest, &sources) {
@@ -301,7 +318,7 @@ impl Log {
     /// Takes the policy set that the record before it says is in force.
     fn take_policy(&mut self, line: &[u8], report: &mut Report) {
         let Some((place, digest)) = self.pending.take() else {
-            let place = format!("#{}", self.frontier.size());
+            let place = format!("#{}", self.next());
             report.add(&place, "a policy set that no record speaks of");
             return;
         };

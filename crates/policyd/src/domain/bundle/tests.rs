@@ -129,6 +129,28 @@ fn removed_swapped_repeated_and_cut_records_are_found() {
 }
 
 #[test]
+fn a_gap_is_one_finding_wherever_it_is() {
+    let (bytes, keys) = export(7);
+    let text = String::from_utf8(bytes).unwrap();
+    for (gone, named) in [(1..2, "#0"), (2..5, "#1"), (7..8, "#6")] {
+        let kept = |at: &usize| !gone.contains(at);
+        let lines = text.lines().enumerate().filter(|(at, _)| kept(at));
+        let cut: String = lines.map(|(_, line)| format!("{line}\n")).collect();
+        let report = verify(cut.as_bytes(), &keys, false);
+        let (last, others) = report.findings.split_last().unwrap();
+        let counts = format!("it counts 7 records, here are {}", 7 - gone.len());
+        assert!(last.contains(&counts), "{report:?}");
+        let missing = format!(
+            "{named}: record {} is missing",
+            named.trim_start_matches('#')
+        );
+        let whole = gone.end < 8;
+        assert_eq!(others.len(), usize::from(whole), "{report:?}");
+        assert!(!whole || others[0].starts_with(&missing), "{report:?}");
+    }
+}
+
+#[test]
 fn a_log_signed_by_another_key_is_refused() {
     let (bytes, _) = export(2);
     let other = SigningKey::from_bytes(&[6; 32]).verifying_key();

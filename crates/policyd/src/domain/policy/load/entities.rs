@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use cedar_policy::{Entities, Entity, EntityUid, Schema};
 use writ_proto::Reason;
 
+use crate::domain::policy::load::words::of_facts;
 use crate::domain::policy::load::{ENTITIES_MAX, Findings, place_of_quoted};
+use crate::domain::policy::schema::FactTypes;
 use crate::domain::policy::sources::Sources;
 
 /// Bytes of the id of an entity, and of a customer.
@@ -13,7 +15,7 @@ const ENTITY_ID_BYTES_MAX: usize = 256;
 
 pub(crate) fn entities(
     sources: &Sources,
-    schema: &Schema,
+    (schema, facts): (&Schema, &FactTypes),
     findings: &mut Findings<'_>,
 ) -> BTreeMap<EntityUid, Entity> {
     let parsed = match Entities::from_json_str(&sources.entities_json, Some(schema)) {
@@ -26,6 +28,9 @@ pub(crate) fn entities(
                 source = inner.source();
             }
             let at = place_of_quoted(&sources.entities_json, &message);
+            if let Some(hint) = of_facts(&message, facts) {
+                message = format!("{message}; {hint}");
+            }
             findings.add_at(Reason::PolicyInvalid, "entities.json", message, at);
             return BTreeMap::new();
         }

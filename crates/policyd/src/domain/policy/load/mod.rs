@@ -2,6 +2,7 @@
 
 mod entities;
 mod slices;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -28,6 +29,7 @@ use crate::domain::policy::{Rule, TenantPolicies};
 use crate::domain::policy::{bounds, rule};
 use entities::entities;
 use slices::slices;
+use words::{of_argument, said};
 
 const POLICIES_MAX: usize = 20_000;
 /// What is told of one set; whoever has more mends these first.
@@ -88,37 +90,6 @@ impl Findings<'_> {
         let flaw = flaw(error);
         let at = flaw.at.map(|at| Place::at(text, at));
         self.add_at(Reason::PolicyInvalid, "set.toml", flaw.message, at);
-    }
-}
-
-/// What Cedar says, with its own hint where that is near, and with ours where a rule is not ended.
-fn said(error: &(impl miette::Diagnostic + Display)) -> String {
-    let text = error.to_string();
-    let hint = error.help().map(|help| help.to_string());
-    let hint = hint.filter(|help| is_near(&text, help));
-    let own = match text.as_str() {
-        "unexpected token `@`" => Some("the rule before it may lack its `;`"),
-        "unexpected end of input" => Some("a rule ends with `;`"),
-        _ if hint.is_none() && text.contains("unrecognized action") => {
-            Some("an action is the name of a card, or verb:VERB, risk:RISK, \"read\" or \"write\"")
-        }
-        _ => None,
-    };
-    match hint.as_deref().or(own) {
-        Some(hint) => format!("{text}; {hint}"),
-        None => text,
-    }
-}
-
-/// Whether what Cedar thinks was meant is at all like what was written.
-fn is_near(text: &str, help: &str) -> bool {
-    let Some(meant) = help.strip_prefix("did you mean `") else {
-        return true;
-    };
-    let (meant, written) = (meant.split('`').next(), text.rsplit('`').nth(1));
-    match (meant, written) {
-        (Some(meant), Some(written)) => near(written, [meant]).is_some(),
-        _ => true,
     }
 }
 
@@ -186,8 +157,8 @@ pub(crate) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
             return Err(PolicyErrors(findings.0));
         }
     };
-    let all = validated(sources, &policies, &schema, &mut findings);
-    let entities = entities(sources, &schema, &mut findings);
+    let all = validated((sources, &cards), &policies, &schema, &mut findings);
+    let entities = entities(sources, (&schema, &set.facts), &mut findings);
     let slices = slices(&cards, &rules, &policies, &schema, &mut findings);
     let ground = Ground {
         cards: &cards,
@@ -422,7 +393,7 @@ fn file_of<'a>(policies: &'a [(String, Policy)], id: &str) -> &'a str {
 }
 
 fn validated(
-    sources: &Sources,
+    (sources, cards): (&Sources, &BTreeMap<ActionName, Arc<Card>>),
     policies: &[(String, Policy)],
     schema: &Schema,
     findings: &mut Findings<'_>,
@@ -438,7 +409,8 @@ fn validated(
         let file = file_of(policies, error.policy_id().as_ref());
         let text = sources.policies.iter().find(|(name, _)| name == file);
         let at = text.and_then(|(_, text)| place_in(text, error));
-        findings.add_at(Reason::PolicyInvalid, file, said(error), at);
+        let said = of_argument(said(error), cards);
+        findings.add_at(Reason::PolicyInvalid, file, said, at);
     }
     all
 }

@@ -1,0 +1,243 @@
+//! What is sent to an issuer, what of its answer is taken, and refresh tokens that are replaced.
+
+use serde_json::json;
+
+use super::super::{CredentialStore, write_private};
+use super::*;
+
+/// A store in a folder that lasts as long as the test.
+fn store() -> (tempfile::TempDir, CredentialStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("seal.key");
+    write_private(&key, hex::encode([7; 32]).as_bytes()).unwrap();
+    let store = CredentialStore::new(folder.path().join("credentials.json"), key);
+    (folder, store)
+}
+
+fn oauth(grant: Grant, basic: bool) -> OAuth2 {
+    OAuth2 {
+        path: "/token".to_owned(),
+        parts: grant
+            .parts()
+            .iter()
+            .map(|part| (*part).to_owned())
+            .collect(),
+        grant,
+        basic,
+        scope: "crm read".to_owned(),
+        origin_at: Some("/instance_url".to_owned()),
+        lives: Duration::from_secs(60),
+    }
+}
+
+/// Header and form of a request for a token.
+fn asked(secret: &str, oauth: &OAuth2, refresh: Option<&str>) -> Result<(String, String), String> {
+    let (_folder, store) = store();
+    store.put("crm/main", secret, 5).unwrap();
+    let credential = store.open("crm/main").unwrap();
+    let request = reqwest::Client::new().post("http://127.0.0.1/token");
+    let refresh = refresh.map(|text| SecretString::from(text.to_owned()));
+    let request = credential.ask(request, oauth, (1_000, refresh.as_ref()))?;
+    let request = request.build().unwrap();
+    assert!(!format!("{:?}", request.headers()).contains("Basic "));
+    let header = request.headers().get(AUTHORIZATION);
+    let header = header
+        .map_or("", |value| value.to_str().unwrap())
+        .to_owned();
+    let body = request.body().and_then(reqwest::Body::as_bytes).unwrap();
+    Ok((header, String::from_utf8(body.to_vec()).unwrap()))
+}
+
+#[test]
+fn client_and_secret_go_where_the_file_says() {
+    // As RFC 6749 2.3.1 wants it: each encoded, then joined; a colon of a secret divides nothing.
+    let named = json!({"client_id": "a b", "client_secret": "c:d/ä"}).to_string();
+    let (header, form) = asked(&named, &oauth(Grant::ClientCredentials, true), None).unwrap();
+    use base64::Engine as _;
+    let expected = base64::engine::general_purpose::STANDARD.encode("a%20b:c%3Ad%2F%C3%A4");
+    assert_eq!(header, format!("Basic {expected}"));
+    assert_eq!(form, "grant_type=client%5Fcredentials&scope=crm%20read");
+    let (header, form) = asked("a:b:c", &oauth(Grant::ClientCredentials, false), None).unwrap();
+    assert_eq!(header, "");
+    assert!(form.ends_with("&client_id=a&client_secret=b%3Ac"), "{form}");
+    let sealed = &oauth(Grant::RefreshToken, false);
+    let (_, form) = asked("a:b:old", sealed, None).unwrap();
+    assert!(form.contains("&refresh_token=old&"), "{form}");
+    let (_, form) = asked("a:b:old", sealed, Some("new")).unwrap();
+    assert!(
+        form.contains("&refresh_token=new&") && !form.contains("old"),
+        "{form}"
+    );
+    for short in ["a", "{\"client_id\":\"a\"}"] {
+        let refused = asked(short, &oauth(Grant::ClientCredentials, true), None);
+        assert!(refused.unwrap_err().contains("no part client_secret"));
+    }
+}
+
+#[test]
+fn an_assertion_is_signed_by_the_key_and_for_its_audience() {
+    use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+    use aws_lc_rs::rsa::KeySize;
+    use aws_lc_rs::signature::{
+        KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey,
+    };
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    let key = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+    let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
+    let base64 = STANDARD.encode(der.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n");
+    let oauth = oauth(Grant::JwtBearer("https://login.example".to_owned()), false);
+    let named = json!({"client_id": "id", "username": "ada@acme", "private_key": pem}).to_string();
+    for secret in [named, format!("id:ada@acme:{base64}")] {
+        let (header, form) = asked(&secret, &oauth, None).unwrap();
+        assert_eq!(header, "");
+        let assertion = form
+            .split("assertion=")
+            .nth(1)
+            .unwrap()
+            .split('&')
+            .next()
+            .unwrap();
+        let assertion = percent_encoding::percent_decode_str(assertion)
+            .decode_utf8()
+            .unwrap();
+        let (text, signature) = assertion.rsplit_once('.').unwrap();
+        let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        public.verify(text.as_bytes(), &signature).unwrap();
+        let claims = URL_SAFE_NO_PAD
+            .decode(text.split('.').nth(1).unwrap())
+            .unwrap();
+        let claims: Json = serde_json::from_slice(&claims).unwrap();
+        assert_eq!(
+            (&claims["iss"], &claims["sub"]),
+            (&json!("id"), &json!("ada@acme"))
+        );
+        assert_eq!(claims["aud"], "https://login.example");
+        assert_eq!(
+            (&claims["iat"], &claims["exp"]),
+            (&json!(1_000), &json!(1_180))
+        );
+    }
+    for wrong in [
+        "id:ada:nonsense",
+        "id:ada:-----BEGIN PRIVATE KEY-----",
+        "id:ada:",
+    ] {
+        assert!(
+            asked(wrong, &oauth, None)
+                .unwrap_err()
+                .contains("no RSA key"),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn of_an_answer_only_a_bearer_token_for_this_address_is_taken() {
+    let oauth = oauth(Grant::ClientCredentials, true);
+    let good = json!({"access_token": "t", "token_type": "Bearer", "instance_url": "https://crm.example/"});
+    let with = |name: &str, value: Json| {
+        let mut answer = good.clone();
+        answer[name] = value;
+        oauth.given(&answer, "https://crm.example")
+    };
+    assert_eq!(
+        with("token_type", json!("bearer")).unwrap().lives.as_secs(),
+        60
+    );
+    assert_eq!(with("expires_in", json!(7)).unwrap().lives.as_secs(), 7);
+    assert_eq!(with("expires_in", json!("7")).unwrap().lives.as_secs(), 7);
+    for (odd, seconds) in [(json!("soon"), 0), (json!(-5), 0), (json!(3599.5), 3_599)] {
+        let lives = with("expires_in", odd).unwrap().lives;
+        assert_eq!(lives.as_secs(), seconds);
+    }
+    let named = json!("https://CRM.example:443/services");
+    assert!(with("instance_url", named).is_ok());
+    let next = |value: Json| next_refresh(&json!({"refresh_token": value}));
+    assert!(next(json!("a b")).unwrap().is_some() && next(json!(null)).unwrap().is_none());
+    for odd in [json!(""), json!("a\nb"), json!(5), json!("x".repeat(9_000))] {
+        assert!(next(odd).is_err());
+    }
+    for (name, value) in [
+        ("token_type", json!("mac")),
+        ("token_type", json!(null)),
+        ("instance_url", json!("https://crm.example.evil")),
+        ("instance_url", json!(null)),
+        ("access_token", json!("")),
+        ("access_token", json!("a\r\nb")),
+        ("access_token", json!("a b")),
+        ("access_token", json!("x".repeat(9_000))),
+        ("access_token", json!(5)),
+    ] {
+        let refused = with(name, value.clone()).err();
+        let why = refused.unwrap_or_else(|| panic!("{name} {value}"));
+        assert!(!why.contains("evil"), "{why}");
+    }
+}
+
+#[test]
+fn a_token_is_used_until_its_end_and_a_worn_one_never_again() {
+    let given = |seconds| Given {
+        token: SecretString::from("t".to_owned()),
+        lives: Duration::from_secs(seconds),
+    };
+    let mut held = Held::default();
+    assert!(held.usable(None).is_none());
+    let first = held.take(given(3_600)).number();
+    assert_eq!(held.usable(None).map(Token::number), Some(first));
+    assert!(held.usable(Some(first)).is_none());
+    let second = held.take(given(3_600)).number();
+    // Somebody else got it while this call waited with the old one.
+    assert_eq!(held.usable(Some(first)).map(Token::number), Some(second));
+    assert!(held.replaces(None) && held.replaces(Some(first)));
+    // A system that takes no token at all does not make us ask for one at each call.
+    assert!(held.replaces(Some(second)));
+    let third = held.take(given(3_600)).number();
+    assert!(!held.replaces(Some(third)));
+    held.refuse("invalid_client", Duration::from_secs(3_600));
+    assert_eq!(held.refused(), Some("invalid_client"));
+    // Who has a token that is good is not refused with those who had none.
+    assert_eq!(held.usable(None).map(Token::number), Some(third));
+    held.refuse("away", Duration::ZERO);
+    assert_eq!(held.refused(), None);
+    held.take(given(0));
+    assert!(held.usable(None).is_none());
+    held.take(given(20));
+    assert!(held.usable(None).is_some());
+}
+
+#[test]
+fn a_refresh_token_that_took_the_place_of_another_is_kept_until_the_credential_is_replaced() {
+    let (folder, store) = store();
+    store.put("crm/main", "a:b:first", 5).unwrap();
+    let credential = store.open("crm/main").unwrap();
+    assert!(credential.newer().unwrap().is_none());
+    credential
+        .renew(&SecretString::from("second".to_owned()))
+        .unwrap();
+    let shown = |credential: &Credential| {
+        let newer = credential.newer().unwrap();
+        newer.map(|secret| secret.expose_secret().to_owned())
+    };
+    // Another process, and this one after its start, see it; the credential is the same.
+    let again = store.open("crm/main").unwrap();
+    assert_eq!(shown(&again).as_deref(), Some("second"));
+    assert_eq!(again.fingerprint(), credential.fingerprint());
+    let text = std::fs::read_to_string(folder.path().join("credentials.json")).unwrap();
+    assert!(!text.contains("second") && !text.contains("first"));
+    store.put("crm/main", "a:b:third", 6).unwrap();
+    assert!(shown(&store.open("crm/main").unwrap()).is_none());
+    // What was given to the old one has no place any more, and it is shown to nobody.
+    let late = credential.renew(&SecretString::from("fourth".to_owned()));
+    assert!(late.unwrap_err().detail.contains("replaced meanwhile"));
+    assert!(credential.stands().is_err());
+    let third = store.open("crm/main").unwrap();
+    assert!(shown(&third).is_none() && third.stands().is_ok());
+    third
+        .renew(&SecretString::from("fifth".to_owned()))
+        .unwrap();
+    store.remove("crm/main").unwrap();
+    assert!(third.stands().is_err());
+}

@@ -1,0 +1,109 @@
+//! Refresh tokens that took the place of a sealed one: sealed in a file beside the credentials, each bound
+//! to the credential it came from.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use writ_proto::Reason;
+use writ_proto::digest::sha256;
+
+use super::{Credential, CredentialStore, TURN_CHARS, Turn, UnderSeal, seal_error};
+use crate::domain::gate::Refusal;
+use crate::private_file::write_private;
+
+/// The newest refresh token of a connection.
+#[derive(Serialize, Deserialize)]
+struct Renewed {
+    /// Fingerprint of the credential that it came from, in hex.
+    of: String,
+    #[serde(flatten)]
+    sealed: UnderSeal,
+}
+
+type All = BTreeMap<String, Renewed>;
+
+impl CredentialStore {
+    fn renewed_file(&self) -> PathBuf {
+        self.file.with_extension("refresh.json")
+    }
+
+    fn renewed(&self) -> Result<All, Refusal> {
+        let path = self.renewed_file();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text).map_err(|_| seal_error(&path)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(All::new()),
+            Err(_) => Err(seal_error(&path)),
+        }
+    }
+
+    fn save_renewed(&self, all: &All) -> Result<(), Refusal> {
+        let text = serde_json::to_string_pretty(all).unwrap_or_default();
+        write_private(&self.renewed_file(), text.as_bytes())
+    }
+}
+
+impl Credential {
+    /// Waits until no other process shows what this connection has sealed.
+    ///
+    /// # Errors
+    /// `STORE_UNAVAILABLE` when that takes too long.
+    pub fn turn(&self) -> Result<Turn, Refusal> {
+        let name = hex::encode(sha256(self.home.1.as_bytes()));
+        let name = name.get(..TURN_CHARS).unwrap_or(&name);
+        self.home.0.lock(&format!("{name}.turn"))
+    }
+
+    /// What is sealed is still this credential: one that was replaced or removed is shown to nobody.
+    ///
+    /// # Errors
+    /// `CREDENTIAL_MISSING` when it is not.
+    pub fn stands(&self) -> Result<(), Refusal> {
+        let (store, connection) = &self.home;
+        if store.open(connection)?.fingerprint() == self.fingerprint() {
+            return Ok(());
+        }
+        let detail = format!("the credential of `{connection}` was replaced meanwhile");
+        Err(Refusal::new(Reason::CredentialMissing, detail))
+    }
+
+    /// The refresh token that took the place of the sealed one. That it could be replaced now is tried
+    /// too: the issuer may forget the old one as soon as it is asked.
+    ///
+    /// # Errors
+    /// When what is sealed cannot be opened or written.
+    pub fn newer(&self) -> Result<Option<SecretString>, Refusal> {
+        let (store, connection) = &self.home;
+        let _exclusive = store.exclusive()?;
+        let all = store.renewed()?;
+        store.save_renewed(&all)?;
+        let own = hex::encode(self.fingerprint());
+        let renewed = all.get(connection).filter(|renewed| renewed.of == own);
+        let opened = renewed.map(|renewed| store.unseal(&renewed.sealed, &self.refreshed()));
+        opened.transpose()
+    }
+
+    /// Seals the refresh token that takes the place of the one before; durable when it returns.
+    ///
+    /// # Errors
+    /// When it cannot be written, or somebody replaced the credential meanwhile.
+    pub fn renew(&self, refresh: &SecretString) -> Result<(), Refusal> {
+        let (store, connection) = &self.home;
+        let _exclusive = store.exclusive()?;
+        self.stands()?;
+        let mut all = store.renewed()?;
+        let renewed = Renewed {
+            of: hex::encode(self.fingerprint()),
+            sealed: store.seal(refresh.expose_secret(), &self.refreshed())?,
+        };
+        all.insert(connection.clone(), renewed);
+        store.save_renewed(&all)
+    }
+
+    /// What a newer refresh token is bound to: it is of no use to another credential.
+    fn refreshed(&self) -> String {
+        let of = hex::encode(self.fingerprint());
+        format!("{} refresh {of}", self.home.1)
+    }
+}

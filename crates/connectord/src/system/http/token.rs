@@ -1,0 +1,231 @@
+//! The token of OAuth that a connection shows: kept in memory, asked for by one call at a time.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use reqwest::{Client, Url};
+use secrecy::SecretString;
+use serde_json::Value as Json;
+use tokio::sync::{Mutex, watch};
+
+use super::client::{CallError, read, without_url};
+use crate::clock;
+use crate::credentials::Credential;
+use crate::credentials::auth::Auth;
+use crate::credentials::oauth::{Given, Grant, Held, OAuth2, REFUSED_FOR, Token, next_refresh};
+use crate::domain::gate::Refusal;
+use crate::system::file::{Answer, Bound, clean};
+
+/// Longest text of an issuer that is told.
+const SAID_CHARS_MAX: usize = 200;
+
+/// How long an issuer that did not answer is not asked again.
+const AWAY_FOR: Duration = Duration::from_secs(3);
+/// How long the end of this process waits for answers of issuers.
+const SETTLED_WITHIN: Duration = Duration::from_secs(35);
+
+/// Who gives the tokens of a connection.
+#[derive(Debug)]
+pub(super) struct Issuer {
+    client: Client,
+    url: Url,
+    /// What an answer may say that the token is for.
+    origin: String,
+    credential: Credential,
+    oauth: OAuth2,
+    held: Mutex<Held<CallError>>,
+}
+
+/// What an issuer said (RFC 6749 5.2).
+fn said(answer: &Answer) -> String {
+    let text = |name: &str| {
+        let body = answer.body.as_ref()?;
+        let text = body.get(name)?.as_str()?;
+        Some(clean(text).chars().take(SAID_CHARS_MAX).collect::<String>())
+    };
+    let words = [
+        Some(answer.described()),
+        text("error"),
+        text("error_description"),
+    ];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    words.join(": ")
+}
+
+/// Nothing of a request for a token changes a record, so an answer that is lost is no doubt.
+fn no_token(why: &dyn core::fmt::Display) -> CallError {
+    CallError::NotSent(format!("no token: {why}"))
+}
+
+fn refused(refusal: &Refusal) -> CallError {
+    no_token(&format_args!(
+        "{} {}",
+        refusal.reason.code(),
+        refusal.detail
+    ))
+}
+
+impl Issuer {
+    /// The issuer of a connection; none where the credential itself is shown. `url` makes an address of
+    /// a path under the base URL.
+    ///
+    /// # Errors
+    /// When the path leads elsewhere.
+    pub(super) fn of(
+        bound: &Bound,
+        (client, credential, origin): (&Client, &Credential, &str),
+        url: impl Fn(&str) -> Result<Url, String>,
+    ) -> Result<Option<Arc<Self>>, String> {
+        let Auth::OAuth2(oauth) = &bound.auth else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(Self {
+            client: client.clone(),
+            url: url(&oauth.path)?,
+            origin: origin.to_owned(),
+            credential: credential.clone(),
+            oauth: (**oauth).clone(),
+            held: Mutex::default(),
+        })))
+    }
+
+    /// The token to show. `worn` is one that the system did not take.
+    ///
+    /// # Errors
+    /// When the issuer gives none.
+    pub(super) async fn token(self: &Arc<Self>, worn: Option<u64>) -> Result<Token, CallError> {
+        if let Ok(held) = self.held.try_lock()
+            && let Some(token) = held.usable(worn)
+        {
+            return Ok(token.clone());
+        }
+        let own = Arc::clone(self);
+        let under_way = UnderWay::begin();
+        // A caller that hangs up ends neither the request nor what has to be stored of its answer.
+        let asked = tokio::spawn(async move {
+            let next = own.next(worn).await;
+            drop(under_way);
+            next
+        });
+        asked.await.map_err(|error| no_token(&error))?
+    }
+
+    async fn next(&self, worn: Option<u64>) -> Result<Token, CallError> {
+        let mut held = self.held.lock().await;
+        if let Some(token) = held.usable(worn) {
+            return Ok(token.clone());
+        }
+        if let Some(error) = held.refused() {
+            return Err(error);
+        }
+        if !held.replaces(worn) {
+            let why = "the system does not take the token that its issuer has just given";
+            return Err(CallError::Denied(why.to_owned()));
+        }
+        let asked = self.asked(&mut held).await;
+        if let Err(error) = &asked {
+            let span = match error {
+                CallError::Denied(_) => REFUSED_FOR,
+                _ => AWAY_FOR,
+            };
+            held.refuse(error.clone(), span);
+        }
+        asked.map(|given| held.take(given))
+    }
+
+    async fn asked(&self, held: &mut Held<CallError>) -> Result<Given, CallError> {
+        let own = self.credential.clone();
+        blocking(move || own.stands()).await?;
+        let body = match self.oauth.grant {
+            Grant::RefreshToken => self.refreshed(held).await?,
+            _ => self.answer(None).await?,
+        };
+        let given = self.oauth.given(&body, &self.origin);
+        given.map_err(CallError::Denied)
+    }
+
+    /// Shows the newest refresh token, and stores the one that takes its place before anything else
+    /// is done: the issuer may have forgotten the old one already. Processes that share the sealed
+    /// file do this one after the other, since a token that is shown twice is taken for stolen.
+    async fn refreshed(&self, held: &mut Held<CallError>) -> Result<Json, CallError> {
+        let own = self.credential.clone();
+        let turn = blocking(move || own.turn()).await?;
+        if let Some(unsaved) = &held.unsaved {
+            self.renew(unsaved).await?;
+            held.unsaved = None;
+        }
+        let own = self.credential.clone();
+        let newer = blocking(move || own.newer()).await?;
+        let body = self.answer(newer.as_ref()).await?;
+        if let Some(refresh) = next_refresh(&body).map_err(CallError::Denied)?
+            && let Err(error) = self.renew(&refresh).await
+        {
+            // Only this process has it now.
+            held.unsaved = Some(refresh);
+            return Err(error);
+        }
+        drop(turn);
+        Ok(body)
+    }
+
+    async fn renew(&self, refresh: &SecretString) -> Result<(), CallError> {
+        let (own, refresh) = (self.credential.clone(), refresh.clone());
+        blocking(move || own.renew(&refresh)).await
+    }
+
+    async fn answer(&self, refresh: Option<&SecretString>) -> Result<Json, CallError> {
+        // The clock that never goes back may be ahead of that of the issuer.
+        let now = clock::of_machine().timestamp();
+        let request = self.client.post(self.url.clone());
+        let request = self.credential.ask(request, &self.oauth, (now, refresh));
+        let request = request.map_err(|why| no_token(&why))?;
+        let response = request.send().await;
+        let response = response.map_err(|error| no_token(&without_url(error)))?;
+        let answer = match read(response, &[]).await {
+            Ok(answer) => answer,
+            Err(CallError::Lost(why)) => return Err(no_token(&why)),
+            Err(other) => return Err(other),
+        };
+        let said = said(&answer);
+        match (answer.status, answer.body) {
+            (200, Some(body)) => Ok(body),
+            (400 | 401 | 403, Some(_)) => Err(CallError::Denied(said)),
+            _ => Err(no_token(&said)),
+        }
+    }
+}
+
+/// Requests for tokens that are under way in this process.
+static UNDER_WAY: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
+
+/// One of them, until it is dropped.
+struct UnderWay;
+
+impl UnderWay {
+    fn begin() -> Self {
+        UNDER_WAY.send_modify(|count| *count = count.saturating_add(1));
+        Self
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        UNDER_WAY.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// Waits until what issuers were asked for is stored, but not for ever.
+pub async fn settled() {
+    let mut count = UNDER_WAY.subscribe();
+    let none = count.wait_for(|count| *count == 0);
+    drop(tokio::time::timeout(SETTLED_WITHIN, none).await);
+}
+
+/// Work on files, apart from the threads that serve.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, CallError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(|error| no_token(&error))?;
+    done.map_err(|refusal| refused(&refusal))
+}

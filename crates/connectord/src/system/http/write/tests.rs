@@ -1,0 +1,31 @@
+//! What must not move between the first look and the write.
+
+use serde_json::json;
+
+use super::*;
+use crate::system::file::Bound;
+
+const SANDBOX: &str = include_str!("../../../../../../deploy/systems/sandbox.toml");
+const HEAD: &str = "[object.deal.verb.update_fields]";
+
+#[test]
+fn what_was_never_looked_at_has_moved() {
+    let prepare =
+        "prepare = [{ request = \"GET /deals/{id}\", unchanged = [\"/owner\", \"/lines\"] }]";
+    let text = SANDBOX.replacen(HEAD, &format!("{HEAD}\n{prepare}"), 1);
+    let bound = Bound::compile(&text).unwrap();
+    let prepare = &bound.objects["deal"].verbs["update_fields"].prepare;
+    let shown = |owner: &str| Prepared(vec![json!({"owner": owner, "stage": owner})]);
+    let (none, empty) = (Prepared::default(), Prepared(vec![json!({})]));
+    for (before, now, expected) in [
+        (shown("ann"), shown("ann"), None),
+        (shown("ann"), shown("bob"), Some("/owner")),
+        (shown("ann"), empty.clone(), Some("/owner")),
+        (empty.clone(), empty.clone(), None),
+        (none.clone(), shown("ann"), Some("/owner")),
+        (none.clone(), none, Some("/owner")),
+    ] {
+        let found = unlike(prepare, &before, &now);
+        assert_eq!(found.as_deref(), expected, "{before:?} {now:?}");
+    }
+}
