@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use reqwest::Url;
 
+use crate::credentials::auth::Auth;
 use crate::error::AppError;
 
 use crate::lab::conform::answer::{Answer, Call, answered, cut, limited, redirected};
@@ -37,12 +38,14 @@ pub(crate) struct Proxy {
     way: Way,
     client: reqwest::Client,
     upstream: Url,
+    /// Path at which tokens are asked for: that changes no record, and no fault is put there.
+    token: Option<String>,
     origin: String,
 }
 
 impl Proxy {
     /// Listens on a free port of loopback.
-    pub(crate) async fn start(way: &Way, upstream: Url) -> Result<Self, AppError> {
+    pub(crate) async fn start(way: &Way, upstream: Url, auth: &Auth) -> Result<Self, AppError> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.map_err(fail)?;
         let origin = format!("http://{}", listener.local_addr().map_err(fail)?);
@@ -52,10 +55,18 @@ impl Proxy {
             .no_proxy()
             .build()
             .map_err(fail)?;
+        let token = match auth {
+            Auth::OAuth2(oauth) => {
+                let base = upstream.path().trim_end_matches('/');
+                Some(format!("{base}{}", oauth.path))
+            }
+            _ => None,
+        };
         let proxy = Self {
             way: way.clone(),
             client,
             upstream,
+            token,
             origin,
         };
         let app = Router::new().fallback(handle).with_state(proxy.clone());
@@ -101,6 +112,15 @@ impl Proxy {
             headers,
             body,
         })
+    }
+
+    /// Passes on what asks for a token; the address in the answer is that of the proxy.
+    async fn issue(&self, call: &Call) -> Result<Response, AppError> {
+        let mut answer = self.pass(call).await?;
+        let theirs = self.upstream.origin().ascii_serialization();
+        let text = String::from_utf8_lossy(&answer.body);
+        answer.body = text.replace(&theirs, &self.origin).into();
+        answer.response()
     }
 
     async fn write(&self, call: &Call) -> Result<Response, AppError> {
@@ -195,11 +215,15 @@ async fn handle(State(proxy): State<Proxy>, request: Request) -> Response {
         headers: parts.headers,
         body,
     };
-    proxy.way.held().lines.push(call.line());
-    let answered = if call.reads() {
-        proxy.read(&mut call).await
+    let answered = if proxy.token.as_ref() == Some(&call.path) {
+        proxy.issue(&call).await
     } else {
-        proxy.write(&call).await
+        proxy.way.held().lines.push(call.line());
+        if call.reads() {
+            proxy.read(&mut call).await
+        } else {
+            proxy.write(&call).await
+        }
     };
     answered.unwrap_or_else(|error| {
         tracing::warn!(%error, "a call could not be passed on");

@@ -78,11 +78,11 @@ fn written(path: &Path, text: &str) -> Result<(), AppError> {
 /// Puts the way before a connection; gives the address of its other end.
 async fn behind(
     way: &Way,
-    driver: Driver,
+    bound: &Bound,
     connection: &ConnectionConfig,
 ) -> Result<String, AppError> {
     let base = &connection.base_url;
-    if driver == Driver::Postgres {
+    if bound.driver == Driver::Postgres {
         let at = base.split_once('@').map(|(_, rest)| rest);
         let at = at.ok_or_else(|| fail("base_url is postgres://USER@HOST/DATABASE"))?;
         let host = at.split(['/', '?']).next().unwrap_or(at);
@@ -95,7 +95,7 @@ async fn behind(
         return Ok(base.replacen(&format!("@{host}"), &format!("@{addr}"), 1));
     }
     let upstream = base_url(base, connection.private).map_err(fail)?;
-    Ok(Proxy::start(way, upstream).await?.base_url())
+    Ok(Proxy::start(way, upstream, &bound.auth).await?.base_url())
 }
 
 /// Puts card and system file into the throw-away folder, and a configuration onto them.
@@ -156,7 +156,7 @@ impl World {
         };
         let other = Box::pin(side("other", connection.clone())).await?;
         let way = Way::default();
-        let base_url = behind(&way, bound.driver, &connection).await?;
+        let base_url = behind(&way, &bound, &connection).await?;
         let behind = ConnectionConfig {
             base_url,
             ..connection
