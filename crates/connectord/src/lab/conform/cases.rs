@@ -9,6 +9,7 @@ use writ_proto::token::Mode;
 use crate::domain::execution::{Execution, State};
 use crate::error::AppError;
 use crate::lab::conform::answer::ELSEWHERE;
+use crate::lab::conform::denials::{denied, worn};
 use crate::lab::conform::way::{Fault, Moment};
 use crate::lab::conform::world::{PATIENCE, SETTLE_AFTER, TIMEOUT, World, told};
 use crate::lab::conform::{Table, Verdict, fields};
@@ -16,10 +17,10 @@ use crate::output::Output;
 use crate::system::Wanted;
 use crate::system::file::{Driver, Settle};
 
-type Tried = Result<Verdict, AppError>;
+pub(crate) type Tried = Result<Verdict, AppError>;
 
 pub(crate) const NO_HTTP: &str = "the driver is no HTTP, so there are no such answers";
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 
 /// Where a doubt must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,18 +235,13 @@ async fn answers(world: &World, table: &mut Table, output: Output) {
     for (case, wait) in [("429 with a time", Some(7)), ("429 without", None)] {
         table.add(output, case, limited(world, wait).await);
     }
+    table.add(output, "the token expires in the middle", worn(world).await);
     for (case, status) in [("401 on the write", 401), ("403 on the write", 403)] {
         table.add(output, case, denied(world, status).await);
     }
     table.add(output, "a redirect", redirect(world).await);
     table.add(output, "the second step fails", second(world).await);
     table.add(output, "more than the record has left", over(world).await);
-    let whole = "auth of this file is no OAuth: there is no token that expires";
-    table.add(
-        output,
-        "the token expires in the middle",
-        Ok(Verdict::NotHere(whole)),
-    );
     let doctor = "connectord doctor says it";
     table.add(output, "a weak credential", Ok(Verdict::NotHere(doctor)));
 }
@@ -364,19 +360,6 @@ async fn limited(world: &World, wait: Option<u32>) -> Tried {
     let done = world.ours.execute(&world.args).await?;
     let told_time = wait.is_none_or(|wait| done.message.contains(&format!("wait {wait} s")));
     let good = done.reason_code == Reason::SystemRateLimited.code() && !done.wrote && told_time;
-    Ok(Verdict::when(good, told(&done)))
-}
-
-async fn denied(world: &World, status: u16) -> Tried {
-    if !is_http(world) {
-        return Ok(Verdict::NotHere(NO_HTTP));
-    }
-    let body = r#"{"message":"no"}"#.to_owned();
-    world
-        .begin_first(Fault::Instead(status, JSON, body))
-        .await?;
-    let done = world.ours.execute(&world.args).await?;
-    let good = done.reason_code == Reason::SystemDenied.code() && !done.wrote;
     Ok(Verdict::when(good, told(&done)))
 }
 

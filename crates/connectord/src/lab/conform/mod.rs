@@ -3,6 +3,7 @@
 
 mod answer;
 mod cases;
+mod denials;
 mod fields;
 mod proxy;
 mod stage;
