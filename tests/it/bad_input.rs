@@ -282,7 +282,61 @@ async fn a_second_connectord_takes_no_journal_that_is_in_use() {
     let same = format!("server.grpc_addr=127.0.0.1:{}", world.connectord_port);
     let said = refuses(&world, "connectord", &["server", "--set", &same]);
     assert!(
-        said.contains("another connectord uses this journal"),
+        said.contains("JOURNAL_IN_USE") && said.contains("another process uses this database"),
         "{said}"
     );
+    // A second policyd would count and contain without the first.
+    let other = format!("server.grpc_addr=127.0.0.1:{}", e2e::free_port());
+    let said = refuses(&world, "policyd", &["server", "--set", &other]);
+    assert!(said.contains("STORE_IN_USE"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_parts_of_a_credential_are_those_of_its_system_file() {
+    let world = World::prepare(&[]);
+    let file = world.path("connectord.toml");
+    let own = std::fs::read_to_string(&file).unwrap();
+    let more = "[[connection]]\nname = \"sf/main\"\nsystem = \"salesforce\"\ntenants = [\"acme\"]\n\
+                base_url = \"http://127.0.0.1:1\"\n";
+    std::fs::write(file, format!("{own}\n{more}")).unwrap();
+    for (name, text) in [("id", "cl"), ("secret", "hush"), ("empty", "")] {
+        std::fs::write(world.path(name), text).unwrap();
+    }
+    std::fs::write(world.path("long"), "x".repeat(20_000)).unwrap();
+    let add = |parts: &[&str]| {
+        let mut args = vec!["creds", "add", "sf/main"];
+        args.extend(parts.iter().flat_map(|part| ["--part", part]));
+        let output = world.run("connectord", &args);
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let good = ["client_id=id", "client_secret=secret"];
+    for (parts, why) in [
+        (
+            &["client_id=id", "client_secert=secret"][..],
+            "no part `client_secert`",
+        ),
+        (&["client_id=id"], "`client_secret` is not given"),
+        (
+            &["client_id=id", "client_secret=secret", "client_id=id"],
+            "given twice",
+        ),
+        (&["client_id=id", "client_secret=empty"], "is empty"),
+        (&["client_id=id", "client_secret=nowhere"], "nowhere"),
+        (
+            &["client_id=id", "client_secret=long"],
+            "at most 16384 bytes",
+        ),
+        (&["client_id"], "NAME=FILE"),
+    ] {
+        let (done, said) = add(parts);
+        assert!(!done && said.contains(why), "{parts:?}: {said}");
+    }
+    let listed = world.run("connectord", &["creds", "ls"]);
+    assert!(
+        !String::from_utf8(listed.stdout)
+            .unwrap()
+            .contains("sf/main")
+    );
+    assert_eq!(add(&good), (true, "sf/main  sealed\n".to_owned()));
 }

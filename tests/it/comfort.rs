@@ -101,7 +101,8 @@ fn dev_starts_everything_and_ends_it_with_a_signal() {
     // In the folder itself no name is needed, nor what `init` alone would leave to do.
     std::fs::remove_file(folder.join("keys/credentials.json")).unwrap();
     let (child, said) = dev(&[], &folder);
-    assert!(said.starts_with("found ."), "{said}");
+    let found = format!("found {}", folder.canonicalize().unwrap().display());
+    assert!(said.starts_with(&found), "{said}");
     terminate(child);
 }
 
@@ -142,7 +143,7 @@ async fn the_story_of_a_record_is_one_answer_and_defaults_are_found() {
     for words in [
         "triage asked for set_stage {\"stage\":\"qualified\"}, because \"the customer asked\": ALLOW by rule set-stage of acme-2026-11",
         "ops moved set_stage to live: dry_run -> live",
-        "set_stage DONE: before {\"stage\":\"new\"} after {\"stage\":\"qualified\"}",
+        "set_stage DONE: {\"stage\":\"new\"} became {\"stage\":\"qualified\"}",
         "Prove it: policyd records export",
     ] {
         assert!(story.contains(words), "{words}: {story}");

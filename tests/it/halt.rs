@@ -436,7 +436,8 @@ async fn a_misspelt_name_is_halted_and_said_to_be_odd() {
         ];
         let halted = tokio::task::block_in_place(|| world.run("connectord", &args));
         let said = String::from_utf8(halted.stdout).unwrap();
-        assert!(said.contains("HALTED"), "{typed}: {said}");
+        let word = if meant.is_some() { "SET " } else { "HALTED " };
+        assert!(said.starts_with(word), "{typed}: {said}");
         let odd = meant.is_some() || typed == "agent:triagee";
         assert_eq!(said.contains("WARNING"), odd, "{typed}: {said}");
         assert!(

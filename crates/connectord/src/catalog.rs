@@ -19,7 +19,7 @@ use crate::domain::gate::Refusal;
 use crate::error::AppError;
 use crate::system::file::{Bound, Driver};
 use crate::system::http::{HttpClient, base_url};
-use crate::system::{Document, Http, Postgres, System};
+use crate::system::{Document, Http, Postgres, System, account_of};
 
 const CARDS_MAX: usize = 100_000;
 /// Longest card or system file that is read, in bytes.
@@ -201,7 +201,7 @@ impl Files {
                     let note = if kept.is_some() {
                         "; the last good card stays in force"
                     } else {
-                        "; the action is not there"
+                        "; the action cannot be used until the card is mended"
                     };
                     catalog.problems.push(Problem {
                         tenant: Some(tenant),
@@ -278,11 +278,11 @@ impl Files {
                 }
                 Err(why) => {
                     let what = format!("connection `{}`: {}", connection.name, why.detail);
-                    let kept = self.systems.get(&connection.name).cloned();
+                    let kept = self.kept(&connection.name, &why);
                     let note = if kept.is_some() {
                         "; what it was before stays in force"
                     } else {
-                        "; it cannot be used"
+                        "; no action on it can be used"
                     };
                     for tenant in &tenants {
                         catalog.problems.push(Problem {
@@ -305,6 +305,25 @@ impl Files {
                 .insert(connection.name.clone(), Connection { tenants, system });
         }
         self.systems = now;
+    }
+
+    /// What a connection was before, unless its credential was removed or replaced: that one is shown to nobody any more,
+    /// whatever else is wrong.
+    fn kept(&self, name: &str, why: &Refusal) -> Option<([u8; 32], Arc<System>)> {
+        let (key, system) = self.systems.get(name)?;
+        let shown = system.account();
+        let stands = shown.is_empty()
+            || match self.sealed().open(name) {
+                Ok(sealed) => account_of(&sealed.fingerprint()) == shown,
+                Err(refusal) => refusal.reason != Reason::CredentialMissing,
+            };
+        let stands = stands && why.reason != Reason::CredentialMissing;
+        stands.then(|| (*key, Arc::clone(system)))
+    }
+
+    fn sealed(&self) -> CredentialStore {
+        let credentials = &self.config.credentials;
+        CredentialStore::new(credentials.file.clone(), credentials.key_file.clone())
     }
 
     /// That there is no system file of the name that a connection gives, and which ones there are.
@@ -351,9 +370,7 @@ impl Files {
             let why = format!("{}: {error}", path.display());
             Refusal::new(Reason::SystemFileInvalid, why)
         })?;
-        let credentials = &self.config.credentials;
-        let sealed = CredentialStore::new(credentials.file.clone(), credentials.key_file.clone());
-        let credential = sealed.open(&connection.name)?;
+        let credential = self.sealed().open(&connection.name)?;
         let key = sha256(
             &[
                 sha256(text.as_bytes()),

@@ -41,6 +41,7 @@ const TOKEN_CHARS_MIN: usize = 24;
 #[derive(Clone)]
 pub struct Credential {
     secret: Arc<SecretString>,
+    fingerprint: [u8; 32],
     /// Where it is sealed, and under which connection.
     home: (CredentialStore, String),
 }
@@ -101,10 +102,11 @@ impl Credential {
             .collect()
     }
 
-    /// Which secret it is, without telling anything of it: connections are made anew when it changes.
+    /// Which secret it is, to whoever has the seal key, and without telling anything of it: connections are made anew
+    /// when it changes.
     #[must_use]
-    pub fn fingerprint(&self) -> [u8; 32] {
-        sha256(self.secret.expose_secret().as_bytes())
+    pub const fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
     }
 }
 
@@ -159,13 +161,24 @@ impl CredentialStore {
         Self { file, key_file }
     }
 
-    fn cipher(&self) -> Result<XChaCha20Poly1305, Refusal> {
+    fn key(&self) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         if !self.key_file.exists() {
             let detail = format!("{} is not there", self.key_file.display());
             return Err(Refusal::new(Reason::CredentialSeal, detail));
         }
         let text = read_private(&self.key_file)?;
-        let key = Zeroizing::new(hex::decode(text.trim()).unwrap_or_default());
+        Ok(Zeroizing::new(hex::decode(text.trim()).unwrap_or_default()))
+    }
+
+    /// Which secret a text is: keyed, so that a short one cannot be guessed from it.
+    fn fingerprint(&self, text: &str) -> Result<[u8; 32], Refusal> {
+        let key = self.key()?;
+        let keyed = Zeroizing::new([key.as_slice(), text.as_bytes()].concat());
+        Ok(sha256(&keyed))
+    }
+
+    fn cipher(&self) -> Result<XChaCha20Poly1305, Refusal> {
+        let key = self.key()?;
         XChaCha20Poly1305::new_from_slice(&key).map_err(|_| {
             let detail = format!("{}: not 32 bytes of hex", self.key_file.display());
             Refusal::new(Reason::KeyInvalid, detail)
@@ -273,6 +286,21 @@ impl CredentialStore {
         self.save(&all)
     }
 
+    /// Another connection that has this very secret.
+    ///
+    /// # Errors
+    /// When what is sealed cannot be read.
+    pub fn shared_with(&self, connection: &str, secret: &str) -> Result<Option<String>, Refusal> {
+        let own = self.fingerprint(secret)?;
+        for listed in self.list()? {
+            let other = listed.connection;
+            if other != connection && self.open(&other)?.fingerprint() == own {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
+    }
+
     /// Opens the secret of a connection.
     ///
     /// # Errors
@@ -295,6 +323,7 @@ impl CredentialStore {
         })?;
         let secret = self.unseal(&entry.secret, connection)?;
         Ok(Credential {
+            fingerprint: self.fingerprint(secret.expose_secret())?,
             secret: Arc::new(secret),
             home: (self.clone(), connection.to_owned()),
         })
@@ -323,7 +352,8 @@ impl CredentialStore {
         if all.remove(connection).is_none() {
             return Err(Refusal::of(Reason::CredentialMissing));
         }
-        self.save(&all)
+        self.save(&all)?;
+        self.forget_renewed(connection)
     }
 }
 

@@ -13,6 +13,7 @@ use writ_proto::Reason;
 use writ_proto::host::serve::connections::{Door, mutual_tls};
 use writ_proto::host::serve::grpc::PacedServer;
 use writ_proto::host::serve::paced::Refusals;
+use writ_proto::host::store::alone::{AloneError, alone};
 use writ_proto::host::store::disk::Reserve;
 use writ_proto::host::store::postgres::without_password;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
@@ -48,6 +49,7 @@ const BEHIND_MS_MAX: i64 = 60_000;
 #[derive(Debug)]
 pub struct Bound {
     app: SharedApp,
+    files: Files,
     listener: TcpListener,
     port: Option<Port>,
     door: Door,
@@ -74,15 +76,25 @@ pub async fn open_halts(config: &Config) -> Result<HaltStore, AppError> {
 /// # Errors
 /// Whatever is wrong with one of them, with its code.
 pub async fn open(config: &Config) -> Result<SharedApp, AppError> {
-    let app = open_as_it_is(config).await?;
+    Ok(opened(config).await?.0)
+}
+
+/// The same with what was read, which is read again: each connection has one driver, and one issuer of tokens.
+async fn opened(config: &Config) -> Result<(SharedApp, Files), AppError> {
+    let (app, files) = open_with_files(config).await?;
     check_catalog(&app.catalog.load())?;
-    Ok(app)
+    Ok((app, files))
 }
 
 /// The same where no card or no connection can be used: what else is wrong is still to be seen.
 pub(crate) async fn open_as_it_is(config: &Config) -> Result<SharedApp, AppError> {
+    Ok(open_with_files(config).await?.0)
+}
+
+async fn open_with_files(config: &Config) -> Result<(SharedApp, Files), AppError> {
     let trust = Trust::load(config.trust.keys_file.clone(), &config.trust.root_key)?;
-    let catalog = Files::new(config.clone()).load(&Catalog::default(), 0)?;
+    let mut files = Files::new(config.clone());
+    let catalog = files.load(&Catalog::default(), 0)?;
     let journal = Journal::open(&config.store.url).await.map_err(|error| {
         let public = format!("{}: {error}", without_password(&config.store.url));
         AppError {
@@ -98,7 +110,7 @@ pub(crate) async fn open_as_it_is(config: &Config) -> Result<SharedApp, AppError
         ttl_seconds_max: config.trust.ttl_seconds_max,
     };
     let halts = open_halts(config).await?;
-    Ok(Arc::new(App {
+    let app = Arc::new(App {
         catalog: ArcSwap::from_pointee(catalog),
         journal,
         halts,
@@ -112,7 +124,8 @@ pub(crate) async fn open_as_it_is(config: &Config) -> Result<SharedApp, AppError
         marks: Arc::new(MarkFile::open(config)?),
         trust,
         rules,
-    }))
+    });
+    Ok((app, files))
 }
 
 /// The certificate of this connectord.
@@ -148,20 +161,13 @@ pub(crate) fn check_catalog(catalog: &Catalog) -> Result<(), AppError> {
 /// Makes sure that no other process uses a journal in a file: at the start, what has not ended
 /// is taken for the work of a process that is gone, and is settled.
 pub(crate) fn own_journal(url: &str) -> Result<Option<File>, AppError> {
-    let Some(file) = url.strip_prefix("sqlite://") else {
-        return Ok(None);
-    };
-    let path = format!("{file}.lock");
-    let wrong = |why: &dyn core::fmt::Display| {
-        let message = format!("{path}: {why}");
-        fail(Reason::StoreUnavailable, message)
-    };
-    let lock = File::create(&path).map_err(|error| wrong(&error))?;
-    if lock.try_lock().is_err() {
-        let message = format!("{file}: another connectord uses this journal");
-        return Err(fail(Reason::JournalInUse, message));
-    }
-    Ok(Some(lock))
+    alone(url).map_err(|error| {
+        let reason = match error {
+            AloneError::Taken(_) => Reason::JournalInUse,
+            AloneError::Failed(_) => Reason::StoreUnavailable,
+        };
+        fail(reason, error)
+    })
 }
 
 /// Opens everything, binds the port, and settles what a crash left. Nothing is served yet.
@@ -169,7 +175,7 @@ pub(crate) fn own_journal(url: &str) -> Result<Option<File>, AppError> {
 /// # Errors
 /// Whatever is wrong with keys, cards, systems, credentials, journal or port, with its code.
 pub async fn bind(config: Config) -> Result<Bound, AppError> {
-    let app = open(&config).await?;
+    let (app, files) = opened(&config).await?;
     let own = own_journal(&config.store.url)?;
     check_marks(&app).await?;
     // Before anybody is told that it is ready.
@@ -194,6 +200,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     app.start_new_actions(&app.catalog.load_full()).await?;
     Ok(Bound {
         app,
+        files,
         listener,
         port,
         door,
@@ -305,6 +312,7 @@ impl Bound {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let Self {
             app,
+            files,
             listener,
             port,
             door,
@@ -319,7 +327,7 @@ impl Bound {
             let policyd = client::peer((&peer.addr, "policyd"), &files, Duration::from_secs(10))?;
             tokio::spawn(task::outbox::deliver(SharedApp::clone(&app), policyd));
         }
-        begin(&app, &config);
+        begin(&app, files);
         let member = tokio::spawn(task::member::answer(SharedApp::clone(&app)));
         let enrolled = SharedApp::clone(&app);
         let authn = Authn::new(&config.tls.trust_domain);
@@ -355,8 +363,6 @@ impl Bound {
         if let Some(page) = page {
             page.end().await?;
         }
-        // A refresh token that is on its way is good once.
-        crate::system::http::settled().await;
         member.abort();
         // Who is gone does not answer drills, and is not waited for.
         drop(member.await);
@@ -369,13 +375,10 @@ impl Bound {
 }
 
 /// What runs beside the calls.
-fn begin(app: &SharedApp, config: &Config) {
+fn begin(app: &SharedApp, files: Files) {
     tokio::spawn(task::alike::report(SharedApp::clone(app)));
     tokio::spawn(task::settle::settle(SharedApp::clone(app)));
-    tokio::spawn(task::reload::watch(
-        SharedApp::clone(app),
-        Files::new(config.clone()),
-    ));
+    tokio::spawn(task::reload::watch(SharedApp::clone(app), files));
     tokio::spawn(task::reload::watch_trust(SharedApp::clone(app)));
     tokio::spawn(task::halt_watch::watch(SharedApp::clone(app)));
     tokio::spawn(task::marks::keep(SharedApp::clone(app)));

@@ -59,7 +59,10 @@ impl Output {
                 if let Some(fix) = error.shown_fix() {
                     complain(format_args!("Fix: {fix}"));
                 }
-                complain(format_args!("More: policyd explain {code}"));
+                // A page that says the same once more is none.
+                if error.own_fix.is_some() || error.public != error.reason.sentence() {
+                    complain(format_args!("More: policyd explain {code}"));
+                }
             }
             Format::Json | Format::Jsonl => {
                 complain(json!({"reason": code, "message": error.public, "fix": error.fix()}));

@@ -1,6 +1,7 @@
 //! Puts the daemon together: configuration to listener to services, until told to stop.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -16,6 +17,7 @@ use writ_proto::Reason;
 use writ_proto::host::serve::connections::{Door, mutual_tls};
 use writ_proto::host::serve::grpc::PacedRouter;
 use writ_proto::host::serve::paced::{Refusals, Unread};
+use writ_proto::host::store::alone::{AloneError, alone};
 use writ_proto::host::store::disk::Reserve;
 use writ_proto::host::store::postgres::without_password;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
@@ -69,6 +71,8 @@ pub struct Bound {
     listener: TcpListener,
     door: Door,
     config: Config,
+    /// Held as long as the database is ours.
+    _own: Option<File>,
 }
 
 fn fail(reason: Reason, why: impl core::fmt::Display) -> AppError {
@@ -147,6 +151,17 @@ pub fn offline(config: &Config, ledger: Ledger) -> Result<SharedApp, AppError> {
     app(config, policies_of(config)?.table, (ledger, halting))
 }
 
+/// Makes sure that no other policyd uses a database in a file: each would count and contain without the other.
+fn own_store(url: &str) -> Result<Option<File>, AppError> {
+    alone(url).map_err(|error| {
+        let reason = match error {
+            AloneError::Taken(_) => Reason::StoreInUse,
+            AloneError::Failed(_) => Reason::StoreUnavailable,
+        };
+        fail(reason, error)
+    })
+}
+
 /// Opens everything and binds the port. Nothing is served yet.
 ///
 /// # Errors
@@ -168,6 +183,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
             ..AppError::from(error)
         }
     })?;
+    let own = own_store(&config.store.url)?;
     // Before anybody is told that it is ready.
     let door = door(&config)?;
     let addr = config.server.grpc_addr;
@@ -214,6 +230,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         listener,
         door,
         config,
+        _own: own,
     })
 }
 
@@ -258,6 +275,7 @@ impl Bound {
             listener,
             door,
             config,
+            _own,
         } = self;
         if config.policy.watch {
             tokio::spawn(task::reload::watch(SharedApp::clone(&app), watched));

@@ -33,7 +33,11 @@ pub fn seconds_of(text: &str) -> Result<u32, String> {
 /// # Errors
 /// As `seconds_of`.
 pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    let value = toml::Value::deserialize(deserializer)?;
+    // A bare number is no duration: nobody knows of what.
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
     seconds_of(&text).map_err(D::Error::custom)
 }
 

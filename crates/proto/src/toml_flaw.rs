@@ -59,13 +59,24 @@ pub fn flaw(error: &toml::de::Error) -> TomlFlaw {
     }
 }
 
+/// Where a word stands that is no part of a longer one.
+fn whole_word(text: &str, word: &str) -> Option<usize> {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let apart = |(at, _): &(usize, &str)| {
+        let (before, rest) = text.split_at_checked(*at).unwrap_or((text, ""));
+        let after = rest.strip_prefix(word).unwrap_or_default();
+        !before.ends_with(is_part) && !after.starts_with(is_part)
+    };
+    text.match_indices(word).find(apart).map(|(at, _)| at)
+}
+
 /// Where in a TOML text a message points: at what it quotes, or at the key or table that it begins with.
 #[must_use]
 pub fn place_of(text: &str, message: &str) -> Option<usize> {
     let named = quoted(message).into_iter().filter(|word| !word.is_empty());
     let by_quote = named.filter_map(|word| {
         let whole = format!("\"{word}\"");
-        text.find(&whole).or_else(|| text.find(word))
+        text.find(&whole).or_else(|| whole_word(text, word))
     });
     let begins = message.split([':', ' ']).next().unwrap_or_default();
     let key = begins.rsplit('.').next().unwrap_or_default();
@@ -136,5 +147,8 @@ mod tests {
         );
         assert_eq!(place_of(text, "pilot.records is 1 or more"), Some(33));
         assert_eq!(place_of(text, "nothing of that"), None);
+        let text = "name = \"set_stage\"\nwhen = { stag = [1] }\n";
+        assert_eq!(place_of(text, "no card writes `stag`"), Some(28));
+        assert_eq!(place_of(text, "no card writes `tag`"), None);
     }
 }

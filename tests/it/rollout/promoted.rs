@@ -117,6 +117,24 @@ async fn a_state_and_a_system_file_hold_as_they_were_promoted() {
     );
     pending(&mut operator, "system file").await;
     assert_eq!(after_change(&mut agent, &second).await, "DRY_RUN_ONLY");
+    // By what nobody promoted an agent changes nothing, an undo neither; an operator sees what he does.
+    let request = pb::ListExecutionsRequest {
+        parent: "tenants/acme".into(),
+        action: "set_stage".into(),
+        mode: pb::Mode::Execute.into(),
+        page_size: 50,
+        ..pb::ListExecutionsRequest::default()
+    };
+    let listed = operator.execute.list_executions(request).await.unwrap();
+    let mut all = listed.into_inner().executions.into_iter();
+    let done = all.find(|one| one.wrote).unwrap();
+    let refused = agent.undo(&done).await;
+    assert_eq!(refused.reason_code, "UNDO_IMPOSSIBLE", "{refused:?}");
+    assert!(
+        refused.message.contains("nobody promoted that"),
+        "{refused:?}"
+    );
+    assert!(operator.undo(&done).await.undone);
 }
 
 #[tokio::test(flavor = "multi_thread")]

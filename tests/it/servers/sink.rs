@@ -303,6 +303,22 @@ const ADDRESSES: [&str; 39] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_is_not_taken_is_shown_once() {
+    let sink = Sink::start("401 Unauthorized", "").await;
+    let base = format!("http://127.0.0.1:{}", sink.port);
+    let note = "verb = \"append_note\"\ntarget = \"thing\"\n[caps]\nrecords_per_day = 50\n[args.text]\ntype = \"text\"\nmax_chars = 400\n";
+    let cards = [("thing_note", note)];
+    let world = world("sink/main", "sink", base, "token-of-the-sink", &cards);
+    let mut agent = world.agent().await;
+    let args = json!({"text": "x"});
+    let wish = wish("sink/main", "thing_note", ("thing", "1"), args);
+    let done = present(&mut agent, &wish).await;
+    assert!(done.as_ref().is_ok_and(|done| !done.wrote), "{done:?}");
+    // Some systems lock a user after a few of these.
+    assert_eq!(sink.heard().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hostile_addresses_of_a_connection_are_refused_and_redirects_lead_nowhere() {
     let other = Sink::start("200 OK", "").await;
     let elsewhere = format!(

@@ -171,6 +171,48 @@ fn a_connection_is_made_anew_when_its_file_or_its_credential_changes() {
 }
 
 #[test]
+fn a_credential_that_was_removed_or_replaced_is_shown_no_more_whatever_else_is_wrong() {
+    for broken in [false, true] {
+        for replaced in [false, true] {
+            let mut desk = desk();
+            let first = desk.load(&Catalog::default(), 0);
+            assert!(first.system("acme", "crm/main").is_ok());
+            if broken {
+                desk.write("systems/sandbox.toml", "kind = 5");
+                let second = desk.load(&first, 1);
+                assert!(second.system("acme", "crm/main").is_ok(), "the last good");
+            }
+            let config = desk.files.config.credentials.clone();
+            let store = CredentialStore::new(config.file, config.key_file);
+            if replaced {
+                store.put("crm/main", "another-secret", 6).unwrap();
+            } else {
+                store.remove("crm/main").unwrap();
+            }
+            let third = desk.load(&first, 2);
+            let usable = third.system("acme", "crm/main").is_ok();
+            assert_eq!(usable, replaced && !broken, "{replaced} {broken}");
+            assert!(third.system("globex", "crm/other").is_ok());
+        }
+    }
+}
+
+#[test]
+fn a_credential_that_is_replaced_in_a_large_file_is_seen() {
+    let desk = desk();
+    let config = desk.files.config.credentials.clone();
+    let store = CredentialStore::new(config.file.clone(), config.key_file);
+    for number in 0..10 {
+        let secret = "x".repeat(16_000);
+        store.put(&format!("crm/{number}"), &secret, 5).unwrap();
+    }
+    assert!(std::fs::metadata(config.file).unwrap().len() > 300_000);
+    let before = desk.files.fingerprint();
+    store.put("crm/other", "another-secret", 6).unwrap();
+    assert_ne!(desk.files.fingerprint(), before);
+}
+
+#[test]
 fn however_a_file_is_put_in_place_it_is_seen() {
     let desk = desk();
     let seen = || desk.files.fingerprint();

@@ -220,9 +220,14 @@ async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppErr
     let counted = |count: i32, noun| plural(usize::try_from(count).unwrap_or(usize::MAX), noun);
     let (seen, odd) = (counted(rows, "row"), counted(marked, "surprise"));
     let text = format!(
-        "{} {was} -> {is} for {}{end}. Would-have log: {seen}, {odd} marked{unseen}",
+        "{} {was} -> {is} for {}{end}{}",
         args.action,
-        args.remote.tenant()
+        args.remote.tenant(),
+        if forward {
+            format!(". Would-have log: {seen}, {odd} marked{unseen}")
+        } else {
+            String::new()
+        }
     );
     let value = json!({"action": args.action, "was": was, "is": is, "until": until(&after),
         "would_have_rows": rows, "surprises": marked, "pending": action.pending});

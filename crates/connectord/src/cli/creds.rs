@@ -53,8 +53,14 @@ const SECRET_BYTES_MAX: u64 = 16 * 1_024;
 /// A text without its last line break.
 fn read_from(from: &str, reader: impl Read) -> Result<Zeroizing<String>, AppError> {
     let mut text = Zeroizing::new(String::new());
-    let read = reader.take(SECRET_BYTES_MAX).read_to_string(&mut text);
-    read.map_err(|error| AppError::new(Reason::CredentialMissing, format!("{from}: {error}")))?;
+    let beyond = SECRET_BYTES_MAX.saturating_add(1);
+    let read = reader.take(beyond).read_to_string(&mut text);
+    let read =
+        read.map_err(|error| AppError::new(Reason::CredentialMissing, format!("{from}: {error}")))?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > SECRET_BYTES_MAX {
+        let why = format!("{from}: a secret has at most {SECRET_BYTES_MAX} bytes");
+        return Err(AppError::new(Reason::RequestTooLarge, why));
+    }
     let end = text.trim_end_matches(['\r', '\n']).len();
     text.truncate(end);
     Ok(text)
@@ -145,8 +151,48 @@ fn check_known(name: &str, known: &[String], output: Output) -> Result<(), AppEr
             format!("the configuration has no connection `{name}`. Did you mean `{near}`?");
         return Err(AppError::new(Reason::UnknownConnection, message));
     }
-    output.note("the configuration has no connection of that name yet: it is a [[connection]]");
+    let known = match known {
+        [] => "none".to_owned(),
+        some => some.join(", "),
+    };
+    output.note(&format!(
+        "WARNING: connectord.toml has no connection {name} (it has {known}), so nothing uses this credential until a \
+         [[connection]] has that name; connectord creds rm {name} forgets it"
+    ));
     Ok(())
+}
+
+/// Two connections with one refresh token end each other.
+fn check_alone(store: &CredentialStore, name: &str, secret: &str) -> Result<(), AppError> {
+    let Some(other) = store.shared_with(name, secret)? else {
+        return Ok(());
+    };
+    let why = format!(
+        "{name}: {other} has the same refresh token, and each is good once: the second one to use it would end both"
+    );
+    let error = AppError::new(Reason::RequestMalformed, why);
+    Err(error.with_fix("authorize this connection on its own, and add that refresh token"))
+}
+
+/// Refuses what is there already, or, for a rotation, is not.
+fn check_there(adds: bool, name: &str, there: bool) -> Result<(), AppError> {
+    match (adds, there) {
+        (true, true) => {
+            let why = "a credential exists already; replace it with connectord creds rotate";
+            Err(AppError::new(
+                Reason::RequestMalformed,
+                format!("{name}: {why}"),
+            ))
+        }
+        (false, false) => {
+            let why = "there is no credential to replace; add one with connectord creds add";
+            Err(AppError::new(
+                Reason::CredentialMissing,
+                format!("{name}: {why}"),
+            ))
+        }
+        (true, false) | (false, true) => Ok(()),
+    }
 }
 
 pub(super) fn run(
@@ -176,21 +222,15 @@ pub(super) fn run(
             if adds {
                 check_known(name.as_str(), &known, *output)?;
             }
-            if adds == exists(name.as_str())? {
-                let hint = if adds {
-                    "a credential exists already; replace it with connectord creds rotate"
-                } else {
-                    "there is no credential to replace; add one with connectord creds add"
-                };
-                let reason = if adds {
-                    Reason::RequestMalformed
-                } else {
-                    Reason::CredentialMissing
-                };
-                return Err(AppError::new(reason, format!("{name}: {hint}")));
+            check_there(adds, name.as_str(), exists(name.as_str())?)?;
+            let parts = parts_of(&config, name.as_str());
+            let renews = parts.iter().flatten().any(|part| part == "refresh_token");
+            check_parts(args, parts)?;
+            let secret = secret(args)?;
+            if renews {
+                check_alone(&store, name.as_str(), &secret)?;
             }
-            check_parts(args, parts_of(&config, name.as_str()))?;
-            store.put(name.as_str(), &secret(args)?, clock::now().timestamp())?;
+            store.put(name.as_str(), &secret, clock::now().timestamp())?;
             output.line(
                 &format!("{name}  sealed"),
                 &json!({"connection": name.as_str()}),

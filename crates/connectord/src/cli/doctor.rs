@@ -24,6 +24,7 @@ use crate::error::AppError;
 use crate::grpc::client;
 use crate::output::{Output, plural};
 use crate::server::{check_marks, door, open_as_it_is, open_halts, own_files, summary};
+use crate::system::System;
 
 /// How long policyd has to answer.
 const LOOK: Duration = Duration::from_secs(3);
@@ -43,6 +44,12 @@ impl Doctor<'_> {
     fn note(&self, what: &str) {
         self.output
             .line(&format!("note  {what}"), &json!({"note": what}));
+    }
+
+    /// What stops nothing yet, and should be seen to.
+    fn warn(&self, what: &str) {
+        self.output
+            .line(&format!("WARN  {what}"), &json!({"warn": what}));
     }
 
     fn bad(&mut self, what: &str) {
@@ -139,23 +146,34 @@ async fn in_force(doctor: &mut Doctor<'_>, config: &Config, app: &SharedApp) {
         ));
     }
     for (name, connection) in &catalog.connections {
-        let Ok(system) = &connection.system else {
-            continue;
-        };
-        // What a file leaves to chance, it leaves aloud.
-        for choice in system.choices_of_none() {
-            doctor.note(&format!("connection {name}: {choice}"));
+        if let Ok(system) = &connection.system {
+            reached(doctor, (config, name), system).await;
         }
-        match system.probe().await {
-            Ok(()) => doctor.ok(&format!(
-                "connection {name}: it answers, and takes the credential"
-            )),
-            Err(error) => {
-                let at = config.connection.iter().find(|one| one.name == *name);
-                let at = at.map_or("", |one| one.base_url.as_str());
-                let why = format!("connection {name} at {}: {error}", without_password(at));
-                doctor.error(&AppError::new(error.reason(), why));
-            }
+    }
+}
+
+/// What a system of record answers.
+async fn reached(doctor: &mut Doctor<'_>, (config, name): (&Config, &str), system: &System) {
+    // What a file leaves to chance, it leaves aloud.
+    for choice in system.choices_of_none() {
+        doctor.note(&format!("connection {name}: {choice}"));
+    }
+    match system.probe().await {
+        Ok(()) => doctor.ok(&format!(
+            "connection {name}: it answers, and takes the credential"
+        )),
+        Err(error) => {
+            let at = config.connection.iter().find(|one| one.name == *name);
+            let at = at.map_or("", |one| one.base_url.as_str());
+            let why = format!("connection {name} at {}: {error}", without_password(at));
+            let found = AppError::new(error.reason(), why);
+            // The fix of that code is this command.
+            doctor.error(&match found.reason {
+                Reason::SystemUnavailable => found.with_fix(format!(
+                    "start the system of record, or mend base_url of {name} in connectord.toml"
+                )),
+                _ => found,
+            });
         }
     }
 }
@@ -189,8 +207,8 @@ async fn policyd(doctor: &mut Doctor<'_>, config: &Config) -> bool {
     let answers = there.is_ok();
     match there {
         Ok(()) => doctor.ok(&format!("policyd answers at {}", peer.addr)),
-        Err(error) => doctor.note(&format!(
-            "what is executed becomes a record when policyd answers: {}",
+        Err(error) => doctor.warn(&format!(
+            "policyd does not answer, so what is executed becomes no record and gets no undo writ until it does: {}",
             error.public
         )),
     }

@@ -208,7 +208,7 @@ impl Common {
 /// Runs the command line and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli: Cli = parsed::command_line(&remote::REACHES);
+    let cli: Cli = parsed::command_line(&remote::BESIDE);
     let live = matches!(
         cli.command,
         Command::Server(_)
@@ -229,7 +229,12 @@ pub fn main() -> ExitCode {
         .enable_all()
         .build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(&cli, &output)),
+        Ok(runtime) => runtime.block_on(async {
+            let result = Box::pin(run(&cli, &output)).await;
+            // A refresh token that is on its way is good once.
+            crate::system::http::settled().await;
+            result
+        }),
         Err(error) => Err(AppError::new(
             writ_proto::Reason::Internal,
             error.to_string(),
@@ -263,7 +268,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
     match &cli.command {
         Command::Server(args) => Box::pin(server::run(common, args)).await,
         Command::Health(remote) => remote::health(remote, output).await,
-        Command::Doctor => doctor::run(common, output).await,
+        Command::Doctor => Box::pin(doctor::run(common, output)).await,
         Command::Preview(args) => call::preview(args, output).await,
         Command::Read(args) => call::read(args, output).await,
         Command::Execute(args) => call::execute(args, output).await,

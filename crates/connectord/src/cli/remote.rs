@@ -11,15 +11,47 @@ use tonic_types::StatusExt as _;
 use writ_proto::Reason;
 use writ_proto::host::cli::client_files::{address_beside, chosen, key_beside, word_of};
 pub(crate) use writ_proto::host::cli::client_files::{beside_config, config, set_config};
+use writ_proto::host::cli::parsed::Beside;
 
 use crate::error::AppError;
 use crate::grpc::client::{ClientFiles, FOREIGN, peer};
 use crate::output::Output;
 
 /// How a daemon is reached: no word that somebody writes alone is one of these.
-pub(super) const REACHES: [&str; 7] = [
+const REACHES: [&str; 7] = [
     "addr", "cacert", "cert", "key", "store", "tenant", "timeout",
 ];
+
+/// What a command line may be mistaken for.
+pub(super) const BESIDE: Beside<'_> = Beside {
+    reaches: &REACHES,
+    other: (
+        "policyd",
+        &[
+            "init",
+            "dev",
+            "check",
+            "test",
+            "seal",
+            "fmt",
+            "story",
+            "use",
+            "authorize",
+            "decisions",
+            "budget",
+            "usage",
+            "records",
+            "incidents",
+            "notices",
+            "keys",
+            "store",
+            "token",
+            "canonicalize",
+            "mcp",
+            "demo",
+        ],
+    ),
+};
 
 const DEFAULT_ADDR: &str = "https://127.0.0.1:7360";
 
@@ -48,14 +80,23 @@ pub(crate) struct Remote {
 }
 
 /// The address that is given, or that of the configuration.
-pub(crate) fn address(given: Option<&String>) -> String {
-    let known = given.cloned().or_else(|| address_beside(config()));
-    known.unwrap_or_else(|| DEFAULT_ADDR.to_owned())
+pub(crate) fn address(given: Option<&String>) -> Result<String, AppError> {
+    if let Some(given) = given.filter(|given| !given.is_empty()) {
+        return Ok(given.clone());
+    }
+    let beside = address_beside(config()).map_err(|error| {
+        let fix = format!(
+            "mend {}, or give --addr https://HOST:PORT",
+            config().display()
+        );
+        AppError::from(error).with_fix(fix)
+    })?;
+    Ok(beside.unwrap_or_else(|| DEFAULT_ADDR.to_owned()))
 }
 
 impl Remote {
     pub(crate) async fn channel(&self) -> Result<Channel, AppError> {
-        self.channel_to((&self.addr(), "connectord")).await
+        self.channel_to((&self.addr()?, "connectord")).await
     }
 
     /// A connection to either daemon, as the same caller.
@@ -79,10 +120,10 @@ impl Remote {
 
     /// A tenant that is misspelt is no matter of policy.
     fn is_of_own_tenant(&self, cert: &Path) -> Result<(), AppError> {
-        let (Some(given), Some(own)) = (&self.tenant, word_of(cert, "/tenant/")) else {
+        let (Some(given), Some(own)) = (self.given(), word_of(cert, "/tenant/")) else {
             return Ok(());
         };
-        if *given == own {
+        if given == own {
             return Ok(());
         }
         let message = format!(
@@ -94,8 +135,12 @@ impl Remote {
     }
 
     /// The certificate that is given, or the one that was chosen for this folder.
-    fn cert(&self) -> Result<PathBuf, AppError> {
-        let found = self.cert.clone().or_else(chosen);
+    pub(super) fn cert(&self) -> Result<PathBuf, AppError> {
+        // A variable that is set to nothing says nothing.
+        let given = self.cert.clone();
+        let found = given
+            .filter(|path| !path.as_os_str().is_empty())
+            .or_else(chosen);
         found.ok_or_else(|| {
             let message = "no certificate is given, so it is not known who you are";
             AppError::new(Reason::TlsInvalid, message).with_fix(
@@ -104,14 +149,21 @@ impl Remote {
         })
     }
 
-    fn addr(&self) -> String {
+    fn addr(&self) -> Result<String, AppError> {
         address(self.addr.as_ref())
+    }
+
+    fn given(&self) -> Option<&str> {
+        self.tenant.as_deref().filter(|given| !given.is_empty())
     }
 
     /// The tenant that is meant. A certificate of a service has none of its own.
     pub(crate) fn tenant(&self) -> String {
         let own = || word_of(&self.cert().ok()?, "/tenant/");
-        self.tenant.clone().or_else(own).unwrap_or_default()
+        self.given()
+            .map(str::to_owned)
+            .or_else(own)
+            .unwrap_or_default()
     }
 
     pub(crate) fn parent(&self) -> String {

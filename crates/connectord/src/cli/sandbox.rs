@@ -22,9 +22,10 @@ use crate::private_file::read_private;
 pub(super) enum SandboxCommand {
     /// Serve it on loopback.
     Serve {
-        /// Address; port 0 takes a free one.
-        #[arg(long, default_value = "127.0.0.1:7380")]
-        addr: SocketAddr,
+        /// Address, where port 0 takes a free one; that of the connection in connectord.toml if absent, or else
+        /// 127.0.0.1:7380.
+        #[arg(long)]
+        addr: Option<SocketAddr>,
         /// SQLite file.
         #[arg(long, default_value = "sandbox.db")]
         db: PathBuf,
@@ -120,7 +121,9 @@ async fn heard(
         _ => Reason::RequestMalformed,
     };
     let fix = match reason {
-        Reason::CredentialMissing => "--secret-file is the file that the sandbox was started with",
+        Reason::CredentialMissing => {
+            "that secret is not the one the sandbox was started with: give the same --secret-file"
+        }
         Reason::NotFound => {
             "a record is KIND/ID, such as deals/D-104: connectord sandbox show deals"
         }
@@ -141,6 +144,31 @@ fn url_of(given: Option<&String>, common: &Common) -> String {
     };
     let url = given.cloned().or_else(config);
     url.unwrap_or_else(|| "http://127.0.0.1:7380".to_owned())
+}
+
+/// Where connectord will look for it.
+fn own_addr(common: &Common) -> Result<SocketAddr, AppError> {
+    let url = url_of(None, common);
+    let addr = url.strip_prefix("http://").unwrap_or(&url);
+    let addr = addr.trim_end_matches('/').parse();
+    addr.map_err(|_| {
+        let message = format!("{url}: the sandbox serves http://IP:PORT on this machine only");
+        AppError::new(Reason::ConfigInvalid, message)
+            .with_fix("mend base_url of its connection in connectord.toml, or give --addr")
+    })
+}
+
+/// The secret that the sandbox takes.
+fn secret_of(file: &Path) -> Result<zeroize::Zeroizing<String>, AppError> {
+    read_private(file).map_err(|refusal| {
+        let error = AppError::from(refusal);
+        match error.reason {
+            Reason::KeyInvalid => error.with_fix(
+                "--secret-file is the file with the secret of the sandbox; policyd init makes keys/sandbox.secret",
+            ),
+            _ => error,
+        }
+    })
 }
 
 async fn open(db: &Path) -> Result<Store, AppError> {
@@ -180,6 +208,29 @@ async fn edit(url: &str, secret: &str, record: &str, fields: &[String]) -> Resul
     Ok(())
 }
 
+async fn show(db: &Path, kind: &str, output: &Output) -> Result<(), AppError> {
+    let store = open(db).await?;
+    if kind == "effects" {
+        for effect in store.effects().await.map_err(broken)? {
+            let text = format!(
+                "{} {} {}/{} {}",
+                effect.seq, effect.by, effect.kind, effect.id, effect.change
+            );
+            output.line(&text, &json!(effect));
+        }
+        return Ok(());
+    }
+    for record in store.list(kind, None).await.map_err(broken)? {
+        let (id, version, fields) = (&record.id, record.version, &record.fields);
+        let text = format!("{kind}/{id} v{version} {fields}");
+        output.line(
+            &text,
+            &json!({"id": id, "version": version, "fields": fields}),
+        );
+    }
+    Ok(())
+}
+
 pub(super) async fn run(
     common: &Common,
     command: &SandboxCommand,
@@ -192,7 +243,11 @@ pub(super) async fn run(
             secret_file,
             ready_file,
         } => {
-            serve_until_stopped(*addr, db, (secret_file, ready_file.as_ref())).await?;
+            let addr = match addr {
+                Some(addr) => *addr,
+                None => own_addr(common)?,
+            };
+            serve_until_stopped(addr, db, (secret_file, ready_file.as_ref())).await?;
         }
         SandboxCommand::Seed { db, deals } => {
             let seeded = open(db).await?.seed((*deals).min(1_000_000)).await;
@@ -204,34 +259,14 @@ pub(super) async fn run(
             reset(db).await?;
             output.line("reset", &json!({"reset": true}));
         }
-        SandboxCommand::Show { db, kind } if kind == "effects" => {
-            for effect in open(db).await?.effects().await.map_err(broken)? {
-                let text = format!(
-                    "{} {} {}/{} {}",
-                    effect.seq, effect.by, effect.kind, effect.id, effect.change
-                );
-                output.line(&text, &json!(effect));
-            }
-        }
-        SandboxCommand::Show { db, kind } => {
-            for record in open(db).await?.list(kind, None).await.map_err(broken)? {
-                let text = format!(
-                    "{}/{} v{} {}",
-                    kind, record.id, record.version, record.fields
-                );
-                output.line(
-                    &text,
-                    &json!({"id": record.id, "version": record.version, "fields": record.fields}),
-                );
-            }
-        }
+        SandboxCommand::Show { db, kind } => show(db, kind, output).await?,
         SandboxCommand::Edit {
             url,
             secret_file,
             record,
             fields,
         } => {
-            let secret = read_private(secret_file)?;
+            let secret = secret_of(secret_file)?;
             let url = url_of(url.as_ref(), common);
             edit(&url, secret.trim(), record, fields).await?;
             output.line(&format!("{record} changed"), &json!({"record": record}));
@@ -243,7 +278,7 @@ pub(super) async fn run(
             count,
             delay_ms,
         } => {
-            let secret = read_private(secret_file)?;
+            let secret = secret_of(secret_file)?;
             let body = json!({"kind": kind, "count": count, "delay_ms": delay_ms});
             let url = url_of(url.as_ref(), common);
             fault(&url, secret.trim(), &body).await?;
@@ -258,7 +293,7 @@ async fn serve_until_stopped(
     db: &Path,
     (secret_file, ready_file): (&Path, Option<&PathBuf>),
 ) -> Result<(), AppError> {
-    let secret = read_private(secret_file)?.trim().to_owned();
+    let secret = secret_of(secret_file)?.trim().to_owned();
     let taken = |error| AppError::new(Reason::PortInUse, format!("{addr}: {error}"));
     let listener = bind(addr).await.map_err(taken)?;
     let bound = listener.local_addr().map_err(broken)?;

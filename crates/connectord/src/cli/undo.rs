@@ -1,5 +1,6 @@
 //! `connectord undo`: one execution, a run, a time window; last in, first out.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 
 use clap::Args;
@@ -94,6 +95,8 @@ struct Count {
     earlier: usize,
     total: usize,
     in_doubt: Vec<String>,
+    /// Why some were refused; each is told what to do once.
+    refused: BTreeSet<Reason>,
 }
 
 impl Count {
@@ -103,6 +106,8 @@ impl Count {
         self.planned = self
             .planned
             .saturating_add(usize::from(item.reason_code.is_empty()));
+        let refused = Reason::from_code(&item.reason_code);
+        self.refused.extend(refused.filter(|_| !item.undone));
         let word = if item.unsigned {
             " (UNDO_NOT_SIGNED)"
         } else {
@@ -252,13 +257,8 @@ async fn batch(
     output: &Output,
 ) -> Result<Count, AppError> {
     let mut request = selection(args)?;
-    if let Some(since) = &request.since
-        && !args.dry_run
-        && let Some(from) = chrono::DateTime::from_timestamp(since.seconds, 0)
-    {
-        let from = from.format("%Y-%m-%dT%H:%M:%SZ");
-        tracing::info!("if this is interrupted, run it again with --from {from} --resume");
-    }
+    let from = request.since.filter(|_| !args.dry_run);
+    let from = from.and_then(|since| chrono::DateTime::from_timestamp(since.seconds, 0));
     let mut count = Count::default();
     for _ in 0..PAGES_MAX {
         let page = client.batch_undo(request.clone()).await;
@@ -275,6 +275,12 @@ async fn batch(
         }
         if page.next_page_token.is_empty() {
             return Ok(count);
+        }
+        if let Some(from) = from.filter(|_| request.page_token.is_empty()) {
+            let from = from.format("%Y-%m-%dT%H:%M:%SZ");
+            output.note(&format!(
+                "if this is interrupted, run it again with --from {from} --resume"
+            ));
         }
         request.page_token = page.next_page_token;
     }
@@ -366,6 +372,9 @@ pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError
         None => format!("{verb} {number} of {}{more}", count.seen),
     };
     output.line(&text, &value);
+    for reason in &count.refused {
+        output.note(&format!("Fix ({}): {}", reason.code(), reason.fix()));
+    }
     if !count.in_doubt.is_empty() {
         let ids = count.in_doubt.join(", ");
         let text = format!(

@@ -297,6 +297,12 @@ impl Config {
     /// # Errors
     /// When a key is unknown or a value is out of range.
     pub fn from_layers(layers: &Layers, file: &Path) -> Result<Self, ConfigError> {
+        // The two lie side by side.
+        if layers.has("policy") && !layers.has("credentials") {
+            let name = file.display();
+            let why = format!("{name} is a configuration of policyd; this is connectord");
+            return Err(ConfigError::invalid(why));
+        }
         Self::checked(layers, file).map_err(|error| layers.located(error))
     }
 

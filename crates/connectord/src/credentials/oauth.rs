@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
-use super::Credential;
+use super::{Credential, Turn};
 
 /// Longest token that is taken, in bytes.
 const TOKEN_BYTES_MAX: usize = 8 * 1_024;
@@ -23,6 +23,9 @@ pub const LIVES_MAX: Duration = Duration::from_secs(24 * 3_600);
 const EARLIER: Duration = Duration::from_secs(30);
 /// Longest time that a refusal of the issuer stands before it is asked again: some lock who asks too often.
 pub const REFUSED_FOR: Duration = Duration::from_secs(30);
+
+/// Parts of a credential that are no secret.
+const PUBLIC: [&str; 2] = ["client_id", "username"];
 
 /// Which grant a token is asked for with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,8 +127,9 @@ pub struct Held<E> {
     count: u64,
     /// When a token was last asked for because the system did not take the one before.
     replaced: Option<Instant>,
-    /// A refresh token that could not be stored yet.
-    pub unsaved: Option<SecretString>,
+    /// A refresh token that could not be stored yet, with the turn: only this process has it, and the one in the file is
+    /// used up.
+    pub unsaved: Option<(SecretString, Turn)>,
 }
 
 impl<E> Default for Held<E> {
@@ -156,8 +160,14 @@ impl<E: Clone> Held<E> {
         if worn.is_none() || worn != own {
             return true;
         }
-        let last = self.replaced.replace(Instant::now());
-        last.is_none_or(|last| last.elapsed() >= REFUSED_FOR)
+        let long_ago = self
+            .replaced
+            .is_none_or(|last| last.elapsed() >= REFUSED_FOR);
+        // What was not asked for holds nothing up.
+        if long_ago {
+            self.replaced = Some(Instant::now());
+        }
+        long_ago
     }
 
     /// What became of it a moment ago, and still would.
@@ -236,15 +246,14 @@ impl OAuth2 {
         let token = token.ok_or("the answer holds no access_token")?;
         let seconds = match body.get("expires_in") {
             None | Some(Json::Null) => None,
-            Some(Json::Number(number)) => Some(number.as_f64().unwrap_or(0.0)),
+            Some(Json::Number(number)) => number.as_f64(),
             // RFC 6749 wants a number; some send its digits.
-            Some(text) => Some(
-                text.as_str()
-                    .and_then(|text| text.parse().ok())
-                    .unwrap_or(0.0),
-            ),
+            Some(text) => text.as_str().and_then(|text| text.parse().ok()),
         };
-        let lives = seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
+        // Zero is how some say "for ever", and would mean a request for each call.
+        let seconds = seconds.filter(|seconds| *seconds > 0.0);
+        let lives =
+            seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(LIVES_MAX));
         Ok(Given {
             token,
             lives: lives.unwrap_or(self.lives),
@@ -264,6 +273,23 @@ fn pair(out: &mut Zeroizing<String>, name: &str, value: &str) {
 }
 
 impl Credential {
+    /// A text of an issuer without anything of what was shown to it: some repeat what they refuse.
+    #[must_use]
+    pub fn hidden_from(
+        &self,
+        text: &str,
+        oauth: &OAuth2,
+        refresh: Option<&SecretString>,
+    ) -> String {
+        let parts = self.parts(&oauth.parts);
+        let named = oauth.parts.iter().zip(&parts);
+        let secret = named.filter(|(name, _)| !PUBLIC.contains(&name.as_str()));
+        let secret = secret.map(|(_, part)| part.as_str());
+        let shown = secret.chain(refresh.map(|refresh| refresh.expose_secret()));
+        let shown = shown.filter(|part| !part.is_empty());
+        shown.fold(text.to_owned(), |text, part| text.replace(part, "***"))
+    }
+
     /// Puts what asks for a token on a request to the issuer. `refresh` is the newest refresh token, if
     /// the sealed one was replaced.
     ///

@@ -11,7 +11,7 @@ use writ_proto::digest::sha256;
 
 use super::{Credential, CredentialStore, TURN_CHARS, Turn, UnderSeal, seal_error};
 use crate::domain::gate::Refusal;
-use crate::private_file::write_private;
+use crate::private_file::{owned_like, write_private};
 
 /// The newest refresh token of a connection.
 #[derive(Serialize, Deserialize)]
@@ -40,7 +40,23 @@ impl CredentialStore {
 
     fn save_renewed(&self, all: &All) -> Result<(), Refusal> {
         let text = serde_json::to_string_pretty(all).unwrap_or_default();
-        write_private(&self.renewed_file(), text.as_bytes())
+        let path = self.renewed_file();
+        let is_new = !path.exists();
+        write_private(&path, text.as_bytes())?;
+        if is_new {
+            // A command that root runs takes nothing away from the daemon.
+            owned_like(&path, &self.file).map_err(|_| seal_error(&path))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what took the place of a secret that is removed or replaced by another one.
+    pub(super) fn forget_renewed(&self, connection: &str) -> Result<(), Refusal> {
+        let mut all = self.renewed()?;
+        if all.remove(connection).is_none() {
+            return Ok(());
+        }
+        self.save_renewed(&all)
     }
 }
 
@@ -76,6 +92,8 @@ impl Credential {
     pub fn newer(&self) -> Result<Option<SecretString>, Refusal> {
         let (store, connection) = &self.home;
         let _exclusive = store.exclusive()?;
+        // Somebody else may have had the turn for a while.
+        self.stands()?;
         let all = store.renewed()?;
         store.save_renewed(&all)?;
         let own = hex::encode(self.fingerprint());

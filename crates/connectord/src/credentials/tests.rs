@@ -71,3 +71,98 @@ fn an_empty_or_many_line_secret_is_refused() {
         assert!(store.put("crm/main", secret, 5).is_err());
     }
 }
+
+#[test]
+fn no_more_is_sealed_than_is_read_and_two_at_once_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                for number in 0..5 {
+                    let name = format!("crm/{thread}-{number}");
+                    store.put(&name, SECRET, 5).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(store.list().unwrap().len(), 20);
+    // A file that is full already, of what nobody reads.
+    let path = folder.path().join("credentials.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let beyond = usize::try_from(FILE_BYTES_MAX).unwrap();
+    let long = text.replacen(
+        "\"nonce\": \"",
+        &format!("\"nonce\": \"{}", "0".repeat(beyond)),
+        1,
+    );
+    std::fs::write(&path, &long).unwrap();
+    let refused = store.put("crm/more", SECRET, 6).unwrap_err();
+    assert_eq!(refused.reason, Reason::RequestTooLarge);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), long);
+}
+
+#[test]
+fn of_a_password_no_letter_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    for secret in ["user:a-password-of-24-characters", "short-password"] {
+        store.put("crm/main", secret, 5).unwrap();
+        assert_eq!(store.list().unwrap()[0].last_four, "", "{secret}");
+    }
+}
+
+#[test]
+fn what_lacks_a_part_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    store.put("crm/main", r#"{"user":"ada"}"#, 5).unwrap();
+    let basic = toml::toml! { basic = "{secret.user}:{secret.password}" };
+    let auth = Auth::test(&basic.into(), &["user", "password"]);
+    let request = reqwest::Client::new().get("http://127.0.0.1/");
+    let credential = store.open("crm/main").unwrap();
+    assert!(credential.put_on(request, &auth).is_none());
+}
+
+#[test]
+fn every_file_beside_a_secret_is_for_its_owner_alone() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    store.put("crm/main", "a:b:first", 5).unwrap();
+    // Where this runs as root, the daemon is somebody else.
+    let daemon = 65_534;
+    let owned = chown(
+        folder.path().join("credentials.json"),
+        Some(daemon),
+        Some(daemon),
+    )
+    .is_ok();
+    let credential = store.open("crm/main").unwrap();
+    drop(credential.turn().unwrap());
+    credential.newer().unwrap();
+    credential
+        .renew(&SecretString::from("second".to_owned()))
+        .unwrap();
+    store.put("crm/other", SECRET, 5).unwrap();
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        let (name, meta) = (file.file_name(), file.metadata().unwrap());
+        assert_eq!(meta.mode() & 0o077, 0, "{name:?}");
+        let is_key = name == "seal.key";
+        assert!(is_key || !owned || meta.uid() == daemon, "{name:?}");
+        seen += 1;
+    }
+    assert_eq!(seen, 5, "key, credentials, renewed, lock, turn");
+}
+
+#[test]
+fn what_cannot_be_put_in_its_place_is_not_left_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("credentials.json");
+    std::fs::create_dir(&place).unwrap();
+    assert!(write_private(&place, b"x").is_err());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}

@@ -124,6 +124,22 @@ pub struct Counted {
 }
 
 impl Execution {
+    /// The number of the next attempt to undo it; the oldest of many attempts are forgotten, their numbers are not.
+    #[must_use]
+    pub fn next_attempt(&self) -> u32 {
+        let kept = u32::try_from(self.undo_attempts.len()).unwrap_or(u32::MAX);
+        kept.max(self.undo_count).saturating_add(1)
+    }
+
+    /// Keeps an attempt to undo it.
+    pub fn begin_attempt(&mut self, attempt: Attempt) {
+        self.undo_count = self.next_attempt();
+        if self.undo_attempts.len() >= ATTEMPTS_MAX {
+            self.undo_attempts.remove(0);
+        }
+        self.undo_attempts.push(attempt);
+    }
+
     /// Remembers what it counts of money, to take it back if nothing is executed.
     pub fn remember(&mut self, counts: &[Count]) {
         let amounts = counts.iter().filter(|count| count.is_amount);
@@ -231,6 +247,9 @@ pub struct Execution {
     /// Calls that wanted it undone, oldest first.
     #[serde(default)]
     pub undo_attempts: Vec<Attempt>,
+    /// How many attempts there were, also those that are forgotten; 0 where an earlier version counted none.
+    #[serde(default)]
+    pub undo_count: u32,
     /// What was seen of the write.
     #[serde(default)]
     pub proof: Proof,
@@ -264,6 +283,10 @@ pub struct Execution {
     /// Hash of where the system was, hex; empty where an earlier version wrote it.
     #[serde(default)]
     pub place: String,
+    /// Which credential was shown, in hex: what another one does not find may be there all the same. Empty where an
+    /// earlier version wrote it, or none is shown.
+    #[serde(default)]
+    pub account: String,
     /// How often it was written; 0 before the first time. Kept beside the entry.
     #[serde(skip)]
     pub revision: i64,
@@ -304,6 +327,7 @@ impl Execution {
             undo_of: String::new(),
             surprise: String::new(),
             undo_attempts: Vec::new(),
+            undo_count: 0,
             proof: Proof::default(),
             version_written: None,
             unprotected_ms: 0,
@@ -315,6 +339,7 @@ impl Execution {
             card_digest: String::new(),
             system_digest: String::new(),
             place: String::new(),
+            account: String::new(),
             revision: 0,
         }
     }

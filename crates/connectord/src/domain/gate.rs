@@ -202,7 +202,8 @@ pub fn check_scope(claims: &Claims, call: &Call) -> Result<(), Refusal> {
 /// Check 16: the mode is the signed one, and a write needs an action that is live.
 fn check_mode(claims: &Claims, call: &Call, rollout: Rollout) -> Result<(), Refusal> {
     if claims.mode != call.mode {
-        let detail = format!("signed {}, got {}", claims.mode.name(), call.mode.name());
+        let (signed, got) = (claims.mode.name(), call.mode.name());
+        let detail = format!("mode: signed {signed}, got {got}");
         return Err(Refusal::new(Reason::TokenModeMismatch, detail));
     }
     let enough = match call.mode {

@@ -55,8 +55,7 @@ pub fn plan(execution: &Execution, now_ms: i64, current: &Image) -> Result<Plan,
 /// that remembers keys would answer the second one with the failure of the first.
 #[must_use]
 pub fn key_of(execution: &Execution) -> String {
-    let attempt = execution.undo_attempts.len().saturating_add(1);
-    format!("undo-{}-{attempt}", execution.id)
+    format!("undo-{}-{}", execution.id, execution.next_attempt())
 }
 
 /// Whether a key is that of an attempt to undo this execution.

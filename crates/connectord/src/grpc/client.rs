@@ -8,6 +8,7 @@ use std::time::Duration;
 use writ_proto::Reason;
 use writ_proto::host::channel::signed::Signed;
 use writ_proto::host::channel::{ChannelError, Peer, Pems, no_key};
+use writ_proto::host::cli::client_files::holds_key;
 
 use crate::error::AppError;
 use crate::private_file::read_private;
@@ -86,6 +87,12 @@ fn with_pems<T>(
     let (ca, cert) = (read(files.ca)?, read(files.cert)?);
     if !files.key.exists() {
         let (key, cert) = (files.key.display(), files.cert.display());
+        if holds_key(files.cert) {
+            let why = format!("{cert} is a private key, not a certificate");
+            return Err(AppError::new(Reason::TlsInvalid, why).with_fix(
+                "--cert takes the certificate, such as certs/agent-TENANT-NAME.pem; its key goes with --key",
+            ));
+        }
         let why = format!("{key}, the key of {cert}, is not there");
         return Err(AppError::new(Reason::KeyInvalid, why).with_fix(
             "give your own certificate with --cert, such as certs/agent-TENANT-NAME.pem, and its key with --key",

@@ -77,6 +77,7 @@ const fn code(reason: Reason) -> Code {
         | R::TargetMismatch
         | R::UnknownConnection
         | R::JournalInUse
+        | R::StoreInUse
         | R::CredentialMissing
         | R::CredentialSeal => Code::FailedPrecondition,
         R::PreconditionFailed => Code::Aborted,

@@ -41,6 +41,16 @@ pub enum Leave<'a> {
 /// Asked right before each step of a write, by its number from 0: whether it may be made still.
 pub type Between<'a> = dyn Fn(usize) -> Result<(), Refusal> + Send + Sync + 'a;
 
+/// Bytes of the fingerprint of a credential that an execution keeps.
+const ACCOUNT_BYTES: usize = 8;
+
+/// As much of the fingerprint of a credential as tells it from another one, in hex.
+#[must_use]
+pub fn account_of(fingerprint: &[u8; 32]) -> String {
+    let (start, _) = fingerprint.split_at(ACCOUNT_BYTES);
+    hex::encode(start)
+}
+
 /// Which fields of a record are read.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
@@ -192,6 +202,17 @@ impl System {
             Self::Document(system) => system.place(),
         };
         sha256(place.as_bytes())
+    }
+
+    /// Which credential is shown there, in hex; nothing where none is.
+    #[must_use]
+    pub fn account(&self) -> String {
+        let fingerprint = match self {
+            Self::Http(system) => system.fingerprint(),
+            Self::Postgres(system) => system.fingerprint(),
+            Self::Document(_) => return String::new(),
+        };
+        account_of(&fingerprint)
     }
 
     /// What the file leaves to chance: verbs that cannot be undone, guarded or told of after a lost

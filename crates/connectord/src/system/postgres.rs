@@ -34,6 +34,7 @@ pub struct Postgres {
     bound: Arc<Bound>,
     pool: PgPool,
     base: String,
+    fingerprint: [u8; 32],
 }
 
 /// What became of one statement.
@@ -165,7 +166,13 @@ impl Postgres {
             bound,
             pool,
             base: base.to_owned(),
+            fingerprint: credential.fingerprint(),
         })
+    }
+
+    /// Which credential is shown.
+    pub(super) const fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
     }
 
     /// Where it goes.

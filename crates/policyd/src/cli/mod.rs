@@ -225,7 +225,7 @@ impl Common {
 /// Runs the command line and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli: Cli = parsed::command_line(&remote::REACHES);
+    let cli: Cli = parsed::command_line(&remote::BESIDE);
     let live = match &cli.command {
         Command::Mcp(args) => args.serves(),
         other => matches!(

@@ -9,6 +9,7 @@ use tonic::transport::Channel;
 use writ_proto::Reason;
 use writ_proto::host::cli::client_files::{address_beside, chosen, key_beside, word_of};
 pub(crate) use writ_proto::host::cli::client_files::{beside_config, config, set_config};
+use writ_proto::host::cli::parsed::Beside;
 
 use crate::error::AppError;
 pub(crate) use crate::grpc::client::failed;
@@ -16,9 +17,32 @@ use crate::grpc::client::{ClientFiles, peer};
 use crate::output::Output;
 
 /// How a daemon is reached: no word that somebody writes alone is one of these.
-pub(super) const REACHES: [&str; 7] = [
+const REACHES: [&str; 7] = [
     "addr", "cacert", "cert", "key", "store", "tenant", "timeout",
 ];
+
+/// What a command line may be mistaken for.
+pub(super) const BESIDE: Beside<'_> = Beside {
+    reaches: &REACHES,
+    other: (
+        "connectord",
+        &[
+            "preview",
+            "read",
+            "execute",
+            "undo",
+            "executions",
+            "wouldhave",
+            "creds",
+            "halt",
+            "halt-server",
+            "sandbox",
+            "journal",
+            "vectors",
+            "conform",
+        ],
+    ),
+};
 
 const DEFAULT_ADDR: &str = "https://127.0.0.1:7350";
 
@@ -47,9 +71,18 @@ pub(crate) struct Remote {
 }
 
 /// The address that is given, or that of the configuration.
-pub(crate) fn address(given: Option<&String>) -> String {
-    let known = given.cloned().or_else(|| address_beside(config()));
-    known.unwrap_or_else(|| DEFAULT_ADDR.to_owned())
+pub(crate) fn address(given: Option<&String>) -> Result<String, AppError> {
+    if let Some(given) = given.filter(|given| !given.is_empty()) {
+        return Ok(given.clone());
+    }
+    let beside = address_beside(config()).map_err(|error| {
+        let fix = format!(
+            "mend {}, or give --addr https://HOST:PORT",
+            config().display()
+        );
+        AppError::from(error).with_fix(fix)
+    })?;
+    Ok(beside.unwrap_or_else(|| DEFAULT_ADDR.to_owned()))
 }
 
 impl Remote {
@@ -64,16 +97,16 @@ impl Remote {
             key: &key,
         };
         let timeout = Duration::from_secs(self.timeout.clamp(1, 600));
-        let peer = peer((&self.addr(), "policyd"), &files, timeout)?;
+        let peer = peer((&self.addr()?, "policyd"), &files, timeout)?;
         Ok(peer.connect().await?)
     }
 
     /// A tenant that is misspelt is no matter of policy.
     fn is_of_own_tenant(&self, cert: &Path) -> Result<(), AppError> {
-        let (Some(given), Some(own)) = (&self.tenant, word_of(cert, "/tenant/")) else {
+        let (Some(given), Some(own)) = (self.given(), word_of(cert, "/tenant/")) else {
             return Ok(());
         };
-        if *given == own {
+        if given == own {
             return Ok(());
         }
         let message = format!(
@@ -86,7 +119,11 @@ impl Remote {
 
     /// The certificate that is given, or the one that was chosen for this folder.
     fn cert(&self) -> Result<PathBuf, AppError> {
-        let found = self.cert.clone().or_else(chosen);
+        // A variable that is set to nothing says nothing.
+        let given = self.cert.clone();
+        let found = given
+            .filter(|path| !path.as_os_str().is_empty())
+            .or_else(chosen);
         found.ok_or_else(|| {
             let message = "no certificate is given, so it is not known who you are";
             AppError::new(Reason::TlsInvalid, message).with_fix(
@@ -95,14 +132,21 @@ impl Remote {
         })
     }
 
-    fn addr(&self) -> String {
+    fn addr(&self) -> Result<String, AppError> {
         address(self.addr.as_ref())
+    }
+
+    fn given(&self) -> Option<&str> {
+        self.tenant.as_deref().filter(|given| !given.is_empty())
     }
 
     /// The tenant that is meant. A certificate of a service has none of its own.
     pub(crate) fn tenant(&self) -> String {
         let own = || word_of(&self.cert().ok()?, "/tenant/");
-        self.tenant.clone().or_else(own).unwrap_or_default()
+        self.given()
+            .map(str::to_owned)
+            .or_else(own)
+            .unwrap_or_default()
     }
 
     pub(crate) fn parent(&self) -> String {

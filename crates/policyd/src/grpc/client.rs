@@ -8,6 +8,7 @@ use std::time::Duration;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 use writ_proto::host::channel::{Peer, Pems, no_key};
+use writ_proto::host::cli::client_files::holds_key;
 use writ_proto::{Reason, pb};
 
 use crate::domain::request::SELF_REPORT;
@@ -80,6 +81,12 @@ pub fn peer(
     let (ca, cert) = (read(files.ca)?, read(files.cert)?);
     if !files.key.exists() {
         let (key, cert) = (files.key.display(), files.cert.display());
+        if holds_key(files.cert) {
+            let why = format!("{cert} is a private key, not a certificate");
+            return Err(AppError::new(Reason::TlsInvalid, why).with_fix(
+                "--cert takes the certificate, such as certs/agent-TENANT-NAME.pem; its key goes with --key",
+            ));
+        }
         let why = format!("{key}, the key of {cert}, is not there");
         return Err(AppError::new(Reason::KeyInvalid, why).with_fix(
             "give your own certificate with --cert, such as certs/agent-TENANT-NAME.pem, and its key with --key",

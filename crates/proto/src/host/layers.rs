@@ -45,6 +45,37 @@ impl ConfigError {
     }
 }
 
+/// The TOML of a configuration file.
+///
+/// # Errors
+/// With file, line and caret where it is none.
+pub fn table_of(file: &Path, text: &str) -> Result<Table, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let hint = error.span().and_then(|span| unquoted(text, span.start));
+        let hint = hint.unwrap_or_default();
+        ConfigError::invalid(format!("{}: {error}{hint}", file.display()))
+    })
+}
+
+/// An address or a path without quotes reads as a broken number or word.
+fn unquoted(text: &str, at: usize) -> Option<String> {
+    let mut end = 0_usize;
+    let line = text.split_inclusive('\n').find(|line| {
+        end = end.saturating_add(line.len());
+        at < end
+    })?;
+    let (key, value) = line.split_once('=')?;
+    let value = value.split('#').next()?.trim();
+    let bare = value.starts_with(|first: char| first.is_alphanumeric() || first == '/');
+    let is_text = bare && !value.contains('"') && value.contains(|c: char| !c.is_ascii_digit());
+    is_text.then(|| {
+        format!(
+            "a text stands in double quotes: {} = \"{value}\"",
+            key.trim()
+        )
+    })
+}
+
 /// Values and their origins, before they are checked.
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
@@ -66,8 +97,7 @@ impl Layers {
         let text = std::fs::read_to_string(file).map_err(|error| {
             ConfigError::invalid(format!("cannot read {}: {error}; run this in the folder that `init` made, or name the file with --config", file.display()))
         })?;
-        let table: Table = toml::from_str(&text)
-            .map_err(|error| ConfigError::invalid(format!("{}: {error}", file.display())))?;
+        let table = table_of(file, &text)?;
         let mut layers = Self::default();
         layers.merge("", table, &file.display().to_string());
         for (name, value) in env {
@@ -130,6 +160,12 @@ impl Layers {
         );
     }
 
+    /// Whether anything is set under a path.
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
+        self.value_at(path).is_some()
+    }
+
     /// A text by its path, such as `tls.ca`.
     #[must_use]
     pub fn text(&self, path: &str) -> Option<&str> {
@@ -166,6 +202,10 @@ impl Layers {
             Some((why, place)) => format!("{}: {why}", place.trim().trim_end_matches('`')),
             None => detail,
         };
+        let detail = detail.replace(
+            "invalid socket address syntax",
+            "an IP address and a port, such as 127.0.0.1:7350",
+        );
         // One table where several may stand.
         let detail = match detail.strip_suffix(": invalid type: map, expected a sequence") {
             Some(key) => format!("{key}: it is written in double brackets, [[{key}]]"),
@@ -284,6 +324,31 @@ mod tests {
         );
         let unnamed = ConfigError::invalid("two things do not fit");
         assert_eq!(layers.located(unnamed.clone()), unnamed);
+    }
+
+    #[test]
+    fn a_text_without_quotes_is_told_as_such() {
+        for (text, hint) in [
+            (
+                "[server]\ngrpc_addr = 127.0.0.1:1   # ours\n",
+                Some("a text stands in double quotes: grpc_addr = \"127.0.0.1:1\""),
+            ),
+            (
+                "ca = certs/ca.pem",
+                Some("a text stands in double quotes: ca = \"certs/ca.pem\""),
+            ),
+            ("a = \"x", None),
+            (
+                "workers = 1 2",
+                Some("a text stands in double quotes: workers = \"1 2\""),
+            ),
+            ("[server\n", None),
+        ] {
+            let told = read(text, &[], &[]).unwrap_err().to_string();
+            let said = told.contains("double quotes").then_some(());
+            assert_eq!(said.is_some(), hint.is_some(), "{told}");
+            assert!(told.ends_with(hint.unwrap_or_default()), "{told}");
+        }
     }
 
     #[test]

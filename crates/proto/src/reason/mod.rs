@@ -174,6 +174,8 @@ pub enum Reason {
     SchemaVersion,
     /// `JOURNAL_IN_USE`: another connectord runs on this journal.
     JournalInUse,
+    /// `STORE_IN_USE`: another policyd runs on this database.
+    StoreInUse,
     /// `STORE_RESTORED`: the database is older than what this process remembers of it.
     StoreRestored,
     /// `UNAVAILABLE`: the service cannot answer now, and nothing was done.

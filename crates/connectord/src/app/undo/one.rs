@@ -13,7 +13,7 @@ use super::super::{App, AppError};
 use super::foreseen::Foreseen;
 use super::writ::PATIENCE;
 use super::{Undone, in_doubt};
-use crate::domain::execution::{ATTEMPTS_MAX, Attempt, Execution, Proof, State};
+use crate::domain::execution::{Attempt, Execution, Proof, State};
 use crate::domain::gate::Refusal;
 use crate::domain::image::Image;
 use crate::domain::plan::Plan;
@@ -155,14 +155,12 @@ impl App {
         let digest = ready.system.digest(&own.object, &own.verb);
         own.system_digest = hex::encode(digest);
         own.place = hex::encode(ready.system.place());
-        // A pause counts from the first look on.
+        own.account = ready.system.account();
+        // A pause counts from here on; what was prepared is looked at again right before the write.
         own.sent_ms = looked.timestamp_millis();
         // Writing the target too makes a second undo of it, begun before, come too late.
         let mut target = execution;
-        if target.undo_attempts.len() >= ATTEMPTS_MAX {
-            target.undo_attempts.remove(0);
-        }
-        target.undo_attempts.push(Attempt {
+        target.begin_attempt(Attempt {
             request: order.request.clone(),
             by: order.by.clone(),
             execution: own.id.clone(),
@@ -253,6 +251,7 @@ impl App {
             let detail = "the connection leads elsewhere than when this was written";
             return Err(Refusal::new(Reason::UndoImpossible, detail));
         }
+        self.check_system_file(order, execution, &system).await?;
         if !system.restores(&execution.object, &execution.verb) {
             let detail = "the system file says that this verb is not undone";
             return Err(Refusal::new(Reason::UndoImpossible, detail));
@@ -285,6 +284,37 @@ impl App {
             prepared,
             before,
         })
+    }
+
+    /// What the system file says of the verb is what it said at the write, or what was promoted since. An operator, who
+    /// sees the plan, may undo by what nobody promoted yet; an agent may not.
+    async fn check_system_file(
+        &self,
+        order: &Order,
+        execution: &Execution,
+        system: &System,
+    ) -> Result<(), Refusal> {
+        let now = hex::encode(system.digest(&execution.object, &execution.verb));
+        let known = execution.system_digest.is_empty() || execution.system_digest == now;
+        if known || order.agent.is_none() {
+            return Ok(());
+        }
+        let set = self
+            .journal
+            .rollout_now(&execution.tenant, &execution.action)
+            .await;
+        let set = set.map_err(|error| {
+            let error = AppError::from(error);
+            Refusal::new(error.reason, error.public)
+        })?;
+        if set.is_some_and(|set| set.system == now) {
+            return Ok(());
+        }
+        let (action, verb) = (&execution.action, &execution.verb);
+        let detail = format!(
+            "the system file does `{verb}` otherwise than at the write, and nobody promoted that: an operator undoes it, or              promotes {action} again"
+        );
+        Err(Refusal::new(Reason::UndoImpossible, detail))
     }
 
     /// Last in, first out: a later write of ours to the same field stands on this one, also where
@@ -365,6 +395,7 @@ impl App {
             undo_of: execution.id.clone(),
             surprise: String::new(),
             undo_attempts: Vec::new(),
+            undo_count: 0,
             proof: Proof::None,
             version_written: None,
             unprotected_ms: 0,

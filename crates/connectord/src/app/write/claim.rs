@@ -197,6 +197,7 @@ impl App {
             card_digest: hex::encode(card.digest()),
             system_digest: hex::encode(admitted.system.digest(&object, &verb)),
             place: hex::encode(admitted.system.place()),
+            account: admitted.system.account(),
             verb,
             object,
             target,

@@ -149,7 +149,14 @@ impl App {
         let changed = system.as_ref().is_some_and(|system| {
             !execution.place.is_empty() && digest(system) != execution.system_digest
         });
+        let other = system.as_ref().is_some_and(|system| {
+            !execution.account.is_empty() && system.account() != execution.account
+        });
         let happened = match happened {
+            // Another user may not be shown what is there.
+            Happened::No if other => Happened::CannotTell(
+                "the credential was replaced since, so nothing found is no proof".to_owned(),
+            ),
             // What is not found in another place, or in another way, proves nothing.
             Happened::No if changed => Happened::CannotTell(
                 "the system file or the address was changed since, so nothing found is no proof"

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use writ_proto::host::cli::client_files::address_beside;
+use writ_proto::host::cli::client_files::{address_beside, word_of};
 use writ_proto::pb::authorization_service_client::AuthorizationServiceClient;
 use writ_proto::token::UnverifiedToken;
 use writ_proto::value::{Map, args_from_cbor, args_from_json};
@@ -22,6 +22,9 @@ pub(super) async fn named(
     (token, sent): (&[u8], Option<&pb::ActionCall>),
     refused: AppError,
 ) -> AppError {
+    if refused.reason == Reason::TokenPopFailed {
+        return whose(remote, token, refused);
+    }
     // Every other mismatch is named by connectord itself.
     let unnamed = refused.reason == Reason::TokenArgsMismatch;
     let Some(sent) = sent.filter(|_| unnamed) else {
@@ -37,11 +40,33 @@ pub(super) async fn named(
     }
 }
 
+/// Whose a writ is, to somebody who holds it: connectord tells only its own agent.
+fn whose(remote: &Remote, token: &[u8], refused: AppError) -> AppError {
+    let Ok((claims, _)) = UnverifiedToken::new(token).inspect_unverified() else {
+        return refused;
+    };
+    let Ok(cert) = remote.cert() else {
+        return refused;
+    };
+    let (own, shown) = (word_of(&cert, "/agent/"), cert.display());
+    let agent = &claims.agent;
+    let public = match own {
+        Some(own) if own == *agent => {
+            format!(
+                "the writ is of agent {agent}, as {shown} is, but of another certificate: it was renewed since"
+            )
+        }
+        _ => format!("the writ is of agent {agent}, and {shown} is not"),
+    };
+    AppError { public, ..refused }
+}
+
 /// The call that a writ is for, as policyd keeps it.
 async fn signed(remote: &Remote, token: &[u8]) -> Option<pb::ActionCall> {
     let (claims, _) = UnverifiedToken::new(token).inspect_unverified().ok()?;
     let beside = config().with_file_name("policyd.toml");
-    let addr = address_beside(&beside).unwrap_or_else(|| POLICYD.to_owned());
+    let addr = address_beside(&beside).ok()?;
+    let addr = addr.unwrap_or_else(|| POLICYD.to_owned());
     let channel = remote.channel_to((&addr, "policyd")).await.ok()?;
     let name = format!("tenants/{}/decisions/{}", claims.tenant, claims.decision_id);
     let request = pb::GetDecisionRequest { name };

@@ -3,6 +3,7 @@
 
 mod access;
 mod direct;
+mod off;
 mod remote;
 
 use std::path::PathBuf;
@@ -24,8 +25,6 @@ use remote::Remote;
 /// Longest wait for the answers of connectords.
 const PATIENCE: Duration = Duration::from_secs(2);
 const SCOPES_MAX: usize = 100;
-/// Most halts that are named to somebody who asked for another.
-const SHOWN_MAX: usize = 5;
 
 /// Halts.
 #[derive(Debug, Subcommand)]
@@ -78,13 +77,29 @@ pub(crate) enum HaltCommand {
 #[derive(Debug, Args)]
 pub(crate) struct ScopeArgs {
     /// global, tenant:T, connection:C, action:A, agent:G, customer:N, run:R or tenant:T/KIND:NAME;
-    /// may be repeated. With a certificate KIND:NAME is of your own tenant, without one of every
-    /// tenant.
-    #[arg(long = "scope", value_name = "SCOPE", default_value = "global")]
+    /// may be repeated; global if absent. With a certificate KIND:NAME is of your own tenant,
+    /// without one of every tenant.
+    #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
     /// Why; recorded.
     #[arg(long, default_value = "")]
     reason: String,
+}
+
+impl ScopeArgs {
+    fn is_default(&self) -> bool {
+        self.scopes.is_empty()
+    }
+
+    fn named(&self) -> Result<Vec<String>, AppError> {
+        if self.scopes.len() > SCOPES_MAX {
+            return Err(malformed(format!("at most {SCOPES_MAX} scopes")));
+        }
+        if self.is_default() {
+            return Ok(vec!["global".to_owned()]);
+        }
+        Ok(self.scopes.clone())
+    }
 }
 
 /// How to reach the halts: a certificate, or the store.
@@ -175,7 +190,7 @@ impl Halts {
             None => {
                 if crate::config::variable("WRIT_CERT").is_some() {
                     tracing::warn!(
-                        "without --cert this reads and writes the halt store itself, as whoever may write it; WRIT_CERT is not used here: give --cert to ask connectord"
+                        "WRIT_CERT is not used here: without --cert this command works on the halt store itself; with --cert it asks connectord"
                     );
                 }
                 let direct = Direct::open(common, access.store.as_deref()).await?;
@@ -220,7 +235,7 @@ pub(super) async fn run(
         }
         HaltCommand::Off { scopes, access } => {
             let mut halts = Halts::open(common, access).await?;
-            off(&mut halts, scopes, output).await
+            off::run(&mut halts, scopes, output).await
         }
         HaltCommand::Status { access } => {
             let mut halts = Halts::open(common, access).await?;
@@ -249,13 +264,6 @@ pub(super) async fn run(
     }
 }
 
-fn scopes(args: &ScopeArgs) -> Result<&[String], AppError> {
-    if args.scopes.len() > SCOPES_MAX {
-        return Err(malformed(format!("at most {SCOPES_MAX} scopes")));
-    }
-    Ok(&args.scopes)
-}
-
 async fn on(
     halts: &mut Halts,
     args: &ScopeArgs,
@@ -263,31 +271,41 @@ async fn on(
     output: &Output,
 ) -> Result<u8, AppError> {
     let mut misspelt = 0_u8;
-    for scope in scopes(args)? {
+    for scope in &args.named()? {
         let (stored, epoch) = match halts {
             Halts::Direct(direct) => direct.set(scope, &args.reason, seconds).await?,
             Halts::Remote(remote) => remote.set(scope, &args.reason, seconds).await?,
         };
-        let text = format!("HALTED {stored}{}", every_tenant(&stored));
+        let strange = match halts {
+            Halts::Remote(remote) => remote.strange(&stored).await,
+            Halts::Direct(_) => None,
+        };
+        let certain = strange.as_ref().is_some_and(|(_, certain)| *certain);
+        misspelt |= u8::from(certain);
+        // Nothing of that name is there to be halted.
+        let word = if certain { "SET" } else { "HALTED" };
+        let text = format!("{word} {stored}{}", every_tenant(&stored));
         output.line(
             &text,
             &json!({"scope": stored, "state": "HALTED", "epoch": epoch}),
         );
         match halts {
-            Halts::Remote(remote) => {
-                if let Some((why, certain)) = remote.strange(&stored).await {
-                    misspelt |= u8::from(certain);
+            Halts::Remote(_) => {
+                if let Some((why, _)) = strange {
                     output.line(&format!("WARNING: {why}"), &json!({"warning": why}));
                 }
             }
             // The store knows no agents, actions or customers.
             Halts::Direct(_) if scope.contains(':') => {
                 output.note(
-                    "the store does not know which names exist; with --cert a misspelt one is told",
+                    "set in the halt store itself, which knows no names: a misspelt scope stops nothing. With --cert connectord looks whether the name exists",
                 );
             }
             Halts::Direct(_) => {}
         }
+    }
+    if args.is_default() {
+        output.note("nothing was named with --scope, so everything is halted: --scope tenant:T, action:A or agent:G halts less");
     }
     let answers = halts.ask().await?;
     if answers.peers.is_empty() {
@@ -304,7 +322,8 @@ async fn on(
     let (answered, all) = (answers.answered(), answers.peers.len());
     let took = answers.took.as_millis();
     let text = format!(
-        "{answered} of {all} acknowledged in {took} ms; policyd asks connectord for halts four times a second"
+        "{answered} of {} acknowledged in {took} ms; policyd follows within a second",
+        plural(all, "connectord")
     );
     let value = json!({"acknowledged": answered, "connectors": all, "ms": took});
     output.line(&text, &value);
@@ -326,68 +345,6 @@ fn wider<'a>(scope: &Scope, halts: impl Iterator<Item = &'a Scope>) -> Vec<Strin
         .filter(|halt| *halt != scope && halt.includes(scope))
         .map(ToString::to_string)
         .collect()
-}
-
-async fn off(halts: &mut Halts, args: &ScopeArgs, output: &Output) -> Result<u8, AppError> {
-    if args.reason.trim().is_empty() {
-        return Err(malformed("--reason is required to resume"));
-    }
-    let mut missing = 0_u8;
-    let mut standing = None;
-    for scope in scopes(args)? {
-        let ended = match halts {
-            Halts::Direct(direct) => direct.clear(scope, &args.reason).await?,
-            Halts::Remote(remote) => remote.clear(scope, &args.reason).await?,
-        };
-        let word = if ended.cleared { "RUNNING" } else { "NOT_SET" };
-        missing |= u8::from(!ended.cleared);
-        // "RUNNING" alone would be taken for the end of a halt that goes on.
-        let still = match ended.still.as_deref() {
-            // Whoever asks at once is denied once more, and wonders.
-            Some([]) if ended.cleared => "  policyd follows within a second".to_owned(),
-            Some([]) => "  nothing was resumed".to_owned(),
-            Some(scopes) => format!("  still halted by {}", scopes.join(", ")),
-            None => {
-                "  this halt is over; an operator of that tenant sees whether another one covers it"
-                    .to_owned()
-            }
-        };
-        if !ended.cleared && standing.is_none() {
-            standing = Some(standing_of(halts).await);
-        }
-        let instead = standing.as_deref().filter(|_| !ended.cleared).unwrap_or("");
-        let text = format!("{word} {}{still}{instead}", ended.scope);
-        output.line(
-            &text,
-            &json!({"scope": ended.scope, "state": word, "epoch": ended.epoch,
-                "still_halted_by": ended.still}),
-        );
-    }
-    Ok(missing)
-}
-
-/// Which halts are set, for somebody who named none of them.
-async fn standing_of(halts: &mut Halts) -> String {
-    let listed = match halts {
-        Halts::Direct(direct) => direct.list(),
-        Halts::Remote(remote) => remote.list().await,
-    };
-    match listed {
-        Err(_) => String::new(),
-        Ok((all, _)) if all.is_empty() => ": nothing is halted".to_owned(),
-        Ok((all, _)) => {
-            let names: Vec<&str> = all.iter().map(|one| one.scope.as_str()).collect();
-            let (first, more) = names.split_at(names.len().min(SHOWN_MAX));
-            let more = match more.len() {
-                0 => String::new(),
-                count => format!(" and {count} more"),
-            };
-            format!(
-                "; halted: {}{more} (name what to resume with --scope)",
-                first.join(", ")
-            )
-        }
-    }
 }
 
 async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
@@ -413,7 +370,13 @@ async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
         } else {
             format!("  until {until}")
         };
-        let text = format!("HALTED {scope}  since {since}{end}  by {by}  {reason}");
+        // Who set it, an agent is not told.
+        let by_whom = if by.is_empty() {
+            String::new()
+        } else {
+            format!("  by {by}")
+        };
+        let text = format!("HALTED {scope}  since {since}{end}{by_whom}  {reason}");
         output.line(
             &text,
             &json!({"scope": scope, "by": by, "reason": reason, "since": since, "until": until}),
@@ -421,6 +384,13 @@ async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
     }
     let text = plural(shown.len(), "halt");
     output.line(&text, &json!({"halts": shown.len(), "epoch": epoch}));
+    if let Halts::Remote(remote) = halts
+        && let Some(own) = remote.tenant()
+    {
+        output.note(&format!(
+            "shown are halts of every tenant and of {own}; those of other tenants are theirs to see"
+        ));
+    }
     Ok(0)
 }
 

@@ -54,9 +54,14 @@ fn tenant_of(cert: &Path) -> Option<TenantId> {
 }
 
 impl Remote {
+    /// Whose halts it is shown; none where the certificate is of a service.
+    pub(super) const fn tenant(&self) -> Option<&TenantId> {
+        self.own.as_ref()
+    }
+
     pub(super) async fn open(access: &Access, cert: &Path, key: &Path) -> Result<Self, AppError> {
         let ca = beside_config(access.cacert.as_ref(), "certs/ca.pem");
-        let addr = address(access.addr.as_ref());
+        let addr = address(access.addr.as_ref())?;
         let files = ClientFiles { ca: &ca, cert, key };
         let channel = client::peer((&addr, "connectord"), &files, TIMEOUT)?
             .connect()
@@ -139,13 +144,18 @@ impl Remote {
             return None;
         }
         let near = near(&typed, known.iter().map(String::as_str));
-        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        let near = near.map_or_else(
+            || ".".to_owned(),
+            |near| format!("; did you mean `{near}`?"),
+        );
         let why = if kind == "agent" {
             format!(
-                "nothing of an agent `{typed}` was seen here yet; if that is its name, it is halted{near}"
+                "no call of an agent `{typed}` was seen here yet; if that is its name, it is halted{near}"
             )
         } else {
-            format!("no {kind} `{typed}` is known here, so this stops nothing yet{near}")
+            format!(
+                "there is no {kind} `{typed}`, so this halt stops nothing{near} It stays set until halt off --scope {stored}"
+            )
         };
         let is_own = scope.tenant().is_some() && scope.tenant() == self.own.as_ref();
         Some((why, is_own && kind != "agent"))

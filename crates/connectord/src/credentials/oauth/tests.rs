@@ -1,6 +1,7 @@
 //! What is sent to an issuer, what of its answer is taken, and refresh tokens that are replaced.
 
 use serde_json::json;
+use writ_proto::Reason;
 
 use super::super::{CredentialStore, write_private};
 use super::*;
@@ -149,7 +150,15 @@ fn of_an_answer_only_a_bearer_token_for_this_address_is_taken() {
     );
     assert_eq!(with("expires_in", json!(7)).unwrap().lives.as_secs(), 7);
     assert_eq!(with("expires_in", json!("7")).unwrap().lives.as_secs(), 7);
-    for (odd, seconds) in [(json!("soon"), 0), (json!(-5), 0), (json!(3599.5), 3_599)] {
+    // What is no span of time is taken for none, which is what the file says.
+    for (odd, seconds) in [
+        (json!("soon"), 60),
+        (json!(-5), 60),
+        (json!(0), 60),
+        (json!("0"), 60),
+        (json!(3599.5), 3_599),
+        (json!(1e300), LIVES_MAX.as_secs()),
+    ] {
         let lives = with("expires_in", odd).unwrap().lives;
         assert_eq!(lives.as_secs(), seconds);
     }
@@ -196,6 +205,11 @@ fn a_token_is_used_until_its_end_and_a_worn_one_never_again() {
     assert!(held.replaces(Some(second)));
     let third = held.take(given(3_600)).number();
     assert!(!held.replaces(Some(third)));
+    // To be asked in vain does not begin that time anew.
+    held.replaced = Instant::now().checked_sub(REFUSED_FOR);
+    assert!(held.replaces(Some(third)));
+    let asked = held.replaced;
+    assert!(!held.replaces(Some(third)) && held.replaced == asked);
     held.refuse("invalid_client", Duration::from_secs(3_600));
     assert_eq!(held.refused(), Some("invalid_client"));
     // Who has a token that is good is not refused with those who had none.
@@ -238,6 +252,109 @@ fn a_refresh_token_that_took_the_place_of_another_is_kept_until_the_credential_i
     third
         .renew(&SecretString::from("fifth".to_owned()))
         .unwrap();
+    assert_eq!(shown(&third).as_deref(), Some("fifth"));
     store.remove("crm/main").unwrap();
     assert!(third.stands().is_err());
+    // Nothing of it stays on the disk, and it is not shown even by who had it before.
+    let kept = folder.path().join("credentials.refresh.json");
+    assert!(!std::fs::read_to_string(kept).unwrap().contains("crm/main"));
+    assert!(third.newer().is_err());
+    store.put("crm/main", "a:b:third", 7).unwrap();
+    assert!(shown(&store.open("crm/main").unwrap()).is_none());
+}
+
+#[test]
+fn two_connections_with_one_secret_are_seen() {
+    let (_folder, store) = store();
+    store.put("crm/main", "a:b:first", 5).unwrap();
+    let shared = |name, secret| store.shared_with(name, secret).unwrap();
+    assert_eq!(shared("crm/eu", "a:b:first").as_deref(), Some("crm/main"));
+    assert_eq!(shared("crm/eu", "a:b:other"), None);
+    assert_eq!(shared("crm/main", "a:b:first"), None);
+}
+
+#[test]
+fn what_an_issuer_says_shows_no_secret() {
+    let (_folder, store) = store();
+    store
+        .put(
+            "crm/main",
+            r#"{"client_id":"cl","client_secret":"hush","refresh_token":"r1"}"#,
+            5,
+        )
+        .unwrap();
+    let credential = store.open("crm/main").unwrap();
+    let oauth = oauth(Grant::RefreshToken, false);
+    let newer = SecretString::from("r2".to_owned());
+    let told = credential.hidden_from("Invalid r2 or r1 of cl, not hush", &oauth, Some(&newer));
+    assert_eq!(told, "Invalid *** or *** of cl, not ***");
+}
+
+#[test]
+fn a_renewed_token_opens_for_no_other_credential_and_its_place_is_tried_first() {
+    let (folder, store) = store();
+    store.put("crm/main", "a:b:first", 5).unwrap();
+    let first = store.open("crm/main").unwrap();
+    first
+        .renew(&SecretString::from("second".to_owned()))
+        .unwrap();
+    store.put("crm/main", "a:b:third", 6).unwrap();
+    let third = store.open("crm/main").unwrap();
+    let path = folder.path().join("credentials.refresh.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let moved = text.replace(
+        &hex::encode(first.fingerprint()),
+        &hex::encode(third.fingerprint()),
+    );
+    assert_ne!(moved, text);
+    std::fs::write(&path, moved).unwrap();
+    assert_eq!(third.newer().unwrap_err().reason, Reason::CredentialSeal);
+    // Where the next one could not be stored, the one that is there is not used up.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(third.newer().is_err());
+}
+
+#[test]
+fn processes_show_what_is_sealed_one_after_the_other() {
+    let (_folder, store) = store();
+    store.put("crm/main", "a:b:first", 5).unwrap();
+    let credential = store.open("crm/main").unwrap();
+    let held = credential.turn().unwrap();
+    let (said, heard) = std::sync::mpsc::channel();
+    let other = credential.clone();
+    let waiter = std::thread::spawn(move || {
+        drop(other.turn().unwrap());
+        said.send(()).unwrap();
+    });
+    assert!(heard.recv_timeout(Duration::from_millis(200)).is_err());
+    drop(held);
+    heard.recv_timeout(Duration::from_secs(20)).unwrap();
+    waiter.join().unwrap();
+}
+
+#[test]
+fn a_token_is_left_before_its_end_and_used_for_a_day_at_most() {
+    let lives = |seconds: u64| {
+        let mut held = Held::<()>::default();
+        let given = Given {
+            token: SecretString::from("t".to_owned()),
+            lives: Duration::from_secs(seconds),
+        };
+        let start = Instant::now();
+        held.take(given).until.duration_since(start).as_secs()
+    };
+    assert!((3_569..=3_571).contains(&lives(3_600)));
+    assert!((9..=10).contains(&lives(20)));
+    assert!(lives(400 * 86_400) <= LIVES_MAX.as_secs());
+}
+
+#[test]
+fn a_scope_that_is_not_said_is_not_sent() {
+    let plain = OAuth2 {
+        scope: String::new(),
+        ..oauth(Grant::ClientCredentials, true)
+    };
+    let (_, form) = asked("a:b", &plain, None).unwrap();
+    assert_eq!(form, "grant_type=client%5Fcredentials");
 }

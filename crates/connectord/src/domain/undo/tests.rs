@@ -61,3 +61,20 @@ fn what_was_not_written_is_too_old_or_of_another_kind_is_not_undone() {
         assert_eq!(refusal.map(|refusal| refusal.reason), expected);
     }
 }
+
+#[test]
+fn each_attempt_has_a_key_of_its_own_however_many_are_forgotten() {
+    use crate::domain::execution::{ATTEMPTS_MAX, Attempt};
+    let mut target = execution(1);
+    let mut keys = std::collections::BTreeSet::new();
+    for _ in 0..ATTEMPTS_MAX * 2 {
+        let key = key_of(&target);
+        assert!(is_key_of(&key, &target.id) && keys.insert(key));
+        target.begin_attempt(Attempt {
+            request: String::new(),
+            by: "ops".into(),
+            execution: "e".into(),
+        });
+    }
+    assert_eq!(target.undo_attempts.len(), ATTEMPTS_MAX);
+}

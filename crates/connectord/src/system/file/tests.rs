@@ -1,5 +1,7 @@
 //! Files that are shipped, files that could do more than they should, and cards that do not fit.
 
+mod grants;
+
 use writ_proto::card::Card;
 
 use super::*;

@@ -76,6 +76,11 @@ impl Ready<'_> {
 /// # Errors
 /// What is wrong with it.
 pub fn base_url(text: &str, private: bool) -> Result<Url, String> {
+    if !text.contains("://") {
+        return Err(format!(
+            "base_url `{text}` begins with https://, or with http:// on loopback"
+        ));
+    }
     let url = Url::parse(text).map_err(|error| format!("base_url `{text}`: {error}"))?;
     let refuse = |why: &str| Err(format!("base_url `{text}`: {why}"));
     if !url.username().is_empty() || url.password().is_some() {
@@ -193,6 +198,11 @@ impl HttpClient {
             issuer,
             places: Semaphore::new(bound.concurrent),
         })
+    }
+
+    /// Which credential is shown.
+    pub(super) const fn fingerprint(&self) -> [u8; 32] {
+        self.credential.fingerprint()
     }
 
     /// The base URL.

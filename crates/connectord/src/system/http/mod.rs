@@ -55,6 +55,11 @@ impl Http {
         self.client.base().to_string()
     }
 
+    /// Which credential is shown.
+    pub(super) const fn fingerprint(&self) -> [u8; 32] {
+        self.client.fingerprint()
+    }
+
     /// The file it was made from.
     #[must_use]
     pub const fn bound(&self) -> &Arc<Bound> {

@@ -7,12 +7,13 @@ use reqwest::{Client, Url};
 use secrecy::SecretString;
 use serde_json::Value as Json;
 use tokio::sync::{Mutex, watch};
+use writ_proto::Reason;
 
 use super::client::{CallError, read, without_url};
 use crate::clock;
-use crate::credentials::Credential;
 use crate::credentials::auth::Auth;
 use crate::credentials::oauth::{Given, Grant, Held, OAuth2, REFUSED_FOR, Token, next_refresh};
+use crate::credentials::{Credential, Turn};
 use crate::domain::gate::Refusal;
 use crate::system::file::{Answer, Bound, clean};
 
@@ -21,8 +22,10 @@ const SAID_CHARS_MAX: usize = 200;
 
 /// How long an issuer that did not answer is not asked again.
 const AWAY_FOR: Duration = Duration::from_secs(3);
-/// How long the end of this process waits for answers of issuers.
-const SETTLED_WITHIN: Duration = Duration::from_secs(35);
+/// How long an issuer has to answer: whoever gives up earlier loses a refresh token that is good once.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+/// How long the end of this process waits for what is under way: an answer, and the lock under which it is stored.
+const SETTLED_WITHIN: Duration = Duration::from_secs(55);
 
 /// Who gives the tokens of a connection.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ fn said(answer: &Answer) -> String {
     let text = |name: &str| {
         let body = answer.body.as_ref()?;
         let text = body.get(name)?.as_str()?;
-        Some(clean(text).chars().take(SAID_CHARS_MAX).collect::<String>())
+        Some(clean(text))
     };
     let words = [
         Some(answer.described()),
@@ -58,11 +61,11 @@ fn no_token(why: &dyn core::fmt::Display) -> CallError {
 }
 
 fn refused(refusal: &Refusal) -> CallError {
-    no_token(&format_args!(
-        "{} {}",
-        refusal.reason.code(),
-        refusal.detail
-    ))
+    let why = format!("{} {}", refusal.reason.code(), refusal.detail);
+    if refusal.reason == Reason::CredentialMissing {
+        return CallError::Denied(why);
+    }
+    no_token(&why)
 }
 
 impl Issuer {
@@ -100,7 +103,7 @@ impl Issuer {
             return Ok(token.clone());
         }
         let own = Arc::clone(self);
-        let under_way = UnderWay::begin();
+        let under_way = UnderWay::begin()?;
         // A caller that hangs up ends neither the request nor what has to be stored of its answer.
         let asked = tokio::spawn(async move {
             let next = own.next(worn).await;
@@ -135,7 +138,13 @@ impl Issuer {
 
     async fn asked(&self, held: &mut Held<CallError>) -> Result<Given, CallError> {
         let own = self.credential.clone();
-        blocking(move || own.stands()).await?;
+        if let Err(gone) = blocking(move || own.stands()).await {
+            // What came of a credential that is gone is of no use to anybody, and others wait for the turn.
+            if matches!(gone, CallError::Denied(_)) {
+                held.unsaved = None;
+            }
+            return Err(gone);
+        }
         let body = match self.oauth.grant {
             Grant::RefreshToken => self.refreshed(held).await?,
             _ => self.answer(None).await?,
@@ -148,24 +157,37 @@ impl Issuer {
     /// is done: the issuer may have forgotten the old one already. Processes that share the sealed
     /// file do this one after the other, since a token that is shown twice is taken for stolen.
     async fn refreshed(&self, held: &mut Held<CallError>) -> Result<Json, CallError> {
-        let own = self.credential.clone();
-        let turn = blocking(move || own.turn()).await?;
-        if let Some(unsaved) = &held.unsaved {
-            self.renew(unsaved).await?;
-            held.unsaved = None;
-        }
+        let turn = match held.unsaved.take() {
+            Some((unsaved, turn)) => self.kept(unsaved, turn, held).await?,
+            None => {
+                let own = self.credential.clone();
+                blocking(move || own.turn()).await?
+            }
+        };
+        UnderWay::goes_on()?;
         let own = self.credential.clone();
         let newer = blocking(move || own.newer()).await?;
         let body = self.answer(newer.as_ref()).await?;
-        if let Some(refresh) = next_refresh(&body).map_err(CallError::Denied)?
-            && let Err(error) = self.renew(&refresh).await
-        {
-            // Only this process has it now.
-            held.unsaved = Some(refresh);
-            return Err(error);
+        if let Some(refresh) = next_refresh(&body).map_err(CallError::Denied)? {
+            drop(self.kept(refresh, turn, held).await?);
         }
-        drop(turn);
         Ok(body)
+    }
+
+    /// Stores a refresh token. Until that is done nobody else has the turn: the one in the file is used up.
+    async fn kept(
+        &self,
+        refresh: SecretString,
+        turn: Turn,
+        held: &mut Held<CallError>,
+    ) -> Result<Turn, CallError> {
+        match self.renew(&refresh).await {
+            Ok(()) => Ok(turn),
+            Err(error) => {
+                held.unsaved = Some((refresh, turn));
+                Err(error)
+            }
+        }
     }
 
     async fn renew(&self, refresh: &SecretString) -> Result<(), CallError> {
@@ -177,6 +199,7 @@ impl Issuer {
         // The clock that never goes back may be ahead of that of the issuer.
         let now = clock::of_machine().timestamp();
         let request = self.client.post(self.url.clone());
+        let request = request.timeout(ANSWERS_WITHIN);
         let request = self.credential.ask(request, &self.oauth, (now, refresh));
         let request = request.map_err(|why| no_token(&why))?;
         let response = request.send().await;
@@ -187,37 +210,53 @@ impl Issuer {
             Err(other) => return Err(other),
         };
         let said = said(&answer);
+        let said = self.credential.hidden_from(&said, &self.oauth, refresh);
+        let said: String = said.chars().take(SAID_CHARS_MAX).collect();
         match (answer.status, answer.body) {
             (200, Some(body)) => Ok(body),
-            (400 | 401 | 403, Some(_)) => Err(CallError::Denied(said)),
+            // Who asks too often is asked to wait as long as who is refused.
+            (400 | 401 | 403, Some(_)) | (429, _) => Err(CallError::Denied(said)),
             _ => Err(no_token(&said)),
         }
     }
 }
 
-/// Requests for tokens that are under way in this process.
-static UNDER_WAY: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
+/// How many requests for tokens are under way in this process, and whether it ends.
+static UNDER_WAY: LazyLock<watch::Sender<(usize, bool)>> =
+    LazyLock::new(|| watch::Sender::new((0, false)));
 
 /// One of them, until it is dropped.
 struct UnderWay;
 
 impl UnderWay {
-    fn begin() -> Self {
-        UNDER_WAY.send_modify(|count| *count = count.saturating_add(1));
-        Self
+    /// Where the process ends, nothing is begun.
+    fn begin() -> Result<Self, CallError> {
+        Self::goes_on()?;
+        UNDER_WAY.send_modify(|(count, _)| *count = count.saturating_add(1));
+        Ok(Self)
+    }
+
+    fn goes_on() -> Result<(), CallError> {
+        let (_, ends) = *UNDER_WAY.borrow();
+        if ends {
+            return Err(no_token(&"this process is ending"));
+        }
+        Ok(())
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        UNDER_WAY.send_modify(|count| *count = count.saturating_sub(1));
+        UNDER_WAY.send_modify(|(count, _)| *count = count.saturating_sub(1));
     }
 }
 
-/// Waits until what issuers were asked for is stored, but not for ever.
+/// Begins no further request, and waits until what issuers were asked for is stored, but not for ever: the last thing a
+/// process does.
 pub async fn settled() {
+    UNDER_WAY.send_modify(|(_, ends)| *ends = true);
     let mut count = UNDER_WAY.subscribe();
-    let none = count.wait_for(|count| *count == 0);
+    let none = count.wait_for(|(count, _)| *count == 0);
     drop(tokio::time::timeout(SETTLED_WITHIN, none).await);
 }
 
@@ -229,3 +268,6 @@ async fn blocking<T: Send + 'static>(
     let done = done.map_err(|error| no_token(&error))?;
     done.map_err(|refusal| refused(&refusal))
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,16 @@ fn unlike(prepare: &[Prepare], before: &Prepared, now: &Prepared) -> Option<Stri
     watched.find(other).map(|(_, name)| name.clone())
 }
 
+/// Whether what the reads before a write said must not move.
+fn holds(verb: &Verb) -> bool {
+    verb.prepare.iter().any(Prepare::holds)
+}
+
+/// Whether something is looked at right before a write, and must not have moved when it is made.
+fn is_compared(verb: &Verb) -> bool {
+    verb.compares() || holds(verb)
+}
+
 impl Http {
     fn verb<'a>(&self, object: &'a Object, plan: &Plan) -> Result<&'a Verb, SystemError> {
         object.verbs.get(&plan.verb).ok_or_else(|| {
@@ -209,7 +219,7 @@ impl Http {
         verb: &Verb,
         (plan, prepared): (&Plan, &Prepared),
     ) -> Result<(), SystemError> {
-        if verb.prepare.iter().any(Prepare::holds) {
+        if holds(verb) {
             let again = self.prepare(plan).await?;
             if let Some(what) = unlike(&verb.prepare, prepared, &again) {
                 let why = format!("{what} changed since it was looked at");
@@ -266,7 +276,7 @@ impl Http {
                 Ok(answer) if answer.status == UNAUTHORIZED && worn.is_none() => {
                     let judged = self.bound.rules.judge(&answer, false);
                     let denied = matches!(judged, Judged::Not(Meaning::Denied, _));
-                    if !denied || shown.is_none() || verb.compares() {
+                    if !denied || shown.is_none() || is_compared(verb) {
                         return Ok(answer);
                     }
                     worn = shown;

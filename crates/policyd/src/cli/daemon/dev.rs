@@ -101,10 +101,17 @@ async fn started(folder: &Path) -> Result<Vec<Child>, AppError> {
 }
 
 fn introduce(folder: &Path, made: bool, output: Output) {
-    let of = |file: &str| address_beside(&folder.join(file)).unwrap_or_default();
+    let of = |file: &str| {
+        address_beside(&folder.join(file))
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+    };
     let (policyd, connectord) = (of("policyd.toml"), of("connectord.toml"));
     let sandbox = sandbox_addr(folder).unwrap_or_default();
-    let dir = folder.display();
+    // It is pasted into another shell.
+    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let dir = whole.display();
     let word = if made { "made" } else { "found" };
     let text = format!(
         "{word} {dir}\n  policyd      {policyd}   log {dir}/policyd.log\n  connectord   {connectord}   log {dir}/connectord.log\n  \

@@ -267,7 +267,7 @@ fn next(args: &AuthorizeArgs, decision: &pb::Decision) -> String {
     let held = if args.dry_run {
         ""
     } else {
-        "; until then it holds what it takes of a budget"
+        "; until it is used or over, what it asks for counts in the budgets"
     };
     match &args.token_out {
         None => {
@@ -277,12 +277,16 @@ fn next(args: &AuthorizeArgs, decision: &pb::Decision) -> String {
             )
         }
         Some(token) => {
-            let args_file = args.args_out.as_ref().map_or_else(
-                || "FILE (written by --args-out)".to_owned(),
-                |path| path.display().to_string(),
-            );
+            let (args_file, how) = match &args.args_out {
+                Some(path) => (path.display().to_string(), ""),
+                None => (
+                    "FILE".to_owned(),
+                    "\n  FILE holds the same arguments as a JSON object; ask with --args-out FILE to have it written",
+                ),
+            };
+            let (tenant, agent) = (args.remote.tenant(), &decision.agent);
             format!(
-                "\n  writ: {}, valid until {until}, for this one call{held}\n  next: connectord execute {} --target {} --token {} --args {args_file}{}",
+                "\n  writ: {}, for agent {agent} of {tenant} and this one call, valid until {until}{held}\n  next: connectord execute {} --target {} --token {} --args {args_file}{}{how}",
                 token.display(),
                 args.action,
                 args.target,

@@ -67,6 +67,14 @@ fn contains(line: &[u8], part: &[u8]) -> bool {
     line.windows(part.len()).any(|window| window == part)
 }
 
+/// A file that cannot be read says nothing about an export.
+fn unread(path: &Path, why: &std::io::Error) -> AppError {
+    let why = format!("{}: {why}", path.display());
+    AppError::new(Reason::RequestMalformed, why).with_fix(
+        "name the file that policyd records export wrote, and the trust document with --trust",
+    )
+}
+
 fn broken(path: &Path, why: impl core::fmt::Display) -> AppError {
     AppError::new(Reason::ExportInvalid, format!("{}: {why}", path.display()))
 }
@@ -143,7 +151,7 @@ fn verify(
     (root, replay): (Option<&str>, bool),
     output: Output,
 ) -> Result<u8, AppError> {
-    let bytes = std::fs::read(file).map_err(|error| broken(file, error))?;
+    let bytes = std::fs::read(file).map_err(|error| unread(file, &error))?;
     let mut lines = bytes.split(|byte| *byte == b'\n');
     if replay && !lines.any(|line| contains(line, VALUES)) {
         let text = format!(
@@ -235,15 +243,15 @@ fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Ou
     );
     if !pinned && !report.unreadable {
         output.note(
-            "The keys came from the trust document, and nothing was asked who made that. \
-             Where it may have been exchanged, give its key too: --root HEX, which is trust.root_key of connectord.toml",
+            "The keys are those of the trust document, which itself was not checked: give --root HEX (trust.root_key of connectord.toml) \
+             where somebody may have exchanged it",
         );
     }
 }
 
 /// The trust document, proven by the pinned key, or by the trust key it lists itself.
 fn keys(path: &Path, root: Option<&str>) -> Result<KeySet, AppError> {
-    let text = std::fs::read_to_string(path).map_err(|error| broken(path, error))?;
+    let text = std::fs::read_to_string(path).map_err(|error| unread(path, &error))?;
     let listed = || -> Option<VerifyingKey> {
         let json: serde_json::Value = serde_json::from_str(&text).ok()?;
         let key = json
@@ -264,7 +272,7 @@ fn keys(path: &Path, root: Option<&str>) -> Result<KeySet, AppError> {
         }
         None => broken(
             path,
-            "this is no trust document; that of policyd is trust.keys_file, keys/public.json",
+            "this is no trust document; policyd keeps its own where trust.keys_file says, which is keys/public.json after init",
         ),
     })?;
     KeySet::parse_document(&text, &key).map_err(|error| broken(path, error))

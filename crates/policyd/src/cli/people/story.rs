@@ -14,6 +14,9 @@ use crate::output::Output;
 /// Records that are told at most; the newest of them.
 const TOLD_MAX: usize = 1_000;
 
+/// Characters of the id of a decision.
+const ID_CHARS: usize = 36;
+
 /// Which record.
 #[derive(Debug, Args)]
 pub(crate) struct StoryArgs {
@@ -65,20 +68,18 @@ fn told(record: &pb::Record) -> String {
             line
         }
         "result" | "reconciliation" if is_dry_run(record) => format!(
-            "{} dry run {}: {codes} before {} would be {}; nothing was written",
+            "dry run of {} {}{}; nothing was written",
             record.action,
-            record.status,
-            json_of(&values, "before"),
-            json_of(&values, "after")
+            with_codes(&record.status, &codes),
+            changed(&values, "would become"),
         ),
         "result" | "reconciliation" => format!(
-            "{} {}: {} before {} after {}",
+            "{} {}{}",
             record.action,
-            record.status,
-            codes,
-            json_of(&values, "before"),
-            json_of(&values, "after")
+            with_codes(&record.status, &codes),
+            changed(&values, "became"),
         ),
+        "token_refused" => format!("a writ for {} was refused: {codes}", record.action),
         "undo" => undo_told(record, &values, &codes),
         // The note holds what moved, beside the reason that somebody gave.
         "rollout_changed" => format!(
@@ -89,6 +90,28 @@ fn told(record: &pb::Record) -> String {
             text("note")
         ),
         kind => format!("{kind} {} {} {codes}", record.action, record.status),
+    }
+}
+
+/// `FAILED (SYSTEM_UNAVAILABLE)`.
+fn with_codes(status: &str, codes: &str) -> String {
+    if codes.is_empty() {
+        status.to_owned()
+    } else {
+        format!("{status} ({codes})")
+    }
+}
+
+/// What a record showed before and after; nothing where it was not looked at.
+fn changed(values: &Json, word: &str) -> String {
+    let seen = |name| {
+        Some(json_of(values, name)).filter(|json| !matches!(json.as_str(), "" | "{}" | "null"))
+    };
+    match (seen("before"), seen("after")) {
+        (Some(before), Some(after)) => format!(": {before} {word} {after}"),
+        (None, Some(after)) => format!(": {word} {after}"),
+        (Some(before), None) => format!(": it held {before}"),
+        (None, None) => String::new(),
     }
 }
 
@@ -104,14 +127,13 @@ fn undo_told(record: &pb::Record, values: &serde_json::Value, codes: &str) -> St
     let (by, why) = (text("by"), because(text("note")));
     if record.status == "UNDO_REFUSED" {
         let action = &record.action;
-        return format!("undo of {action} refused for {by}{why} {codes}: nothing was changed");
+        return format!("undo of {action} refused for {by}{why} ({codes}): nothing was changed");
     }
     format!(
-        "undo of {} {} by {by}{why} {codes}: {} became {}",
+        "undo of {} {} by {by}{why}{}",
         record.action,
-        record.status,
-        json_of(values, "before"),
-        json_of(values, "after")
+        with_codes(&record.status, codes),
+        changed(values, "became"),
     )
 }
 
@@ -140,8 +162,17 @@ async fn collected(args: &StoryArgs) -> Result<Vec<pb::Record>, AppError> {
 
 pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError> {
     if !args.record.contains('/') {
-        let message = format!("name the type too, such as deal/{}", args.record);
-        return Err(AppError::new(Reason::RequestMalformed, message));
+        let record = &args.record;
+        let message = format!("`{record}` is not TYPE/ID, such as deal/D-104");
+        let error = AppError::new(Reason::RequestMalformed, message);
+        // What is as long as that is the id of a decision.
+        return Err(if record.len() == ID_CHARS {
+            error.with_fix(format!(
+                "read a decision by its id: policyd decisions get {record}"
+            ))
+        } else {
+            error
+        });
     }
     let records = collected(args).await?;
     let about = |record: &&pb::Record| target_of(record) == args.record;

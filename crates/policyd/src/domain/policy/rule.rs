@@ -90,7 +90,7 @@ fn needed(text: &impl Fn(&str) -> Option<String>) -> Result<[String; 5], String>
         None => "this rule".to_owned(),
     };
     Err(format!(
-        "{which} lacks what every rule says, for example {}",
+        "{which} lacks annotations that every rule needs, for example {}",
         missing.join(" ")
     ))
 }

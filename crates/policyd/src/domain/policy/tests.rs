@@ -73,7 +73,7 @@ fn a_rule_says_who_answers_for_it() {
     for (said, told) in [
         (
             "@id(\"x\")",
-            "rule `x` lacks what every rule says, for example `@reason(",
+            "rule `x` lacks annotations that every rule needs, for example `@reason(",
         ),
         (
             "@id(\"x\") @reason(\"y\")",
@@ -112,7 +112,7 @@ fn a_set_with_a_flaw_is_refused_and_says_what() {
     let table: [(&str, Break); 11] = [
         ("POLICY_EMPTY", |s| s.policies.clear()),
         (
-            "this rule lacks what every rule says, for example `@id(",
+            "this rule lacks annotations that every rule needs, for example `@id(",
             |s| {
                 policy(s, "permit(principal, action, resource);");
             },
@@ -236,7 +236,7 @@ fn a_set_beyond_its_bounds_is_refused_and_says_what() {
             );
         }),
         (
-            "rule `x` lacks what every rule says, for example `@reason(",
+            "rule `x` lacks annotations that every rule needs, for example `@reason(",
             |s| {
                 add(
                     s,

@@ -120,7 +120,7 @@ fn say(row: &NoticeRow, settled: &Settled, nobody: bool) {
     let (id, kind, tries) = (row.notice.id, row.notice.kind.name(), row.tries);
     let error = settled.error.as_str();
     let taken = if nobody {
-        "a notice was kept: no sink is configured"
+        "nobody was told: [notify] names no sink; policyd notices ls shows what was kept"
     } else {
         "a notice was delivered"
     };

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::GeneralName;
 
+use crate::host::layers::{ConfigError, table_of};
 use crate::host::store::durable;
 
 /// The configuration that a command was given, or the one in the folder it runs in.
@@ -120,13 +121,31 @@ pub fn key_beside(cert: &Path) -> PathBuf {
     folder.join(format!("keys/{}-tls.pem", name.unwrap_or_default()))
 }
 
-/// `https://host:port` of the daemon that a configuration file is of, where the file is there and says
-/// it. A daemon that listens everywhere is reached on this machine.
-#[must_use]
-pub fn address_beside(config: &Path) -> Option<String> {
-    let table: toml::Table = std::fs::read_to_string(config).ok()?.parse().ok()?;
-    let addr = table.get("server")?.get("grpc_addr")?.as_str()?;
-    let addr: std::net::SocketAddr = addr.parse().ok()?;
+/// `https://host:port` of the daemon that a configuration file is of; nothing where there is no such file. A daemon that
+/// listens everywhere is reached on this machine.
+///
+/// # Errors
+/// When the file is there and does not say it: the daemon at the usual address may be somebody else's.
+pub fn address_beside(config: &Path) -> Result<Option<String>, ConfigError> {
+    let name = config.display();
+    let text = match std::fs::read_to_string(config) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(ConfigError::invalid(format!("cannot read {name}: {error}"))),
+    };
+    let table = table_of(config, &text)?;
+    let addr = table.get("server").and_then(|of| of.get("grpc_addr"));
+    let addr = addr.and_then(|addr| addr.as_str()?.parse().ok());
+    let Some::<std::net::SocketAddr>(addr) = addr else {
+        let why = format!(
+            "{name}: server.grpc_addr is not there, or is no IP address and port such as \"127.0.0.1:7350\""
+        );
+        return Err(ConfigError::invalid(why));
+    };
+    Ok(Some(called(addr)))
+}
+
+fn called(addr: std::net::SocketAddr) -> String {
     let (ip, port) = (addr.ip(), addr.port());
     let host = match ip {
         std::net::IpAddr::V4(v4) if v4.is_unspecified() => "127.0.0.1".to_owned(),
@@ -134,7 +153,13 @@ pub fn address_beside(config: &Path) -> Option<String> {
         std::net::IpAddr::V4(v4) => v4.to_string(),
         std::net::IpAddr::V6(v6) => format!("[{v6}]"),
     };
-    Some(format!("https://{host}:{port}"))
+    format!("https://{host}:{port}")
+}
+
+/// Whether a file holds a private key, such as one that was given as a certificate.
+#[must_use]
+pub fn holds_key(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.contains("PRIVATE KEY-----"))
 }
 
 /// The one URI in a certificate that says whose it is.
@@ -200,10 +225,13 @@ mod tests {
             ("[server]", None),
             ("not TOML", None),
         ];
-        assert_eq!(address_beside(&path), None);
+        assert_eq!(address_beside(&path), Ok(None));
         for (text, wanted) in table {
             std::fs::write(&path, text).unwrap();
-            assert_eq!(address_beside(&path).as_deref(), wanted, "{text}");
+            let found = address_beside(&path);
+            // A file that says nothing usable is not passed over.
+            assert_eq!(found.ok().flatten().as_deref(), wanted, "{text}");
+            assert_eq!(address_beside(&path).is_err(), wanted.is_none(), "{text}");
         }
         assert_eq!(uri_of(&path), None);
     }

@@ -8,13 +8,21 @@ use clap::{Arg, Command, CommandFactory, Parser};
 /// Most options that are named to somebody who wrote none.
 const SHOWN_MAX: usize = 8;
 
-/// The command line of this process; a wrong one is told, and ends it with exit code 2. `others` are options that nobody
-/// means with a word alone.
+/// What a command line may be mistaken for.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside<'a> {
+    /// Options of commands that call a daemon: nobody means them with a word alone.
+    pub reaches: &'a [&'a str],
+    /// The other program, and its commands.
+    pub other: (&'a str, &'a [&'a str]),
+}
+
+/// The command line of this process; a wrong one is told, and ends it with exit code 2.
 #[must_use]
-pub fn command_line<T: Parser + CommandFactory>(others: &[&str]) -> T {
+pub fn command_line<T: Parser + CommandFactory>(beside: &Beside<'_>) -> T {
     let words: Vec<OsString> = std::env::args_os().collect();
     T::try_parse_from(&words)
-        .unwrap_or_else(|error| advised(error, (&T::command(), others), &words).exit())
+        .unwrap_or_else(|error| advised(error, (&T::command(), beside), &words).exit())
 }
 
 /// The command that the words lead to.
@@ -39,22 +47,50 @@ fn shown(option: &Arg, others: &[&str]) -> Option<String> {
     Some(format!("--{name} {value}"))
 }
 
+/// Puts a tip of ours in the place of the one that spelling suggests.
+fn tipped(mut error: clap::Error, tip: String) -> clap::Error {
+    error.remove(ContextKind::SuggestedSubcommand);
+    error.remove(ContextKind::SuggestedArg);
+    let tip = ContextValue::StyledStrs(vec![tip.into()]);
+    error.insert(ContextKind::Suggested, tip);
+    error
+}
+
 fn advised(
-    mut error: clap::Error,
-    (root, others): (&Command, &[&str]),
+    error: clap::Error,
+    (root, beside): (&Command, &Beside<'_>),
     words: &[OsString],
 ) -> clap::Error {
+    let (other, theirs) = beside.other;
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && theirs.contains(&word.as_str())
+    {
+        let tip = format!("it is a command of {other}: {other} {word}");
+        return tipped(error, tip);
+    }
     let stray = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(word)) if !word.starts_with('-') => word.clone(),
+        Some(ContextValue::String(word)) => word.clone(),
         _ => return error,
     };
-    if error.kind() != ErrorKind::UnknownArgument || error.get(ContextKind::Suggested).is_some() {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error;
+    }
+    if let Some(option) = stray.strip_prefix("--") {
+        let option = option.split(['=', ' ']).next().unwrap_or_default();
+        if !beside.reaches.contains(&option) {
+            return error;
+        }
+        let name = reached(root, words).get_name();
+        let tip = format!("`{name}` calls no daemon, so it takes no --{option}");
+        return tipped(error, tip);
+    }
+    if stray.starts_with('-') || error.get(ContextKind::Suggested).is_some() {
         return error;
     }
     let command = reached(root, words);
     let options: Vec<String> = command
         .get_arguments()
-        .filter_map(|option| shown(option, others))
+        .filter_map(|option| shown(option, beside.reaches))
         .collect();
     let name = command.get_name();
     let tip = if options.is_empty() {
@@ -71,16 +107,17 @@ fn advised(
             options.join(", ")
         )
     };
-    error.insert(
-        ContextKind::Suggested,
-        ContextValue::StyledStrs(vec![tip.into()]),
-    );
-    error
+    tipped(error, tip)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const BESIDE: Beside<'_> = Beside {
+        reaches: &["cert"],
+        other: ("hammer", &["list"]),
+    };
 
     #[derive(Parser, Debug)]
     #[command(name = "tool")]
@@ -111,8 +148,28 @@ mod tests {
         ] {
             let words: Vec<OsString> = words.iter().map(OsString::from).collect();
             let error = Tool::try_parse_from(&words).unwrap_err();
-            let told = advised(error, (&Tool::command(), &[]), &words).to_string();
+            let told = advised(error, (&Tool::command(), &BESIDE), &words).to_string();
             assert!(told.contains(tip), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_another_program_or_command_is_said_to() {
+        for (words, tip) in [
+            (
+                vec!["tool", "list"],
+                "it is a command of hammer: hammer list",
+            ),
+            (
+                vec!["tool", "ls", "--cert", "a"],
+                "`ls` calls no daemon, so it takes no --cert",
+            ),
+        ] {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            let error = Tool::try_parse_from(&words).unwrap_err();
+            let told = advised(error, (&Tool::command(), &BESIDE), &words).to_string();
+            assert!(told.contains(tip), "{told}");
+            assert_eq!(told.matches("tip:").count(), 1, "{told}");
         }
     }
 
@@ -123,7 +180,7 @@ mod tests {
             .map(OsString::from)
             .collect();
         let error = Tool::try_parse_from(&words).unwrap_err();
-        let told = advised(error, (&Tool::command(), &[]), &words).to_string();
+        let told = advised(error, (&Tool::command(), &BESIDE), &words).to_string();
         assert!(
             told.contains("--execution") && !told.contains("say what"),
             "{told}"

@@ -1,5 +1,6 @@
 //! Storing: group commit, versions of a schema, connections to PostgreSQL.
 
+pub mod alone;
 pub mod disk;
 pub mod durable;
 pub mod group_commit;

@@ -29,3 +29,16 @@ fn what_was_never_looked_at_has_moved() {
         assert_eq!(found.as_deref(), expected, "{before:?} {now:?}");
     }
 }
+
+#[test]
+fn a_header_that_wants_a_date_gets_one() {
+    let date = "Sat, 28 Nov 2026 09:00:05 GMT";
+    for (header, version, expected) in [
+        ("If-Unmodified-Since", "2026-11-28T09:00:05.000+0000", date),
+        ("if-unmodified-since", "2026-11-28T10:00:05+01:00", date),
+        ("If-Unmodified-Since", "7", "7"),
+        ("If-Match", "2026-11-28T09:00:05Z", "2026-11-28T09:00:05Z"),
+    ] {
+        assert_eq!(header_version(header, version), expected, "{header}");
+    }
+}

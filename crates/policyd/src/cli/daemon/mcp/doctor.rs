@@ -8,6 +8,7 @@ use crate::cli::daemon::mcp::BridgeArgs;
 use crate::clock;
 use crate::error::AppError;
 use crate::mcp::Bridge;
+use crate::mcp::ToolSet;
 use crate::mcp::calls::peers::Peers;
 use crate::output::Output;
 
@@ -42,8 +43,9 @@ fn heard(addr: &str, result: Result<String, AppError>) -> Finding {
 
 /// Examines; exit 5 if a daemon is away, 2 if anything else fails.
 pub(crate) async fn run(args: &BridgeArgs, output: Output) -> u8 {
-    let peers = match args.peers() {
-        Ok(peers) => peers,
+    let found_all = || Ok((args.peers()?, args.addresses()?));
+    let (peers, [at_policyd, at_connectord]) = match found_all() {
+        Ok(found) => found,
         Err(error) => {
             say(output, "certificate", &found(Err(error)));
             return 2;
@@ -51,9 +53,9 @@ pub(crate) async fn run(args: &BridgeArgs, output: Output) -> u8 {
     };
     let findings = [
         ("certificate", certificate(&peers)),
-        ("policyd", policyd(&peers, &args.policyd()).await),
-        ("connectord", halts(&peers, &args.connectord()).await),
-        ("tools", tools(&peers, args).await),
+        ("policyd", policyd(&peers, &at_policyd).await),
+        ("connectord", halts(&peers, &at_connectord).await),
+        ("tools", tools(&peers, (args.tools, &at_connectord)).await),
     ];
     let mut exit = 0;
     for (name, finding) in &findings {
@@ -112,11 +114,11 @@ async fn halts(peers: &Peers, addr: &str) -> Finding {
     ("WARN", Some(Reason::Halted), text)
 }
 
-async fn tools(peers: &Peers, args: &BridgeArgs) -> Finding {
-    let bridge = Bridge::new(peers.clone(), args.tools);
+async fn tools(peers: &Peers, (kind, addr): (ToolSet, &str)) -> Finding {
+    let bridge = Bridge::new(peers.clone(), kind);
     let (names, left) = match (bridge.tool_names().await, bridge.without_tool().await) {
         (Ok(names), Ok(left)) => (names, left),
-        (Err(error), _) | (_, Err(error)) => return heard(&args.connectord(), Err(error)),
+        (Err(error), _) | (_, Err(error)) => return heard(addr, Err(error)),
     };
     let text = format!("{} tools: {}", names.len(), names.join(", "));
     if left.is_empty() {

@@ -96,22 +96,25 @@ pub(crate) struct BridgeArgs {
 }
 
 /// An address that was given, or that of a configuration beside, or the usual one.
-fn address(given: Option<&String>, config: &str, usual: &str) -> String {
-    let beside = || address_beside(Path::new(config));
-    given
-        .cloned()
-        .or_else(beside)
-        .unwrap_or_else(|| usual.to_owned())
+fn address(given: Option<&String>, config: &str, usual: &str) -> Result<String, AppError> {
+    if let Some(given) = given {
+        return Ok(given.clone());
+    }
+    let beside = address_beside(Path::new(config))?;
+    Ok(beside.unwrap_or_else(|| usual.to_owned()))
 }
 
 impl BridgeArgs {
-    fn policyd(&self) -> String {
-        address(self.addr.as_ref(), "policyd.toml", "https://127.0.0.1:7350")
-    }
-
-    fn connectord(&self) -> String {
-        let usual = "https://127.0.0.1:7360";
-        address(self.connectord.as_ref(), "connectord.toml", usual)
+    /// Those of policyd and of connectord.
+    fn addresses(&self) -> Result<[String; 2], AppError> {
+        Ok([
+            address(self.addr.as_ref(), "policyd.toml", "https://127.0.0.1:7350")?,
+            address(
+                self.connectord.as_ref(),
+                "connectord.toml",
+                "https://127.0.0.1:7360",
+            )?,
+        ])
     }
 
     /// The certificate and its key.
@@ -140,9 +143,10 @@ impl BridgeArgs {
     fn peers(&self) -> Result<Peers, AppError> {
         let (cert, key) = self.identity()?;
         let authority = self.authority(&cert);
+        let [policyd, connectord] = self.addresses()?;
         Peers::new(&Addresses {
-            policyd: &self.policyd(),
-            connectord: &self.connectord(),
+            policyd: &policyd,
+            connectord: &connectord,
             files: ClientFiles {
                 ca: &authority,
                 cert: &cert,

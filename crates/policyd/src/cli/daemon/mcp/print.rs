@@ -106,10 +106,8 @@ fn server(args: &PrintArgs) -> Result<Json, AppError> {
     if bridge.tools == ToolSet::PerCard {
         flags.extend(["--tools".to_owned(), "per-card".to_owned()]);
     }
-    let addresses = [
-        ("POLICYD_ADDR", bridge.policyd()),
-        ("CONNECTORD_ADDR", bridge.connectord()),
-    ];
+    let [policyd, connectord] = bridge.addresses()?;
+    let addresses = [("POLICYD_ADDR", policyd), ("CONNECTORD_ADDR", connectord)];
     let of = |(name, addr): (&str, String)| {
         // Only this client replaces a variable of the shell that started it, with a default.
         let value = match args.client {

@@ -1,0 +1,84 @@
+//! `connectord halt off`: what is resumed by it, and what is not.
+
+use serde_json::json;
+
+use super::{Halts, ScopeArgs, malformed};
+use crate::error::AppError;
+use crate::output::Output;
+
+/// Most halts that are named to somebody who asked for another.
+const SHOWN_MAX: usize = 5;
+
+pub(super) async fn run(
+    halts: &mut Halts,
+    args: &ScopeArgs,
+    output: &Output,
+) -> Result<u8, AppError> {
+    if args.reason.trim().is_empty() {
+        return Err(malformed("--reason is required to resume"));
+    }
+    let mut missing = 0_u8;
+    let mut standing = None;
+    for scope in &args.named()? {
+        let ended = match halts {
+            Halts::Direct(direct) => direct.clear(scope, &args.reason).await?,
+            Halts::Remote(remote) => remote.clear(scope, &args.reason).await?,
+        };
+        let is_covered = ended.still.as_ref().is_some_and(|still| !still.is_empty());
+        let word = match (ended.cleared, is_covered) {
+            (true, false) => "RUNNING",
+            (true, true) => "STILL_HALTED",
+            (false, _) => "NOT_SET",
+        };
+        missing |= u8::from(!ended.cleared);
+        // "RUNNING" alone would be taken for the end of a halt that goes on.
+        let still = match ended.still.as_deref() {
+            // Whoever asks at once is denied once more, and wonders.
+            Some([]) if ended.cleared => "  policyd follows within a second".to_owned(),
+            Some([]) => "  nothing was resumed".to_owned(),
+            Some(scopes) if ended.cleared => {
+                format!("  this halt is over, but {} covers it too", scopes.join(", "))
+            }
+            Some(scopes) => format!("  still halted by {}", scopes.join(", ")),
+            None => {
+                "  this halt is over; whether another one covers it is shown only to an operator of that tenant"
+                    .to_owned()
+            }
+        };
+        if standing.is_none() {
+            standing = Some(standing_of(halts).await);
+        }
+        let others = standing.as_ref().and_then(Option::as_deref);
+        let instead = match (ended.cleared, others) {
+            (true, Some("")) | (true | false, None) => String::new(),
+            (true, Some(others)) => format!("; set beside it: {others}"),
+            (false, Some("")) => ": nothing is halted".to_owned(),
+            (false, Some(others)) => {
+                format!("; halted: {others} (name what to resume with --scope)")
+            }
+        };
+        let text = format!("{word} {}{still}{instead}", ended.scope);
+        output.line(
+            &text,
+            &json!({"scope": ended.scope, "state": word, "epoch": ended.epoch,
+                "still_halted_by": ended.still}),
+        );
+    }
+    Ok(missing)
+}
+
+/// Which halts are set, for somebody who named none or only one of them; nothing where it cannot be told.
+async fn standing_of(halts: &mut Halts) -> Option<String> {
+    let listed = match halts {
+        Halts::Direct(direct) => direct.list(),
+        Halts::Remote(remote) => remote.list().await,
+    };
+    let (all, _) = listed.ok()?;
+    let names: Vec<&str> = all.iter().map(|one| one.scope.as_str()).collect();
+    let (first, more) = names.split_at(names.len().min(SHOWN_MAX));
+    let more = match more.len() {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    Some(format!("{}{more}", first.join(", ")))
+}

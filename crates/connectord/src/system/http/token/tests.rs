@@ -1,0 +1,205 @@
+//! A refresh token that is good once, at an issuer on loopback.
+
+use std::sync::Mutex as StdMutex;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use serde_json::json;
+
+use super::*;
+use crate::credentials::CredentialStore;
+use crate::credentials::oauth::LIVES_MAX;
+use crate::private_file::write_private;
+
+/// What the issuer was shown, and what it does before it answers.
+struct Desk {
+    shown: StdMutex<Vec<String>>,
+    before: Box<dyn Fn(usize) + Send + Sync>,
+    slow: Duration,
+    status: StatusCode,
+}
+
+async fn give(State(desk): State<Arc<Desk>>, form: String) -> (StatusCode, axum::Json<Json>) {
+    let shown = form.split("refresh%5Ftoken=").nth(1);
+    let shown = shown.or_else(|| form.split("refresh_token=").nth(1));
+    let shown = shown
+        .unwrap_or_default()
+        .split('&')
+        .next()
+        .unwrap_or_default();
+    let count = {
+        let mut all = desk.shown.lock().unwrap();
+        all.push(shown.to_owned());
+        all.len()
+    };
+    (desk.before)(count);
+    tokio::time::sleep(desk.slow).await;
+    let answer = json!({"access_token": "t", "token_type": "Bearer", "refresh_token": format!("r{count}"),
+        "error": "slow_down", "error_description": format!("not {shown}")});
+    (desk.status, axum::Json(answer))
+}
+
+struct World {
+    folder: tempfile::TempDir,
+    store: CredentialStore,
+    desk: Arc<Desk>,
+    issuer: Issuer,
+}
+
+impl World {
+    /// `timeout` is that of calls to the system of record.
+    async fn with(desk: Desk, folder: tempfile::TempDir, timeout: Duration) -> Self {
+        let key = folder.path().join("seal.key");
+        write_private(&key, hex::encode([7; 32]).as_bytes()).unwrap();
+        let store = CredentialStore::new(folder.path().join("credentials.json"), key);
+        store.put("crm/main", "client:secret:r0", 5).unwrap();
+        let desk = Arc::new(desk);
+        let router = Router::new()
+            .route("/token", post(give))
+            .with_state(Arc::clone(&desk));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        tokio::spawn(axum::serve(listener, router).into_future());
+        let issuer = Issuer {
+            client: Client::builder().timeout(timeout).build().unwrap(),
+            url: Url::parse(&format!("http://{addr}/token")).unwrap(),
+            origin: String::new(),
+            credential: store.open("crm/main").unwrap(),
+            oauth: OAuth2 {
+                path: "/token".to_owned(),
+                parts: Grant::RefreshToken
+                    .parts()
+                    .iter()
+                    .map(|part| (*part).to_owned())
+                    .collect(),
+                grant: Grant::RefreshToken,
+                basic: false,
+                scope: String::new(),
+                origin_at: None,
+                lives: LIVES_MAX,
+            },
+            held: Mutex::default(),
+        };
+        Self {
+            folder,
+            store,
+            desk,
+            issuer,
+        }
+    }
+
+    async fn quick(
+        before: impl Fn(usize) + Send + Sync + 'static,
+        folder: tempfile::TempDir,
+    ) -> Self {
+        let desk = Desk {
+            shown: StdMutex::default(),
+            before: Box::new(before),
+            slow: Duration::ZERO,
+            status: StatusCode::OK,
+        };
+        Self::with(desk, folder, Duration::from_secs(8)).await
+    }
+
+    fn shown(&self) -> Vec<String> {
+        self.desk.shown.lock().unwrap().clone()
+    }
+
+    /// Whether another process could show what is sealed now.
+    fn turn_is_free(&self) -> bool {
+        let files = std::fs::read_dir(self.folder.path()).unwrap().flatten();
+        let mut turns = files.filter(|file| file.path().to_string_lossy().ends_with(".turn"));
+        let path = turns.next().unwrap().path();
+        std::fs::File::open(path).unwrap().try_lock().is_ok()
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_cannot_be_stored_keeps_the_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("credentials.refresh.json");
+    let blocked = file.clone();
+    // Between the question and the answer its place is taken.
+    let block = move |count| {
+        if count == 1 {
+            std::fs::remove_file(&blocked).unwrap();
+            std::fs::create_dir(&blocked).unwrap();
+        }
+    };
+    let world = World::quick(block, folder).await;
+    let mut held = Held::default();
+    assert!(world.issuer.refreshed(&mut held).await.is_err());
+    assert!(held.unsaved.is_some() && !world.turn_is_free());
+    assert!(
+        world.issuer.refreshed(&mut held).await.is_err(),
+        "nothing is asked until it is stored"
+    );
+    assert!(held.unsaved.is_some() && !world.turn_is_free());
+    std::fs::remove_dir(&file).unwrap();
+    world.issuer.refreshed(&mut held).await.unwrap();
+    assert!(held.unsaved.is_none() && world.turn_is_free());
+    assert_eq!(world.shown(), ["r0", "r1"], "each was shown once");
+}
+
+#[tokio::test]
+async fn what_came_of_a_credential_that_is_gone_holds_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("credentials.refresh.json");
+    let block = move |_| {
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+    };
+    let world = World::quick(block, folder).await;
+    let mut held = Held::default();
+    assert!(world.issuer.refreshed(&mut held).await.is_err());
+    world
+        .store
+        .put("crm/main", "client:secret:other", 6)
+        .unwrap();
+    let gone = world.issuer.asked(&mut held).await.unwrap_err();
+    assert!(
+        matches!(&gone, CallError::Denied(why) if why.contains("replaced")),
+        "{gone}"
+    );
+    assert!(held.unsaved.is_none() && world.turn_is_free());
+    assert_eq!(world.shown(), ["r0"]);
+}
+
+#[tokio::test]
+async fn an_issuer_has_more_time_than_the_system_of_record() {
+    let desk = Desk {
+        shown: StdMutex::default(),
+        before: Box::new(|_| {}),
+        slow: Duration::from_millis(400),
+        status: StatusCode::OK,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::with(desk, folder, Duration::from_millis(50)).await;
+    let mut held = Held::default();
+    world.issuer.refreshed(&mut held).await.unwrap();
+    world.issuer.refreshed(&mut held).await.unwrap();
+    assert_eq!(world.shown(), ["r0", "r1"]);
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_asked_too_often_or_repeats_a_secret_is_left_alone() {
+    let desk = Desk {
+        shown: StdMutex::default(),
+        before: Box::new(|_| {}),
+        slow: Duration::ZERO,
+        status: StatusCode::TOO_MANY_REQUESTS,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::with(desk, folder, Duration::from_secs(8)).await;
+    let refused = world
+        .issuer
+        .refreshed(&mut Held::default())
+        .await
+        .unwrap_err();
+    let CallError::Denied(said) = &refused else {
+        panic!("{refused}");
+    };
+    assert!(said.contains("not ***") && !said.contains("r0"), "{said}");
+}
