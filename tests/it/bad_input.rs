@@ -327,7 +327,7 @@ async fn the_parts_of_a_credential_are_those_of_its_system_file() {
             &["client_id=id", "client_secret=long"],
             "at most 16384 bytes",
         ),
-        (&["client_id"], "NAME=FILE"),
+        (&["client_id", "client_secret"], "NAME=FILE"),
     ] {
         let (done, said) = add(parts);
         assert!(!done && said.contains(why), "{parts:?}: {said}");

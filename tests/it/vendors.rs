@@ -7,6 +7,7 @@ pub(super) mod shopify;
 pub(super) mod slack;
 mod spec;
 pub(super) mod stripe;
+mod tokens;
 pub(super) mod zendesk;
 
 use e2e::vendors::Served;

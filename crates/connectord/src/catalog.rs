@@ -158,7 +158,18 @@ impl Files {
     pub fn load(&mut self, before: &Catalog, now_ms: i64) -> Result<Catalog, AppError> {
         let mut catalog = Catalog::default();
         self.load_systems(&mut catalog);
-        self.load_cards(&mut catalog)?;
+        if let Err(error) = self.load_cards(&mut catalog) {
+            if self.cards.is_empty() {
+                return Err(error);
+            }
+            // Connections are what they are now: a credential that was removed is shown no more.
+            catalog.problems.push(Problem {
+                tenant: None,
+                reason: error.reason,
+                what: format!("{}; the last good cards stay in force", error.public),
+            });
+            self.place_cards(&mut catalog);
+        }
         // A set that cannot be read for a moment begins no new day.
         for (tenant, zone) in &before.zones {
             catalog.zones.entry(tenant.clone()).or_insert(*zone);
@@ -183,7 +194,10 @@ impl Files {
         let invalid = |why: &dyn core::fmt::Display| {
             AppError::new(Reason::CardInvalid, format!("{}: {why}", folder.display()))
         };
-        let files = card_files(folder).map_err(|error| invalid(&error))?;
+        let files = card_files(folder).map_err(|error| {
+            let why = format!("cards.dir: {}: {error}", folder.display());
+            AppError::new(Reason::ConfigInvalid, why)
+        })?;
         if files.len() > CARDS_MAX {
             return Err(invalid(&"too many cards"));
         }

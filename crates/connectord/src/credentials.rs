@@ -147,6 +147,15 @@ pub struct CredentialStore {
     key_file: PathBuf,
 }
 
+/// The refresh token in a credential of that grant: a member of a JSON object, or the third part of a line.
+fn refresh_part(secret: &str) -> Option<Zeroizing<String>> {
+    if let Ok(named) = serde_json::from_str::<BTreeMap<String, Zeroizing<String>>>(secret) {
+        return named.get("refresh_token").cloned();
+    }
+    let third = secret.splitn(3, ':').nth(2)?;
+    Some(Zeroizing::new(third.to_owned()))
+}
+
 fn seal_error(path: &Path) -> Refusal {
     Refusal::new(
         Reason::CredentialSeal,
@@ -286,19 +295,24 @@ impl CredentialStore {
         self.save(&all)
     }
 
-    /// Another connection that has this very secret.
+    /// Another connection whose sealed credential has the same refresh token, in whatever form; what does not open is
+    /// passed over.
     ///
     /// # Errors
-    /// When what is sealed cannot be read.
+    /// When the file cannot be read.
     pub fn shared_with(&self, connection: &str, secret: &str) -> Result<Option<String>, Refusal> {
-        let own = self.fingerprint(secret)?;
-        for listed in self.list()? {
-            let other = listed.connection;
-            if other != connection && self.open(&other)?.fingerprint() == own {
-                return Ok(Some(other));
-            }
-        }
-        Ok(None)
+        let Some(own) = refresh_part(secret) else {
+            return Ok(None);
+        };
+        let all = self.list()?.into_iter().map(|listed| listed.connection);
+        let mut others = all.filter(|other| other != connection);
+        Ok(others.find(|other| {
+            let sealed = self.open(other);
+            let shown = sealed
+                .ok()
+                .and_then(|sealed| refresh_part(sealed.secret.expose_secret()));
+            shown.is_some_and(|shown| *shown == *own)
+        }))
     }
 
     /// Opens the secret of a connection.
@@ -349,11 +363,21 @@ impl CredentialStore {
     pub fn remove(&self, connection: &str) -> Result<(), Refusal> {
         let _exclusive = self.exclusive()?;
         let mut all = self.read()?;
-        if all.remove(connection).is_none() {
-            return Err(Refusal::of(Reason::CredentialMissing));
+        let was_there = all.remove(connection).is_some();
+        if was_there {
+            self.save(&all)?;
         }
-        self.save(&all)?;
-        self.forget_renewed(connection)
+        match self.forget_renewed(connection) {
+            Ok(renewed) if was_there || renewed => Ok(()),
+            Ok(_) => Err(Refusal::of(Reason::CredentialMissing)),
+            Err(refusal) => {
+                let detail = format!(
+                    "{connection} is removed, but what took its place may still lie there: {}; run this again",
+                    refusal.detail
+                );
+                Err(Refusal::new(refusal.reason, detail))
+            }
+        }
     }
 }
 

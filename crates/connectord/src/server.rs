@@ -175,8 +175,9 @@ pub(crate) fn own_journal(url: &str) -> Result<Option<File>, AppError> {
 /// # Errors
 /// Whatever is wrong with keys, cards, systems, credentials, journal or port, with its code.
 pub async fn bind(config: Config) -> Result<Bound, AppError> {
-    let (app, files) = opened(&config).await?;
+    // Before the schema of a file that another process has is touched.
     let own = own_journal(&config.store.url)?;
+    let (app, files) = opened(&config).await?;
     check_marks(&app).await?;
     // Before anybody is told that it is ready.
     let door = door(&config)?;
@@ -360,9 +361,12 @@ impl Bound {
             router = router.add_service(v1).add_service(v1alpha);
         }
         let served = writ_proto::host::serve::grpc::serve(router, listener, door, stop).await;
-        if let Some(page) = page {
-            page.end().await?;
-        }
+        let page_ended = match page {
+            Some(page) => page.end().await,
+            None => Ok(()),
+        };
+        // While the journal is still ours and this process still counts: what waits for a token may write.
+        crate::system::http::settled().await;
         member.abort();
         // Who is gone does not answer drills, and is not waited for.
         drop(member.await);
@@ -370,6 +374,7 @@ impl Bound {
         if let Err(error) = enrolled.report_counts(true).await {
             tracing::error!(%error, "how often alike refusals were counted is not reported");
         }
+        page_ended?;
         served.map_err(|error| fail(Reason::Internal, error))
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use writ_proto::Reason;
+use writ_proto::host::channel::Peer;
 use writ_proto::host::serve::connections::{Door, mutual_tls};
 use writ_proto::host::serve::grpc::PacedRouter;
 use writ_proto::host::serve::paced::{Refusals, Unread};
@@ -71,6 +72,8 @@ pub struct Bound {
     listener: TcpListener,
     door: Door,
     config: Config,
+    /// Whose halts are followed.
+    connectord: Option<Peer>,
     /// Held as long as the database is ours.
     _own: Option<File>,
 }
@@ -151,8 +154,22 @@ pub fn offline(config: &Config, ledger: Ledger) -> Result<SharedApp, AppError> {
     app(config, policies_of(config)?.table, (ledger, halting))
 }
 
+/// How connectord is reached, where halts are followed.
+fn connectord_of(config: &Config) -> Result<Option<Peer>, AppError> {
+    let Some(peer) = &config.connectord else {
+        return Ok(None);
+    };
+    let files = ClientFiles {
+        ca: &config.tls.ca,
+        cert: &config.tls.cert,
+        key: &config.tls.key_file,
+    };
+    let named = (peer.addr.as_str(), "connectord");
+    client::peer(named, &files, Duration::from_secs(1)).map(Some)
+}
+
 /// Makes sure that no other policyd uses a database in a file: each would count and contain without the other.
-fn own_store(url: &str) -> Result<Option<File>, AppError> {
+pub(crate) fn own_store(url: &str) -> Result<Option<File>, AppError> {
     alone(url).map_err(|error| {
         let reason = match error {
             AloneError::Taken(_) => Reason::StoreInUse,
@@ -176,6 +193,8 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     let mut watched = Watched::new(&config.policy.dir);
     let Loaded { table, mut refused } = policies_of(&config)?;
     let notifier = Notifier::open(&config.notify)?;
+    // Before the schema of a file that another process has is touched.
+    let own = own_store(&config.store.url)?;
     let ledger = Ledger::open(&config.store.url).await.map_err(|error| {
         let public = format!("{}: {error}", without_password(&config.store.url));
         AppError {
@@ -183,7 +202,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
             ..AppError::from(error)
         }
     })?;
-    let own = own_store(&config.store.url)?;
+    let connectord = connectord_of(&config)?;
     // Before anybody is told that it is ready.
     let door = door(&config)?;
     let addr = config.server.grpc_addr;
@@ -230,6 +249,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         listener,
         door,
         config,
+        connectord,
         _own: own,
     })
 }
@@ -275,20 +295,14 @@ impl Bound {
             listener,
             door,
             config,
+            connectord,
             _own,
         } = self;
         if config.policy.watch {
             tokio::spawn(task::reload::watch(SharedApp::clone(&app), watched));
         }
         tokio::spawn(task::reload::tell_refused(SharedApp::clone(&app), refused));
-        if let Some(peer) = &config.connectord {
-            let files = ClientFiles {
-                ca: &config.tls.ca,
-                cert: &config.tls.cert,
-                key: &config.tls.key_file,
-            };
-            let connectord = (peer.addr.as_str(), "connectord");
-            let connectord = client::peer(connectord, &files, Duration::from_secs(1))?;
+        if let Some(connectord) = connectord {
             tokio::spawn(task::halt_orders::deliver(
                 SharedApp::clone(&app),
                 halt_queue,

@@ -37,19 +37,19 @@ fn secret() -> String {
     json!({"client_id": CLIENT, "client_secret": SECRET}).to_string()
 }
 
-async fn started() -> (World, Salesforce) {
+pub(super) async fn started() -> (World, Salesforce) {
     let salesforce = Salesforce::start().await;
     let base = salesforce.served.base();
     let world = world("sf/main", "salesforce", base, &secret(), &CARDS);
     (world, salesforce)
 }
 
-fn opportunity(action: &str, args: Json) -> e2e::Wish {
+pub(super) fn opportunity(action: &str, args: Json) -> e2e::Wish {
     wish("sf/main", action, ("opportunity", OPPORTUNITY), args)
 }
 
 /// The same with another grant.
-async fn granted(grant: &str, parts: &str, secret: &Json) -> (World, Salesforce) {
+pub(super) async fn granted(grant: &str, parts: &str, secret: &Json) -> (World, Salesforce) {
     let salesforce = Salesforce::start().await;
     let base = salesforce.served.base();
     let change = |text: String| {
@@ -75,7 +75,7 @@ async fn granted(grant: &str, parts: &str, secret: &Json) -> (World, Salesforce)
 }
 
 /// The requests that could change something of a record.
-fn changes(salesforce: &Salesforce) -> usize {
+pub(super) fn changes(salesforce: &Salesforce) -> usize {
     let all = writes(&salesforce.served).into_iter();
     all.filter(|one| !one.path.starts_with("/services/oauth2/"))
         .count()

@@ -49,6 +49,12 @@ pub struct Held {
     pub fails_after: u32,
     /// Whether queries leave their filter out.
     pub ignores_filters: bool,
+    /// So many writes find that every session has just ended.
+    pub ends_at_write: u32,
+    /// Whether no token is taken for anything.
+    pub takes_no_token: bool,
+    /// Whether no token is taken for a write.
+    pub takes_no_write: bool,
 }
 
 type Shared = Arc<Mutex<Held>>;
@@ -74,6 +80,9 @@ impl Salesforce {
             locked: 0,
             fails_after: 0,
             ignores_filters: false,
+            ends_at_write: 0,
+            takes_no_token: false,
+            takes_no_write: false,
         };
         let held = Arc::new(Mutex::new(held));
         let app = Router::new()
@@ -207,7 +216,7 @@ fn answered(status: StatusCode, body: Json) -> Response {
 }
 
 fn refused(held: &mut Held, headers: &HeaderMap) -> Option<Response> {
-    if !held.issuer.knows(bearer(headers)) {
+    if held.takes_no_token || !held.issuer.knows(bearer(headers)) {
         let why = "Session expired or invalid".to_owned();
         return Some(Refused(401, "INVALID_SESSION_ID", why).answer());
     }
@@ -217,6 +226,18 @@ fn refused(held: &mut Held, headers: &HeaderMap) -> Option<Response> {
         return Some(Refused(403, "REQUEST_LIMIT_EXCEEDED", why).answer());
     }
     None
+}
+
+/// The same for a write.
+fn refused_write(held: &mut Held, headers: &HeaderMap) -> Option<Response> {
+    if held.ends_at_write > 0 {
+        held.ends_at_write -= 1;
+        held.issuer.end();
+    }
+    if held.takes_no_write {
+        return refused(held, &HeaderMap::new());
+    }
+    refused(held, headers)
 }
 
 async fn describe(State(held): State<Shared>, headers: HeaderMap) -> Response {
@@ -281,7 +302,7 @@ async fn composite(
     Body(body): Body<Json>,
 ) -> Response {
     let mut held = held.lock().unwrap();
-    if let Some(refused) = refused(&mut held, &headers) {
+    if let Some(refused) = refused_write(&mut held, &headers) {
         return refused;
     }
     let (write, after) = (&body["compositeRequest"][0], &body["compositeRequest"][1]);
@@ -326,7 +347,7 @@ async fn upsert(
     Body(body): Body<Json>,
 ) -> Response {
     let mut held = held.lock().unwrap();
-    if let Some(refused) = refused(&mut held, &headers) {
+    if let Some(refused) = refused_write(&mut held, &headers) {
         return refused;
     }
     if body["WhatId"] != OPPORTUNITY {

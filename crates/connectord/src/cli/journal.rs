@@ -83,8 +83,8 @@ pub(super) async fn run(
         return Err(AppError::of(Reason::ReasonRequired));
     }
     let config = common.read()?;
-    let app = server::open(&config).await?;
     let _own = server::own_journal(&config.store.url)?;
+    let app = server::open(&config).await?;
     if matches!(command, JournalCommand::Discard { .. }) {
         return discard(&app, reason, output).await;
     }

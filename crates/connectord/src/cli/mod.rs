@@ -230,6 +230,7 @@ pub fn main() -> ExitCode {
         .build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(async {
+            crate::system::http::lasts();
             let result = Box::pin(run(&cli, &output)).await;
             // A refresh token that is on its way is good once.
             crate::system::http::settled().await;

@@ -9,7 +9,9 @@ use tonic::Status;
 use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
 use writ_proto::Reason;
-use writ_proto::host::cli::client_files::{address_beside, chosen, key_beside, word_of};
+use writ_proto::host::cli::client_files::{
+    address_beside, called, chosen, key_beside, path_or_nothing, word_of,
+};
 pub(crate) use writ_proto::host::cli::client_files::{beside_config, config, set_config};
 use writ_proto::host::cli::parsed::Beside;
 
@@ -51,6 +53,12 @@ pub(super) const BESIDE: Beside<'_> = Beside {
             "demo",
         ],
     ),
+    meant: &[
+        ("promote", "connectord actions promote ACTION"),
+        ("demote", "connectord actions demote ACTION"),
+        ("verify", "policyd records verify FILE"),
+        ("export", "policyd records export --out FILE"),
+    ],
 };
 
 const DEFAULT_ADDR: &str = "https://127.0.0.1:7360";
@@ -66,7 +74,7 @@ pub(crate) struct Remote {
     #[arg(long)]
     pub(crate) cacert: Option<PathBuf>,
     /// Your certificate, PEM: it says who you are. The one chosen with `policyd use` if absent.
-    #[arg(long, env = "WRIT_CERT")]
+    #[arg(long, env = "WRIT_CERT", value_parser = path_or_nothing)]
     pub(crate) cert: Option<PathBuf>,
     /// Own key, PEM; `keys/NAME-tls.pem` beside `certs/NAME.pem` if absent, as `init` makes them.
     #[arg(long)]
@@ -83,6 +91,11 @@ pub(crate) struct Remote {
 pub(crate) fn address(given: Option<&String>) -> Result<String, AppError> {
     if let Some(given) = given.filter(|given| !given.is_empty()) {
         return Ok(given.clone());
+    }
+    // As the daemon itself takes it.
+    let variable = crate::config::variable("CONNECTORD_SERVER__GRPC_ADDR");
+    if let Some(addr) = variable.and_then(|addr| addr.parse().ok()) {
+        return Ok(called(addr));
     }
     let beside = address_beside(config()).map_err(|error| {
         let fix = format!(

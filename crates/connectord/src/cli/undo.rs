@@ -13,7 +13,7 @@ use super::executions::{changed, changes, id_of, since};
 use super::remote::{Remote, failed};
 use crate::clock;
 use crate::error::AppError;
-use crate::output::Output;
+use crate::output::{Output, plural};
 
 /// Executions looked at in one call, so that progress is seen and an interruption loses little.
 const PAGE: i32 = 25;
@@ -194,8 +194,12 @@ async fn confirmed(
     for item in &page.items {
         count.item(item, output);
     }
+    if page.total == 0 {
+        return Ok(true);
+    }
     let mut err = std::io::stderr();
-    let _ = write!(err, "undo {} writes? [y/N] ", page.total);
+    let total = usize::try_from(page.total).unwrap_or(usize::MAX);
+    let _ = write!(err, "undo {}? [y/N] ", plural(total, "write"));
     let _ = err.flush();
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
@@ -363,12 +367,13 @@ pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError
     let nothing = args.names_nothing(&count);
     let text = match &nothing {
         Some(names) => format!(
-            "no live write matches {names}, so nothing was undone; see what there is: connectord executions ls"
+            "no live write of {} matches {names}, so nothing was undone; see what there is: connectord executions ls",
+            args.remote.tenant()
         ),
-        None if count.seen == 0 && earlier == 0 => {
-            "no live write of that time stands, so there was nothing to undo; see what there is: connectord executions ls"
-                .to_owned()
-        }
+        None if count.seen == 0 && earlier == 0 => format!(
+            "no live write of {} in that time is left to undo; see what there is: connectord executions ls",
+            args.remote.tenant()
+        ),
         None => format!("{verb} {number} of {}{more}", count.seen),
     };
     output.line(&text, &value);

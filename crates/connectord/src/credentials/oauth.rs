@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
-use super::{Credential, Turn};
+use super::Credential;
 
 /// Longest token that is taken, in bytes.
 const TOKEN_BYTES_MAX: usize = 8 * 1_024;
@@ -127,9 +127,6 @@ pub struct Held<E> {
     count: u64,
     /// When a token was last asked for because the system did not take the one before.
     replaced: Option<Instant>,
-    /// A refresh token that could not be stored yet, with the turn: only this process has it, and the one in the file is
-    /// used up.
-    pub unsaved: Option<(SecretString, Turn)>,
 }
 
 impl<E> Default for Held<E> {
@@ -139,7 +136,6 @@ impl<E> Default for Held<E> {
             refused: None,
             count: 0,
             replaced: None,
-            unsaved: None,
         }
     }
 }

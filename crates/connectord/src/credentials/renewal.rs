@@ -51,16 +51,23 @@ impl CredentialStore {
     }
 
     /// Forgets what took the place of a secret that is removed or replaced by another one.
-    pub(super) fn forget_renewed(&self, connection: &str) -> Result<(), Refusal> {
+    pub(super) fn forget_renewed(&self, connection: &str) -> Result<bool, Refusal> {
         let mut all = self.renewed()?;
         if all.remove(connection).is_none() {
-            return Ok(());
+            return Ok(false);
         }
-        self.save_renewed(&all)
+        self.save_renewed(&all)?;
+        Ok(true)
     }
 }
 
 impl Credential {
+    /// Its connection, and which secret it is.
+    #[must_use]
+    pub fn slot(&self) -> (String, [u8; 32]) {
+        (self.home.1.clone(), self.fingerprint)
+    }
+
     /// Waits until no other process shows what this connection has sealed.
     ///
     /// # Errors

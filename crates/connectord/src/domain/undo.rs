@@ -77,10 +77,14 @@ pub fn check_standing(execution: &Execution, now_ms: i64) -> Result<(), Refusal>
     }
     let applied = matches!(execution.state, State::Done | State::ReconciledApplied);
     if !applied || !execution.wrote {
-        return Err(Refusal::new(
-            Reason::UndoImpossible,
-            "nothing is known to have been written",
-        ));
+        let why = match (execution.execute, execution.state) {
+            (false, _) => "it was a dry run: nothing was written, so nothing is undone",
+            (_, State::InDoubt | State::Human) => {
+                "nobody knows yet whether it was written: it is being settled, or a person says it (connectord executions settle)"
+            }
+            _ => "it wrote nothing, so nothing is undone",
+        };
+        return Err(Refusal::new(Reason::UndoImpossible, why));
     }
     if !execution.undo_of.is_empty() {
         return Err(Refusal::new(

@@ -46,15 +46,15 @@ pub async fn watch(app: SharedApp, mut files: Files) {
 /// What the files say now.
 fn read(app: &SharedApp, files: &mut Files, first: bool) -> Option<Catalog> {
     let now = clock::now().timestamp_millis();
-    match files.load(&app.catalog.load_full(), now) {
+    let before = app.catalog.load_full();
+    match files.load(&before, now) {
         Ok(catalog) => {
             for problem in &catalog.problems {
                 let tenant = problem.tenant.as_deref().unwrap_or("*");
                 tracing::error!(tenant, "{}", problem.what);
             }
             if !first {
-                let cards = catalog.cards.len();
-                tracing::info!(cards, "cards and system files were read again");
+                say_read(&catalog, !before.problems.is_empty());
             }
             Some(catalog)
         }
@@ -63,6 +63,17 @@ fn read(app: &SharedApp, files: &mut Files, first: bool) -> Option<Catalog> {
             None
         }
     }
+}
+
+/// That the files were read again, and whether what was wrong with them is mended.
+fn say_read(catalog: &Catalog, was_wrong: bool) {
+    let (cards, problems) = (catalog.cards.len(), catalog.problems.len());
+    let what = if problems == 0 && was_wrong {
+        "what was wrong in cards or system files is mended"
+    } else {
+        "cards and system files were read again"
+    };
+    tracing::info!(cards, problems, "{what}");
 }
 
 /// Reads the trust document until the process ends.

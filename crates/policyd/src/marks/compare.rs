@@ -76,7 +76,7 @@ pub async fn check(marks: &MarkFile, ledger: &Ledger) -> Result<(), AppError> {
         if !known.contains_key(tenant.as_str()) {
             tracing::warn!(
                 %tenant, size,
-                "nothing is remembered of this log: whether its database was put back cannot be told"
+                "store.mark_file remembers nothing of this log yet, so an older database would not have been noticed at this start; from now on it is"
             );
         }
     }

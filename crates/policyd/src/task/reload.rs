@@ -1,7 +1,7 @@
 //! Takes changed policies into force, each tenant's for itself. A set that is refused never replaces
 //! a good one, and its tenant is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ const LATE: Duration = Duration::from_secs(60);
 
 /// Looks until the process ends.
 pub async fn watch(app: SharedApp, mut watched: Watched) {
+    let mut wrong = BTreeSet::new();
     loop {
         let began = Instant::now();
         let mut looking = tokio::task::spawn_blocking(move || {
@@ -47,6 +48,7 @@ pub async fn watch(app: SharedApp, mut watched: Watched) {
         };
         watched = returned;
         for (name, change) in changes {
+            say_mended(&mut wrong, &name, &change);
             match change {
                 Change::Set(set) => {
                     if !came_into_force(&app, set).await {
@@ -58,6 +60,15 @@ pub async fn watch(app: SharedApp, mut watched: Watched) {
             }
         }
         tokio::time::sleep(pause.clamp(PERIOD, PAUSE_MAX)).await;
+    }
+}
+
+/// Says when what was refused can be read again, also where it is what was in force all the time.
+fn say_mended(wrong: &mut BTreeSet<String>, name: &str, change: &Change) {
+    if matches!(change, Change::Refused(_)) {
+        wrong.insert(name.to_owned());
+    } else if wrong.remove(name) {
+        tracing::info!(tenant = name, "what was wrong in its files is mended");
     }
 }
 

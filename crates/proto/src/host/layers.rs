@@ -67,6 +67,12 @@ fn unquoted(text: &str, at: usize) -> Option<String> {
     let (key, value) = line.split_once('=')?;
     let value = value.split('#').next()?.trim();
     let bare = value.starts_with(|first: char| first.is_alphanumeric() || first == '/');
+    if ["yes", "no", "on", "off", "true", "false"]
+        .iter()
+        .any(|word| value.eq_ignore_ascii_case(word))
+    {
+        return Some(format!("write {} = true, or false", key.trim()));
+    }
     let is_text = bare && !value.contains('"') && value.contains(|c: char| !c.is_ascii_digit());
     is_text.then(|| {
         format!(
@@ -338,6 +344,7 @@ mod tests {
                 Some("a text stands in double quotes: ca = \"certs/ca.pem\""),
             ),
             ("a = \"x", None),
+            ("watch = yes", None),
             (
                 "workers = 1 2",
                 Some("a text stands in double quotes: workers = \"1 2\""),

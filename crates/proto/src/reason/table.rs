@@ -103,7 +103,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::CardInvalid, "CARD_INVALID", "an action card cannot be accepted", "repair the named line: policyd check"),
     Entry(Reason::CardMissing, "CARD_MISSING", "this connectord holds no card for the action", "list the cards that it holds: connectord actions ls; a card that is copied into its folder is taken within a second"),
     Entry(Reason::UndoExpired, "UNDO_EXPIRED", "the window for undo has passed", "make a new change instead"),
-    Entry(Reason::UndoImpossible, "UNDO_IMPOSSIBLE", "this execution cannot be undone", "make a new change instead"),
+    Entry(Reason::UndoImpossible, "UNDO_IMPOSSIBLE", "this execution cannot be undone", "where the record shows what it should not, ask for a new write, or change it by hand in the system"),
     Entry(Reason::UndoNotSigned, "UNDO_NOT_SIGNED", "no undo writ of this execution is here that a trusted key has signed", "wait until policyd has received the report of the write; an operator can undo without it: connectord undo --execution ID --unsigned --reason WHY"),
     Entry(Reason::UndoMismatch, "UNDO_MISMATCH", "the journal shows another write than the one whose undo policyd signed", "somebody changed the journal: compare it with the records of the decision, policyd records ls, and mend the record by hand"),
     Entry(Reason::AlreadyClosed, "ALREADY_CLOSED", "this incident is closed already", "nothing is left to do here; if the agent is still halted: connectord halt off --scope agent:NAME --reason WHY --cert OPERATOR_CERT"),

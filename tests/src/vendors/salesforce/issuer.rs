@@ -1,9 +1,11 @@
 //! Its issuer of tokens: client credentials, signed assertions, and refresh tokens of which each is good once.
 
+use std::time::Duration;
+
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use axum::Json as Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -33,6 +35,14 @@ pub struct Issuer {
     pub asked: Vec<String>,
     /// Whether refresh tokens that were used are found out, and all tokens ended with them.
     pub stolen: bool,
+    /// Of every request for a refresh the token that was shown, in order.
+    pub shown: Vec<String>,
+    /// So long an answer is under way; what it says is decided before.
+    pub slow: Duration,
+    /// Status, `Location` and body that come instead of its own answer; no token is given then.
+    pub instead: Option<(u16, Option<String>, String)>,
+    /// Whether its answers end in the middle of the body.
+    pub hangs_up: bool,
     valid: Vec<String>,
     count: u32,
 }
@@ -47,7 +57,8 @@ impl Issuer {
         self.valid.clear();
     }
 
-    fn give(&mut self, refresh: bool) -> Json {
+    /// An answer with one more token.
+    pub fn give(&mut self, refresh: bool) -> Json {
         self.count += 1;
         let token = format!("00DHs0000{:03}!AQ.{}", self.count, "x".repeat(40));
         self.valid.push(token.clone());
@@ -114,9 +125,36 @@ pub(super) async fn token(
     headers: HeaderMap,
     body: String,
 ) -> Response {
-    let mut held = held.lock().unwrap();
-    let issuer = &mut held.issuer;
-    let form = pairs(&body);
+    let (answer, slow) = {
+        let mut held = held.lock().unwrap();
+        let issuer = &mut held.issuer;
+        let mut answer = answered(issuer, &headers, &body);
+        if issuer.hangs_up {
+            let head = answer.headers_mut();
+            // More than there is, and then the connection ends.
+            head.insert(header::CONTENT_LENGTH, HeaderValue::from_static("5000"));
+            head.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        (answer, issuer.slow)
+    };
+    tokio::time::sleep(slow).await;
+    answer
+}
+
+/// What came instead of an answer.
+fn other(status: u16, location: Option<String>, body: String) -> Response {
+    let status = StatusCode::from_u16(status).unwrap();
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    let mut answer = (status, kind, body).into_response();
+    if let Some(location) = location {
+        let location = HeaderValue::from_str(&location).unwrap();
+        answer.headers_mut().insert(header::LOCATION, location);
+    }
+    answer
+}
+
+fn answered(issuer: &mut Issuer, headers: &HeaderMap, body: &str) -> Response {
+    let form = pairs(body);
     let part = |name: &str| {
         form.iter()
             .find(|(known, _)| known == name)
@@ -124,7 +162,13 @@ pub(super) async fn token(
     };
     let grant = part("grant_type").to_owned();
     issuer.asked.push(grant.clone());
-    let known = client(&headers, &form) == Some((CLIENT.to_owned(), SECRET.to_owned()));
+    if grant == "refresh_token" {
+        issuer.shown.push(part("refresh_token").to_owned());
+    }
+    if let Some((status, location, body)) = issuer.instead.clone() {
+        return other(status, location, body);
+    }
+    let known = client(headers, &form) == Some((CLIENT.to_owned(), SECRET.to_owned()));
     match grant.as_str() {
         "urn:ietf:params:oauth:grant-type:jwt-bearer" if issuer.believes(part("assertion")) => {
             Body(issuer.give(false)).into_response()

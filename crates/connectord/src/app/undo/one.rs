@@ -312,7 +312,7 @@ impl App {
         }
         let (action, verb) = (&execution.action, &execution.verb);
         let detail = format!(
-            "the system file does `{verb}` otherwise than at the write, and nobody promoted that: an operator undoes it, or              promotes {action} again"
+            "the system file does `{verb}` otherwise than at the write, and nobody promoted that: an operator undoes it, or promotes {action} again"
         );
         Err(Refusal::new(Reason::UndoImpossible, detail))
     }

@@ -48,15 +48,17 @@ fn whose(remote: &Remote, token: &[u8], refused: AppError) -> AppError {
     let Ok(cert) = remote.cert() else {
         return refused;
     };
-    let (own, shown) = (word_of(&cert, "/agent/"), cert.display());
-    let agent = &claims.agent;
+    let shown = cert.display();
+    let (agent, tenant) = (&claims.agent, &claims.tenant);
+    let own = (word_of(&cert, "/agent/"), word_of(&cert, "/tenant/"));
     let public = match own {
-        Some(own) if own == *agent => {
-            format!(
-                "the writ is of agent {agent}, as {shown} is, but of another certificate: it was renewed since"
-            )
+        (Some(own), Some(of)) if own == *agent && of == *tenant => format!(
+            "the writ is of agent {agent} of {tenant}, as {shown} is, but of another certificate; it may have been renewed since"
+        ),
+        (Some(own), Some(of)) => {
+            format!("the writ is of agent {agent} of {tenant}, and {shown} is agent {own} of {of}")
         }
-        _ => format!("the writ is of agent {agent}, and {shown} is not"),
+        _ => format!("the writ is of agent {agent} of {tenant}, and {shown} is no agent"),
     };
     AppError { public, ..refused }
 }

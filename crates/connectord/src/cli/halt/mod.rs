@@ -388,7 +388,8 @@ async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
         && let Some(own) = remote.tenant()
     {
         output.note(&format!(
-            "shown are halts of every tenant and of {own}; those of other tenants are theirs to see"
+            "these are the halts that are of every tenant or of {own}. Other tenants may have halts of their own: only with a certificate of \
+             theirs, or without --cert on the machine of connectord, are they shown"
         ));
     }
     Ok(0)

@@ -18,12 +18,15 @@ pub(super) async fn run(
         return Err(malformed("--reason is required to resume"));
     }
     let mut missing = 0_u8;
-    let mut standing = None;
+    let mut all = Vec::new();
     for scope in &args.named()? {
-        let ended = match halts {
+        all.push(match halts {
             Halts::Direct(direct) => direct.clear(scope, &args.reason).await?,
             Halts::Remote(remote) => remote.clear(scope, &args.reason).await?,
-        };
+        });
+    }
+    let standing = standing_of(halts).await;
+    for ended in all {
         let is_covered = ended.still.as_ref().is_some_and(|still| !still.is_empty());
         let word = match (ended.cleared, is_covered) {
             (true, false) => "RUNNING",
@@ -34,22 +37,25 @@ pub(super) async fn run(
         // "RUNNING" alone would be taken for the end of a halt that goes on.
         let still = match ended.still.as_deref() {
             // Whoever asks at once is denied once more, and wonders.
-            Some([]) if ended.cleared => "  policyd follows within a second".to_owned(),
+            Some([]) if ended.cleared => match halts {
+                Halts::Remote(_) => "  policyd follows within a second".to_owned(),
+                Halts::Direct(_) => {
+                    "  policyd follows within a second where connectord runs, which it asks"
+                        .to_owned()
+                }
+            },
             Some([]) => "  nothing was resumed".to_owned(),
             Some(scopes) if ended.cleared => {
                 format!("  this halt is over, but {} covers it too", scopes.join(", "))
             }
             Some(scopes) => format!("  still halted by {}", scopes.join(", ")),
+            None if !ended.cleared => "  nothing was resumed".to_owned(),
             None => {
                 "  this halt is over; whether another one covers it is shown only to an operator of that tenant"
                     .to_owned()
             }
         };
-        if standing.is_none() {
-            standing = Some(standing_of(halts).await);
-        }
-        let others = standing.as_ref().and_then(Option::as_deref);
-        let instead = match (ended.cleared, others) {
+        let instead = match (ended.cleared, standing.as_deref()) {
             (true, Some("")) | (true | false, None) => String::new(),
             (true, Some(others)) => format!("; set beside it: {others}"),
             (false, Some("")) => ": nothing is halted".to_owned(),

@@ -271,6 +271,8 @@ fn two_connections_with_one_secret_are_seen() {
     assert_eq!(shared("crm/eu", "a:b:first").as_deref(), Some("crm/main"));
     assert_eq!(shared("crm/eu", "a:b:other"), None);
     assert_eq!(shared("crm/main", "a:b:first"), None);
+    let named = r#"{"client_id":"c","client_secret":"d","refresh_token":"first"}"#;
+    assert_eq!(shared("crm/eu", named).as_deref(), Some("crm/main"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use writ_proto::value::Map;
 
 pub use client::{CallError, HttpClient, base_url};
-pub use token::settled;
+pub use token::{lasts, settled};
 
 use super::file::{Answer, Bound, Exchange, Judged, Meaning, Object};
 use super::{NotDone, SystemError, Wanted};

@@ -1,11 +1,13 @@
 //! The token of OAuth that a connection shows: kept in memory, asked for by one call at a time.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex as StdMutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Client, Url};
 use secrecy::SecretString;
 use serde_json::Value as Json;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use writ_proto::Reason;
 
@@ -39,12 +41,13 @@ pub(super) struct Issuer {
     held: Mutex<Held<CallError>>,
 }
 
-/// What an issuer said (RFC 6749 5.2).
-fn said(answer: &Answer) -> String {
+/// What an issuer said (RFC 6749 5.2). What must not be seen is taken out before anything is cut: a part of it would
+/// not be known again.
+fn said(answer: &Answer, hide: impl Fn(&str) -> String) -> String {
     let text = |name: &str| {
         let body = answer.body.as_ref()?;
         let text = body.get(name)?.as_str()?;
-        Some(clean(text))
+        Some(clean(&hide(text)))
     };
     let words = [
         Some(answer.described()),
@@ -52,7 +55,7 @@ fn said(answer: &Answer) -> String {
         text("error_description"),
     ];
     let words: Vec<String> = words.into_iter().flatten().collect();
-    words.join(": ")
+    words.join(": ").chars().take(SAID_CHARS_MAX).collect()
 }
 
 /// Nothing of a request for a token changes a record, so an answer that is lost is no doubt.
@@ -104,8 +107,11 @@ impl Issuer {
         }
         let own = Arc::clone(self);
         let under_way = UnderWay::begin()?;
-        // A caller that hangs up ends neither the request nor what has to be stored of its answer.
-        let asked = tokio::spawn(async move {
+        // A caller that hangs up ends neither the request nor what has to be stored of its answer; nor does the end of
+        // the threads that serve callers.
+        let runtime = LASTS.get().cloned();
+        let runtime = runtime.unwrap_or_else(Handle::current);
+        let asked = runtime.spawn(async move {
             let next = own.next(worn).await;
             drop(under_way);
             next
@@ -125,7 +131,7 @@ impl Issuer {
             let why = "the system does not take the token that its issuer has just given";
             return Err(CallError::Denied(why.to_owned()));
         }
-        let asked = self.asked(&mut held).await;
+        let asked = self.asked().await;
         if let Err(error) = &asked {
             let span = match error {
                 CallError::Denied(_) => REFUSED_FOR,
@@ -136,17 +142,17 @@ impl Issuer {
         asked.map(|given| held.take(given))
     }
 
-    async fn asked(&self, held: &mut Held<CallError>) -> Result<Given, CallError> {
+    async fn asked(&self) -> Result<Given, CallError> {
         let own = self.credential.clone();
         if let Err(gone) = blocking(move || own.stands()).await {
             // What came of a credential that is gone is of no use to anybody, and others wait for the turn.
             if matches!(gone, CallError::Denied(_)) {
-                held.unsaved = None;
+                drop(unsaved().remove(&self.credential.slot()));
             }
             return Err(gone);
         }
         let body = match self.oauth.grant {
-            Grant::RefreshToken => self.refreshed(held).await?,
+            Grant::RefreshToken => self.refreshed().await?,
             _ => self.answer(None).await?,
         };
         let given = self.oauth.given(&body, &self.origin);
@@ -156,9 +162,10 @@ impl Issuer {
     /// Shows the newest refresh token, and stores the one that takes its place before anything else
     /// is done: the issuer may have forgotten the old one already. Processes that share the sealed
     /// file do this one after the other, since a token that is shown twice is taken for stolen.
-    async fn refreshed(&self, held: &mut Held<CallError>) -> Result<Json, CallError> {
-        let turn = match held.unsaved.take() {
-            Some((unsaved, turn)) => self.kept(unsaved, turn, held).await?,
+    async fn refreshed(&self) -> Result<Json, CallError> {
+        let left = unsaved().remove(&self.credential.slot());
+        let turn = match left {
+            Some(left) => kept(left).await?,
             None => {
                 let own = self.credential.clone();
                 blocking(move || own.turn()).await?
@@ -169,30 +176,17 @@ impl Issuer {
         let newer = blocking(move || own.newer()).await?;
         let body = self.answer(newer.as_ref()).await?;
         if let Some(refresh) = next_refresh(&body).map_err(CallError::Denied)? {
-            drop(self.kept(refresh, turn, held).await?);
+            let credential = self.credential.clone();
+            drop(
+                kept(Unsaved {
+                    credential,
+                    refresh,
+                    turn,
+                })
+                .await?,
+            );
         }
         Ok(body)
-    }
-
-    /// Stores a refresh token. Until that is done nobody else has the turn: the one in the file is used up.
-    async fn kept(
-        &self,
-        refresh: SecretString,
-        turn: Turn,
-        held: &mut Held<CallError>,
-    ) -> Result<Turn, CallError> {
-        match self.renew(&refresh).await {
-            Ok(()) => Ok(turn),
-            Err(error) => {
-                held.unsaved = Some((refresh, turn));
-                Err(error)
-            }
-        }
-    }
-
-    async fn renew(&self, refresh: &SecretString) -> Result<(), CallError> {
-        let (own, refresh) = (self.credential.clone(), refresh.clone());
-        blocking(move || own.renew(&refresh)).await
     }
 
     async fn answer(&self, refresh: Option<&SecretString>) -> Result<Json, CallError> {
@@ -209,9 +203,8 @@ impl Issuer {
             Err(CallError::Lost(why)) => return Err(no_token(&why)),
             Err(other) => return Err(other),
         };
-        let said = said(&answer);
-        let said = self.credential.hidden_from(&said, &self.oauth, refresh);
-        let said: String = said.chars().take(SAID_CHARS_MAX).collect();
+        let hide = |text: &str| self.credential.hidden_from(text, &self.oauth, refresh);
+        let said = said(&answer, hide);
         match (answer.status, answer.body) {
             (200, Some(body)) => Ok(body),
             // Who asks too often is asked to wait as long as who is refused.
@@ -219,6 +212,44 @@ impl Issuer {
             _ => Err(no_token(&said)),
         }
     }
+}
+
+/// A refresh token that could not be stored yet. Only this process has it, and the one in the file is used up: until it
+/// is stored nobody else has the turn. It outlives the connection that is made anew when its file changes.
+struct Unsaved {
+    credential: Credential,
+    refresh: SecretString,
+    turn: Turn,
+}
+
+/// By connection and credential.
+type Left = BTreeMap<(String, [u8; 32]), Unsaved>;
+
+static UNSAVED: LazyLock<StdMutex<Left>> = LazyLock::new(StdMutex::default);
+
+fn unsaved() -> MutexGuard<'static, Left> {
+    // What a panic left is a map, whole.
+    UNSAVED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Stores a refresh token and gives the turn back, or keeps both.
+async fn kept(left: Unsaved) -> Result<Turn, CallError> {
+    let (credential, refresh) = (left.credential.clone(), left.refresh.clone());
+    match blocking(move || credential.renew(&refresh)).await {
+        Ok(()) => Ok(left.turn),
+        Err(error) => {
+            unsaved().insert(left.credential.slot(), left);
+            Err(error)
+        }
+    }
+}
+
+/// What runs as long as the process.
+static LASTS: OnceLock<Handle> = OnceLock::new();
+
+/// Says that this runtime is the one that lasts; the first one that is said to be is.
+pub fn lasts() {
+    drop(LASTS.set(Handle::current()));
 }
 
 /// How many requests for tokens are under way in this process, and whether it ends.
@@ -258,6 +289,12 @@ pub async fn settled() {
     let mut count = UNDER_WAY.subscribe();
     let none = count.wait_for(|(count, _)| *count == 0);
     drop(tokio::time::timeout(SETTLED_WITHIN, none).await);
+    let left = std::mem::take(&mut *unsaved());
+    for left in left.into_values() {
+        if let Err(error) = kept(left).await {
+            tracing::error!(%error, "a refresh token could not be stored and is lost; authorize anew");
+        }
+    }
 }
 
 /// Work on files, apart from the threads that serve.

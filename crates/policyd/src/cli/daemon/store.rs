@@ -43,6 +43,7 @@ pub(crate) async fn run(
         return Err(AppError::of(Reason::ReasonRequired));
     }
     let config = common.read()?;
+    let _own = server::own_store(&config.store.url)?;
     let ledger = Ledger::open(&config.store.url).await?;
     let marks = MarkFile::open(&config)?;
     let wrong = compared(&marks.logs(), &ledger.heads().await?, &ledger).await?;

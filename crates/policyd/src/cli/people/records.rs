@@ -138,7 +138,10 @@ async fn export(
     while let Some(part) = stream.message().await.map_err(failed)? {
         bytes.extend_from_slice(&part.chunk);
     }
-    std::fs::write(out, &bytes).map_err(|error| broken(out, error))?;
+    std::fs::write(out, &bytes).map_err(|error| {
+        let why = format!("--out: {}: {error}", out.display());
+        AppError::new(Reason::RequestMalformed, why)
+    })?;
     let lines = bytes.split(|byte| *byte == b'\n');
     let records = lines.filter(|line| line.starts_with(b"{\"seq\":")).count();
     let text = format!("{records} records in {}", out.display());
@@ -153,7 +156,15 @@ fn verify(
 ) -> Result<u8, AppError> {
     let bytes = std::fs::read(file).map_err(|error| unread(file, &error))?;
     let mut lines = bytes.split(|byte| *byte == b'\n');
-    if replay && !lines.any(|line| contains(line, VALUES)) {
+    let has_values = lines.any(|line| contains(line, VALUES));
+    let keys = keys(trust, root)?;
+    let replays = replay && has_values;
+    let report = policies::on_large_stack(|| bundle::verify(&bytes, &keys, replays))
+        .ok_or_else(|| AppError::of(Reason::Internal))?;
+    told(&report, (file, root.is_some(), replays), output);
+    let code = code_of(&report);
+    // What is forged or no export at all is told as that.
+    if replay && !has_values && matches!(code, 0 | INCOMPLETE) {
         let text = format!(
             "{}: it has no values, and without them nothing is decided again; export it anew: policyd records \
              export --with-values --out FILE",
@@ -162,11 +173,7 @@ fn verify(
         output.line(&text, &json!({"result": "INCOMPLETE", "file": file}));
         return Ok(INCOMPLETE);
     }
-    let keys = keys(trust, root)?;
-    let report = policies::on_large_stack(|| bundle::verify(&bytes, &keys, replay))
-        .ok_or_else(|| AppError::of(Reason::Internal))?;
-    told(&report, (file, root.is_some(), replay), output);
-    Ok(code_of(&report))
+    Ok(code)
 }
 
 const fn code_of(report: &Report) -> u8 {
@@ -177,6 +184,9 @@ const fn code_of(report: &Report) -> u8 {
         (false, true) => 0,
     }
 }
+
+/// Hex digits of a key.
+const ROOT_CHARS: usize = 64;
 
 /// Exit code where everything holds, and something that would have to be looked at is not there.
 const INCOMPLETE: u8 = 3;
@@ -265,9 +275,13 @@ fn keys(path: &Path, root: Option<&str>) -> Result<KeySet, AppError> {
     let key = if root.is_some() { pinned } else { listed() };
     let key = key.ok_or_else(|| match root {
         Some(root) => {
-            let message = format!(
-                "--root {root}: 64 hex digits are wanted; it is trust.root_key in connectord.toml"
-            );
+            let why = if root.len() == ROOT_CHARS {
+                "this is no key"
+            } else {
+                "64 hex digits are wanted"
+            };
+            let message =
+                format!("--root {root}: {why}; compare it with trust.root_key in connectord.toml");
             AppError::new(Reason::RequestMalformed, message)
         }
         None => broken(

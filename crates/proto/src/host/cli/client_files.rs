@@ -10,6 +10,14 @@ use x509_parser::prelude::GeneralName;
 use crate::host::layers::{ConfigError, table_of};
 use crate::host::store::durable;
 
+/// A path of the command line or a variable, which may be set to nothing: that says nothing.
+///
+/// # Errors
+/// None.
+pub fn path_or_nothing(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(PathBuf::from(text))
+}
+
 /// The configuration that a command was given, or the one in the folder it runs in.
 static CONFIG: OnceLock<PathBuf> = OnceLock::new();
 
@@ -135,17 +143,21 @@ pub fn address_beside(config: &Path) -> Result<Option<String>, ConfigError> {
     };
     let table = table_of(config, &text)?;
     let addr = table.get("server").and_then(|of| of.get("grpc_addr"));
-    let addr = addr.and_then(|addr| addr.as_str()?.parse().ok());
+    // A variable may say it instead.
+    let Some(addr) = addr else { return Ok(None) };
+    let addr = addr.as_str().and_then(|addr| addr.parse().ok());
     let Some::<std::net::SocketAddr>(addr) = addr else {
         let why = format!(
-            "{name}: server.grpc_addr is not there, or is no IP address and port such as \"127.0.0.1:7350\""
+            "{name}: server.grpc_addr is no IP address and port such as \"127.0.0.1:7350\""
         );
         return Err(ConfigError::invalid(why));
     };
     Ok(Some(called(addr)))
 }
 
-fn called(addr: std::net::SocketAddr) -> String {
+/// How a daemon that listens there is called.
+#[must_use]
+pub fn called(addr: std::net::SocketAddr) -> String {
     let (ip, port) = (addr.ip(), addr.port());
     let host = match ip {
         std::net::IpAddr::V4(v4) if v4.is_unspecified() => "127.0.0.1".to_owned(),
@@ -222,9 +234,11 @@ mod tests {
             ),
             ("[server]\ngrpc_addr = \"[::1]:1\"", Some("https://[::1]:1")),
             ("[server]\ngrpc_addr = 5", None),
-            ("[server]", None),
             ("not TOML", None),
         ];
+        std::fs::write(&path, "[server]").unwrap();
+        assert_eq!(address_beside(&path), Ok(None));
+        std::fs::remove_file(&path).unwrap();
         assert_eq!(address_beside(&path), Ok(None));
         for (text, wanted) in table {
             std::fs::write(&path, text).unwrap();

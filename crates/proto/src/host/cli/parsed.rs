@@ -8,6 +8,9 @@ use clap::{Arg, Command, CommandFactory, Parser};
 /// Most options that are named to somebody who wrote none.
 const SHOWN_MAX: usize = 8;
 
+/// How many letters may differ in what is taken for a slip.
+const NEAR: usize = 2;
+
 /// What a command line may be mistaken for.
 #[derive(Debug, Clone, Copy)]
 pub struct Beside<'a> {
@@ -15,6 +18,8 @@ pub struct Beside<'a> {
     pub reaches: &'a [&'a str],
     /// The other program, and its commands.
     pub other: (&'a str, &'a [&'a str]),
+    /// Words that are looked for in the wrong place, and the whole command that is meant.
+    pub meant: &'a [(&'a str, &'a str)],
 }
 
 /// The command line of this process; a wrong one is told, and ends it with exit code 2.
@@ -56,11 +61,43 @@ fn tipped(mut error: clap::Error, tip: String) -> clap::Error {
     error
 }
 
+/// What is said of an option that a command does not have. clap suggests also what is hardly alike.
+fn of_option(
+    error: clap::Error,
+    (root, command): (&Command, &Command),
+    option: &str,
+) -> clap::Error {
+    let is_near = match error.get(ContextKind::SuggestedArg) {
+        Some(ContextValue::String(near)) => {
+            strsim::osa_distance(near.trim_start_matches('-'), option) <= NEAR
+        }
+        _ => false,
+    };
+    if is_near {
+        return error;
+    }
+    let name = command.get_name();
+    let inner = command.get_subcommands().map(Command::get_name);
+    let inner: Vec<&str> = inner.filter(|inner| *inner != "help").collect();
+    let tip = if !inner.is_empty() && name != root.get_name() {
+        let (first, _) = inner.split_at(inner.len().min(SHOWN_MAX));
+        format!("say which command of `{name}` it is: {}", first.join(", "))
+    } else {
+        format!("`{name}` takes no --{option}; see {name} --help")
+    };
+    tipped(error, tip)
+}
+
 fn advised(
     error: clap::Error,
     (root, beside): (&Command, &Beside<'_>),
     words: &[OsString],
 ) -> clap::Error {
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && let Some((_, meant)) = beside.meant.iter().find(|(known, _)| known == word)
+    {
+        return tipped(error, format!("the command is {meant}"));
+    }
     let (other, theirs) = beside.other;
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
         && theirs.contains(&word.as_str())
@@ -77,12 +114,7 @@ fn advised(
     }
     if let Some(option) = stray.strip_prefix("--") {
         let option = option.split(['=', ' ']).next().unwrap_or_default();
-        if !beside.reaches.contains(&option) {
-            return error;
-        }
-        let name = reached(root, words).get_name();
-        let tip = format!("`{name}` calls no daemon, so it takes no --{option}");
-        return tipped(error, tip);
+        return of_option(error, (root, reached(root, words)), option);
     }
     if stray.starts_with('-') || error.get(ContextKind::Suggested).is_some() {
         return error;
@@ -117,6 +149,7 @@ mod tests {
     const BESIDE: Beside<'_> = Beside {
         reaches: &["cert"],
         other: ("hammer", &["list"]),
+        meant: &[("promote", "hammer actions promote")],
     };
 
     #[derive(Parser, Debug)]
@@ -135,6 +168,15 @@ mod tests {
         },
         /// Takes nothing.
         Ls,
+        /// Holds another.
+        #[command(subcommand)]
+        Group(Group),
+    }
+
+    #[derive(clap::Subcommand, Debug)]
+    enum Group {
+        /// Takes nothing.
+        Inner,
     }
 
     #[test]
@@ -162,7 +204,19 @@ mod tests {
             ),
             (
                 vec!["tool", "ls", "--cert", "a"],
-                "`ls` calls no daemon, so it takes no --cert",
+                "`ls` takes no --cert; see ls --help",
+            ),
+            (
+                vec!["tool", "group", "--cert", "a"],
+                "say which command of `group` it is: inner",
+            ),
+            (
+                vec!["tool", "promote"],
+                "the command is hammer actions promote",
+            ),
+            (
+                vec!["tool", "undo", "--exit", "a"],
+                "`undo` takes no --exit; see undo --help",
             ),
         ] {
             let words: Vec<OsString> = words.iter().map(OsString::from).collect();

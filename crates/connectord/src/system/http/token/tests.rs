@@ -43,6 +43,7 @@ async fn give(State(desk): State<Arc<Desk>>, form: String) -> (StatusCode, axum:
 
 struct World {
     folder: tempfile::TempDir,
+    connection: String,
     store: CredentialStore,
     desk: Arc<Desk>,
     issuer: Issuer,
@@ -54,7 +55,8 @@ impl World {
         let key = folder.path().join("seal.key");
         write_private(&key, hex::encode([7; 32]).as_bytes()).unwrap();
         let store = CredentialStore::new(folder.path().join("credentials.json"), key);
-        store.put("crm/main", "client:secret:r0", 5).unwrap();
+        let connection = format!("crm/{}", crate::ids::new_id());
+        store.put(&connection, "client:secret:r0", 5).unwrap();
         let desk = Arc::new(desk);
         let router = Router::new()
             .route("/token", post(give))
@@ -66,7 +68,7 @@ impl World {
             client: Client::builder().timeout(timeout).build().unwrap(),
             url: Url::parse(&format!("http://{addr}/token")).unwrap(),
             origin: String::new(),
-            credential: store.open("crm/main").unwrap(),
+            credential: store.open(&connection).unwrap(),
             oauth: OAuth2 {
                 path: "/token".to_owned(),
                 parts: Grant::RefreshToken
@@ -84,6 +86,7 @@ impl World {
         };
         Self {
             folder,
+            connection,
             store,
             desk,
             issuer,
@@ -101,6 +104,11 @@ impl World {
             status: StatusCode::OK,
         };
         Self::with(desk, folder, Duration::from_secs(8)).await
+    }
+
+    /// Whether a token is left that could not be stored.
+    fn is_left(&self) -> bool {
+        unsaved().contains_key(&self.issuer.credential.slot())
     }
 
     fn shown(&self) -> Vec<String> {
@@ -129,17 +137,16 @@ async fn a_refresh_token_that_cannot_be_stored_keeps_the_turn() {
         }
     };
     let world = World::quick(block, folder).await;
-    let mut held = Held::default();
-    assert!(world.issuer.refreshed(&mut held).await.is_err());
-    assert!(held.unsaved.is_some() && !world.turn_is_free());
+    assert!(world.issuer.refreshed().await.is_err());
+    assert!(world.is_left() && !world.turn_is_free());
     assert!(
-        world.issuer.refreshed(&mut held).await.is_err(),
+        world.issuer.refreshed().await.is_err(),
         "nothing is asked until it is stored"
     );
-    assert!(held.unsaved.is_some() && !world.turn_is_free());
+    assert!(world.is_left() && !world.turn_is_free());
     std::fs::remove_dir(&file).unwrap();
-    world.issuer.refreshed(&mut held).await.unwrap();
-    assert!(held.unsaved.is_none() && world.turn_is_free());
+    world.issuer.refreshed().await.unwrap();
+    assert!(!world.is_left() && world.turn_is_free());
     assert_eq!(world.shown(), ["r0", "r1"], "each was shown once");
 }
 
@@ -152,18 +159,17 @@ async fn what_came_of_a_credential_that_is_gone_holds_nobody_up() {
         std::fs::create_dir(&file).unwrap();
     };
     let world = World::quick(block, folder).await;
-    let mut held = Held::default();
-    assert!(world.issuer.refreshed(&mut held).await.is_err());
+    assert!(world.issuer.refreshed().await.is_err());
     world
         .store
-        .put("crm/main", "client:secret:other", 6)
+        .put(&world.connection, "client:secret:other", 6)
         .unwrap();
-    let gone = world.issuer.asked(&mut held).await.unwrap_err();
+    let gone = world.issuer.asked().await.unwrap_err();
     assert!(
         matches!(&gone, CallError::Denied(why) if why.contains("replaced")),
         "{gone}"
     );
-    assert!(held.unsaved.is_none() && world.turn_is_free());
+    assert!(!world.is_left() && world.turn_is_free());
     assert_eq!(world.shown(), ["r0"]);
 }
 
@@ -177,9 +183,8 @@ async fn an_issuer_has_more_time_than_the_system_of_record() {
     };
     let folder = tempfile::tempdir().unwrap();
     let world = World::with(desk, folder, Duration::from_millis(50)).await;
-    let mut held = Held::default();
-    world.issuer.refreshed(&mut held).await.unwrap();
-    world.issuer.refreshed(&mut held).await.unwrap();
+    world.issuer.refreshed().await.unwrap();
+    world.issuer.refreshed().await.unwrap();
     assert_eq!(world.shown(), ["r0", "r1"]);
 }
 
@@ -193,11 +198,7 @@ async fn an_issuer_that_is_asked_too_often_or_repeats_a_secret_is_left_alone() {
     };
     let folder = tempfile::tempdir().unwrap();
     let world = World::with(desk, folder, Duration::from_secs(8)).await;
-    let refused = world
-        .issuer
-        .refreshed(&mut Held::default())
-        .await
-        .unwrap_err();
+    let refused = world.issuer.refreshed().await.unwrap_err();
     let CallError::Denied(said) = &refused else {
         panic!("{refused}");
     };

@@ -97,7 +97,7 @@ pub(crate) struct BridgeArgs {
 
 /// An address that was given, or that of a configuration beside, or the usual one.
 fn address(given: Option<&String>, config: &str, usual: &str) -> Result<String, AppError> {
-    if let Some(given) = given {
+    if let Some(given) = given.filter(|given| !given.is_empty()) {
         return Ok(given.clone());
     }
     let beside = address_beside(Path::new(config))?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cedar_policy::{Entities, Entity, EntityUid, Schema};
 use writ_proto::Reason;
 
+use crate::domain::policy::finding::Place;
 use crate::domain::policy::load::words::of_facts;
 use crate::domain::policy::load::{ENTITIES_MAX, Findings, place_of_quoted};
 use crate::domain::policy::schema::FactTypes;
@@ -12,6 +13,31 @@ use crate::domain::policy::sources::Sources;
 
 /// Bytes of the id of an entity, and of a customer.
 const ENTITY_ID_BYTES_MAX: usize = 256;
+
+/// Keys of an entity (Cedar's JSON format).
+const KEYS: [&str; 4] = ["uid", "attrs", "parents", "tags"];
+
+/// A message without the line and the column that it names, and the byte of the text they are of.
+fn placed(text: &str, message: &str) -> Option<(String, usize)> {
+    let (before, place) = message.rsplit_once(" at line ")?;
+    let (line, column) = place.split_once(" column ")?;
+    let (line, column): (usize, usize) = (line.parse().ok()?, column.parse().ok()?);
+    let lines = text.split_inclusive('\n').take(line.checked_sub(1)?);
+    let start: usize = lines.map(str::len).sum();
+    let at = start.saturating_add(column.saturating_sub(1));
+    Some((before.to_owned(), at.min(text.len())))
+}
+
+/// A key of an entity that no entity has.
+fn misspelt(text: &str) -> Option<String> {
+    let all: serde_json::Value = serde_json::from_str(text).ok()?;
+    let all = all
+        .as_array()?
+        .iter()
+        .filter_map(serde_json::Value::as_object);
+    let mut keys = all.flat_map(serde_json::Map::keys);
+    keys.find(|key| !KEYS.contains(&key.as_str())).cloned()
+}
 
 pub(crate) fn entities(
     sources: &Sources,
@@ -27,7 +53,18 @@ pub(crate) fn entities(
                 message = format!("{message}: {inner}");
                 source = inner.source();
             }
-            let at = place_of_quoted(&sources.entities_json, &message);
+            let text = &sources.entities_json;
+            let mut at = place_of_quoted(text, &message);
+            // It names its own place, and two would contradict each other.
+            if let Some((before, place)) = placed(text, &message) {
+                (message, at) = (before, Some(Place::at(text, place)));
+            }
+            if message.contains("missing field")
+                && let Some(key) = misspelt(text)
+            {
+                message = format!("there is no key `{key}`; an entity has uid, attrs and parents");
+                at = place_of_quoted(text, &message);
+            }
             if let Some(hint) = of_facts(&message, facts) {
                 message = format!("{message}; {hint}");
             }
