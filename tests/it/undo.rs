@@ -136,7 +136,7 @@ async fn fifty_wrong_writes_are_undone_by_one_command_and_a_drifted_record_is_le
     // A name that matches nothing may be a slip: it is told, and is no success.
     let (code, nobody) = run(&world, &["undo", "--since", "1h", "--agent", "seller"]);
     assert!(
-        nobody.contains("no live write matches --agent seller"),
+        nobody.contains("no live write of acme matches --agent seller"),
         "{nobody}"
     );
     assert_eq!(code, Some(1), "{nobody}");

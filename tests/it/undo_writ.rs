@@ -251,6 +251,6 @@ async fn a_preview_shows_what_an_undo_would_write() {
     assert!(planned.lines().any(told), "{planned}");
     assert_eq!(status, Some(0), "{planned}");
     let (_, mistyped) = run(&world, &["undo", "--run", "r-0"]);
-    let nothing = "no live write matches --run r-0";
+    let nothing = "no live write of acme matches --run r-0";
     assert!(mistyped.contains(nothing), "{mistyped}");
 }
