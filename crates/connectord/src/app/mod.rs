@@ -41,7 +41,7 @@ pub struct App {
     /// Halts.
     pub halts: HaltStore,
     /// Their state as it was last seen; none while it is not known.
-    pub halt_changes: tokio::sync::watch::Sender<Option<HaltState>>,
+    pub halt_changes: tokio::sync::watch::Sender<Option<Arc<HaltState>>>,
     /// Name of this process in their roster.
     pub instance: String,
     /// Operators, as `tenant/name`, who may halt and resume every tenant.

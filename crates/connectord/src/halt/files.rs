@@ -1,18 +1,25 @@
-//! A folder of flag files, read afresh at each check: `touch state/halt/global` is enough.
+//! A folder of flag files, looked at before each check: `touch state/halt/global` is enough.
 //!
 //! A file is named after its scope, other characters as `%XX`; what is in it only explains.
 //! `epoch` holds epoch, generation and what was halted lately. Names with a leading dot are no
 //! flags: `.members/` (who obeys), `.cleared/` (what was ended), `.probe`, `.lock`.
 
+mod kept;
+mod listing;
+mod parsed;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use kept::Kept;
+use listing::{Entry, documents, prune};
+use parsed::{Ended, Flags, Parsed};
 
 use super::HaltMark;
 
@@ -38,16 +45,9 @@ pub struct Files {
     folder: PathBuf,
     /// What this process saw highest: a folder that goes back is not known.
     seen: Arc<Mutex<HaltMark>>,
-    parsed: Arc<ArcSwap<BTreeMap<String, Parsed>>>,
-}
-
-/// A flag and the very file it was read from: an unchanged file is not read again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Parsed {
-    inode: u64,
-    modified_ns: u128,
-    bytes: u64,
-    flag: Flag,
+    parsed: Arc<ArcSwap<Flags>>,
+    kept: Arc<ArcSwapOption<Kept>>,
+    ended: Arc<ArcSwap<Ended>>,
 }
 
 fn failed(path: &Path, why: impl core::fmt::Display) -> HaltError {
@@ -99,31 +99,6 @@ fn flag(path: &Path, name: &str) -> Flag {
     }
 }
 
-/// The flag of a file, as it was read before if the file is the same.
-fn parse(path: &Path, name: &str, before: Option<&Parsed>) -> Parsed {
-    let found = std::fs::metadata(path).ok();
-    let key = found.map_or((0, 0, 0), |found| {
-        let nanos = found
-            .modified()
-            .map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default());
-        (
-            found.ino(),
-            nanos.unwrap_or_default().as_nanos(),
-            found.len(),
-        )
-    });
-    let (inode, modified_ns, bytes) = key;
-    match before {
-        Some(known) if (known.inode, known.modified_ns, known.bytes) == key => known.clone(),
-        _ => Parsed {
-            inode,
-            modified_ns,
-            bytes,
-            flag: flag(path, name),
-        },
-    }
-}
-
 /// Whether a flag has ended by itself. One that was touched after its end was made by hand anew.
 fn expired(flag: &Flag, path: &Path, now: i64) -> bool {
     flag.until > 0 && flag.until <= now && modified(path).0 <= flag.until
@@ -137,6 +112,8 @@ impl Files {
             folder,
             seen: Arc::default(),
             parsed: Arc::default(),
+            kept: Arc::default(),
+            ended: Arc::default(),
         }
     }
 
@@ -147,21 +124,29 @@ impl Files {
         *seen
     }
 
-    /// See [`super::HaltStore::read`].
-    pub(super) fn read(&self, now: i64) -> Result<HaltState, HaltError> {
+    /// What is in the folder at this moment.
+    fn look(&self, now: i64) -> Result<HaltState, HaltError> {
         // Taken before the look: what another thread sees meanwhile is newer, and no step back.
         let earlier = self.remember(HaltMark::default());
         let mut state = HaltState::default();
         let before = self.parsed.load();
         let mut parsed = BTreeMap::new();
-        for (path, name) in self.names()? {
+        let began = Instant::now();
+        for Entry { name, inode } in self.names()? {
             if name == EPOCH {
                 let mark = self.mark()?;
                 (state.epoch, state.generation) = (mark.epoch, mark.generation);
                 state.recent = mark.recent;
                 continue;
             }
-            let one = parse(&path, &name, before.get(&name));
+            let known = before.get(&name);
+            if let Some(known) = known.filter(|known| known.stands(inode, began, now)) {
+                state.flags.push(known.flag.clone());
+                parsed.insert(name, known.clone());
+                continue;
+            }
+            let path = self.folder.join(&name);
+            let one = Parsed::of(&path, (&name, inode), known, began);
             let mut flag = one.flag.clone();
             parsed.insert(name, one);
             if expired(&flag, &path, now) {
@@ -172,9 +157,7 @@ impl Files {
             }
             state.flags.push(flag);
         }
-        if **before != parsed {
-            self.parsed.store(Arc::new(parsed));
-        }
+        self.parsed.store(Arc::new(parsed));
         let own = HaltMark::of(&state);
         if own.or_higher(earlier) != own {
             let why = "the epoch or generation went back; look at the flags, then `halt arm`";
@@ -186,7 +169,7 @@ impl Files {
     }
 
     /// The files of the folder, without those that start with a dot.
-    fn names(&self) -> Result<Vec<(PathBuf, String)>, HaltError> {
+    fn names(&self) -> Result<Vec<Entry>, HaltError> {
         let mut found = Vec::new();
         let entries = std::fs::read_dir(&self.folder).map_err(|e| failed(&self.folder, e))?;
         for entry in entries {
@@ -198,7 +181,10 @@ impl Files {
             if name.starts_with('.') {
                 continue;
             }
-            found.push((entry.path(), name.to_owned()));
+            found.push(Entry {
+                name: name.to_owned(),
+                inode: entry.ino(),
+            });
             if found.len() > FLAGS_MAX {
                 return Err(failed(&self.folder, "too many flags"));
             }
@@ -247,7 +233,7 @@ impl Files {
         mark.count(&flag.scope, flag.moment_ms(), flag.since);
         mark.change();
         self.save(&mark)?;
-        self.read(flag.since)
+        self.look(flag.since)
     }
 
     /// See [`super::HaltStore::clear`].
@@ -260,7 +246,8 @@ impl Files {
         let mut mark = self.mark()?;
         let mut cleared = None;
         // A misspelt file halts everything; who clears `global` clears it too.
-        for (path, name) in self.names()? {
+        for Entry { name, .. } in self.names()? {
+            let path = self.folder.join(&name);
             if name == EPOCH || scope_of(&name).unwrap_or_else(Scope::global) != *scope {
                 continue;
             }
@@ -273,7 +260,7 @@ impl Files {
             mark.change();
             self.save(&mark)?;
         }
-        Ok((self.read(act.at)?, cleared))
+        Ok((self.look(act.at)?, cleared))
     }
 
     /// Writes down who ended a halt, then ends it.
@@ -318,11 +305,14 @@ impl Files {
     fn due(&self, now: i64) -> Result<Vec<(PathBuf, Flag, bool)>, HaltError> {
         let mark = self.mark()?;
         let mut due = Vec::new();
-        for (path, name) in self.names()? {
+        let before = self.parsed.load();
+        let began = Instant::now();
+        for Entry { name, inode } in self.names()? {
             if name == EPOCH {
                 continue;
             }
-            let flag = flag(&path, &name);
+            let path = self.folder.join(&name);
+            let flag = Parsed::of(&path, (&name, inode), before.get(&name), began).flag;
             let gone = expired(&flag, &path, now);
             let fresh = flag.moment_ms() >= super::oldest_ms(now);
             let by_hand = flag.id.starts_with(BY_HAND) && fresh;
@@ -364,14 +354,28 @@ impl Files {
         let mut mark = self.mark().unwrap_or_default();
         mark.arm(act.at);
         self.save(&mark)?;
-        self.read(act.at)
+        self.look(act.at)
     }
 
     /// See [`super::HaltStore::cleared`].
     pub(super) fn cleared(&self) -> Result<Vec<Cleared>, HaltError> {
-        let texts = self.texts(".cleared", CLEARED_MAX.saturating_add(1))?;
-        let read = |(_, text): &(PathBuf, String)| serde_json::from_str(text).ok();
-        Ok(texts.iter().filter_map(read).collect())
+        let folder = self.folder.join(".cleared");
+        let known = self.ended.load();
+        let mut ended = Ended::new();
+        for Entry { name, inode } in documents(&folder, CLEARED_MAX.saturating_add(1))? {
+            let before = known.get(&name).filter(|(entry, _)| *entry == inode);
+            let cleared = match before {
+                Some((_, cleared)) => Some(cleared.clone()),
+                // It may be gone by now.
+                None => {
+                    text_of(&folder.join(&name))?.and_then(|text| serde_json::from_str(&text).ok())
+                }
+            };
+            ended.extend(cleared.map(|cleared| (name, (inode, cleared))));
+        }
+        let all = ended.values().map(|(_, cleared)| cleared.clone()).collect();
+        self.ended.store(Arc::new(ended));
+        Ok(all)
     }
 
     /// See [`super::HaltStore::probe`].
@@ -438,20 +442,9 @@ impl Files {
     /// The texts of a folder of ours; none if it is not there.
     fn texts(&self, name: &str, most: usize) -> Result<Vec<(PathBuf, String)>, HaltError> {
         let folder = self.folder.join(name);
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(&folder, error)),
-        };
         let mut texts = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(|error| failed(&folder, error))?.path();
-            if path.extension().is_none_or(|ending| ending != "json") {
-                continue;
-            }
-            if texts.len() >= most {
-                return Err(failed(&folder, "too many files"));
-            }
+        for Entry { name, .. } in documents(&folder, most)? {
+            let path = folder.join(name);
             // It may be gone by now.
             if let Some(text) = text_of(&path)? {
                 texts.push((path, text));
@@ -479,18 +472,5 @@ impl Files {
     }
 }
 
-/// Keeps the newest.
-fn prune(folder: &Path) -> Result<(), HaltError> {
-    let entries = std::fs::read_dir(folder).map_err(|error| failed(folder, error))?;
-    let mut paths: Vec<(u128, PathBuf)> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
-        .map(|path| (modified(&path).1, path))
-        .collect();
-    paths.sort();
-    let many = paths.len().saturating_sub(CLEARED_MAX);
-    for (_, path) in paths.into_iter().take(many) {
-        drop(std::fs::remove_file(path));
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

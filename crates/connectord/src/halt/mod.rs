@@ -14,6 +14,7 @@ mod text;
 
 use core::time::Duration;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use mark::HaltMark;
 use serde::{Deserialize, Serialize};
@@ -235,10 +236,10 @@ impl HaltStore {
     ///
     /// # Errors
     /// When any part of it is not known: callers treat that as halted.
-    pub fn read(&self, now: i64) -> Result<HaltState, HaltError> {
+    pub fn read(&self, now: i64) -> Result<Arc<HaltState>, HaltError> {
         match self {
             Self::Files(files) => files.read(now),
-            Self::Redis(redis) => redis.read(now),
+            Self::Redis(redis) => redis.read(now).map(Arc::new),
         }
     }
 

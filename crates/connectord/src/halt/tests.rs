@@ -44,7 +44,7 @@ fn made(path: &Path) -> i64 {
 async fn a_touched_file_halts_and_removing_it_resumes() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
-    assert_eq!(store.read(NOW).unwrap(), HaltState::default());
+    assert_eq!(*store.read(NOW).unwrap(), HaltState::default());
     let path = folder.path().join("tenant:acme");
     std::fs::write(&path, "").unwrap();
     let state = store.read(NOW).unwrap();

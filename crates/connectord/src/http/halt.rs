@@ -171,7 +171,7 @@ async fn render(site: &SharedSite, headers: &HeaderMap, query: &ShowQuery, live:
         check(site, now_ms);
     }
     let seen = Seen {
-        state: state.as_ref().ok(),
+        state: state.as_deref().ok(),
         members: members.as_deref(),
         checked_ms: site.checked_ms(members.as_ref().map_or(0, Vec::len), now_ms),
         now_ms,

@@ -3,6 +3,7 @@
 //! once: what is told is named by the act, not by who saw it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -33,7 +34,7 @@ pub async fn watch(app: SharedApp) {
             changed
         });
         if let Some(state) = state {
-            teller.look(&app, state).await;
+            teller.look(&app, &state).await;
         }
     }
 }
@@ -41,7 +42,7 @@ pub async fn watch(app: SharedApp) {
 /// What was seen and told so far.
 #[derive(Debug, Default)]
 struct Teller {
-    seen: Option<HaltState>,
+    seen: Option<Arc<HaltState>>,
     /// Flags in force at the last look, by id.
     standing: BTreeMap<String, Flag>,
     told: BTreeSet<(bool, String)>,
@@ -56,8 +57,8 @@ async fn waits(app: &SharedApp, id: Uuid) -> bool {
 }
 
 impl Teller {
-    async fn look(&mut self, app: &SharedApp, state: HaltState) {
-        if self.seen.as_ref() == Some(&state) {
+    async fn look(&mut self, app: &SharedApp, state: &Arc<HaltState>) {
+        if self.seen.as_ref() == Some(state) {
             return;
         }
         // Written before a flag goes, so what went by a program is in here.
@@ -72,7 +73,7 @@ impl Teller {
         for flag in cleared.iter().map(|one| &one.flag).chain(&state.flags) {
             complete &= self.tell(app, flag, None).await;
         }
-        for one in cleared.iter().chain(&self.by_hand(&state, &cleared)) {
+        for one in cleared.iter().chain(&self.by_hand(state, &cleared)) {
             complete &= self.tell(app, &one.flag, Some(&one.act)).await;
         }
         if !complete {
@@ -87,7 +88,7 @@ impl Teller {
         self.standing = standing
             .map(|flag| (flag.id.clone(), flag.clone()))
             .collect();
-        self.seen = Some(state);
+        self.seen = Some(Arc::clone(state));
     }
 
     /// Flags that went without a trace: somebody removed a file.

@@ -1,6 +1,8 @@
 //! Halts where they count: before a token is parsed, after the record was seen, and right before
 //! the write.
 
+use std::sync::Arc;
+
 use writ_proto::Reason;
 use writ_proto::card::Card;
 use writ_proto::token::Claims;
@@ -58,7 +60,7 @@ impl App {
     ///
     /// # Errors
     /// `HALT_UNKNOWN`.
-    pub fn halt_state(&self) -> Result<HaltState, Refusal> {
+    pub fn halt_state(&self) -> Result<Arc<HaltState>, Refusal> {
         self.halts.read(clock::now().timestamp()).map_err(|error| {
             tracing::error!(%error, "the halt state is not known");
             Refusal::of(Reason::HaltUnknown)
