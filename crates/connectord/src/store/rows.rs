@@ -61,6 +61,16 @@ pub struct Filter {
     pub limit: u32,
 }
 
+/// How much later than its id an execution can have been made.
+const ID_AGE_MS: i64 = 60_000;
+
+/// No execution that was made at a time or later has an id before this one: ids begin with their
+/// time (RFC 9562, version 7), which the key is sorted by.
+pub(super) fn earliest(since_ms: i64) -> Uuid {
+    let since = u64::try_from(since_ms.saturating_sub(ID_AGE_MS)).unwrap_or_default();
+    Uuid::from_u128(u128::from(since).checked_shl(80).unwrap_or_default())
+}
+
 impl Filter {
     /// Columns that must hold a text, each with that text.
     pub(super) fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {

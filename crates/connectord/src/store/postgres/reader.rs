@@ -10,14 +10,15 @@ use writ_proto::host::store::postgres::{WriteConnection, options, pool, writes_t
 use super::PostgresWriter;
 use crate::domain::execution::Execution;
 use crate::store::JournalMark;
-use crate::store::rows::RolloutRow;
+use crate::store::rows::{RolloutRow, earliest};
 use crate::store::{Filter, JournalError, OPEN_EACH_MAX, OPEN_MAX, Presented, Report, decode};
 
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/postgres/0001_init.sql"),
     include_str!("../migrations/postgres/0002_counts.sql"),
     include_str!("../migrations/postgres/0003_undo.sql"),
     include_str!("../migrations/postgres/0004_rollout.sql"),
+    include_str!("../migrations/postgres/0005_lists.sql"),
 ];
 pub(super) const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
@@ -98,6 +99,7 @@ impl PostgresReader {
         }
         if let Some(since) = filter.since_ms {
             query.push(" AND created_ms >= ").push_bind(since);
+            query.push(" AND id >= ").push_bind(earliest(since));
         }
         if let Some(since) = filter.touched_since_ms {
             query.push(" AND touched_ms >= ").push_bind(since);

@@ -14,14 +14,15 @@ use uuid::Uuid;
 use super::SqliteWriter;
 use crate::domain::execution::Execution;
 use crate::store::JournalMark;
-use crate::store::rows::RolloutRow;
+use crate::store::rows::{RolloutRow, earliest};
 use crate::store::{Filter, JournalError, OPEN_EACH_MAX, OPEN_MAX, Presented, Report, decode};
 
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/sqlite/0001_init.sql"),
     include_str!("../migrations/sqlite/0002_counts.sql"),
     include_str!("../migrations/sqlite/0003_undo.sql"),
     include_str!("../migrations/sqlite/0004_rollout.sql"),
+    include_str!("../migrations/sqlite/0005_lists.sql"),
 ];
 const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -44,6 +45,44 @@ pub(super) fn uuid_at(row: &SqliteRow, at: usize) -> Result<Uuid, JournalError> 
 
 pub(super) fn execution_at(row: &SqliteRow) -> Result<Execution, JournalError> {
     decode(row.try_get("body")?, row.try_get("revision")?)
+}
+
+/// What lists executions, from its first words on.
+fn listing(start: &str, tenant: &str, filter: &Filter) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(start);
+    query.push(" FROM execution WHERE tenant = ");
+    query.push_bind(tenant.to_owned());
+    for (column, wanted) in filter.texts() {
+        query
+            .push(format!(" AND {column} = "))
+            .push_bind(wanted.to_owned());
+    }
+    if let Some(since) = filter.since_ms {
+        query.push(" AND created_ms >= ").push_bind(since);
+        query
+            .push(" AND id >= ")
+            .push_bind(earliest(since).to_string());
+    }
+    if let Some(since) = filter.touched_since_ms {
+        query.push(" AND touched_ms >= ").push_bind(since);
+    }
+    if let Some(until) = filter.until_ms {
+        query.push(" AND created_ms < ").push_bind(until);
+    }
+    if let Some(execute) = filter.execute {
+        query.push(" AND execute = ").push_bind(execute);
+    }
+    if filter.surprises {
+        query.push(" AND surprise = 1");
+    }
+    if let Some(before) = &filter.before {
+        query.push(" AND id < ").push_bind(before.clone());
+    }
+    // Ids begin with their time, and the key is sorted already.
+    query
+        .push(" ORDER BY id DESC LIMIT ")
+        .push_bind(filter.limit);
+    query
 }
 
 impl SqliteReader {
@@ -112,36 +151,7 @@ impl SqliteReader {
         tenant: &str,
         filter: &Filter,
     ) -> Result<Vec<Execution>, JournalError> {
-        let mut query =
-            QueryBuilder::<Sqlite>::new("SELECT body, revision FROM execution WHERE tenant = ");
-        query.push_bind(tenant.to_owned());
-        for (column, wanted) in filter.texts() {
-            query
-                .push(format!(" AND {column} = "))
-                .push_bind(wanted.to_owned());
-        }
-        if let Some(since) = filter.since_ms {
-            query.push(" AND created_ms >= ").push_bind(since);
-        }
-        if let Some(since) = filter.touched_since_ms {
-            query.push(" AND touched_ms >= ").push_bind(since);
-        }
-        if let Some(until) = filter.until_ms {
-            query.push(" AND created_ms < ").push_bind(until);
-        }
-        if let Some(execute) = filter.execute {
-            query.push(" AND execute = ").push_bind(execute);
-        }
-        if filter.surprises {
-            query.push(" AND surprise = 1");
-        }
-        if let Some(before) = &filter.before {
-            query.push(" AND id < ").push_bind(before.clone());
-        }
-        // Ids begin with their time, and the key is sorted already.
-        query
-            .push(" ORDER BY id DESC LIMIT ")
-            .push_bind(filter.limit);
+        let mut query = listing("SELECT body, revision", tenant, filter);
         let rows = query.build().fetch_all(&self.pool).await?;
         rows.iter().map(execution_at).collect()
     }
@@ -258,3 +268,6 @@ impl SqliteReader {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

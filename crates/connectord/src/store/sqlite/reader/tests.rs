@@ -1,0 +1,46 @@
+//! How lists are read.
+
+use super::*;
+
+/// However a list is narrowed, it walks the executions of its tenant, newest first, and those of nobody else.
+#[tokio::test]
+async fn a_list_reads_the_executions_of_its_tenant_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("journal.db").display());
+    let reader = SqliteReader::open(&url).await.unwrap();
+    let all = Filter {
+        limit: 100,
+        ..Filter::default()
+    };
+    let narrowed = [
+        all.clone(),
+        Filter {
+            run: Some("r-1".into()),
+            ..all.clone()
+        },
+        Filter {
+            since_ms: Some(1_800_000_000_000),
+            execute: Some(true),
+            ..all.clone()
+        },
+        Filter {
+            before: Some(Uuid::max().to_string()),
+            touched_since_ms: Some(1),
+            surprises: true,
+            ..all
+        },
+    ];
+    for filter in narrowed {
+        let mut query = listing("EXPLAIN QUERY PLAN SELECT body, revision", "acme", &filter);
+        let steps = query.build().fetch_all(&reader.pool).await.unwrap();
+        let steps: Vec<String> = steps.iter().map(|row| row.get("detail")).collect();
+        let [step] = steps.as_slice() else {
+            panic!("{filter:?}: {steps:?}");
+        };
+        let by_index = step.starts_with("SEARCH execution USING INDEX execution_of_tenant");
+        assert!(by_index, "{filter:?}: {step}");
+        // Of what was made since, nothing older is read.
+        let from = step.contains("id>");
+        assert_eq!(from, filter.since_ms.is_some(), "{filter:?}: {step}");
+    }
+}
