@@ -289,6 +289,8 @@ async fn a_second_connectord_takes_no_journal_that_is_in_use() {
     let other = format!("server.grpc_addr=127.0.0.1:{}", e2e::free_port());
     let said = refuses(&world, "policyd", &["server", "--set", &other]);
     assert!(said.contains("STORE_IN_USE"), "{said}");
+    let said = refuses(&world, "policyd", &["store", "accept", "--reason", "why"]);
+    assert!(said.contains("STORE_IN_USE"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -194,7 +194,8 @@ fn tampered(world: &World) {
     .unwrap();
     let (code, said) = verify(world, "changed.jsonl");
     assert!(
-        code == Some(1) && said.contains("#0: its policy set is not the one it names"),
+        code == Some(1)
+            && said.contains("#0: the policy files on the next line are not those that it names"),
         "{said}"
     );
     let line = text
@@ -223,6 +224,31 @@ fn tampered(world: &World) {
     export(world, "plain.jsonl", &[]);
     let (code, said) = verify(world, "plain.jsonl");
     assert!(code == Some(3) && said.contains("has no values"), "{said}");
+    // What is forged is told as that all the same.
+    let plain = std::fs::read_to_string(world.path("plain.jsonl")).unwrap();
+    let forged = plain.replacen("\"kind\":\"evaluated\"", "\"kind\":\"evaluatd\"", 1);
+    std::fs::write(world.path("forged.jsonl"), forged).unwrap();
+    let (code, said) = verify(world, "forged.jsonl");
+    assert!(
+        code == Some(1) && said.contains("differs from its signed bytes"),
+        "{said}"
+    );
+    // The document of another installation did not sign it, which proves no forgery.
+    let other = World::prepare(&[]);
+    let other = other.path("keys/public.json");
+    let args = [
+        "records",
+        "verify",
+        "plain.jsonl",
+        "--trust",
+        other.to_str().unwrap(),
+    ];
+    let output = world.run("policyd", &args);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.code() == Some(1) && said.contains("of another installation"),
+        "{said}"
+    );
 }
 
 /// Names that people and agents write somewhere, each of them once.

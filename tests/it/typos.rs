@@ -4,7 +4,7 @@
 use e2e::World;
 
 /// File, what stands there, what somebody types instead, and what must be said beside the place.
-const SLIPS: [(&str, &str, &str, &str); 40] = [
+const SLIPS: [(&str, &str, &str, &str); 41] = [
     (
         "guardrails.cedar",
         "@reason(\"this agent is suspended\")",
@@ -213,6 +213,12 @@ const SLIPS: [(&str, &str, &str, &str); 40] = [
     ),
     (
         "entities.json",
+        "\"Role\", \"id\": \"suspended\" }] }",
+        "\"Role\", \"id\": \"suspnded\" }] }",
+        "did you mean `suspended`?",
+    ),
+    (
+        "entities.json",
         "\"tier\": \"standard\"",
         "\"teir\": \"standard\"",
         "teir",
@@ -256,7 +262,7 @@ fn found(said: &str, file: &str) -> Vec<usize> {
 }
 
 #[test]
-fn forty_slips_are_named_with_line_and_caret() {
+fn forty_one_slips_are_named_with_line_and_caret() {
     let world = World::prepare(&[]);
     let mut wrong = Vec::new();
     for (file, from, to, hint) in SLIPS {

@@ -206,6 +206,13 @@ impl Files {
             let read = read(&file).and_then(|text| {
                 let card =
                     Card::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+                // policyd refuses it, too: what is in force must not depend on who reads it.
+                if file.file_stem().and_then(|stem| stem.to_str()) != Some(card.name.as_str()) {
+                    let (file, name) = (file.display(), &card.name);
+                    return Err(format!(
+                        "{file}: the card is named `{name}`; its file must be too"
+                    ));
+                }
                 Ok((tenant.clone(), Arc::new(card), Arc::from(text)))
             });
             let entry = match read {
@@ -238,9 +245,8 @@ impl Files {
         Ok(())
     }
 
-    /// Puts the cards in force that their connections can perform; two of one name are neither.
+    /// Puts the cards in force. One that its connection cannot perform says so.
     fn place_cards(&self, catalog: &mut Catalog) {
-        let mut twice = BTreeSet::new();
         for (file, (tenant, card, text)) in &self.cards {
             let key = (tenant.clone(), card.name.to_string());
             let unfit = catalog
@@ -265,20 +271,8 @@ impl Files {
                 unfit,
                 earlier: Vec::new(),
             };
-            if catalog.cards.insert(key.clone(), held).is_some() {
-                let what = format!(
-                    "{}: another file holds a card of this name; neither is in force",
-                    file.display()
-                );
-                catalog.problems.push(Problem {
-                    tenant: Some(tenant.clone()),
-                    reason: Reason::CardInvalid,
-                    what,
-                });
-                twice.insert(key);
-            }
+            catalog.cards.insert(key, held);
         }
-        catalog.cards.retain(|key, _| !twice.contains(key));
     }
 
     fn load_systems(&mut self, catalog: &mut Catalog) {

@@ -60,7 +60,8 @@ pub fn flaw(error: &toml::de::Error) -> TomlFlaw {
 }
 
 /// Where a word stands that is no part of a longer one.
-fn whole_word(text: &str, word: &str) -> Option<usize> {
+#[must_use]
+pub fn whole_word(text: &str, word: &str) -> Option<usize> {
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
     let apart = |(at, _): &(usize, &str)| {
         let (before, rest) = text.split_at_checked(*at).unwrap_or((text, ""));

@@ -102,7 +102,7 @@ fn check_pilot(card: &Card, was: Rollout, to: Rollout) -> Result<(), AppError> {
 
 /// A person promotes what was looked at: dry runs, marks, and the difference of the cards.
 fn check_seen(
-    card: &Card,
+    (tenant, card): (&str, &Card),
     (was, to): (Rollout, &Move),
     log: &WouldHave,
     pending: &[String],
@@ -117,7 +117,7 @@ fn check_seen(
     }
     if to.rollout > was && !was.writes() && log.rows == 0 && !to.accept_unseen {
         let message = format!(
-            "no dry run of {} was seen since it was last moved",
+            "{tenant} has no dry run of {} since it was last moved",
             card.name
         );
         return Err(AppError::new(Reason::NothingSeen, message));
@@ -209,7 +209,7 @@ impl App {
             log.unchanged = true;
             return Ok(log);
         }
-        check_seen(&card, (was, to), &log, &pending)?;
+        check_seen((&order.tenant, &card), (was, to), &log, &pending)?;
         let seen = format!(
             "{} (would-have log: {} rows, {} surprises marked)",
             order.reason, log.rows, log.surprises

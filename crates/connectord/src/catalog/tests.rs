@@ -140,14 +140,44 @@ fn the_card_of_a_writ_is_held_for_a_while_and_no_longer() {
 }
 
 #[test]
-fn two_files_with_cards_of_one_name_put_neither_in_force() {
+fn a_card_is_in_force_under_the_name_of_its_file_alone() {
     let mut desk = desk();
-    desk.write("policies/acme/actions/again.toml", STAGE);
-    let catalog = desk.load(&Catalog::default(), 0);
-    assert!(
-        !catalog.cards.contains_key(&key("acme")) && catalog.cards.contains_key(&key("globex"))
+    desk.write(
+        "policies/acme/actions/again.toml",
+        &STAGE.replace("\"lost\"]", "\"lost\", \"paused\"]"),
     );
-    assert_eq!(catalog.problems_of("acme").count(), 1);
+    let catalog = desk.load(&Catalog::default(), 0);
+    let own = catalog.cards[&key("acme")].text.clone();
+    assert!(!own.contains("paused"), "{own}");
+    let problems: Vec<String> = catalog.problems_of("acme").map(str::to_owned).collect();
+    assert!(
+        problems.len() == 1 && problems[0].contains("its file must be too"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn cards_stay_where_their_folder_cannot_be_listed() {
+    let mut desk = desk();
+    let first = desk.load(&Catalog::default(), 0);
+    let (folder, away) = (
+        desk.folder.path().join("policies"),
+        desk.folder.path().join("away"),
+    );
+    std::fs::rename(&folder, &away).unwrap();
+    let second = desk.load(&first, 1);
+    assert!(second.cards.keys().eq(first.cards.keys()) && !second.cards.is_empty());
+    assert!(
+        second
+            .problems_of("acme")
+            .any(|what| what.contains("last good cards stay"))
+    );
+    std::fs::rename(&away, &folder).unwrap();
+    assert_eq!(desk.load(&second, 2).problems.len(), first.problems.len());
+    // Where none were ever read, there are none to stay.
+    std::fs::rename(&folder, &away).unwrap();
+    let mut fresh = Files::new(desk.files.config.clone());
+    assert!(fresh.load(&Catalog::default(), 0).is_err());
 }
 
 #[test]

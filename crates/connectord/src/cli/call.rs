@@ -52,6 +52,9 @@ pub(super) struct CallArgs {
 /// First byte of a writ: tag 18 of CBOR (RFC 9052), which no map begins with.
 const WRIT_STARTS: u8 = 0xd2;
 
+/// A writ has less than a tenth of this, also as text.
+const FILE_BYTES_MAX: usize = 64 * 1024;
+
 fn bytes_of(path: &Path) -> Result<Vec<u8>, AppError> {
     std::fs::read(path).map_err(|error| {
         let why = format!("{}: {error}", path.display());
@@ -65,6 +68,14 @@ impl CallArgs {
     fn token(&self) -> Result<Vec<u8>, AppError> {
         use base64::Engine as _;
         let bytes = bytes_of(&self.token)?;
+        if bytes.len() > FILE_BYTES_MAX {
+            let (file, bytes) = (self.token.display(), bytes.len());
+            return Err(AppError::new(
+                Reason::TokenTooLarge,
+                format!("{file} has {bytes} bytes, and no writ has so many"),
+            )
+            .with_fix("--token takes what policyd authorize wrote with --token-out"));
+        }
         let text = core::str::from_utf8(&bytes).ok().map(str::trim);
         let decoded = text.and_then(|text| {
             base64::engine::general_purpose::URL_SAFE_NO_PAD

@@ -13,7 +13,7 @@ use writ_proto::Reason;
 use super::Common;
 use super::server::{ready, stop};
 use crate::error::AppError;
-use crate::lab::sandbox::{Store, bind, serve};
+use crate::lab::sandbox::{KINDS, Store, bind, serve};
 use crate::output::Output;
 use crate::private_file::read_private;
 
@@ -58,7 +58,7 @@ pub(super) enum SandboxCommand {
         /// SQLite file.
         #[arg(long, default_value = "sandbox.db")]
         db: PathBuf,
-        /// contacts, deals, orders, tickets, notes, tasks, refunds or effects.
+        /// contacts, deals, orders, tickets, notes, tasks, refunds or effects; or one record, such as deal/D-104.
         #[arg(default_value = "effects")]
         kind: String,
     },
@@ -220,7 +220,27 @@ async fn show(db: &Path, kind: &str, output: &Output) -> Result<(), AppError> {
         }
         return Ok(());
     }
-    for record in store.list(kind, None).await.map_err(broken)? {
+    // A record is named as everywhere else, too.
+    let (kind, id) = kind
+        .split_once('/')
+        .map_or((kind, None), |(kind, id)| (kind, Some(id)));
+    let known = KINDS
+        .iter()
+        .find(|known| **known == kind || known.strip_suffix('s') == Some(kind));
+    let Some(kind) = known else {
+        let message = format!(
+            "the sandbox has no kind `{kind}`; it has {}, and effects",
+            KINDS.join(", ")
+        );
+        return Err(AppError::new(Reason::RequestMalformed, message));
+    };
+    let mut all = store.list(kind, None).await.map_err(broken)?;
+    all.retain(|record| id.is_none_or(|id| record.id == id));
+    if let Some(id) = id.filter(|_| all.is_empty()) {
+        let message = format!("there is no {kind}/{id} in the sandbox");
+        return Err(AppError::new(Reason::NotFound, message));
+    }
+    for record in all {
         let (id, version, fields) = (&record.id, record.version, &record.fields);
         let text = format!("{kind}/{id} v{version} {fields}");
         output.line(

@@ -17,8 +17,8 @@ use places::Places;
 
 use super::authn::{Authn, not_for};
 use super::status::status;
-use crate::app::SharedApp;
 use crate::app::halts::order::{Asker, HALT_SECONDS_MAX, HaltOrder};
+use crate::app::{App, SharedApp};
 use crate::clock;
 use crate::error::AppError;
 use crate::grpc::convert::malformed;
@@ -41,7 +41,7 @@ pub struct Halts {
     stopping: watch::Receiver<bool>,
 }
 
-/// What a caller may see: what covers his tenant; a daemon sees everything.
+/// What a caller may see: what covers his tenant; a daemon, and whoever may halt every tenant, sees everything.
 #[derive(Debug, Clone)]
 struct Eyes {
     tenant: Option<String>,
@@ -49,9 +49,15 @@ struct Eyes {
 }
 
 impl Eyes {
-    fn of(caller: &Caller) -> Self {
+    /// Those of a caller. Whoever may halt every tenant sees the halts of every tenant.
+    fn of(app: &App, caller: &Caller) -> Self {
+        let halts_all = match caller {
+            Caller::Operator { tenant, name } => app.is_global_operator(tenant, name),
+            Caller::Agent { .. } | Caller::Service { .. } => false,
+        };
+        let tenant = caller.tenant().filter(|_| !halts_all);
         Self {
-            tenant: caller.tenant().map(|tenant| tenant.as_str().to_owned()),
+            tenant: tenant.map(|tenant| tenant.as_str().to_owned()),
             agent: match caller {
                 Caller::Agent { agent, .. } => Some(agent.to_string()),
                 Caller::Operator { .. } | Caller::Service { .. } => None,
@@ -251,7 +257,7 @@ impl Halts {
                 Customer::Is(&customer)
             },
         };
-        let eyes = Eyes::of(&caller);
+        let eyes = Eyes::of(&self.app, &caller);
         let by = state.covering(&subject).map(|flag| eyes.told(flag));
         let reason_code = if by.is_some() {
             Reason::Halted.code()
@@ -305,7 +311,7 @@ impl Halts {
 
     fn watch<T>(&self, request: &Request<T>) -> Result<WatchStream, AppError> {
         let caller = self.authn.peer(request)?.caller;
-        let eyes = Eyes::of(&caller);
+        let eyes = Eyes::of(&self.app, &caller);
         let place = self.watchers.take(&caller);
         let place = place.ok_or_else(|| AppError::of(Reason::RateLimited))?;
         let (sender, receiver) = tokio::sync::mpsc::channel(STREAM_BUFFER);
@@ -315,7 +321,7 @@ impl Halts {
         let first = self.app.halt_state().ok();
         tokio::spawn(async move {
             let _place = place;
-            let mut last = seen(&eyes, first.as_ref());
+            let mut last = seen(&eyes, first.as_deref());
             let mut next = Some(last.clone());
             loop {
                 if let Some(message) = next.take()
@@ -333,7 +339,7 @@ impl Halts {
                         if changed.is_err() {
                             return;
                         }
-                        let now = seen(&eyes, changes.borrow_and_update().as_ref());
+                        let now = seen(&eyes, changes.borrow_and_update().as_deref());
                         if now != last {
                             next = Some(now.clone());
                             last = now;
@@ -386,7 +392,7 @@ impl HaltService for Halts {
         let peer = self.authn.peer(&request).map_err(|error| status(&error))?;
         let state = self.app.halt_state();
         let state = state.map_err(|refusal| status(&AppError::from(refusal)))?;
-        let halts = Eyes::of(&peer.caller).see(&state);
+        let halts = Eyes::of(&self.app, &peer.caller).see(&state);
         Ok(Response::new(pb::ListHaltsResponse { halts }))
     }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use tonic::transport::Channel;
 use writ_proto::Reason;
 use writ_proto::host::cli::client_files::{
-    address_beside, called, chosen, key_beside, path_or_nothing, word_of,
+    address_of, chosen, key_beside, named, path_or_nothing, word_of,
 };
 pub(crate) use writ_proto::host::cli::client_files::{beside_config, config, set_config};
 use writ_proto::host::cli::parsed::Beside;
@@ -80,22 +80,14 @@ pub(crate) struct Remote {
 
 /// The address that is given, or that of the configuration.
 pub(crate) fn address(given: Option<&String>) -> Result<String, AppError> {
-    if let Some(given) = given.filter(|given| !given.is_empty()) {
-        return Ok(given.clone());
-    }
-    // As the daemon itself takes it.
     let variable = crate::config::variable("POLICYD_SERVER__GRPC_ADDR");
-    if let Some(addr) = variable.and_then(|addr| addr.parse().ok()) {
-        return Ok(called(addr));
-    }
-    let beside = address_beside(config()).map_err(|error| {
+    address_of(given, variable, (config(), DEFAULT_ADDR)).map_err(|error| {
         let fix = format!(
             "mend {}, or give --addr https://HOST:PORT",
             config().display()
         );
         AppError::from(error).with_fix(fix)
-    })?;
-    Ok(beside.unwrap_or_else(|| DEFAULT_ADDR.to_owned()))
+    })
 }
 
 impl Remote {
@@ -136,6 +128,7 @@ impl Remote {
         let given = self.cert.clone();
         let found = given
             .filter(|path| !path.as_os_str().is_empty())
+            .map(named)
             .or_else(chosen);
         found.ok_or_else(|| {
             let message = "no certificate is given, so it is not known who you are";

@@ -125,7 +125,7 @@ async fn refused(app: &SharedApp, name: &str, errors: &PolicyErrors) {
     let what = if keeps {
         "the last good policies stay in force"
     } else {
-        "it has no policies in force: every request is denied"
+        "the tenant has no policies in force: every request of it is denied"
     };
     tracing::error!(reason, tenant = name, %errors, "{what}");
     // What concerns the folder of all tenants concerns each of them.

@@ -1,6 +1,8 @@
 //! Who may halt and resume what: an operator his own tenant, the operators that the configuration
 //! names every tenant, policyd a run or an agent of one tenant.
 
+use std::sync::Arc;
+
 use writ_proto::Reason;
 use writ_proto::ids::{AgentId, TenantId};
 use writ_proto::limits::REASON_BYTES_MAX;
@@ -153,7 +155,7 @@ impl App {
         let state = self.halt_state().ok()?;
         let same = state.flags.iter().find(|one| one.scope == wanted.scope)?;
         let same = same.clone();
-        lasts(&same, wanted).then_some((same, state))
+        lasts(&same, wanted).then(|| (same, Arc::unwrap_or_clone(state)))
     }
 
     /// Too many flags would halt everybody, so no tenant and no machine may fill the store. What
@@ -204,6 +206,12 @@ impl App {
         Ok((scope, act))
     }
 
+    /// Whether the configuration names an operator as one of all tenants.
+    pub(crate) fn is_global_operator(&self, tenant: &TenantId, name: &AgentId) -> bool {
+        let full = format!("{}/{}", tenant.as_str(), name.as_str());
+        self.global_operators.contains(&full)
+    }
+
     fn of_operator(
         &self,
         (tenant, name): (&TenantId, &AgentId),
@@ -213,14 +221,19 @@ impl App {
         if scope.tenant() == Some(tenant) {
             return Ok(scope);
         }
-        let full = format!("{}/{}", tenant.as_str(), name.as_str());
-        if !self.global_operators.contains(&full) {
+        if !self.is_global_operator(tenant, name) {
             // Whether another tenant is there is not for this operator to learn.
-            let reason = match scope.tenant() {
-                Some(_) => Reason::NotFound,
-                None => Reason::GlobalOperatorRequired,
-            };
-            return Err(AppError::of(reason));
+            return Err(match scope.tenant() {
+                Some(other) => AppError::new(
+                    Reason::NotFound,
+                    format!(
+                        "`{}` is no tenant that an operator of {} may halt",
+                        other.as_str(),
+                        tenant.as_str()
+                    ),
+                ),
+                None => AppError::of(Reason::GlobalOperatorRequired),
+            });
         }
         self.of_known_tenant(scope)
     }

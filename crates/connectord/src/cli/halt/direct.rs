@@ -30,7 +30,7 @@ fn now_ms() -> i64 {
 
 /// Whoever sits at this machine.
 fn user() -> String {
-    crate::config::variable("USER").unwrap_or_else(|| "files".to_owned())
+    crate::config::variable("USER").unwrap_or_else(|| "somebody without --cert".to_owned())
 }
 
 impl Direct {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use writ_proto::Reason;
-use writ_proto::host::cli::client_files::key_beside;
+use writ_proto::host::cli::client_files::{chosen, key_beside, named};
 
 use super::Common;
 use crate::error::AppError;
@@ -183,14 +183,16 @@ impl Halts {
     async fn open(common: &Common, access: &Access) -> Result<Self, AppError> {
         match &access.cert {
             Some(cert) => {
-                let key = access.key.clone().unwrap_or_else(|| key_beside(cert));
-                let remote = Remote::open(access, cert, &key).await?;
+                let cert = named(cert.clone());
+                let key = access.key.clone().unwrap_or_else(|| key_beside(&cert));
+                let remote = Remote::open(access, &cert, &key).await?;
                 Ok(Self::Remote(Box::new(remote)))
             }
             None => {
-                if crate::config::variable("WRIT_CERT").is_some() {
+                let set = crate::config::variable("WRIT_CERT").filter(|set| !set.is_empty());
+                if set.is_some() || chosen().is_some() {
                     tracing::warn!(
-                        "WRIT_CERT is not used here: without --cert this command works on the halt store itself; with --cert it asks connectord"
+                        "neither WRIT_CERT nor policyd use is used here: without --cert this command works on the halt store itself; with --cert it asks connectord"
                     );
                 }
                 let direct = Direct::open(common, access.store.as_deref()).await?;

@@ -57,10 +57,19 @@ pub(super) async fn run(
         };
         let instead = match (ended.cleared, standing.as_deref()) {
             (true, Some("")) | (true | false, None) => String::new(),
-            (true, Some(others)) => format!("; set beside it: {others}"),
+            (true, Some(others)) => format!("; other halts stay set: {others}"),
             (false, Some("")) => ": nothing is halted".to_owned(),
             (false, Some(others)) => {
-                format!("; halted: {others} (name what to resume with --scope)")
+                let own = ended.scope.rsplit('/').next().unwrap_or_default();
+                let hint = if others.split(", ").any(|other| other == own) {
+                    // Without a certificate a scope is of every tenant.
+                    format!(
+                        "that of every tenant was set without --cert: leave --cert out, with --scope {own}"
+                    )
+                } else {
+                    "name what to resume with --scope".to_owned()
+                };
+                format!("; halted: {others} ({hint})")
             }
         };
         let text = format!("{word} {}{still}{instead}", ended.scope);

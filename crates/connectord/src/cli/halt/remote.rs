@@ -8,7 +8,7 @@ use writ_proto::ids::TenantId;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::toml_flaw::near;
-use writ_proto::{Caller, pb};
+use writ_proto::{Caller, Reason, pb};
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::GeneralName;
 
@@ -63,9 +63,16 @@ impl Remote {
         let ca = beside_config(access.cacert.as_ref(), "certs/ca.pem");
         let addr = address(access.addr.as_ref())?;
         let files = ClientFiles { ca: &ca, cert, key };
-        let channel = client::peer((&addr, "connectord"), &files, TIMEOUT)?
-            .connect()
-            .await?;
+        let peer = client::peer((&addr, "connectord"), &files, TIMEOUT)?;
+        let channel = peer.connect().await.map_err(|error| {
+            let error = AppError::from(error);
+            match error.reason {
+                Reason::PeerUnreachable => error.with_fix(
+                    "start connectord, or correct --addr; on the machine of the halt store the same command without --cert sets and ends halts in the store itself",
+                ),
+                _ => error,
+            }
+        })?;
         Ok(Self {
             client: HaltServiceClient::new(channel.clone()),
             channel,
@@ -214,7 +221,7 @@ impl Remote {
             .map_err(failed)?
             .into_inner();
         if !answer.known {
-            return Err(AppError::of(writ_proto::Reason::HaltUnknown));
+            return Err(AppError::of(Reason::HaltUnknown));
         }
         let seconds = |time: Option<prost_types::Timestamp>| time.map_or(0, |time| time.seconds);
         let shown = answer.halts.into_iter().map(|halt| Shown {

@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 
 pub use faults::Fault;
 use faults::Faults;
+pub(crate) use store::KINDS;
 pub use store::{Store, Stored};
 
 const BODY_BYTES_MAX: usize = 64 * 1_024;

@@ -92,7 +92,7 @@ fn load(dir: &Path, output: Output) -> Result<Loaded, AppError> {
         let (shown, parent) = (dir.display(), dir.join(".."));
         let parent = parent.canonicalize().unwrap_or(parent);
         let message = format!(
-            "{shown} is the folder of one tenant; name the one above it, with a folder a tenant: policyd check {}",
+            "{shown} is the folder of one tenant; name the one above it, with a folder a tenant: {}",
             parent.display()
         );
         return Err(AppError::new(Reason::RequestMalformed, message));

@@ -22,10 +22,13 @@ pub(crate) struct DevArgs {
     /// The folder; made as `init` makes it if it has no policyd.toml. This one if it has a policyd.toml, or else my-writ,
     /// if absent.
     dir: Option<PathBuf>,
-    /// First of the ports of a folder that is made now.
-    #[arg(long, default_value_t = 7350)]
-    port_base: u16,
+    /// First of the ports of a folder that is made now; 7350 if absent. One that is there keeps those in its files.
+    #[arg(long)]
+    port_base: Option<u16>,
 }
+
+/// First of the ports where none is named.
+const PORT_BASE: u16 = 7350;
 
 /// Address of the sandbox CRM, as connectord's configuration says it.
 fn sandbox_addr(folder: &Path) -> Result<String, AppError> {
@@ -60,10 +63,18 @@ impl DevArgs {
 }
 
 /// Makes the folder if it is not there. Whether it was made.
-async fn prepared(dir: &Path, port_base: u16, output: Output) -> Result<bool, AppError> {
+async fn prepared(dir: &Path, port_base: Option<u16>, output: Output) -> Result<bool, AppError> {
     let is_new = !dir.join("policyd.toml").exists();
     if is_new {
-        init(&InitArgs::new(dir, port_base), output.silenced())?;
+        let base = port_base.unwrap_or(PORT_BASE);
+        init(&InitArgs::new(dir, base), output.silenced())?;
+    } else if port_base.is_some() {
+        let shown = dir.display();
+        let message =
+            format!("--port-base: {shown} is there already, and its ports are in its files");
+        return Err(AppError::new(Reason::RequestMalformed, message).with_fix(
+            "leave --port-base out; or change the addresses in policyd.toml and connectord.toml; or name a folder that is not there",
+        ));
     }
     // `init` leaves it to a person to seal a credential; that of the sandbox CRM protects nothing.
     let has = |name: &str| dir.join(name).exists();

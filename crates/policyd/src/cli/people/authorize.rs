@@ -101,9 +101,20 @@ fn arguments(args: &AuthorizeArgs) -> Result<Map, AppError> {
     for pair in &args.args {
         let (name, text) = pair.split_once('=').ok_or_else(|| {
             malformed(format!(
-                "`{pair}` is not name=value, such as stage=qualified; a value with spaces is quoted: amount=\"49.00 EUR\""
+                "`{pair}` is not name=value, such as stage=qualified, without spaces beside `=`; a value with spaces is quoted: amount=\"49.00 EUR\""
             ))
         })?;
+        if let Some((number, currency)) = text.split_once(' ')
+            && let Some((whole, part)) = number.split_once(',')
+            && currency.len() == 3
+            && [whole, part]
+                .iter()
+                .all(|of| of.bytes().all(|c| c.is_ascii_digit()))
+        {
+            return Err(malformed(format!(
+                "`{pair}`: an amount is written with a point: {name}=\"{whole}.{part} {currency}\""
+            )));
+        }
         let value = money(text).or_else(|| value_from_json(text).ok());
         let value = value.unwrap_or_else(|| Value::Text(text.to_owned()));
         map.insert(name.to_owned(), value)

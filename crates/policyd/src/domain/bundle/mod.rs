@@ -175,7 +175,10 @@ impl Log {
                 // Behind a gap it is another one.
                 let place = format!("#{}", self.next());
                 if expected.as_bytes() != line || values.is_some() != self.values {
-                    report.add(&place, "the line says something else than its leaf");
+                    report.add(
+                        &place,
+                        "what it says in clear differs from its signed bytes",
+                    );
                 }
                 if let Err(why) = self.versions.take(&record, hash) {
                     report.add(&place, &why);
@@ -335,7 +338,10 @@ impl Log {
         let is = sources.digest();
         let exact = policy_line(&is, &sources.published());
         if hex::encode(is) != digest || read.policy_digest != digest || exact.as_bytes() != line {
-            report.add(&place, "its policy set is not the one it names");
+            report.add(
+                &place,
+                "the policy files on the next line are not those that it names",
+            );
             return;
         }
         report.policy_sets = report.policy_sets.saturating_add(1);
@@ -344,14 +350,17 @@ impl Log {
 
     fn nothing_pending(&mut self, report: &mut Report) {
         if let Some((place, _)) = self.pending.take() {
-            report.add(&place, "the line of its policy set is missing");
+            report.add(&place, "the policy files that it names are missing on the next line: the file was cut or changed there");
         }
     }
 }
 
 fn checkpoint(line: &[u8], keys: &KeySet, log: &Log, report: &mut Report) {
     let Ok(read) = serde_json::from_slice::<CheckpointLine>(line) else {
-        report.add("checkpoint", "the last line is not a checkpoint");
+        report.add(
+            "checkpoint",
+            "the last line is not a checkpoint: the file was cut, or its end changed",
+        );
         return;
     };
     if checkpoint_line(&read.checkpoint).as_bytes() != line {
@@ -365,7 +374,10 @@ fn checkpoint(line: &[u8], keys: &KeySet, log: &Log, report: &mut Report) {
         .map(|entry| (entry, Checkpoint::verify(&read.checkpoint, &entry.key)))
         .find(|(_, result)| result.is_ok());
     let Some((entry, Ok(checkpoint))) = signed else {
-        report.add("checkpoint", "no trusted checkpoint key signed it");
+        report.add(
+            "checkpoint",
+            &unsigned(keys, &read.checkpoint, &report.origin),
+        );
         return;
     };
     report.signed_by = hex::encode(entry.kid);
@@ -386,6 +398,22 @@ fn checkpoint(line: &[u8], keys: &KeySet, log: &Log, report: &mut Report) {
             "the root is not the signed one: a record was changed",
         );
     }
+}
+
+/// Why nothing that is trusted has signed a checkpoint: it may be from elsewhere rather than forged.
+fn unsigned(keys: &KeySet, text: &str, origin: &str) -> String {
+    let mut names = keys
+        .entries()
+        .iter()
+        .filter(|entry| entry.usage == KeyUse::Checkpoint);
+    let signs = |entry: &KeyEntry| Checkpoint::verify(text, &entry.key).is_ok();
+    if names.any(signs) {
+        return "the key that signed it is revoked, so it proves nothing".to_owned();
+    }
+    format!(
+        "no key of this trust document signed it: either it is forged, or it is of another installation than the \
+         document (--trust takes the one of the policyd that exported it; the export says it is of {origin})"
+    )
 }
 
 #[cfg(test)]

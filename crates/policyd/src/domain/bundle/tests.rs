@@ -376,8 +376,8 @@ fn policy_sets_stand_behind_their_records_as_they_were_published() {
     let line = policy_line(&digest, &sources.published());
     assert_eq!(found(&[(published(), &line)]), Vec::<String>::new());
     let spaced = line.replacen("\":", "\": ", 1);
-    let missing = "#0: the line of its policy set is missing";
-    let other = "#0: its policy set is not the one it names";
+    let missing = "#0: the policy files that it names are missing on the next line: the file was cut or changed there";
+    let other = "#0: the policy files on the next line are not those that it names";
     for (records, expected) in [
         (vec![(published(), "")], missing),
         (vec![(published(), spaced.as_str())], other),
@@ -411,7 +411,7 @@ fn values_are_there_where_the_export_says_so_and_each_once() {
     let report = verify(claimed.as_bytes(), &keys, false);
     assert_eq!(
         report.findings,
-        ["#0: the line says something else than its leaf"]
+        ["#0: what it says in clear differs from its signed bytes"]
     );
     let (bytes, keys) = signed(true, &[(draft(0), "")]);
     let text = String::from_utf8(bytes).unwrap();

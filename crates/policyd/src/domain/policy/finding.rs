@@ -3,6 +3,7 @@
 use core::fmt;
 
 use writ_proto::Reason;
+use writ_proto::toml_flaw::whole_word;
 
 /// A place in a file, and the line that stands there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +40,10 @@ impl Place {
         }
     }
 
-    /// The place where a word first stands, if it does.
+    /// The place where a word first stands that is no part of a longer one, if it does.
     #[must_use]
     pub fn of(text: &str, word: &str) -> Option<Self> {
-        Some(Self::at(text, text.find(word)?))
+        Some(Self::at(text, whole_word(text, word)?))
     }
 }
 

@@ -10,6 +10,8 @@ use writ_proto::value::Value;
 use super::Kind;
 use crate::domain::log::merkle::Hash;
 
+const NO_RECORD: &str = "its signed bytes are no record of policyd";
+
 /// Why bytes are not a leaf.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -104,7 +106,7 @@ pub(super) fn encode_labels(pairs: &[(i64, Value)]) -> Vec<u8> {
 
 /// Splits a leaf into labels and values, and proves it is what the encoder writes.
 fn decode_labels(leaf: &[u8]) -> Result<Vec<(i64, Value)>, ProjectError> {
-    let refuse = |why: &str| ProjectError(format!("not a leaf: {why}"));
+    let refuse = |why: &str| ProjectError(format!("{NO_RECORD}: {why}"));
     let (count, mut rest) = match leaf {
         [head @ 0xa0..=0xb7, rest @ ..] => (usize::from(head & 0x1f), rest),
         [0xb8, count, rest @ ..] => (usize::from(*count), rest),
@@ -206,7 +208,7 @@ fn hex_text(value: Option<&Value>) -> String {
 /// When the bytes are not exactly what the writer writes.
 pub fn project(leaf: &[u8]) -> Result<Projection, ProjectError> {
     let fields = Fields(decode_labels(leaf)?);
-    let missing = |what: &str| ProjectError(format!("not a leaf: {what} is missing or wrong"));
+    let missing = |what: &str| ProjectError(format!("{NO_RECORD}: {what} is missing or wrong"));
     if fields.text(0) != context::RECORD {
         return Err(missing("the version of the format"));
     }

@@ -96,27 +96,47 @@ pub fn choose(name: Option<&str>) -> Result<Option<PathBuf>, ChoiceError> {
         };
     };
     let all = choices();
-    let forms = ["", "agent-", "operator-"].map(|kind| format!("{kind}{name}"));
-    let mut fits = forms.iter().filter(|form| all.contains(form));
     let certs = folder().join("certs");
-    let found = fits.next().ok_or_else(|| {
+    let found = fitting(&all, name).map_err(|fits| {
         let (certs, known) = (certs.display(), all.join(", "));
-        ChoiceError::Name(if all.is_empty() {
-            format!(
+        ChoiceError::Name(match fits.as_slice() {
+            [one, other, ..] => {
+                format!("{name} fits two certificates, {one} and {other}: write the whole name")
+            }
+            _ if all.is_empty() => format!(
                 "{certs} has no certificate with a key: run this in the folder of the configuration"
-            )
-        } else {
-            format!("{certs} has no certificate named {name}; there are {known}")
+            ),
+            _ => format!("{certs} has no certificate named {name}; there are {known}"),
         })
     })?;
-    if let Some(other) = fits.next() {
-        let why =
-            format!("{name} fits two certificates, {found} and {other}: write the whole name");
-        return Err(ChoiceError::Name(why));
-    }
     let cert = format!("certs/{found}.pem");
     durable::replace(&kept, format!("{cert}\n").as_bytes()).map_err(failed)?;
     Ok(Some(folder().join(cert)))
+}
+
+/// The certificate that somebody names: a file, or else one of `certs` by its name, as it is chosen with.
+#[must_use]
+pub fn named(given: PathBuf) -> PathBuf {
+    let name = given
+        .to_str()
+        .filter(|name| !given.exists() && !name.contains(['/', '\\']));
+    let all = choices();
+    let found = name.and_then(|name| fitting(&all, name).ok());
+    let path = found.map(|found| folder().join(format!("certs/{found}.pem")));
+    path.unwrap_or(given)
+}
+
+/// The one name that fits, or those that do.
+fn fitting<'a>(all: &'a [String], name: &str) -> Result<&'a String, Vec<&'a String>> {
+    let forms = ["", "agent-", "operator-"].map(|kind| format!("{kind}{name}"));
+    let fits: Vec<&String> = forms
+        .iter()
+        .filter_map(|form| all.iter().find(|one| *one == form))
+        .collect();
+    match fits.as_slice() {
+        [one] => Ok(one),
+        _ => Err(fits),
+    }
 }
 
 /// `keys/NAME-tls.pem` beside `certs/NAME.pem`, as `init` makes them.
@@ -153,6 +173,26 @@ pub fn address_beside(config: &Path) -> Result<Option<String>, ConfigError> {
         return Err(ConfigError::invalid(why));
     };
     Ok(Some(called(addr)))
+}
+
+/// The address that is given, or that of the variable that the daemon itself takes it from, or that of its configuration,
+/// or the usual one.
+///
+/// # Errors
+/// When the configuration is there and does not say it.
+pub fn address_of(
+    given: Option<&String>,
+    variable: Option<String>,
+    (config, usual): (&Path, &str),
+) -> Result<String, ConfigError> {
+    if let Some(given) = given.filter(|given| !given.is_empty()) {
+        return Ok(given.clone());
+    }
+    if let Some(addr) = variable.and_then(|addr| addr.parse().ok()) {
+        return Ok(called(addr));
+    }
+    let beside = address_beside(config)?;
+    Ok(beside.unwrap_or_else(|| usual.to_owned()))
 }
 
 /// How a daemon that listens there is called.
@@ -213,6 +253,45 @@ mod tests {
         ] {
             assert_eq!(key_beside(Path::new(cert)), Path::new(key));
         }
+    }
+
+    #[test]
+    fn a_name_fits_one_certificate_or_none() {
+        let all = [
+            "agent-acme-ops",
+            "agent-acme-triage",
+            "ops",
+            "operator-acme-ops",
+        ];
+        let all = all.map(str::to_owned);
+        let one = |name| fitting(&all, name).map(String::as_str);
+        assert_eq!(one("acme-triage"), Ok("agent-acme-triage"));
+        assert_eq!(one("ops"), Ok("ops"));
+        assert_eq!(one("operator-acme-ops"), Ok("operator-acme-ops"));
+        assert_eq!(one("acme-ops").unwrap_err().len(), 2);
+        assert!(one("triage").unwrap_err().is_empty());
+        // A file is itself, and so is what has the form of a path.
+        for path in ["./ops", "certs/ops.pem", "nowhere"] {
+            assert_eq!(named(path.into()), Path::new(path));
+        }
+    }
+
+    #[test]
+    fn an_address_comes_from_the_nearest_place_that_says_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("d.toml");
+        let of = |given: &str, variable: Option<&str>| {
+            let variable = variable.map(str::to_owned);
+            address_of(Some(&given.to_owned()), variable, (&path, "usual"))
+        };
+        assert_eq!(of("", None).as_deref(), Ok("usual"));
+        std::fs::write(&path, "[server]\ngrpc_addr = \"127.0.0.1:9100\"").unwrap();
+        assert_eq!(of("", None).as_deref(), Ok("https://127.0.0.1:9100"));
+        let variable = Some("127.0.0.1:9200");
+        assert_eq!(of("", variable).as_deref(), Ok("https://127.0.0.1:9200"));
+        assert_eq!(of("given", variable).as_deref(), Ok("given"));
+        std::fs::write(&path, "not TOML").unwrap();
+        assert!(of("", None).is_err() && of("", variable).is_ok());
     }
 
     #[test]

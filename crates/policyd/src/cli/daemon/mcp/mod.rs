@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use writ_proto::host::cli::client_files::{address_beside, chosen, key_beside};
+use writ_proto::host::cli::client_files::{address_of, chosen, key_beside, named};
 use writ_proto::limits::IDENT_BYTES_MAX;
 use writ_proto::{Reason, pb};
 
@@ -95,23 +95,22 @@ pub(crate) struct BridgeArgs {
     tools: ToolSet,
 }
 
-/// An address that was given, or that of a configuration beside, or the usual one.
-fn address(given: Option<&String>, config: &str, usual: &str) -> Result<String, AppError> {
-    if let Some(given) = given.filter(|given| !given.is_empty()) {
-        return Ok(given.clone());
-    }
-    let beside = address_beside(Path::new(config))?;
-    Ok(beside.unwrap_or_else(|| usual.to_owned()))
+/// An address that was given, or that of a daemon's variable or of its configuration beside, or the usual one.
+fn address(given: Option<&String>, daemon: &str, usual: &str) -> Result<String, AppError> {
+    let variable = format!("{}_SERVER__GRPC_ADDR", daemon.to_uppercase());
+    let variable = crate::config::variable(&variable);
+    let config = format!("{daemon}.toml");
+    Ok(address_of(given, variable, (Path::new(&config), usual))?)
 }
 
 impl BridgeArgs {
     /// Those of policyd and of connectord.
     fn addresses(&self) -> Result<[String; 2], AppError> {
         Ok([
-            address(self.addr.as_ref(), "policyd.toml", "https://127.0.0.1:7350")?,
+            address(self.addr.as_ref(), "policyd", "https://127.0.0.1:7350")?,
             address(
                 self.connectord.as_ref(),
-                "connectord.toml",
+                "connectord",
                 "https://127.0.0.1:7360",
             )?,
         ])
@@ -129,7 +128,12 @@ impl BridgeArgs {
                  `policyd use NAME`",
             )
         };
-        let cert = self.cert.clone().or_else(chosen).ok_or_else(missing)?;
+        let cert = self
+            .cert
+            .clone()
+            .map(named)
+            .or_else(chosen)
+            .ok_or_else(missing)?;
         let key = self.key.clone().unwrap_or_else(|| key_beside(&cert));
         Ok((cert, key))
     }
