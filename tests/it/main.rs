@@ -25,6 +25,7 @@ mod halt_page_limits;
 mod halt_reach;
 mod halt_redis;
 mod halt_undo;
+mod halt_words;
 mod hangs;
 mod house;
 mod in_force;
