@@ -10,6 +10,9 @@ fn halt(world: &World, args: &[&str], more: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(said).unwrap())
 }
 
+/// What is typed, how connectord is reached, the exit code, and words of the answer.
+type Said<'a> = (&'a [&'a str], &'a [&'a str], i32, &'a [&'a str]);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_halt_says_what_halts_still() {
     let world = super::halt::up(World::prepare(&[]));
@@ -21,7 +24,7 @@ async fn the_end_of_a_halt_says_what_halts_still() {
         let (code, said) = halt(&world, &["on", "--scope", scope], &[]);
         assert_eq!(code, Some(0), "{said}");
     }
-    let table: [(&[&str], &[&str], i32, &[&str]); 6] = [
+    let table: [Said<'_>; 6] = [
         (
             &["off", "--scope", part],
             &[],
