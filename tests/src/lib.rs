@@ -337,59 +337,27 @@ impl World {
     }
 
     pub async fn executions(&self) -> Vec<pb::Execution> {
-        let request = pb::ListExecutionsRequest {
-            parent: "tenants/acme".into(),
-            page_size: 1_000,
-            ..pb::ListExecutionsRequest::default()
-        };
-        let mut operator = self.operator().await;
-        operator
-            .execute
-            .list_executions(request)
-            .await
-            .unwrap()
-            .into_inner()
-            .executions
+        self.operator().await.executions().await
     }
 
     /// All export lines of acme.
     pub async fn export(&self) -> Vec<u8> {
-        self.exported(false).await
-    }
-
-    async fn exported(&self, with_values: bool) -> Vec<u8> {
-        let request = pb::ExportRecordsRequest {
-            parent: "tenants/acme".into(),
-            from_seq: 0,
-            with_values,
-        };
-        let mut operator = self.operator().await;
-        let mut stream = operator
-            .records
-            .export_records(request)
-            .await
-            .unwrap()
-            .into_inner();
-        let mut bytes = Vec::new();
-        while let Some(part) = stream.message().await.unwrap() {
-            bytes.extend_from_slice(&part.chunk);
-        }
-        bytes
+        self.operator().await.exported(false).await
     }
 
     /// The records of acme, each with the `values` that it commits to. Every log begins with the
     /// policies that come into force; those records are left out.
     pub async fn records(&self) -> Vec<serde_json::Value> {
-        let bytes = self.exported(true).await;
-        let lines = bytes.split(|byte| *byte == b'\n');
-        lines.filter_map(record::read).collect()
+        self.operator().await.all_records().await
     }
 
     /// Waits until every execution has ended and every report has become a record.
     pub async fn settle(&self) -> (Vec<pb::Execution>, Vec<serde_json::Value>) {
         let started = Instant::now();
+        // One connection for all rounds: an operator has 16, and a busy daemon ends them late.
+        let mut operator = self.operator().await;
         loop {
-            let (executions, records) = (self.executions().await, self.records().await);
+            let (executions, records) = (operator.executions().await, operator.all_records().await);
             let ended = executions.iter().all(|execution| {
                 use pb::ExecutionState as S;
                 let open = [S::Claimed, S::Sending, S::InDoubt].map(i32::from);

@@ -164,6 +164,16 @@ fn pilot(action: &pb::Action) -> Option<String> {
     ))
 }
 
+/// What was in view when an action was moved on.
+fn looked_at(rows: i32, marked: i32) -> String {
+    let counted = plural(usize::try_from(rows).unwrap_or(usize::MAX), "dry run");
+    let odd = match marked {
+        0 => "none".to_owned(),
+        marked => marked.to_string(),
+    };
+    format!(". Looked at: {counted}, {odd} marked as a surprise")
+}
+
 async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppError> {
     let action = get(&args.remote, &args.action).await?;
     // What is pending is promoted where the action is: a step further would be another promotion.
@@ -217,18 +227,13 @@ async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppErr
         );
         return Ok(0);
     }
-    let counted = |count: i32, noun| plural(usize::try_from(count).unwrap_or(usize::MAX), noun);
-    let (seen, odd) = (counted(rows, "row"), counted(marked, "surprise"));
-    let text = format!(
-        "{} {was} -> {is} for {}{end}{}",
-        args.action,
-        args.remote.tenant(),
-        if forward {
-            format!(". Would-have log: {seen}, {odd} marked{unseen}")
-        } else {
-            String::new()
-        }
-    );
+    let seen = if forward {
+        looked_at(rows, marked)
+    } else {
+        String::new()
+    };
+    let (name, tenant) = (&args.action, args.remote.tenant());
+    let text = format!("{name} {was} -> {is} for {tenant}{end}{seen}{unseen}");
     let value = json!({"action": args.action, "was": was, "is": is, "until": until(&after),
         "would_have_rows": rows, "surprises": marked, "pending": action.pending});
     output.line(&text, &value);

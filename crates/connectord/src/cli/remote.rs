@@ -91,11 +91,8 @@ pub(crate) struct Remote {
 pub(crate) fn address(given: Option<&String>) -> Result<String, AppError> {
     let variable = crate::config::variable("CONNECTORD_SERVER__GRPC_ADDR");
     address_of(given, variable, (config(), DEFAULT_ADDR)).map_err(|error| {
-        let fix = format!(
-            "mend {}, or give --addr https://HOST:PORT",
-            config().display()
-        );
-        AppError::from(error).with_fix(fix)
+        AppError::from(error)
+            .with_fix("mend what the message names, or give --addr https://HOST:PORT")
     })
 }
 

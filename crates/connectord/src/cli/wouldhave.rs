@@ -59,7 +59,7 @@ fn row_of(row: &pb::Execution, output: &Output) {
         row.sentence.clone()
     };
     let mark = if row.surprise.is_empty() {
-        "no surprise marked".to_owned()
+        "nobody marked it as wrong".to_owned()
     } else {
         format!("marked as a surprise: {}", row.surprise)
     };

@@ -81,14 +81,25 @@ impl Credential {
     /// What is sealed is still this credential: one that was replaced or removed is shown to nobody.
     ///
     /// # Errors
-    /// `CREDENTIAL_MISSING` when it is not.
+    /// `CREDENTIAL_MISSING` when it is not; another code where nobody can tell.
     pub fn stands(&self) -> Result<(), Refusal> {
         let (store, connection) = &self.home;
-        if store.open(connection)?.fingerprint() == self.fingerprint() {
-            return Ok(());
+        let gone = |how: &str| {
+            let detail = format!("the credential of `{connection}` was {how} meanwhile");
+            Refusal::new(Reason::CredentialMissing, detail)
+        };
+        match store.open(connection) {
+            Ok(now) if now.fingerprint() == self.fingerprint() => Ok(()),
+            Ok(_) => Err(gone("replaced")),
+            // A file that is away for a moment says nothing of what it holds.
+            Err(_) if !store.file.exists() => {
+                let detail = "the file of the credentials is not there";
+                Err(Refusal::new(Reason::StoreUnavailable, detail))
+            }
+            // Not in the words of `open`, which name the connections of others.
+            Err(refusal) if refusal.reason == Reason::CredentialMissing => Err(gone("removed")),
+            Err(refusal) => Err(refusal),
         }
-        let detail = format!("the credential of `{connection}` was replaced meanwhile");
-        Err(Refusal::new(Reason::CredentialMissing, detail))
     }
 
     /// The refresh token that took the place of the sealed one. That it could be replaced now is tried

@@ -82,6 +82,9 @@ pub fn check_standing(execution: &Execution, now_ms: i64) -> Result<(), Refusal>
             (_, State::InDoubt | State::Human) => {
                 "nobody knows yet whether it was written: it is being settled, or a person says it (connectord executions settle)"
             }
+            (_, State::Claimed | State::Sending) => {
+                "it is under way: whether it writes is not known yet; undo it when it has ended"
+            }
             _ => "it wrote nothing, so nothing is undone",
         };
         return Err(Refusal::new(Reason::UndoImpossible, why));

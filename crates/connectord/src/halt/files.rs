@@ -80,9 +80,17 @@ fn modified(path: &Path) -> (i64, u128) {
 /// A flag counts whatever is in its file; the name decides what it covers, and one that is no
 /// scope halts everything rather than nothing.
 fn flag(path: &Path, name: &str) -> Flag {
-    let text = text_of(path).ok().flatten().unwrap_or_default();
+    flag_of(
+        path,
+        name,
+        &text_of(path).ok().flatten().unwrap_or_default(),
+    )
+}
+
+/// The same of a file that was read.
+fn flag_of(path: &Path, name: &str, text: &str) -> Flag {
     let scope = scope_of(name).unwrap_or_else(Scope::global);
-    let written = serde_json::from_str::<Flag>(&text).ok();
+    let written = serde_json::from_str::<Flag>(text).ok();
     let written = written.filter(|flag| !flag.id.is_empty() && flag.id.len() <= ID_BYTES_MAX);
     if let Some(written) = written {
         return Flag { scope, ..written };
@@ -125,18 +133,20 @@ impl Files {
     }
 
     /// What is in the folder at this moment.
-    fn look(&self, now: i64) -> Result<HaltState, HaltError> {
+    pub(super) fn look(&self, now: i64) -> Result<HaltState, HaltError> {
         // Taken before the look: what another thread sees meanwhile is newer, and no step back.
         let earlier = self.remember(HaltMark::default());
-        let mut state = HaltState::default();
+        // Before the flags, so that none that it counts is missing among them.
+        let counted = self.mark()?;
+        let mut state = HaltState {
+            generation: counted.generation,
+            ..HaltState::default()
+        };
         let before = self.parsed.load();
         let mut parsed = BTreeMap::new();
         let began = Instant::now();
         for Entry { name, inode } in self.names()? {
             if name == EPOCH {
-                let mark = self.mark()?;
-                (state.epoch, state.generation) = (mark.epoch, mark.generation);
-                state.recent = mark.recent;
                 continue;
             }
             let known = before.get(&name);
@@ -158,6 +168,9 @@ impl Files {
             state.flags.push(flag);
         }
         self.parsed.store(Arc::new(parsed));
+        // Behind the flags, so that one that came and went meanwhile is in here.
+        let mark = self.mark()?;
+        (state.epoch, state.recent) = (mark.epoch, mark.recent);
         let own = HaltMark::of(&state);
         if own.or_higher(earlier) != own {
             let why = "the epoch or generation went back; look at the flags, then `halt arm`";

@@ -243,6 +243,17 @@ impl HaltStore {
         }
     }
 
+    /// The same, with nothing that was kept of an earlier look.
+    ///
+    /// # Errors
+    /// As with [`Self::read`].
+    pub fn look(&self, now: i64) -> Result<HaltState, HaltError> {
+        match self {
+            Self::Files(files) => files.look(now),
+            Self::Redis(redis) => redis.read(now),
+        }
+    }
+
     /// Sets a halt, durably. A global one raises the epoch; every one kills the writs of its scope
     /// that were issued before it.
     ///
@@ -259,7 +270,7 @@ impl HaltStore {
     /// A halt that stands is not ended by another one that ends earlier: resuming takes a reason.
     fn never_shorter(&self, flag: &Flag) -> Flag {
         let mut flag = flag.clone();
-        let standing = self.read(flag.since).unwrap_or_default();
+        let standing = self.look(flag.since).unwrap_or_default();
         let same = standing.flags.iter().find(|one| one.scope == flag.scope);
         match same {
             Some(same) if same.until == 0 => flag.until = 0,

@@ -43,8 +43,8 @@ async fn round(
 ) -> Result<(), HaltError> {
     // The question first: an answer says that the state was read after it.
     let probe = app.halts.asked().await?;
-    let state = app.halts.read(clock::now().timestamp());
-    describe(app, member, state.as_deref().ok(), probe);
+    let state = app.halts.look(clock::now().timestamp());
+    describe(app, member, state.as_ref().ok(), probe);
     let same = written
         .as_ref()
         .is_some_and(|(at, before)| before == member && at.elapsed() < FRESH);

@@ -186,7 +186,9 @@ impl App {
         }
         let cleared = self.halts.clear(&scope, &act).await;
         let (state, flag) = cleared.map_err(|error| unknown(&error))?;
-        tracing::warn!(%scope, by = act.by, reason = act.reason, "resumed");
+        if flag.is_some() {
+            tracing::warn!(%scope, by = act.by, reason = act.reason, "resumed");
+        }
         Ok((flag.is_some(), state))
     }
 

@@ -190,9 +190,11 @@ impl Halts {
             }
             None => {
                 let set = crate::config::variable("WRIT_CERT").filter(|set| !set.is_empty());
-                if set.is_some() || chosen().is_some() {
+                let set = set.map(|_| "WRIT_CERT is set");
+                let set = set.or_else(|| chosen().map(|_| "policyd use has chosen a certificate"));
+                if let Some(set) = set {
                     tracing::warn!(
-                        "neither WRIT_CERT nor policyd use is used here: without --cert this command works on the halt store itself; with --cert it asks connectord"
+                        "{set}, and halt does not use it: without --cert it works on the halt store of this machine; add --cert to ask connectord"
                     );
                 }
                 let direct = Direct::open(common, access.store.as_deref()).await?;
@@ -390,8 +392,8 @@ async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
         && let Some(own) = remote.tenant()
     {
         output.note(&format!(
-            "these are the halts that are of every tenant or of {own}. Other tenants may have halts of their own: only with a certificate of \
-             theirs, or without --cert on the machine of connectord, are they shown"
+            "halts inside tenants other than {own} are shown to their own operators, to operators of every tenant, and without --cert on the \
+             machine of connectord"
         ));
     }
     Ok(0)

@@ -40,7 +40,7 @@ pub(super) async fn run(
             Some([]) if ended.cleared => match halts {
                 Halts::Remote(_) => "  policyd follows within a second".to_owned(),
                 Halts::Direct(_) => {
-                    "  policyd follows within a second where connectord runs, which it asks"
+                    "  policyd learns it from connectord within a second, if connectord runs"
                         .to_owned()
                 }
             },
@@ -60,7 +60,7 @@ pub(super) async fn run(
             (true, Some(others)) => format!("; other halts stay set: {others}"),
             (false, Some("")) => ": nothing is halted".to_owned(),
             (false, Some(others)) => {
-                let own = ended.scope.rsplit('/').next().unwrap_or_default();
+                let own = ended.scope.split_once('/').map_or("", |(_, part)| part);
                 let hint = if others.split(", ").any(|other| other == own) {
                     // Without a certificate a scope is of every tenant.
                     format!(

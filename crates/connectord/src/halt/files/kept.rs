@@ -1,8 +1,9 @@
-//! What was read of the folder last, for as long as it is certainly what a look would find.
+//! What was read of the folder last, for as long as a look would find the same.
 //!
 //! Every flag that comes or goes changes the folder itself, and so does every file that a program
-//! replaces. What is written into a file that is there shows in no folder: that is seen after
-//! [`KEPT`]. The halts of one tenant then cost the calls of the others nothing.
+//! replaces: on a local file system the next call sees it. What is written into a file that is there
+//! shows in no folder: that is seen within twice [`KEPT`]. So is everything where a file system dates
+//! changes more coarsely than [`SETTLED`], or tells of them late.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::{Files, failed};
 use crate::halt::{HaltError, HaltMark, HaltState};
 
-/// Longest that a look is believed. A halt that somebody writes into a file is obeyed so much later.
+/// Longest that a look at the folder is believed, and one at a file of it.
 pub(super) const KEPT: Duration = Duration::from_millis(100);
 /// How long a folder must have stood before a look at it is kept: file systems count time in steps
 /// of up to 10 ms, and two changes within one step leave the same mark.
@@ -55,9 +56,9 @@ struct Look {
 
 impl Kept {
     /// What a look at the same folder found a moment ago.
-    fn state(&self, folder: Folder, began: Instant, now: i64) -> Option<&Arc<HaltState>> {
+    fn state(&self, folder: Folder, seen: Instant, now: i64) -> Option<&Arc<HaltState>> {
         let look = self.look.as_ref().filter(|_| self.folder == folder)?;
-        let fresh = look.now == now && began.saturating_duration_since(look.at) < KEPT;
+        let fresh = look.now == now && seen.saturating_duration_since(look.at) < KEPT;
         fresh.then_some(&look.state)
     }
 }
@@ -65,18 +66,18 @@ impl Kept {
 impl Files {
     /// See [`crate::halt::HaltStore::read`].
     pub(in crate::halt) fn read(&self, now: i64) -> Result<Arc<HaltState>, HaltError> {
-        let began = Instant::now();
+        let (kept, began) = (self.kept.load_full(), Instant::now());
         let folder = Folder::of(&self.folder)?;
-        let kept = self.kept.load_full();
-        if let Some(state) = kept
-            .as_ref()
-            .and_then(|kept| kept.state(folder, began, now))
+        // What is compared with the past is taken after the folder was looked at, what the future is compared with
+        // before: wherever this thread stands still, less is believed.
+        let seen = Instant::now();
+        if let Some(state) = kept.as_ref().and_then(|kept| kept.state(folder, seen, now))
             && self.stands(HaltMark::of(state))
         {
             return Ok(Arc::clone(state));
         }
         let since = kept.filter(|kept| kept.folder == folder);
-        let since = since.map_or(began, |kept| kept.since);
+        let since = since.map_or(seen, |kept| kept.since);
         let state = Arc::new(self.look(now)?);
         let settled = began.saturating_duration_since(since) >= SETTLED;
         let look = settled.then(|| Look {

@@ -21,8 +21,8 @@ pub(super) struct Parsed {
     pub(super) flag: Flag,
     /// The file, by its folder.
     entry: u64,
-    /// The file, by itself: inode, nanoseconds of the last change, bytes.
-    key: (u64, u128, u64),
+    /// The file, by itself: inode, nanoseconds of the last change, bytes; nothing where it was not read.
+    key: Option<(u64, u128, u64)>,
     /// When that was looked at.
     at: Instant,
 }
@@ -36,16 +36,23 @@ impl Parsed {
         at: Instant,
     ) -> Self {
         let found = std::fs::metadata(path).ok();
-        let key = found.map_or((0, 0, 0), |found| {
+        let mut key = found.map(|found| {
             let time = found.modified().ok();
             let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
             let nanos = since.unwrap_or_default().as_nanos();
             (found.ino(), nanos, found.len())
         });
-        let flag = match before {
-            Some(known) if known.key == key => known.flag.clone(),
-            _ => super::flag(path, name),
-        };
+        let known = before.filter(|known| key.is_some() && known.key == key);
+        let flag = known.map_or_else(
+            || {
+                let text = super::text_of(path);
+                // What could not be read now may be the next time, without a change of the file.
+                key = key.filter(|_| text.is_ok());
+                let text = text.ok().flatten().unwrap_or_default();
+                super::flag_of(path, name, &text)
+            },
+            |known| known.flag.clone(),
+        );
         Self {
             flag,
             entry,
@@ -54,9 +61,8 @@ impl Parsed {
         }
     }
 
-    /// Whether the file is there still, as its folder says, and halted a moment ago. What it says
-    /// beside that may be another file's by now, but no halt is missed for it: only a flag that is
-    /// in force is taken without a look at its file.
+    /// Whether the file is there still, as its folder says, and halted a moment ago. No halt is missed
+    /// for it: only a flag that is in force is taken without a look at its file.
     pub(super) fn stands(&self, entry: u64, at: Instant, now: i64) -> bool {
         let fresh = at.saturating_duration_since(self.at) < KEPT;
         fresh && self.entry == entry && (self.flag.until == 0 || self.flag.until > now)

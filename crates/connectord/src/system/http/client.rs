@@ -172,22 +172,28 @@ impl HttpClient {
         credential: Credential,
         private: bool,
     ) -> Result<Self, String> {
-        let client = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(bound.timeout)
-            .no_proxy()
-            .dns_resolver(Checked { private })
-            .user_agent("writ-connectord")
-            .build()
-            .map_err(|error| error.to_string())?;
+        let built = |idle: usize| {
+            let client = Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .timeout(bound.timeout)
+                .pool_max_idle_per_host(idle)
+                .no_proxy()
+                .dns_resolver(Checked { private })
+                .user_agent("writ-connectord");
+            client.build().map_err(|error| error.to_string())
+        };
+        let client = built(usize::MAX)?;
         let origin = base.origin().ascii_serialization();
         let mut headers = Vec::new();
         for (name, value) in &bound.headers {
             let value = value.plain(&OfBase(&origin));
             headers.push((name.clone(), value.ok_or("a header cannot be filled")?));
         }
-        let known = (&client, &credential, origin.as_str());
+        // A connection ends with the runtime that it was opened on, and a front's ends before an issuer has answered: no
+        // request for a token takes one that is there.
+        let apart = built(0)?;
+        let known = (&apart, &credential, origin.as_str());
         let issuer = Issuer::of(bound, known, |path| url(&base, path, ""))?;
         Ok(Self {
             client,

@@ -26,6 +26,8 @@ const SAID_CHARS_MAX: usize = 200;
 const AWAY_FOR: Duration = Duration::from_secs(3);
 /// How long an issuer has to answer: whoever gives up earlier loses a refresh token that is good once.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+/// How long the end of this process tries to store what could not be stored before.
+const STORED_WITHIN: Duration = Duration::from_secs(10);
 /// How long the end of this process waits for what is under way: an answer, and the lock under which it is stored.
 const SETTLED_WITHIN: Duration = Duration::from_secs(55);
 
@@ -151,6 +153,9 @@ impl Issuer {
             }
             return Err(gone);
         }
+        // So is what came of one whose place this credential has taken.
+        let (own, of) = self.credential.slot();
+        unsaved().retain(|(connection, other), _| *connection != own || *other == of);
         let body = match self.oauth.grant {
             Grant::RefreshToken => self.refreshed().await?,
             _ => self.answer(None).await?,
@@ -174,6 +179,8 @@ impl Issuer {
         UnderWay::goes_on()?;
         let own = self.credential.clone();
         let newer = blocking(move || own.newer()).await?;
+        // It may have been waited for: what is not asked for is not lost.
+        UnderWay::goes_on()?;
         let body = self.answer(newer.as_ref()).await?;
         if let Some(refresh) = next_refresh(&body).map_err(CallError::Denied)? {
             let credential = self.credential.clone();
@@ -232,16 +239,23 @@ fn unsaved() -> MutexGuard<'static, Left> {
     UNSAVED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Stores a refresh token and gives the turn back, or keeps both.
+/// Stores a refresh token and gives the turn back, or keeps both. What came of a credential that is gone is not kept:
+/// the turn is that of its connection, which may have another one by now.
 async fn kept(left: Unsaved) -> Result<Turn, CallError> {
     let (credential, refresh) = (left.credential.clone(), left.refresh.clone());
-    match blocking(move || credential.renew(&refresh)).await {
-        Ok(()) => Ok(left.turn),
-        Err(error) => {
-            unsaved().insert(left.credential.slot(), left);
-            Err(error)
-        }
-    }
+    let slot = credential.slot();
+    // First of all, so that it is there at the end of the process, whatever this waits for.
+    unsaved().insert(slot.clone(), left);
+    let stored = blocking(move || credential.renew(&refresh)).await;
+    let is_over = matches!(stored, Ok(()) | Err(CallError::Denied(_)));
+    let left = if is_over {
+        unsaved().remove(&slot)
+    } else {
+        None
+    };
+    stored?;
+    let left = left.ok_or_else(|| no_token(&"another call of this process stores the token"))?;
+    Ok(left.turn)
 }
 
 /// What runs as long as the process.
@@ -290,11 +304,25 @@ pub async fn settled() {
     let none = count.wait_for(|(count, _)| *count == 0);
     drop(tokio::time::timeout(SETTLED_WITHIN, none).await);
     let left = std::mem::take(&mut *unsaved());
+    let mut all = tokio::task::JoinSet::new();
     for left in left.into_values() {
-        if let Err(error) = kept(left).await {
-            tracing::error!(%error, "a refresh token could not be stored and is lost; authorize anew");
-        }
+        all.spawn(stored_at_last(left));
     }
+    while all.join_next().await.is_some() {}
+}
+
+async fn stored_at_last(left: Unsaved) {
+    let connection = left.credential.slot().0;
+    let error = match tokio::time::timeout(STORED_WITHIN, kept(left)).await {
+        Ok(Ok(_) | Err(CallError::Denied(_))) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(late) => late.to_string(),
+    };
+    tracing::error!(
+        error,
+        connection,
+        "a refresh token could not be stored; if it cannot be before this process has ended, authorize anew"
+    );
 }
 
 /// Work on files, apart from the threads that serve.

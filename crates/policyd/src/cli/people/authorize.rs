@@ -278,7 +278,7 @@ fn next(args: &AuthorizeArgs, decision: &pb::Decision) -> String {
     let held = if args.dry_run {
         ""
     } else {
-        "; until it is used or over, what it asks for counts in the budgets"
+        "; it takes its share of the budgets until it is used or expires"
     };
     match &args.token_out {
         None => {

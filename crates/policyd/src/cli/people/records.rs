@@ -161,18 +161,19 @@ fn verify(
     let replays = replay && has_values;
     let report = policies::on_large_stack(|| bundle::verify(&bytes, &keys, replays))
         .ok_or_else(|| AppError::of(Reason::Internal))?;
-    told(&report, (file, root.is_some(), replays), output);
     let code = code_of(&report);
     // What is forged or no export at all is told as that.
     if replay && !has_values && matches!(code, 0 | INCOMPLETE) {
+        let (name, records) = (file.display(), report.records);
         let text = format!(
-            "{}: it has no values, and without them nothing is decided again; export it anew: policyd records \
-             export --with-values --out FILE",
-            file.display()
+            "{name}: its {records} records are as they were signed, but it has no values, and without them nothing is \
+             decided again; export it anew: policyd records export --with-values --out FILE"
         );
-        output.line(&text, &json!({"result": "INCOMPLETE", "file": file}));
+        let result = json!({"result": "INCOMPLETE", "file": file, "records": records});
+        output.line(&text, &result);
         return Ok(INCOMPLETE);
     }
+    told(&report, (file, root.is_some(), replays), output);
     Ok(code)
 }
 

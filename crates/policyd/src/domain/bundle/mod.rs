@@ -277,7 +277,7 @@ impl Log {
         }
         let Some(sources) = self.sets.get(&record.policy_digest).cloned() else {
             let what = "its policy set was not in force by any record before it";
-            if self.missing == 0 {
+            if self.missing == 0 && !self.unknown.contains(&record.policy_digest) {
                 report.add(&place, what);
             } else if self.unknown.insert(record.policy_digest.clone()) {
                 let what =
@@ -340,8 +340,10 @@ impl Log {
         if hex::encode(is) != digest || read.policy_digest != digest || exact.as_bytes() != line {
             report.add(
                 &place,
-                "the policy files on the next line are not those that it names",
+                "the policy files on the next line are not those that it names; no decision under them is made again",
             );
+            // Said once: every decision under them would say it again.
+            self.unknown.insert(digest);
             return;
         }
         report.policy_sets = report.policy_sets.saturating_add(1);

@@ -377,7 +377,7 @@ fn policy_sets_stand_behind_their_records_as_they_were_published() {
     assert_eq!(found(&[(published(), &line)]), Vec::<String>::new());
     let spaced = line.replacen("\":", "\": ", 1);
     let missing = "#0: the policy files that it names are missing on the next line: the file was cut or changed there";
-    let other = "#0: the policy files on the next line are not those that it names";
+    let other = "#0: the policy files on the next line are not those that it names; no decision under them is made again";
     for (records, expected) in [
         (vec![(published(), "")], missing),
         (vec![(published(), spaced.as_str())], other),

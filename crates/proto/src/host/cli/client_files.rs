@@ -119,7 +119,7 @@ pub fn choose(name: Option<&str>) -> Result<Option<PathBuf>, ChoiceError> {
 pub fn named(given: PathBuf) -> PathBuf {
     let name = given
         .to_str()
-        .filter(|name| !given.exists() && !name.contains(['/', '\\']));
+        .filter(|name| !given.is_file() && !name.contains(['/', '\\']));
     let all = choices();
     let found = name.and_then(|name| fitting(&all, name).ok());
     let path = found.map(|found| folder().join(format!("certs/{found}.pem")));
@@ -179,7 +179,7 @@ pub fn address_beside(config: &Path) -> Result<Option<String>, ConfigError> {
 /// or the usual one.
 ///
 /// # Errors
-/// When the configuration is there and does not say it.
+/// When the variable or the configuration is there and does not say it.
 pub fn address_of(
     given: Option<&String>,
     variable: Option<String>,
@@ -188,8 +188,14 @@ pub fn address_of(
     if let Some(given) = given.filter(|given| !given.is_empty()) {
         return Ok(given.clone());
     }
-    if let Some(addr) = variable.and_then(|addr| addr.parse().ok()) {
-        return Ok(called(addr));
+    if let Some(text) = variable.filter(|text| !text.is_empty()) {
+        let why = format!(
+            "the variable of server.grpc_addr: `{text}` is no IP address and port such as 127.0.0.1:7350"
+        );
+        return text
+            .parse()
+            .map(called)
+            .map_err(|_| ConfigError::invalid(why));
     }
     let beside = address_beside(config)?;
     Ok(beside.unwrap_or_else(|| usual.to_owned()))
@@ -292,6 +298,7 @@ mod tests {
         assert_eq!(of("given", variable).as_deref(), Ok("given"));
         std::fs::write(&path, "not TOML").unwrap();
         assert!(of("", None).is_err() && of("", variable).is_ok());
+        assert!(of("", Some("localhost:9200")).is_err());
     }
 
     #[test]

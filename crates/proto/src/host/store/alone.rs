@@ -1,6 +1,7 @@
 //! One process for a SQLite file.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt as _;
 
 /// Why a file is not ours alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +24,16 @@ pub fn alone(url: &str) -> Result<Option<File>, AloneError> {
     };
     let path = format!("{file}.lock");
     let failed = |error: std::io::Error| AloneError::Failed(format!("{path}: {error}"));
+    let is_new = !std::path::Path::new(&path).exists();
     let lock = File::create(&path).map_err(failed)?;
+    if is_new && let Ok(owner) = std::fs::metadata(file) {
+        // A command that root runs takes nothing away from the daemon; whoever is not root cannot, and need not.
+        drop(std::os::unix::fs::fchown(
+            &lock,
+            Some(owner.uid()),
+            Some(owner.gid()),
+        ));
+    }
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
         Err(TryLockError::WouldBlock) => Err(AloneError::Taken(file.to_owned())),

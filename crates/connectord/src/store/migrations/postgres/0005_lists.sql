@@ -1,2 +1,3 @@
--- What a tenant lists costs by its own executions, not by those of the others.
-CREATE INDEX execution_of_tenant ON execution (tenant, id);
+-- What a tenant lists costs by its own executions, not by those of the others. On a large journal make it beforehand, beside
+-- running replicas: CREATE INDEX CONCURRENTLY execution_of_tenant ON execution (tenant, id).
+CREATE INDEX IF NOT EXISTS execution_of_tenant ON execution (tenant, id);

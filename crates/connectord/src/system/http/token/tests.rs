@@ -106,6 +106,18 @@ impl World {
         Self::with(desk, folder, Duration::from_secs(8)).await
     }
 
+    /// The issuer of the connection as it is made after its credential was replaced.
+    fn anew(&self) -> Issuer {
+        Issuer {
+            client: self.issuer.client.clone(),
+            url: self.issuer.url.clone(),
+            origin: String::new(),
+            credential: self.store.open(&self.connection).unwrap(),
+            oauth: self.issuer.oauth.clone(),
+            held: Mutex::default(),
+        }
+    }
+
     /// Whether a token is left that could not be stored.
     fn is_left(&self) -> bool {
         unsaved().contains_key(&self.issuer.credential.slot())
@@ -171,6 +183,59 @@ async fn what_came_of_a_credential_that_is_gone_holds_nobody_up() {
     );
     assert!(!world.is_left() && world.turn_is_free());
     assert_eq!(world.shown(), ["r0"]);
+}
+
+#[tokio::test]
+async fn a_credential_that_is_replaced_while_a_token_is_asked_for_is_not_held_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let known: Arc<OnceLock<(CredentialStore, String)>> = Arc::default();
+    let replaced = Arc::clone(&known);
+    let replace = move |count| {
+        if count == 1 {
+            let (store, connection) = replaced.get().unwrap();
+            store.put(connection, "client:secret:other", 6).unwrap();
+        }
+    };
+    let world = World::quick(replace, folder).await;
+    drop(known.set((world.store.clone(), world.connection.clone())));
+    let gone = world.issuer.asked().await.unwrap_err();
+    assert!(matches!(&gone, CallError::Denied(_)), "{gone}");
+    assert!(!world.is_left() && world.turn_is_free());
+    world.anew().asked().await.unwrap();
+    assert_eq!(world.shown(), ["r0", "other"]);
+}
+
+#[tokio::test]
+async fn what_was_left_of_an_older_credential_holds_up_neither_the_new_one_nor_is_lost_too_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("credentials.refresh.json");
+    let blocked = file.clone();
+    let block = move |count| {
+        if count == 1 {
+            std::fs::remove_file(&blocked).unwrap();
+            std::fs::create_dir(&blocked).unwrap();
+        }
+    };
+    let world = World::quick(block, folder).await;
+    assert!(world.issuer.asked().await.is_err());
+    // The file of the credentials is away for a moment, as while a copy is put back.
+    let (here, away) = (
+        world.folder.path().join("credentials.json"),
+        world.folder.path().join("away"),
+    );
+    std::fs::rename(&here, &away).unwrap();
+    let unknown = world.issuer.asked().await.unwrap_err();
+    assert!(!matches!(&unknown, CallError::Denied(_)), "{unknown}");
+    assert!(world.is_left());
+    std::fs::rename(&away, &here).unwrap();
+    world
+        .store
+        .put(&world.connection, "client:secret:other", 6)
+        .unwrap();
+    std::fs::remove_dir(&file).unwrap();
+    world.anew().asked().await.unwrap();
+    assert!(!world.is_left());
+    assert_eq!(world.shown(), ["r0", "other"]);
 }
 
 #[tokio::test]

@@ -111,6 +111,7 @@ pub(crate) fn lint(set: &TenantPolicies, sources: &Sources) -> Vec<Finding> {
     }
     lint.roles_of_approvers();
     lint.cards();
+    lint.parents();
     lint.out
 }
 
@@ -191,6 +192,42 @@ impl Lint<'_> {
             hint(near.as_deref())
         );
         self.warn(rule, &format!("\"{name}\""), &message);
+    }
+
+    /// A parent that is no entity and nearly one: a rule for the role that was meant, such as one that forbids, passes
+    /// over whoever has it.
+    fn parents(&mut self) {
+        let all = &self.set.entities;
+        let mut told: BTreeSet<EntityUid> = BTreeSet::new();
+        for entity in all.values() {
+            let parents: BTreeSet<EntityUid> = entity.clone().into_inner().2.into_iter().collect();
+            for parent in parents {
+                if told.len() >= WARNINGS_MAX || all.contains_key(&parent) || told.contains(&parent)
+                {
+                    continue;
+                }
+                let same = all
+                    .keys()
+                    .filter(|uid| uid.type_name() == parent.type_name());
+                let names: Vec<&str> = same.map(|uid| uid.id().unescaped()).collect();
+                let id = parent.id().unescaped().to_owned();
+                if let Some(near) = near(&id, names) {
+                    let text = &self.sources.entities_json;
+                    let kind = parent.type_name();
+                    self.out.push(Finding {
+                        reason: Reason::PolicyInvalid,
+                        file: "entities.json".to_owned(),
+                        message: format!(
+                            "{} has the parent `{id}`, and no {kind} of this file is named so{}",
+                            entity.uid(),
+                            hint(Some(near))
+                        ),
+                        at: Place::of(text, &id),
+                    });
+                }
+                told.insert(parent);
+            }
+        }
     }
 
     /// An attribute that nothing has: `has` with a slip in it is false for everything, and Cedar does not mind.

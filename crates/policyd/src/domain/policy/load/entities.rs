@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use cedar_policy::{Entities, Entity, EntityUid, Schema};
 use writ_proto::Reason;
-use writ_proto::toml_flaw::near;
 
 use crate::domain::policy::finding::Place;
 use crate::domain::policy::load::words::of_facts;
@@ -38,18 +37,6 @@ fn misspelt(text: &str) -> Option<String> {
         .filter_map(serde_json::Value::as_object);
     let mut keys = all.flat_map(serde_json::Map::keys);
     keys.find(|key| !KEYS.contains(&key.as_str())).cloned()
-}
-
-/// A parent that is no entity of the file, with the one that was most likely meant.
-fn unknown_parent(all: &Entities, of: &EntityUid, parent: &EntityUid) -> String {
-    let kind = parent.type_name();
-    let same = all.iter().map(Entity::uid);
-    let same = same.filter(|uid| uid.type_name() == kind);
-    let known: Vec<String> = same.map(|uid| uid.id().unescaped().to_owned()).collect();
-    let id = parent.id().unescaped();
-    let meant = near(id, known.iter().map(String::as_str));
-    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
-    format!("`{id}`, a parent of {of}, is no {kind} of this file{meant}")
 }
 
 pub(crate) fn entities(
@@ -110,14 +97,6 @@ pub(crate) fn entities(
         if tenant.is_some_and(|tenant| tenant != own) {
             let message = format!("{} is of another tenant", entity.uid());
             findings.add(Reason::PolicyInvalid, "entities.json", message);
-        }
-        for role in parsed.ancestors(&entity.uid()).into_iter().flatten() {
-            // A rule for a role, such as one that forbids, passes over whoever has a misspelt one.
-            if parsed.get(role).is_none() {
-                let message = unknown_parent(&parsed, &entity.uid(), role);
-                let at = place_of_quoted(&sources.entities_json, &message);
-                findings.add_at(Reason::PolicyInvalid, "entities.json", message, at);
-            }
         }
         entities.insert(entity.uid(), entity.clone());
     }
