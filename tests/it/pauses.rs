@@ -197,7 +197,8 @@ async fn stopped_at(server: String, point: &'static str, before: usize) {
     world.check_everything().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+// Each world starts its processes on a thread of its own: a handshake that waited for one would be given up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 12)]
 async fn a_stop_of_two_minutes_anywhere_beside_a_replica_doubles_and_hides_nothing() {
     let Some(server) = e2e::postgres::server() else {
         return;

@@ -195,9 +195,16 @@ impl CredentialStore {
     }
 
     fn read(&self) -> Result<BTreeMap<String, Sealed>, Refusal> {
+        Ok(self.there()?.unwrap_or_default())
+    }
+
+    /// What the file holds; nothing where there is none.
+    fn there(&self) -> Result<Option<BTreeMap<String, Sealed>>, Refusal> {
         match std::fs::read_to_string(&self.file) {
-            Ok(text) => serde_json::from_str(&text).map_err(|_| seal_error(&self.file)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Ok(text) => serde_json::from_str(&text)
+                .map(Some)
+                .map_err(|_| seal_error(&self.file)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(_) => Err(seal_error(&self.file)),
         }
     }
@@ -335,6 +342,10 @@ impl CredentialStore {
             let detail = format!("no credential for `{connection}`; {hint}");
             Refusal::new(Reason::CredentialMissing, detail)
         })?;
+        self.opened(connection, entry)
+    }
+
+    fn opened(&self, connection: &str, entry: &Sealed) -> Result<Credential, Refusal> {
         let secret = self.unseal(&entry.secret, connection)?;
         Ok(Credential {
             fingerprint: self.fingerprint(secret.expose_secret())?,

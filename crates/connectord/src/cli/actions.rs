@@ -171,7 +171,7 @@ fn looked_at(rows: i32, marked: i32) -> String {
         0 => "none".to_owned(),
         marked => marked.to_string(),
     };
-    format!(". Looked at: {counted}, {odd} marked as a surprise")
+    format!(". It had {counted} before, {odd} marked as a surprise")
 }
 
 async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppError> {
@@ -233,7 +233,7 @@ async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppErr
         String::new()
     };
     let (name, tenant) = (&args.action, args.remote.tenant());
-    let text = format!("{name} {was} -> {is} for {tenant}{end}{seen}{unseen}");
+    let text = format!("{name} is now {is} for {tenant} ({was} -> {is}{end}){seen}{unseen}");
     let value = json!({"action": args.action, "was": was, "is": is, "until": until(&after),
         "would_have_rows": rows, "surprises": marked, "pending": action.pending});
     output.line(&text, &value);

@@ -106,7 +106,8 @@ pub(super) fn describe(execution: &pb::Execution) -> String {
         let target = execution.target.clone().unwrap_or_default();
         format!("{} {}/{}", execution.action, target.r#type, target.id)
     } else {
-        execution.sentence.clone()
+        let written = if execution.wrote { "written: " } else { "" };
+        format!("{written}{}", execution.sentence)
     };
     let mut text = format!(
         "{id}  {}  {}  {mode}  {}  {what}",
@@ -115,7 +116,11 @@ pub(super) fn describe(execution: &pb::Execution) -> String {
         state_name(execution.state),
     );
     for change in &execution.changes {
-        text.push_str(&format!("\n  {}", changed(change)));
+        let line = changed(change);
+        // Most sentences say it all.
+        if !execution.sentence.contains(&line.replacen(": ", " ", 1)) {
+            text.push_str(&format!("\n  {line}"));
+        }
     }
     for change in &execution.collateral {
         text.push_str(&format!("\n  also changed {}", changed(change)));

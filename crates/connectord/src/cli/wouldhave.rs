@@ -59,7 +59,7 @@ fn row_of(row: &pb::Execution, output: &Output) {
         row.sentence.clone()
     };
     let mark = if row.surprise.is_empty() {
-        "nobody marked it as wrong".to_owned()
+        "not marked as a surprise".to_owned()
     } else {
         format!("marked as a surprise: {}", row.surprise)
     };
@@ -98,8 +98,15 @@ pub(super) async fn print(
     action: &str,
     output: &Output,
 ) -> Result<(), AppError> {
-    for row in rows(client, (remote, action), (SHOWN_MAX, false)).await? {
-        row_of(&row, output);
+    let rows = rows(client, (remote, action), (SHOWN_MAX, false)).await?;
+    if !rows.is_empty() {
+        output.line(
+            &format!("dry runs of {action} so far; none has written anything:"),
+            &json!({}),
+        );
+    }
+    for row in &rows {
+        row_of(row, output);
     }
     Ok(())
 }

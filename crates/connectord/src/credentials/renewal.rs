@@ -88,18 +88,28 @@ impl Credential {
             let detail = format!("the credential of `{connection}` was {how} meanwhile");
             Refusal::new(Reason::CredentialMissing, detail)
         };
-        match store.open(connection) {
-            Ok(now) if now.fingerprint() == self.fingerprint() => Ok(()),
-            Ok(_) => Err(gone("replaced")),
-            // A file that is away for a moment says nothing of what it holds.
-            Err(_) if !store.file.exists() => {
-                let detail = "the file of the credentials is not there";
-                Err(Refusal::new(Reason::StoreUnavailable, detail))
-            }
-            // Not in the words of `open`, which name the connections of others.
-            Err(refusal) if refusal.reason == Reason::CredentialMissing => Err(gone("removed")),
-            Err(refusal) => Err(refusal),
+        // Read once: a file that is away for a moment says nothing of what it holds.
+        let all = store.there()?.ok_or_else(|| {
+            let detail = "the file of the credentials is not there";
+            Refusal::new(Reason::StoreUnavailable, detail)
+        })?;
+        // Not in the words of `open`, which name the connections of others.
+        let entry = all.get(connection).ok_or_else(|| gone("removed"))?;
+        if store.opened(connection, entry)?.fingerprint() == self.fingerprint() {
+            return Ok(());
         }
+        Err(gone("replaced"))
+    }
+
+    /// Does something while nobody can replace or remove this credential.
+    ///
+    /// # Errors
+    /// As [`Self::stands`], and `STORE_UNAVAILABLE` when another process holds the file for too long.
+    pub fn while_it_stands(&self, work: impl FnOnce()) -> Result<(), Refusal> {
+        let _exclusive = self.home.0.exclusive()?;
+        self.stands()?;
+        work();
+        Ok(())
     }
 
     /// The refresh token that took the place of the sealed one. That it could be replaced now is tried

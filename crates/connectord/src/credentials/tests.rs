@@ -166,3 +166,32 @@ fn what_cannot_be_put_in_its_place_is_not_left_beside_it() {
     assert!(write_private(&place, b"x").is_err());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn a_credential_that_is_gone_is_told_by_its_own_name_and_a_file_that_is_away_says_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, file) = (store(&folder), folder.path().join("credentials.json"));
+    store.put("crm/main", SECRET, 5).unwrap();
+    let credential = store.open("crm/main").unwrap();
+    let mut ran = false;
+    credential.while_it_stands(|| ran = true).unwrap();
+    assert!(ran);
+    store.put("crm/man", SECRET, 5).unwrap();
+    store.remove("crm/main").unwrap();
+    let gone = credential.stands().unwrap_err();
+    let detail = "the credential of `crm/main` was removed meanwhile";
+    assert_eq!(
+        (gone.reason, gone.detail.as_str()),
+        (Reason::CredentialMissing, detail)
+    );
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(
+        credential.stands().unwrap_err().reason,
+        Reason::StoreUnavailable
+    );
+    store.put("crm/main", "another", 5).unwrap();
+    let replaced = credential
+        .while_it_stands(|| panic!("it is another one"))
+        .unwrap_err();
+    assert_eq!(replaced.reason, Reason::CredentialMissing);
+}

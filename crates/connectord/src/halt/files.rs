@@ -4,6 +4,7 @@
 //! `epoch` holds epoch, generation and what was halted lately. Names with a leading dot are no
 //! flags: `.members/` (who obeys), `.cleared/` (what was ended), `.probe`, `.lock`.
 
+mod change;
 mod kept;
 mod listing;
 mod parsed;
@@ -18,10 +19,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use kept::Kept;
-use listing::{Entry, documents, prune};
+use listing::{Entry, documents};
 use parsed::{Ended, Flags, Parsed};
 
 use super::HaltMark;
+use crate::ids;
 
 use super::roster::{GONE_MS, SILENT_MS};
 use super::roster::{exists, host};
@@ -64,6 +66,35 @@ fn text_of(path: &Path) -> Result<Option<String>, HaltError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(path, error)),
     }
+}
+
+/// A file that nothing reads yet; it goes with this, unless it has got its name by then.
+struct Fresh(PathBuf);
+
+impl Fresh {
+    /// Nobody else writes into it, and none that was left over is.
+    fn write(folder: &Path, name: &str, text: &str, durable: bool) -> std::io::Result<Self> {
+        let own = ids::new_id().simple();
+        let path = folder.join(format!(".{name}.{own}.new"));
+        let mut file = File::create_new(&path)?;
+        let fresh = Self(path);
+        file.write_all(text.as_bytes())?;
+        if durable {
+            file.sync_all()?;
+        }
+        Ok(fresh)
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+/// Without this a name may be gone after a power cut.
+fn sync(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// When a file was last written: Unix seconds, and nanoseconds for an id.
@@ -231,145 +262,6 @@ impl Files {
         Err(failed(&path, "another process holds it"))
     }
 
-    /// See [`super::HaltStore::set`]. The flag halts before anything else is tried.
-    pub(super) fn set(&self, flag: &Flag) -> Result<HaltState, HaltError> {
-        std::fs::create_dir_all(&self.folder).map_err(|error| failed(&self.folder, error))?;
-        let name = file_name(&flag.scope.to_string());
-        let text = serde_json::to_string(flag).map_err(|error| HaltError(error.to_string()))?;
-        self.write(&self.folder, &name, &text, true)?;
-        let _lock = self.lock()?;
-        // The end of an earlier halt that was under way may have taken this one with it.
-        if !self.folder.join(&name).exists() {
-            self.write(&self.folder, &name, &text, true)?;
-        }
-        let mut mark = self.mark()?;
-        mark.count(&flag.scope, flag.moment_ms(), flag.since);
-        mark.change();
-        self.save(&mark)?;
-        self.look(flag.since)
-    }
-
-    /// See [`super::HaltStore::clear`].
-    pub(super) fn clear(
-        &self,
-        scope: &Scope,
-        act: &Act,
-    ) -> Result<(HaltState, Option<Flag>), HaltError> {
-        let _lock = self.lock()?;
-        let mut mark = self.mark()?;
-        let mut cleared = None;
-        // A misspelt file halts everything; who clears `global` clears it too.
-        for Entry { name, .. } in self.names()? {
-            let path = self.folder.join(&name);
-            if name == EPOCH || scope_of(&name).unwrap_or_else(Scope::global) != *scope {
-                continue;
-            }
-            let flag = flag(&path, &name);
-            mark.count(scope, flag.moment_ms(), act.at);
-            self.end(&path, &flag, act)?;
-            cleared = Some(flag);
-        }
-        if cleared.is_some() {
-            mark.change();
-            self.save(&mark)?;
-        }
-        Ok((self.look(act.at)?, cleared))
-    }
-
-    /// Writes down who ended a halt, then ends it.
-    fn end(&self, path: &Path, flag: &Flag, act: &Act) -> Result<(), HaltError> {
-        let cleared = Cleared {
-            flag: flag.clone(),
-            act: act.clone(),
-        };
-        let text = serde_json::to_string(&cleared).map_err(|error| failed(path, error))?;
-        let folder = self.sub(".cleared")?;
-        self.write(
-            &folder,
-            &format!("{}.json", file_name(&flag.id)),
-            &text,
-            true,
-        )?;
-        prune(&folder)?;
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(path, error)),
-            _ => Ok(()),
-        }
-    }
-
-    /// See [`super::HaltStore::tend`].
-    pub(super) fn tend(&self, now: i64) -> Result<(), HaltError> {
-        if self.due(now)?.is_empty() {
-            return Ok(());
-        }
-        let _lock = self.lock()?;
-        let mut mark = self.mark()?;
-        for (path, flag, gone) in self.due(now)? {
-            mark.count(&flag.scope, flag.moment_ms(), now);
-            mark.change();
-            if gone {
-                self.expire(&path, &flag)?;
-            }
-        }
-        self.save(&mark)
-    }
-
-    /// Flags that have expired, or were made by hand and are not counted yet.
-    fn due(&self, now: i64) -> Result<Vec<(PathBuf, Flag, bool)>, HaltError> {
-        let mark = self.mark()?;
-        let mut due = Vec::new();
-        let before = self.parsed.load();
-        let began = Instant::now();
-        for Entry { name, inode } in self.names()? {
-            if name == EPOCH {
-                continue;
-            }
-            let path = self.folder.join(&name);
-            let flag = Parsed::of(&path, (&name, inode), before.get(&name), began).flag;
-            let gone = expired(&flag, &path, now);
-            let fresh = flag.moment_ms() >= super::oldest_ms(now);
-            let by_hand = flag.id.starts_with(BY_HAND) && fresh;
-            if gone || by_hand && !mark.knows(&flag.scope, flag.moment_ms()) {
-                due.push((path, flag, gone));
-            }
-        }
-        Ok(due)
-    }
-
-    /// Ends an expired flag, unless somebody set it anew meanwhile: what is moved away is looked at
-    /// again, and put back if it is another one.
-    fn expire(&self, path: &Path, flag: &Flag) -> Result<(), HaltError> {
-        let away = self.sub(".cleared")?.join(".expired");
-        std::fs::rename(path, &away).map_err(|error| failed(path, error))?;
-        let name = path.file_name().and_then(|name| name.to_str());
-        let moved = self::flag(&away, name.unwrap_or_default());
-        if moved != *flag || !expired(&moved, &away, i64::MAX) {
-            // Never over a newer one.
-            return match std::fs::hard_link(&away, path) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed(path, error)),
-                _ => Ok(()),
-            };
-        }
-        let act = Act {
-            by: String::new(),
-            reason: super::TIME_OVER.to_owned(),
-            at: flag.until,
-        };
-        self.end(&away, flag, &act)
-    }
-
-    /// See [`super::HaltStore::arm`].
-    pub(super) fn arm(&self, act: &Act) -> Result<HaltState, HaltError> {
-        std::fs::create_dir_all(&self.folder).map_err(|error| failed(&self.folder, error))?;
-        let _lock = self.lock()?;
-        self.names()?;
-        // An epoch that cannot be read is what arming mends.
-        let mut mark = self.mark().unwrap_or_default();
-        mark.arm(act.at);
-        self.save(&mark)?;
-        self.look(act.at)
-    }
-
     /// See [`super::HaltStore::cleared`].
     pub(super) fn cleared(&self) -> Result<Vec<Cleared>, HaltError> {
         let folder = self.folder.join(".cleared");
@@ -467,21 +359,30 @@ impl Files {
     }
 
     fn write(&self, folder: &Path, name: &str, text: &str, durable: bool) -> Result<(), HaltError> {
-        // Two writers of one file do not write into each other's.
-        let fresh = folder.join(format!(".{name}.{}.new", std::process::id()));
         let path = folder.join(name);
-        let written = File::create(&fresh)
-            .and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                if durable { file.sync_all() } else { Ok(()) }
-            })
-            .and_then(|()| std::fs::rename(&fresh, &path))
+        let written = Fresh::write(folder, name, text, durable)
+            .and_then(|fresh| std::fs::rename(&fresh.0, &path))
             .and_then(|()| match durable {
-                // Without this the name may be gone after a power cut.
-                true => File::open(folder)?.sync_all(),
+                true => sync(folder),
                 false => Ok(()),
             });
         written.map_err(|error| failed(&path, error))
+    }
+
+    /// Writes a file durably where there is none; whether there was none.
+    fn place(&self, name: &str, text: &str) -> Result<bool, HaltError> {
+        let (folder, path) = (&self.folder, self.folder.join(name));
+        let placed = Fresh::write(folder, name, text, true).and_then(|fresh| {
+            match std::fs::hard_link(&fresh.0, &path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+                // Not every file system knows links.
+                Err(_) if path.exists() => return Ok(false),
+                Err(_) => std::fs::rename(&fresh.0, &path)?,
+                Ok(()) => {}
+            }
+            sync(folder).map(|()| true)
+        });
+        placed.map_err(|error| failed(&path, error))
     }
 }
 

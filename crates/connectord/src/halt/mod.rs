@@ -243,7 +243,8 @@ impl HaltStore {
         }
     }
 
-    /// The same, with nothing that was kept of an earlier look.
+    /// The same, with a look of its own: nothing is answered from one that was kept. What is written into a flag
+    /// that halts already may be seen a moment later.
     ///
     /// # Errors
     /// As with [`Self::read`].
@@ -255,29 +256,19 @@ impl HaltStore {
     }
 
     /// Sets a halt, durably. A global one raises the epoch; every one kills the writs of its scope
-    /// that were issued before it.
+    /// that were issued before it. One that stands is not ended by another one that ends earlier: resuming
+    /// takes a reason.
     ///
     /// # Errors
     /// When it could not be made durable; it may halt all the same.
     pub async fn set(&self, flag: &Flag) -> Result<HaltState, HaltError> {
-        let flag = self.never_shorter(flag);
         match self {
-            Self::Files(files) => blocking(files, move |files| files.set(&flag)).await,
-            Self::Redis(redis) => redis.set(&flag).await,
+            Self::Files(files) => {
+                let flag = flag.clone();
+                blocking(files, move |files| files.set(&flag)).await
+            }
+            Self::Redis(redis) => redis.set(flag).await,
         }
-    }
-
-    /// A halt that stands is not ended by another one that ends earlier: resuming takes a reason.
-    fn never_shorter(&self, flag: &Flag) -> Flag {
-        let mut flag = flag.clone();
-        let standing = self.look(flag.since).unwrap_or_default();
-        let same = standing.flags.iter().find(|one| one.scope == flag.scope);
-        match same {
-            Some(same) if same.until == 0 => flag.until = 0,
-            Some(same) if flag.until > 0 => flag.until = flag.until.max(same.until),
-            _ => {}
-        }
-        flag
     }
 
     /// Ends a halt; gives the state after it, and the halt if it was set. The epoch stays.

@@ -80,8 +80,13 @@ pub(crate) struct Remote {
 
 /// The address that is given, or that of the configuration.
 pub(crate) fn address(given: Option<&String>) -> Result<String, AppError> {
-    let variable = crate::config::variable("POLICYD_SERVER__GRPC_ADDR");
-    address_of(given, variable, (config(), DEFAULT_ADDR)).map_err(|error| {
+    let name = "POLICYD_SERVER__GRPC_ADDR";
+    address_of(
+        given,
+        (name, crate::config::variable(name)),
+        (config(), DEFAULT_ADDR),
+    )
+    .map_err(|error| {
         AppError::from(error)
             .with_fix("mend what the message names, or give --addr https://HOST:PORT")
     })

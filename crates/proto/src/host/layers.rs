@@ -234,10 +234,28 @@ impl Layers {
     /// With where the key that is quoted first comes from.
     fn placed(&self, detail: String) -> String {
         let key = detail.split('`').nth(1).unwrap_or_default();
+        // Tables in double brackets are one value here.
+        let is_inside = |path: &str| match self.value_at(path) {
+            Some(Value::Array(all)) => {
+                let mut tables = all.iter().filter_map(Value::as_table);
+                tables.any(|table| table.contains_key(key))
+            }
+            _ => false,
+        };
         let has = |path: &str| path.split('.').any(|part| part == key);
-        let mut found = self.origins.iter().filter(|(path, _)| has(path));
-        match (found.next(), found.next()) {
-            (Some((path, origin)), None) => format!("{origin}: {path}: {detail}"),
+        let of = |is_one: &dyn Fn(&str) -> bool| -> Vec<(&String, &String)> {
+            let all = self.origins.iter();
+            all.filter(|(path, _)| is_one(path)).collect()
+        };
+        let mut found = of(&has);
+        if found.is_empty() {
+            found = of(&is_inside);
+        }
+        match found.as_slice() {
+            [(path, origin)] => format!("{origin}: {path}: {detail}"),
+            [(_, first), rest @ ..] if rest.iter().all(|(_, origin)| origin == first) => {
+                format!("{first}: {detail}")
+            }
             _ => detail,
         }
     }
@@ -356,6 +374,21 @@ mod tests {
             assert_eq!(said.is_some(), hint.is_some(), "{told}");
             assert!(told.ends_with(hint.unwrap_or_default()), "{told}");
         }
+    }
+
+    #[test]
+    fn an_unknown_key_is_placed_where_it_stands_once_or_more_in_one_file() {
+        let detail = "unknown field `nme`";
+        for (text, starts) in [
+            ("[b]\nnme = 1\n", ": b.nme: unknown"),
+            ("[[a]]\nname = 1\n[[a]]\nnme = 1\n", ": a: unknown"),
+            ("[b]\nnme = 1\n[c]\nnme = 1\n", ": unknown"),
+        ] {
+            let told = read(text, &[], &[]).unwrap().placed(detail.to_owned());
+            assert!(told.starts_with('/') && told.contains(starts), "{told}");
+        }
+        let elsewhere = read("[b]\nc = 1\n", &[], &[]).unwrap();
+        assert_eq!(elsewhere.placed(detail.to_owned()), detail);
     }
 
     #[test]

@@ -80,8 +80,9 @@ impl App {
             execution = execution.id,
             tenant = execution.tenant,
             action = execution.action,
+            live = execution.execute,
             state = state.name(),
-            reason = execution.reason_code,
+            reason = Some(&execution.reason_code).filter(|code| !code.is_empty()),
             "execution ended"
         );
         Ok(execution)

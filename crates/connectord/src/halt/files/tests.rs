@@ -97,6 +97,90 @@ fn what_is_known_to_be_later_ends_what_was_kept() {
 }
 
 #[test]
+fn the_end_of_a_halt_that_a_hand_made_is_counted_before_the_halt_goes() {
+    for scope in ["tenant:acme", "global"] {
+        let (folder, files) = files();
+        let path = folder.path().join(scope);
+        std::fs::write(&path, "").unwrap();
+        let before = files.read(NOW).unwrap();
+        let act = Act {
+            at: NOW,
+            ..Act::default()
+        };
+        // What is ended cannot be written down, so the halt stands; what it killed is dead all the same.
+        std::fs::write(folder.path().join(".cleared"), "").unwrap();
+        assert!(files.clear(&scope.parse().unwrap(), &act).is_err());
+        let state = files.read(NOW).unwrap();
+        assert_eq!(state.flags.len(), 1);
+        let is_dead = state.epoch > before.epoch || !state.recent.is_empty();
+        assert!(is_dead, "{scope}: {state:?}");
+    }
+}
+
+/// A halt of everything.
+fn halt(id: &str, until: i64) -> Flag {
+    let act = Act {
+        at: NOW,
+        ..Act::default()
+    };
+    Flag {
+        until,
+        ..Flag::new(Scope::global(), &act, id)
+    }
+}
+
+/// A flag as somebody left it, last touched so many seconds after 1970.
+fn left(folder: &tempfile::TempDir, flag: &Flag, touched: i64) {
+    let path = folder.path().join("global");
+    std::fs::write(&path, serde_json::to_string(flag).unwrap()).unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    let at = UNIX_EPOCH + Duration::from_secs(touched.unsigned_abs());
+    file.set_modified(at).unwrap();
+}
+
+#[test]
+fn a_halt_takes_the_place_of_another_one_only_after_that_was_read() {
+    let (folder, files) = files();
+    files.set(&halt("longer", 0)).unwrap();
+    let held = files.lock().unwrap();
+    assert!(files.set(&halt("shorter", NOW + 9)).is_err());
+    let text = std::fs::read_to_string(folder.path().join("global")).unwrap();
+    assert!(text.contains("longer"), "{text}");
+    drop(held);
+    let state = files.set(&halt("again", NOW + 9)).unwrap();
+    assert!(state.flags.iter().any(|one| one.until == 0), "{state:?}");
+    // One that a hand made anew after its end has none.
+    let (folder, files) = self::files();
+    left(&folder, &halt("touched", NOW - 1), NOW);
+    let state = files.set(&halt("after", NOW + 9)).unwrap();
+    assert_eq!(state.flags[0].until, 0);
+}
+
+#[test]
+fn a_halt_waits_for_nobody_where_what_stands_ends_earlier() {
+    for until in [1, NOW + 9] {
+        let (folder, files) = files();
+        left(&folder, &halt("earlier", until), 0);
+        let held = files.lock().unwrap();
+        assert!(files.set(&halt("anew", 0)).is_err());
+        let flags = files.look(NOW).unwrap().flags;
+        assert!(flags.iter().any(|one| one.until == 0), "{flags:?}");
+        drop(held);
+        files.set(&halt("shorter", NOW + 9)).unwrap();
+        let act = Act {
+            at: NOW,
+            ..Act::default()
+        };
+        files.clear(&Scope::global(), &act).unwrap();
+        let left = files.look(NOW).unwrap().flags;
+        assert!(left.is_empty(), "every spelling is ended: {left:?}");
+        let names = std::fs::read_dir(folder.path()).unwrap();
+        let mut names = names.map(|one| one.unwrap().file_name());
+        assert!(!names.any(|name| name.to_string_lossy().ends_with(".new")));
+    }
+}
+
+#[test]
 fn a_halt_that_was_ended_is_read_once_and_told_as_it_was_written() {
     let (folder, files) = files();
     for number in 0..3 {

@@ -153,9 +153,14 @@ impl Issuer {
             }
             return Err(gone);
         }
-        // So is what came of one whose place this credential has taken.
+        // So is what came of one whose place this credential has taken; nobody replaces it while that is let go.
         let (own, of) = self.credential.slot();
-        unsaved().retain(|(connection, other), _| *connection != own || *other == of);
+        let is_older = move |(connection, other): &Slot| *connection == own && *other != of;
+        if unsaved().keys().any(&is_older) {
+            let own = self.credential.clone();
+            let let_go = move || unsaved().retain(|slot, _| !is_older(slot));
+            blocking(move || own.while_it_stands(let_go)).await?;
+        }
         let body = match self.oauth.grant {
             Grant::RefreshToken => self.refreshed().await?,
             _ => self.answer(None).await?,
@@ -229,8 +234,9 @@ struct Unsaved {
     turn: Turn,
 }
 
-/// By connection and credential.
-type Left = BTreeMap<(String, [u8; 32]), Unsaved>;
+/// Connection and credential.
+type Slot = (String, [u8; 32]);
+type Left = BTreeMap<Slot, Unsaved>;
 
 static UNSAVED: LazyLock<StdMutex<Left>> = LazyLock::new(StdMutex::default);
 
@@ -239,23 +245,44 @@ fn unsaved() -> MutexGuard<'static, Left> {
     UNSAVED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Stores a refresh token and gives the turn back, or keeps both. What came of a credential that is gone is not kept:
-/// the turn is that of its connection, which may have another one by now.
+/// One is stored after the other, each to its end: what is stored late would take the place of a newer one.
+static STORING: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
+
+/// Stores a refresh token and gives the turn back, or keeps both.
 async fn kept(left: Unsaved) -> Result<Turn, CallError> {
-    let (credential, refresh) = (left.credential.clone(), left.refresh.clone());
-    let slot = credential.slot();
+    let turn = put_down(left).await?;
+    turn.ok_or_else(|| no_token(&"another call of this process has the turn"))
+}
+
+/// The same; no turn where another call took what was to be stored.
+async fn put_down(left: Unsaved) -> Result<Option<Turn>, CallError> {
+    let slot = left.credential.slot();
     // First of all, so that it is there at the end of the process, whatever this waits for.
     unsaved().insert(slot.clone(), left);
-    let stored = blocking(move || credential.renew(&refresh)).await;
-    let is_over = matches!(stored, Ok(()) | Err(CallError::Denied(_)));
-    let left = if is_over {
-        unsaved().remove(&slot)
-    } else {
-        None
+    let one = Arc::clone(&STORING).lock_owned().await;
+    let turn = blocking(move || {
+        let _one = one;
+        stored(&slot)
+    });
+    turn.await
+}
+
+/// Stores what is left; nothing where another call has. What came of a credential that is gone is not kept: the turn
+/// is that of its connection, which may have another one by now.
+fn stored(slot: &Slot) -> Result<Option<Turn>, Refusal> {
+    let of = |left: &Unsaved| (left.credential.clone(), left.refresh.clone());
+    let Some((credential, refresh)) = unsaved().get(slot).map(of) else {
+        return Ok(None);
     };
+    let stored = credential.renew(&refresh);
+    if let Err(refusal) = &stored
+        && refusal.reason != Reason::CredentialMissing
+    {
+        return Err(refusal.clone());
+    }
+    let left = unsaved().remove(slot);
     stored?;
-    let left = left.ok_or_else(|| no_token(&"another call of this process stores the token"))?;
-    Ok(left.turn)
+    Ok(left.map(|left| left.turn))
 }
 
 /// What runs as long as the process.
@@ -313,7 +340,7 @@ pub async fn settled() {
 
 async fn stored_at_last(left: Unsaved) {
     let connection = left.credential.slot().0;
-    let error = match tokio::time::timeout(STORED_WITHIN, kept(left)).await {
+    let error = match tokio::time::timeout(STORED_WITHIN, put_down(left)).await {
         Ok(Ok(_) | Err(CallError::Denied(_))) => return,
         Ok(Err(error)) => error.to_string(),
         Err(late) => late.to_string(),

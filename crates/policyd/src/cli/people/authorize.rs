@@ -274,16 +274,10 @@ fn next(args: &AuthorizeArgs, decision: &pb::Decision) -> String {
     let expires = decision.expire_time.as_ref();
     let until = expires.and_then(|at| chrono::DateTime::from_timestamp(at.seconds, 0));
     let until = until.unwrap_or_default().format("%H:%M:%S UTC");
-    // A dry run takes nothing of a budget.
-    let held = if args.dry_run {
-        ""
-    } else {
-        "; it takes its share of the budgets until it is used or expires"
-    };
     match &args.token_out {
         None => {
             format!(
-                "\n  The writ, valid until {until}, was not saved{held}. Ask again with --token-out FILE \
+                "\n  The writ, valid until {until}, was not saved. Ask again with --token-out FILE \
                  --args-out FILE"
             )
         }
@@ -297,7 +291,7 @@ fn next(args: &AuthorizeArgs, decision: &pb::Decision) -> String {
             };
             let (tenant, agent) = (args.remote.tenant(), &decision.agent);
             format!(
-                "\n  writ: {}, for agent {agent} of {tenant} and this one call, valid until {until}{held}\n  next: connectord execute {} --target {} --token {} --args {args_file}{}{how}",
+                "\n  writ: {}, for agent {agent} of {tenant} and this one call, valid until {until}\n  next: connectord execute {} --target {} --token {} --args {args_file}{}{how}",
                 token.display(),
                 args.action,
                 args.target,

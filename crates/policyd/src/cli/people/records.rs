@@ -165,12 +165,15 @@ fn verify(
     // What is forged or no export at all is told as that.
     if replay && !has_values && matches!(code, 0 | INCOMPLETE) {
         let (name, records) = (file.display(), report.records);
+        let (of, by) = (&report.origin, signed_by(&report));
         let text = format!(
-            "{name}: its {records} records are as they were signed, but it has no values, and without them nothing is \
-             decided again; export it anew: policyd records export --with-values --out FILE"
+            "{name}: the {records} records of {of}{by} are as they were signed, but there are no values, and without \
+             them nothing is decided again; export it anew: policyd records export --with-values --out FILE"
         );
-        let result = json!({"result": "INCOMPLETE", "file": file, "records": records});
+        let result = json!({"result": "INCOMPLETE", "file": file, "records": records, "origin": of,
+            "signed_by": report.signed_by, "values_absent": report.values_absent, "pinned": root.is_some()});
         output.line(&text, &result);
+        unpinned(root.is_some(), output);
         return Ok(INCOMPLETE);
     }
     told(&report, (file, root.is_some(), replays), output);
@@ -223,9 +226,7 @@ fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Ou
             file.display(),
             report.origin
         );
-        if !report.signed_by.is_empty() {
-            text.push_str(&format!(", signed by {}", report.signed_by));
-        }
+        text.push_str(&signed_by(report));
         if *values > 0 {
             text.push_str(&format!("; {values} values, {policy_sets} policy sets"));
         }
@@ -252,7 +253,20 @@ fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Ou
             "signed_by": report.signed_by, "values": values, "values_absent": report.values_absent,
             "policy_sets": policy_sets, "replayed": replayed, "not_derivable": not_derivable, "erased": erased, "pinned": pinned}),
     );
-    if !pinned && !report.unreadable {
+    unpinned(pinned || report.unreadable, output);
+}
+
+/// Which other installation signed it.
+fn signed_by(report: &Report) -> String {
+    match report.signed_by.as_str() {
+        "" => String::new(),
+        other => format!(", signed by {other}"),
+    }
+}
+
+/// What a trust document by itself does not prove.
+fn unpinned(pinned: bool, output: Output) {
+    if !pinned {
         output.note(
             "The keys are those of the trust document, which itself was not checked: give --root HEX (trust.root_key of connectord.toml) \
              where somebody may have exchanged it",

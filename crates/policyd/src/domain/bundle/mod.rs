@@ -332,18 +332,18 @@ impl Log {
             .as_ref()
             .and_then(|read| Sources::read_published(&read.published));
         let Some((read, sources)) = read.zip(sources) else {
-            report.add(&place, "the line of its policy set cannot be read");
+            self.say_once(
+                digest,
+                (&place, "the line of its policy set cannot be read"),
+                report,
+            );
             return;
         };
         let is = sources.digest();
         let exact = policy_line(&is, &sources.published());
         if hex::encode(is) != digest || read.policy_digest != digest || exact.as_bytes() != line {
-            report.add(
-                &place,
-                "the policy files on the next line are not those that it names; no decision under them is made again",
-            );
-            // Said once: every decision under them would say it again.
-            self.unknown.insert(digest);
+            let what = "the policy files on the next line are not those that it names";
+            self.say_once(digest, (&place, what), report);
             return;
         }
         report.policy_sets = report.policy_sets.saturating_add(1);
@@ -351,8 +351,23 @@ impl Log {
     }
 
     fn nothing_pending(&mut self, report: &mut Report) {
-        if let Some((place, _)) = self.pending.take() {
-            report.add(&place, "the policy files that it names are missing on the next line: the file was cut or changed there");
+        if let Some((place, digest)) = self.pending.take() {
+            let what = "the policy files that it names are missing on the next line: the file was cut or changed there";
+            self.say_once(digest, (&place, what), report);
+        }
+    }
+
+    /// A policy set that is not there is told here: every decision under it would say it again.
+    fn say_once(&mut self, digest: String, (place, what): (&str, &str), report: &mut Report) {
+        let is_there = self.sets.contains_key(&digest);
+        let unread = if is_there {
+            ""
+        } else {
+            "; no decision under them is made again"
+        };
+        report.add(place, &format!("{what}{unread}"));
+        if !is_there {
+            self.unknown.insert(digest);
         }
     }
 }

@@ -376,8 +376,21 @@ fn policy_sets_stand_behind_their_records_as_they_were_published() {
     let line = policy_line(&digest, &sources.published());
     assert_eq!(found(&[(published(), &line)]), Vec::<String>::new());
     let spaced = line.replacen("\":", "\": ", 1);
-    let missing = "#0: the policy files that it names are missing on the next line: the file was cut or changed there";
+    let missing = "#0: the policy files that it names are missing on the next line: the file was cut or changed there; no decision under them is made again";
+    let unread =
+        "#0: the line of its policy set cannot be read; no decision under them is made again";
     let other = "#0: the policy files on the next line are not those that it names; no decision under them is made again";
+    // Once, whatever is decided under it; and what was published before is there.
+    let torn = line.replacen("\":", ":", 1);
+    for (bad, first) in [("", missing), (&spaced, other), (&torn, unread)] {
+        let (once, decided) = ((published(), bad), || (decided(digest), ""));
+        let told = found(&[once, decided(), decided()]);
+        assert_eq!(told, [first], "{bad}");
+        let twice = found(&[(published(), &line), (published(), bad)]);
+        let said = first.replacen("#0", "#1", 1);
+        let said = said.strip_suffix("; no decision under them is made again");
+        assert_eq!(twice, [said.unwrap()], "{bad}");
+    }
     for (records, expected) in [
         (vec![(published(), "")], missing),
         (vec![(published(), spaced.as_str())], other),

@@ -182,16 +182,14 @@ pub fn address_beside(config: &Path) -> Result<Option<String>, ConfigError> {
 /// When the variable or the configuration is there and does not say it.
 pub fn address_of(
     given: Option<&String>,
-    variable: Option<String>,
+    (variable, set): (&str, Option<String>),
     (config, usual): (&Path, &str),
 ) -> Result<String, ConfigError> {
     if let Some(given) = given.filter(|given| !given.is_empty()) {
         return Ok(given.clone());
     }
-    if let Some(text) = variable.filter(|text| !text.is_empty()) {
-        let why = format!(
-            "the variable of server.grpc_addr: `{text}` is no IP address and port such as 127.0.0.1:7350"
-        );
+    if let Some(text) = set.filter(|text| !text.is_empty()) {
+        let why = format!("{variable}: `{text}` is no IP address and port such as 127.0.0.1:7350");
         return text
             .parse()
             .map(called)
@@ -287,7 +285,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("d.toml");
         let of = |given: &str, variable: Option<&str>| {
-            let variable = variable.map(str::to_owned);
+            let variable = ("DAEMON_ADDR", variable.map(str::to_owned));
             address_of(Some(&given.to_owned()), variable, (&path, "usual"))
         };
         assert_eq!(of("", None).as_deref(), Ok("usual"));
@@ -298,7 +296,8 @@ mod tests {
         assert_eq!(of("given", variable).as_deref(), Ok("given"));
         std::fs::write(&path, "not TOML").unwrap();
         assert!(of("", None).is_err() && of("", variable).is_ok());
-        assert!(of("", Some("localhost:9200")).is_err());
+        let wrong = of("", Some("localhost:9200")).unwrap_err().to_string();
+        assert!(wrong.contains("DAEMON_ADDR: `localhost:9200`"), "{wrong}");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! One process for a SQLite file.
 
-use std::fs::{File, TryLockError};
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+
+use rustix::fs::OFlags;
 
 /// Why a file is not ours alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,16 +26,12 @@ pub fn alone(url: &str) -> Result<Option<File>, AloneError> {
     };
     let path = format!("{file}.lock");
     let failed = |error: std::io::Error| AloneError::Failed(format!("{path}: {error}"));
-    let is_new = !std::path::Path::new(&path).exists();
-    let lock = File::create(&path).map_err(failed)?;
-    if is_new && let Ok(owner) = std::fs::metadata(file) {
-        // A command that root runs takes nothing away from the daemon; whoever is not root cannot, and need not.
-        drop(std::os::unix::fs::fchown(
-            &lock,
-            Some(owner.uid()),
-            Some(owner.gid()),
-        ));
-    }
+    let mut options = OpenOptions::new();
+    let options = options.create(true).truncate(false).write(true);
+    // Not what somebody put there instead of it.
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    let lock = options.custom_flags(flags).open(&path).map_err(failed)?;
+    given_back(&lock, file).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
         Err(TryLockError::WouldBlock) => Err(AloneError::Taken(file.to_owned())),
@@ -41,9 +39,54 @@ pub fn alone(url: &str) -> Result<Option<File>, AloneError> {
     }
 }
 
+/// A command that root runs takes nothing away from the daemon: the lock is of whom the database is of. Only an empty
+/// file of one name is given away.
+fn given_back(lock: &File, file: &str) -> std::io::Result<()> {
+    let found = lock.metadata()?;
+    let Ok(owner) = std::fs::metadata(file) else {
+        return Ok(());
+    };
+    let is_ours = found.is_file() && found.nlink() == 1 && found.len() == 0;
+    if !is_ours || (found.uid(), found.gid()) == (owner.uid(), owner.gid()) {
+        return Ok(());
+    }
+    // Whoever is not root cannot, and need not.
+    drop(std::os::unix::fs::fchown(
+        lock,
+        Some(owner.uid()),
+        Some(owner.gid()),
+    ));
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_link_is_followed_and_what_root_makes_is_the_daemons() {
+        let folder = tempfile::tempdir().unwrap();
+        let (db, lock) = (folder.path().join("a.db"), folder.path().join("a.db.lock"));
+        std::fs::write(&db, "").unwrap();
+        let url = format!("sqlite://{}", db.display());
+        let target = folder.path().join("target");
+        std::os::unix::fs::symlink(&target, &lock).unwrap();
+        assert!(matches!(alone(&url), Err(AloneError::Failed(_))));
+        assert!(!target.exists());
+        std::fs::remove_file(&lock).unwrap();
+        if std::os::unix::fs::chown(&db, Some(65_534), Some(65_534)).is_err() {
+            eprintln!("SKIPPED in part: only root gives files away");
+            return;
+        }
+        let held = alone(&url).unwrap();
+        assert_eq!(std::fs::metadata(&lock).unwrap().uid(), 65_534);
+        drop(held);
+        // What has another name too is somebody else's.
+        std::fs::hard_link(&lock, folder.path().join("other")).unwrap();
+        std::os::unix::fs::chown(&lock, Some(0), Some(0)).unwrap();
+        drop(alone(&url).unwrap());
+        assert_eq!(std::fs::metadata(&lock).unwrap().uid(), 0);
+    }
 
     #[test]
     fn a_file_is_used_by_one_process_and_a_server_by_many() {

@@ -97,8 +97,8 @@ pub(crate) struct BridgeArgs {
 
 /// An address that was given, or that of a daemon's variable or of its configuration beside, or the usual one.
 fn address(given: Option<&String>, daemon: &str, usual: &str) -> Result<String, AppError> {
-    let variable = format!("{}_SERVER__GRPC_ADDR", daemon.to_uppercase());
-    let variable = crate::config::variable(&variable);
+    let name = format!("{}_SERVER__GRPC_ADDR", daemon.to_uppercase());
+    let variable = (name.as_str(), crate::config::variable(&name));
     let config = format!("{daemon}.toml");
     Ok(address_of(given, variable, (Path::new(&config), usual))?)
 }

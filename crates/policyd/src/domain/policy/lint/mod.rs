@@ -69,6 +69,8 @@ struct Lint<'a> {
 
 /// Warnings of one set that are told.
 const WARNINGS_MAX: usize = 200;
+/// Most names that unknown parents are compared with.
+const COMPARED_MAX: usize = 5_000_000;
 
 fn known(set: &TenantPolicies) -> BTreeMap<String, BTreeSet<String>> {
     let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -198,20 +200,23 @@ impl Lint<'_> {
     /// over whoever has it.
     fn parents(&mut self) {
         let all = &self.set.entities;
-        let mut told: BTreeSet<EntityUid> = BTreeSet::new();
+        let (mut seen, mut told): (BTreeSet<EntityUid>, usize) = (BTreeSet::new(), 0);
+        let mut left = COMPARED_MAX;
         for entity in all.values() {
             let parents: BTreeSet<EntityUid> = entity.clone().into_inner().2.into_iter().collect();
             for parent in parents {
-                if told.len() >= WARNINGS_MAX || all.contains_key(&parent) || told.contains(&parent)
-                {
+                let is_known = all.contains_key(&parent) || !seen.insert(parent.clone());
+                if told >= WARNINGS_MAX || is_known || left < all.len() {
                     continue;
                 }
+                left = left.saturating_sub(all.len());
                 let same = all
                     .keys()
                     .filter(|uid| uid.type_name() == parent.type_name());
                 let names: Vec<&str> = same.map(|uid| uid.id().unescaped()).collect();
                 let id = parent.id().unescaped().to_owned();
                 if let Some(near) = near(&id, names) {
+                    told = told.saturating_add(1);
                     let text = &self.sources.entities_json;
                     let kind = parent.type_name();
                     self.out.push(Finding {
@@ -225,7 +230,6 @@ impl Lint<'_> {
                         at: Place::of(text, &id),
                     });
                 }
-                told.insert(parent);
             }
         }
     }

@@ -196,6 +196,33 @@ fn a_slip_in_a_card_or_a_role_of_approvers_is_named() {
 }
 
 #[test]
+fn a_slip_in_the_parent_of_an_agent_is_named_whatever_else_is_there() {
+    let mut sources = shipped("acme");
+    let teams: Vec<String> = (0..WARNINGS_MAX)
+        .map(|number| format!("{{\"type\": \"Role\", \"id\": \"a-team-like-no-other-{number}\"}}"))
+        .collect();
+    let slip = "{\"type\": \"Role\", \"id\": \"suspendd\"}";
+    let all = format!("{}, {slip}", teams.join(", "));
+    sources.entities_json =
+        sources
+            .entities_json
+            .replacen("\"parents\": [{", &format!("\"parents\": [{all}, {{"), 1);
+    let found = warnings(&sources);
+    let told: Vec<_> = found
+        .iter()
+        .filter(|one| one.message.contains("has the parent `suspendd`"))
+        .collect();
+    let [told] = told.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert!(
+        told.message.contains("Did you mean `suspended`?"),
+        "{told:?}"
+    );
+    assert!(told.at.is_some(), "{told:?}");
+}
+
+#[test]
 fn amounts_between_two_rules_are_a_gap_unless_a_rule_closes_it() {
     let mut sources = shipped("acme");
     let gaps = TenantPolicies::build(&sources).unwrap().gaps();
