@@ -102,6 +102,9 @@ fn the_end_of_a_halt_that_a_hand_made_is_counted_before_the_halt_goes() {
         let (folder, files) = files();
         let path = folder.path().join(scope);
         std::fs::write(&path, "").unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        let at = UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs());
+        file.set_modified(at).unwrap();
         let before = files.read(NOW).unwrap();
         let act = Act {
             at: NOW,

@@ -359,16 +359,11 @@ impl Log {
 
     /// A policy set that is not there is told here: every decision under it would say it again.
     fn say_once(&mut self, digest: String, (place, what): (&str, &str), report: &mut Report) {
-        let is_there = self.sets.contains_key(&digest);
-        let unread = if is_there {
-            ""
-        } else {
-            "; no decision under them is made again"
-        };
-        report.add(place, &format!("{what}{unread}"));
-        if !is_there {
-            self.unknown.insert(digest);
-        }
+        report.add(
+            place,
+            &format!("{what}; no decision under them is made again"),
+        );
+        self.unknown.insert(digest);
     }
 }
 
