@@ -381,7 +381,7 @@ fn policy_sets_stand_behind_their_records_as_they_were_published() {
         "#0: the line of its policy set cannot be read; no decision under them is made again";
     let other = "#0: the policy files on the next line are not those that it names; no decision under them is made again";
     // Once, whatever is decided under it.
-    let torn = line.strip_suffix('}').unwrap().to_owned();
+    let torn = line.trim_end().strip_suffix('}').unwrap().to_owned() + "\n";
     for (bad, first) in [("", missing), (&spaced, other), (&torn, unread)] {
         let another = Draft {
             policy: stamp(digest),
