@@ -167,8 +167,8 @@ fn verify(
         let (name, records) = (file.display(), report.records);
         let (of, by) = (&report.origin, signed_by(&report));
         let text = format!(
-            "{name}: the {records} records of {of}{by} are as they were signed, but there are no values, and without \
-             them nothing is decided again; export it anew: policyd records export --with-values --out FILE"
+            "{name}: INCOMPLETE {records} records of {of}{by}: they are as they were signed, but it has no values, and \
+             without them nothing is decided again; export it anew: policyd records export --with-values --out FILE"
         );
         let result = json!({"result": "INCOMPLETE", "file": file, "records": records, "origin": of,
             "signed_by": report.signed_by, "values_absent": report.values_absent, "pinned": root.is_some()});
