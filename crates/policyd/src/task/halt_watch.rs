@@ -26,6 +26,7 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
     let client = HaltServiceClient::new(connectord.connect_lazy());
     let mut client = client.max_decoding_message_size(ANSWER_BYTES_MAX);
     let mut silent = None::<Instant>;
+    let (mut is_known, mut is_told) = (false, true);
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -41,16 +42,33 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
                     app.halts.store(Arc::new(view));
                 }
                 app.halts_asked_ms.store(asked_ms, Ordering::Release);
-                silent = None;
+                if is_told {
+                    tracing::info!("connectord answers: its halts are known");
+                }
+                (is_known, is_told, silent) = (true, false, None);
             }
             Err(error) => {
                 let since = silent.get_or_insert_with(Instant::now);
                 if since.elapsed() > SILENT_MAX {
-                    tracing::error!(%error, "connectord does not say which halts are set");
-                    silent = None;
+                    tell(is_known, error.message());
+                    (is_told, silent) = (true, None);
                 }
             }
         }
+    }
+}
+
+/// What it means that connectord is silent. It may only not have been started yet.
+fn tell(is_known: bool, why: &str) {
+    let goes_on =
+        "asked again every 250 ms; nothing is written without it, and it looks at its halts itself";
+    if is_known {
+        tracing::error!(
+            why,
+            "connectord does not answer: its halts are those of its last answer; {goes_on}"
+        );
+    } else {
+        tracing::warn!(why, "connectord has not answered yet; {goes_on}");
     }
 }
 
