@@ -43,7 +43,7 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
                 }
                 app.halts_asked_ms.store(asked_ms, Ordering::Release);
                 if is_told {
-                    tracing::info!("connectord answers: its halts are known");
+                    tracing::info!("connectord answers");
                 }
                 (is_known, is_told, silent) = (true, false, None);
             }
@@ -58,17 +58,18 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
     }
 }
 
-/// What it means that connectord is silent. It may only not have been started yet.
+/// What it means that connectord is silent.
 fn tell(is_known: bool, why: &str) {
-    let goes_on =
-        "asked again every 250 ms; nothing is written without it, and it looks at its halts itself";
     if is_known {
         tracing::error!(
-            why,
-            "connectord does not answer: its halts are those of its last answer; {goes_on}"
+            "connectord answers no more ({why}); policyd asks again every 250 ms and goes by the halts of the last answer, \
+             and connectord itself looks at its halts before each write"
         );
     } else {
-        tracing::warn!(why, "connectord has not answered yet; {goes_on}");
+        tracing::warn!(
+            "connectord does not answer yet ({why}), which is normal until it is started with `connectord server`; \
+             policyd asks again every 250 ms"
+        );
     }
 }
 
