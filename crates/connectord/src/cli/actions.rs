@@ -168,10 +168,10 @@ fn pilot(action: &pb::Action) -> Option<String> {
 fn looked_at(rows: i32, marked: i32) -> String {
     let counted = plural(usize::try_from(rows).unwrap_or(usize::MAX), "dry run");
     let odd = match marked {
-        0 => "none".to_owned(),
-        marked => marked.to_string(),
+        0 => String::new(),
+        marked => format!(", {marked} marked as a surprise"),
     };
-    format!(". It had {counted} before, {odd} marked as a surprise")
+    format!(". It had {counted} before{odd}")
 }
 
 async fn shift(args: &Move, forward: bool, output: &Output) -> Result<u8, AppError> {

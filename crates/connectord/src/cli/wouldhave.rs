@@ -59,13 +59,13 @@ fn row_of(row: &pb::Execution, output: &Output) {
         row.sentence.clone()
     };
     let mark = if row.surprise.is_empty() {
-        "not marked as a surprise".to_owned()
+        String::new()
     } else {
-        format!("marked as a surprise: {}", row.surprise)
+        format!(" | marked as a surprise: {}", row.surprise)
     };
     let time = time(row).unwrap_or_default();
     let text = format!(
-        "{id}  {time}  {what}  | policy said ALLOW | {} | {mark}",
+        "{id}  {time}  {what}  | policy said ALLOW | {}{mark}",
         happened(row)
     );
     let value = json!({"name": row.name, "time": time, "agent": row.agent, "action": row.action,
