@@ -3,12 +3,12 @@
 //! version of the trust document, and the time. Each only rises.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use writ_proto::Reason;
+use writ_proto::host::store::owner::{folder_of, lock_file};
 use writ_proto::host::store::postgres::without_password;
 use writ_proto::keyset::KeySet;
 
@@ -109,7 +109,7 @@ impl MarkFile {
             std::fs::create_dir_all(folder).map_err(|error| wrong(folder, error))?;
         }
         let lock = self.path.with_extension("lock");
-        let lock = File::create(&lock).map_err(|error| wrong(&lock, error))?;
+        let lock = lock_file(&lock, folder_of(&lock)).map_err(|error| wrong(&lock, error))?;
         lock.lock().map_err(|error| wrong(&self.path, error))?;
         let mut marks = read(&self.path)?;
         change(&mut marks);

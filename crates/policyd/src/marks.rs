@@ -7,13 +7,13 @@ mod compare;
 pub use compare::{check, compared, restored};
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use writ_proto::Reason;
 use writ_proto::host::store::durable;
+use writ_proto::host::store::owner::{folder_of, lock_file};
 use writ_proto::host::store::postgres::without_password;
 use writ_proto::ids::TenantId;
 use writ_proto::keyset::KeySet;
@@ -190,7 +190,7 @@ impl MarkFile {
             std::fs::create_dir_all(folder).map_err(|error| wrong(folder, error))?;
         }
         let lock = self.path.with_extension("lock");
-        let lock = File::create(&lock).map_err(|error| wrong(&lock, error))?;
+        let lock = lock_file(&lock, folder_of(&lock)).map_err(|error| wrong(&lock, error))?;
         lock.lock().map_err(|error| wrong(&self.path, error))?;
         let mut marks = self.load()?;
         change(&mut marks)?;
@@ -286,6 +286,32 @@ mod tests {
     fn heads(size: u64) -> Heads {
         let tenant = TenantId::parse("acme").unwrap();
         BTreeMap::from([(tenant, (size, [u8::try_from(size).unwrap(); 32]))])
+    }
+
+    #[test]
+    fn a_trust_document_is_followed_by_a_newer_one_only() {
+        use writ_proto::keyset::{KeyEntry, KeyUse};
+        let folder = tempfile::tempdir().unwrap();
+        let document = |version: u64, seed: u8| {
+            let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
+            let entry = KeyEntry::new(key.verifying_key(), "policyd", KeyUse::Decision);
+            KeySet::new(version, vec![entry]).unwrap()
+        };
+        for (version, seed, taken) in [
+            (3, 1, true),
+            (3, 1, true),
+            (3, 2, false),
+            (2, 1, false),
+            (4, 2, true),
+            (3, 1, false),
+        ] {
+            let (marks, keys) = (file(folder.path()), document(version, seed));
+            let wanted = (!taken).then_some(Reason::TrustInvalid);
+            for found in [marks.check_trust(&keys), marks.trust(&keys)] {
+                let found = found.err().map(|error| error.reason);
+                assert_eq!(found, wanted, "{version} {seed}");
+            }
+        }
     }
 
     #[test]

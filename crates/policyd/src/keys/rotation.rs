@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use writ_proto::Reason;
 use writ_proto::host::store::durable;
+use writ_proto::host::store::owner::{folder_of, lock_file};
 use writ_proto::keyset::{KeyEntry, KeySet, KeyStatus, KeyUse};
 use writ_proto::limits::{LEEWAY_SECONDS_MAX, TOKEN_TTL_SECONDS_MAX};
 
@@ -36,7 +37,7 @@ pub struct Rotation<'a> {
 /// `UNAVAILABLE` while another command changes them.
 pub fn lock(trust_document: &Path) -> Result<std::fs::File, KeyError> {
     let path = trust_document.with_extension("lock");
-    let file = std::fs::File::create(&path).map_err(|error| invalid(&path, error))?;
+    let file = lock_file(&path, folder_of(&path)).map_err(|error| invalid(&path, error))?;
     file.try_lock().map_err(|_| KeyError {
         reason: Reason::Unavailable,
         detail: format!("{}: another command changes the keys now", path.display()),
@@ -247,6 +248,37 @@ mod tests {
         assert_eq!(until, 100 + 3_600 + 300 + 30);
         assert!(!rotation.may_be_unfinished(&last));
         assert_eq!(rotation.finish(&last, &trust, 100), Ok(None));
+    }
+
+    #[test]
+    fn one_command_at_a_time_changes_the_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let document = folder.path().join("public.json");
+        let held = lock(&document).unwrap();
+        assert_eq!(lock(&document).unwrap_err().reason, Reason::Unavailable);
+        drop(held);
+        assert!(lock(&document).is_ok());
+    }
+
+    #[test]
+    fn the_next_key_belongs_to_whom_the_one_before_does() {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        let folder = tempfile::tempdir().unwrap();
+        let (file, document, trust, first) = begun(folder.path());
+        let nobody = 65_534;
+        if chown(&file, Some(nobody), Some(nobody)).is_err() {
+            println!("SKIPPED: only root gives files away");
+            return;
+        }
+        let rotation = Rotation {
+            usage: KeyUse::Decision,
+            file: &file,
+            document: &document,
+            issuer: "policyd",
+        };
+        rotation.begin(&first, &trust, 100).unwrap();
+        let next = std::fs::metadata(next_of(&file)).unwrap();
+        assert_eq!((next.uid(), next.gid()), (nobody, nobody));
     }
 
     #[test]

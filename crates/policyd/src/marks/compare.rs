@@ -92,3 +92,38 @@ pub fn restored(wrong: &BTreeMap<String, String>) -> AppError {
     let lines: Vec<String> = lines.collect();
     AppError::new(Reason::StoreRestored, lines.join("; "))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::record::Kind;
+    use crate::store::conformance::draft;
+    use crate::store::{Append, Writer};
+
+    #[tokio::test]
+    async fn a_log_is_not_continued_under_another_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("t.db").display());
+        let ledger = Ledger::open(&url).await.unwrap();
+        let writer = Writer::new(&ledger, Duration::from_secs(10));
+        let tenant = TenantId::parse("acme").unwrap();
+        let record = Append::record(tenant, draft("acme", Kind::Evaluated));
+        writer.append(record).await.unwrap();
+        for (log, wanted) in [
+            ("policyd.localhost", None),
+            ("elsewhere.localhost", Some(Reason::ConfigInvalid)),
+        ] {
+            let marks = MarkFile {
+                path: folder.path().join("marks.json"),
+                log: log.into(),
+                address: url.clone(),
+                held: Mutex::default(),
+            };
+            let refused = check(&marks, &ledger).await.err();
+            assert_eq!(refused.map(|error| error.reason), wanted, "{log}");
+        }
+    }
+}

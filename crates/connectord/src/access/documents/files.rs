@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use writ_proto::host::store::owner::{give, lock_file};
 use zeroize::Zeroizing;
 
 use super::{AccessError, Change, DOCUMENT_BYTES_MAX, Document};
@@ -75,9 +76,7 @@ impl Files {
     /// Keeps other writers away; never readers, and never for long.
     async fn lock(&self) -> Result<File, AccessError> {
         let path = self.folder.join(LOCK);
-        let mut options = File::options();
-        let options = options.write(true).create(true).truncate(false).mode(0o600);
-        let lock = options.open(&path).map_err(|error| failed(&path, error))?;
+        let lock = lock_file(&path, &self.folder).map_err(|error| failed(&path, error))?;
         for _ in 0..LOCK_STEPS {
             match lock.try_lock() {
                 Ok(()) => return Ok(lock),
@@ -100,6 +99,7 @@ impl Files {
             .mode(0o600)
             .open(&fresh);
         let written = file.and_then(|mut file| {
+            give(&file, &self.folder);
             file.write_all(bytes)?;
             file.sync_all()?;
             std::fs::rename(&fresh, &path)?;

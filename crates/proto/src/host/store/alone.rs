@@ -1,9 +1,9 @@
 //! One process for a SQLite file.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{File, TryLockError};
+use std::path::Path;
 
-use rustix::fs::OFlags;
+use super::owner::lock_file;
 
 /// Why a file is not ours alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,12 +26,7 @@ pub fn alone(url: &str) -> Result<Option<File>, AloneError> {
     };
     let path = format!("{file}.lock");
     let failed = |error: std::io::Error| AloneError::Failed(format!("{path}: {error}"));
-    let mut options = OpenOptions::new();
-    let options = options.create(true).truncate(false).write(true);
-    // Not what somebody put there instead of it.
-    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
-    let lock = options.custom_flags(flags).open(&path).map_err(failed)?;
-    given_back(&lock, file).map_err(failed)?;
+    let lock = lock_file(Path::new(&path), Path::new(file)).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
         Err(TryLockError::WouldBlock) => Err(AloneError::Taken(file.to_owned())),
@@ -39,28 +34,10 @@ pub fn alone(url: &str) -> Result<Option<File>, AloneError> {
     }
 }
 
-/// A command that root runs takes nothing away from the daemon: the lock is of whom the database is of. Only an empty
-/// file of one name is given away.
-fn given_back(lock: &File, file: &str) -> std::io::Result<()> {
-    let found = lock.metadata()?;
-    let Ok(owner) = std::fs::metadata(file) else {
-        return Ok(());
-    };
-    let is_ours = found.is_file() && found.nlink() == 1 && found.len() == 0;
-    if !is_ours || (found.uid(), found.gid()) == (owner.uid(), owner.gid()) {
-        return Ok(());
-    }
-    // Whoever is not root cannot, and need not.
-    drop(std::os::unix::fs::fchown(
-        lock,
-        Some(owner.uid()),
-        Some(owner.gid()),
-    ));
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]

@@ -309,6 +309,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_written() {
+        let (commit, sizes, gate) = slow();
+        let handle = GroupCommit::new(commit, Duration::from_secs(5));
+        let first = handle.submit(1).unwrap();
+        tokio::task::yield_now().await;
+        drop(handle.submit(2).unwrap());
+        let last = handle.submit(3).unwrap();
+        gate.add_permits(2);
+        assert_eq!(first.done().await, Ok(Ok(2)));
+        assert_eq!(last.done().await, Ok(Ok(6)));
+        assert_eq!(*sizes.lock().unwrap(), [1, 1]);
+    }
+
+    #[tokio::test]
     async fn a_full_queue_is_said_at_once() {
         let (commit, _, _gate) = slow();
         let handle = GroupCommit::new(commit, Duration::from_secs(5));

@@ -4,5 +4,6 @@ pub mod alone;
 pub mod disk;
 pub mod durable;
 pub mod group_commit;
+pub mod owner;
 pub mod postgres;
 pub mod schema;

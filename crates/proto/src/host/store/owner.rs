@@ -1,0 +1,51 @@
+//! Whose a file is: a command that root runs takes nothing away from the daemon.
+
+use std::fs::{File, OpenOptions};
+use std::io::Result;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+const ROOT: u32 = 0;
+
+/// Opens a file to lock it, or makes it, and gives it to the owner of `like`: the daemon opens it too. No link is
+/// followed, and nothing that is in it goes.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn lock_file(path: &Path, like: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    let options = options.create(true).truncate(false).write(true);
+    // Not what somebody put there instead of it.
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    // Nobody else keeps it locked.
+    let lock = options.mode(0o600).custom_flags(flags).open(path)?;
+    let found = lock.metadata()?;
+    // Only an empty file of one name is given away.
+    if found.is_file() && found.nlink() == 1 && found.len() == 0 {
+        give(&lock, like);
+    }
+    Ok(lock)
+}
+
+/// Gives a file or folder that was just made to the owner of `like`. Whoever is not root cannot, and need not.
+pub fn give(made: &File, like: &Path) {
+    let (Ok(own), Ok(owner)) = (made.metadata(), std::fs::metadata(like)) else {
+        return;
+    };
+    // What somebody else made stays his: the folder may be of root, and its files of the daemon.
+    if own.uid() == ROOT && (own.uid(), own.gid()) != (owner.uid(), owner.gid()) {
+        let owner = (Some(owner.uid()), Some(owner.gid()));
+        drop(std::os::unix::fs::fchown(made, owner.0, owner.1));
+    }
+}
+
+/// The folder of a file.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
