@@ -85,13 +85,21 @@ async fn one_customer_is_halted_while_others_go_on() {
         writ(&mut agent, &theirs).await,
         writ(&mut agent, &others).await,
     );
+    let dry = Wish {
+        mode: pb::Mode::DryRun,
+        ..theirs.clone()
+    };
+    let dry = writ(&mut agent, &dry).await;
     let halt = set(&mut operator, "customer:C-1").await.unwrap();
     assert_eq!(halt.scope, "tenant:acme/customer:C-1");
-    let failed = agent.present(&halted).await.unwrap();
-    assert_eq!(
-        (failed.wrote, failed.reason_code.as_str()),
-        (false, "HALTED")
-    );
+    // A dry run tells nothing of the record either.
+    for asked in [&halted, &dry] {
+        let failed = agent.present(asked).await.unwrap();
+        assert_eq!(
+            (failed.wrote, failed.reason_code.as_str()),
+            (false, "HALTED")
+        );
+    }
     assert!(agent.present(&free).await.unwrap().wrote);
     // policyd knows the customer of the order and denies before anything is signed.
     let started = Instant::now();
@@ -362,6 +370,12 @@ async fn halting_and_undoing_work_while_policyd_is_dead() {
     let open = writ(&mut agent, &stage("D-104", "proposal")).await;
     agent.signed(&done).await;
     world.policyd.take().unwrap().kill();
+    // Whose record it is an undo does not look up: the halt of any customer stops an agent.
+    set(&mut operator, "customer:C-9").await.unwrap();
+    assert_eq!(agent.undo(&done).await.reason_code, "HALTED");
+    clear(&mut operator, "customer:C-9", "found it")
+        .await
+        .unwrap();
     set(&mut operator, "tenant:acme").await.unwrap();
     assert_eq!(agent.present(&open).await.unwrap_err(), "HALTED");
     let drill = world.run("connectord", &["halt", "drill"]);

@@ -50,6 +50,16 @@ async fn a_drill_names_everyone_and_fails_unless_all_answer() {
             .count(),
         2
     );
+    // An operator of one tenant learns who answered, and nothing of what is done for others.
+    let mut stranger = world.actor("operator-globex-ops").await;
+    let probe = pb::ProbeHaltRequest {
+        nonce: "7f3b".into(),
+        patience: None,
+    };
+    let answer = stranger.halt.probe_halt(probe).await.unwrap().into_inner();
+    let hides = |one: &pb::HaltMember| one.host.is_empty() && one.pid == 0 && one.generation == 0;
+    assert_eq!((answer.members.len(), answer.generation), (2, 0));
+    assert!(answer.members.iter().all(hides), "{answer:?}");
     // Who ended is not waited for.
     other.kill();
     let started = Instant::now();

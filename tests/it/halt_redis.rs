@@ -226,6 +226,11 @@ async fn a_halt_in_redis_reaches_every_connectord_and_expires() {
     for agent in &mut pair.agents {
         assert_eq!(agent.present(&asked).await.unwrap_err(), "HALTED");
     }
+    // One that ends earlier does not end it.
+    assert!(pair.halt(&["on", "--scope", "tenant:acme/agent:triage", "--for", "9s"]));
+    let field = "flag:tenant:acme/agent:triage";
+    let flag = pair.redis.run(&["HGET", "{writ}:halt", field]);
+    assert!(flag.contains("\"until\":0"), "{flag}");
     let store = pair.redis.url();
     let drill = pair
         .world
@@ -238,6 +243,7 @@ async fn a_halt_in_redis_reaches_every_connectord_and_expires() {
     }
     assert!(pair.halt(&["on", "--scope", "global", "--for", "2s"]));
     pair.works().await;
+    let asked = pair.writ().await;
     // A flag that was made by hand, with nothing in it.
     pair.redis
         .run(&["HSET", "{writ}:halt", "flag:tenant:acme", ""]);
@@ -255,4 +261,32 @@ async fn a_halt_in_redis_reaches_every_connectord_and_expires() {
         }
         assert!(started.elapsed() < PATIENCE, "{state:?}");
     }
+    // It kills what was issued before, whoever counted it.
+    assert!(pair.halt(&["off", "--scope", "tenant:acme"]));
+    for agent in &mut pair.agents {
+        assert_eq!(over(agent, &asked).await, "TOKEN_REVOKED");
+    }
+    an_end_is_of_the_halt_that_was_read(&pair.redis);
+}
+
+/// What is ended is what was read, not a halt set anew since; and one that a hand made is counted by its end.
+fn an_end_is_of_the_halt_that_was_read(redis: &Redis) {
+    // A hash of its own, which no connectord tends.
+    let (state, field) = ("{writ}:own", "flag:global");
+    let script = include_str!("../../crates/connectord/src/halt/clear.lua");
+    let get = |field| redis.run(&["HGET", state, field]).trim().to_owned();
+    let end = |expected| {
+        let keys = ["EVAL", script, "2", state, "{writ}:own:cleared"];
+        let args = ["global", "{}", expected, "{}", "9"];
+        redis.run(&[&keys[..], &args].concat());
+        get(field)
+    };
+    let anew = r#"{"id":"anew"}"#;
+    redis.run(&["HSET", state, "armed", "{}", field, anew]);
+    assert_eq!(end("old"), anew);
+    assert_eq!(end("anew"), "");
+    assert_eq!(get("epoch"), "");
+    redis.run(&["HSET", state, field, ""]);
+    end("");
+    assert_eq!(get("epoch"), "1");
 }

@@ -83,6 +83,21 @@ impl Eyes {
         }
     }
 
+    /// A connectord as it is told: what it does for others is not for a tenant to learn.
+    fn member(&self, member: pb::HaltMember) -> pb::HaltMember {
+        if self.tenant.is_none() {
+            return member;
+        }
+        pb::HaltMember {
+            instance: member.instance,
+            answered: member.answered,
+            known: member.known,
+            epoch: member.epoch,
+            seen: member.seen,
+            ..pb::HaltMember::default()
+        }
+    }
+
     /// Whom else an operator halted is not for an agent to learn.
     fn concern(&self, scope: &Scope) -> bool {
         match (&self.agent, scope.part()) {
@@ -280,6 +295,8 @@ impl Halts {
         request: Request<pb::ProbeHaltRequest>,
     ) -> Result<pb::ProbeHaltResponse, AppError> {
         self.authn.operator(&request)?;
+        let caller = self.authn.peer(&request)?.caller;
+        let eyes = Eyes::of(&self.app, &caller);
         let pb::ProbeHaltRequest { nonce, patience } = request.into_inner();
         let plain = nonce.chars().all(|c| c.is_ascii_graphic());
         if nonce.is_empty() || nonce.len() > NONCE_CHARS_MAX || !plain {
@@ -299,11 +316,11 @@ impl Halts {
             nonce,
             instance: self.app.instance.clone(),
             epoch: state.epoch,
-            generation: state.generation,
+            generation: eyes.generation(&state),
             members: drill
                 .members
                 .iter()
-                .map(|one| member(&drill, one))
+                .map(|one| eyes.member(member(&drill, one)))
                 .collect(),
             took: prost_types::Duration::try_from(drill.took).ok(),
         })

@@ -5,7 +5,11 @@ if redis.call('HEXISTS', state, 'armed') == 0 then
   return redis.error_reply('it is not armed')
 end
 local flag = redis.call('HGET', state, 'flag:' .. scope)
-if not flag or (expected ~= '' and flag ~= expected) then
+if not flag then
+  return false
+end
+local read, own = pcall(cjson.decode, flag == '' and hand or flag)
+if expected ~= '' and not (read and own['id'] == expected) then
   return false
 end
 -- Nobody counted it when it was made, so every writ from before dies.

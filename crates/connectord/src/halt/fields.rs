@@ -2,6 +2,9 @@
 
 use super::{Act, FLAGS_MAX, Flag, HaltError, HaltState, Recent, Scope};
 
+/// The id of a flag that a hand made: its value is empty, until somebody counts it.
+pub(super) const HAND: &str = "hand-0";
+
 /// Fields of the hash with their values.
 pub(super) type Fields = Vec<(String, String)>;
 
@@ -62,7 +65,7 @@ fn flag(field: &str, text: &str) -> Result<Flag, HaltError> {
     let scope = field.strip_prefix("flag:").ok_or_else(wrong)?;
     let scope: Scope = scope.parse().map_err(|_| wrong())?;
     if text.is_empty() {
-        return Ok(Flag::new(scope, &Act::default(), "hand-0"));
+        return Ok(Flag::new(scope, &Act::default(), HAND));
     }
     let flag: Flag = serde_json::from_str(text).map_err(|_| wrong())?;
     if flag.scope != scope || flag.id.is_empty() {

@@ -12,7 +12,7 @@ mod parsed;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::DirEntryExt as _;
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,6 +21,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use kept::Kept;
 use listing::{Entry, documents};
 use parsed::{Ended, Flags, Parsed};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use writ_proto::host::store::owner::{give, lock_file};
 
 use super::HaltMark;
 use crate::ids;
@@ -45,8 +48,8 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Files {
     folder: PathBuf,
-    /// What this process saw highest: a folder that goes back is not known.
-    seen: Arc<Mutex<HaltMark>>,
+    /// What this process saw highest, and whether the folder is behind it: one that went back is not known.
+    seen: Arc<Mutex<(HaltMark, bool)>>,
     parsed: Arc<ArcSwap<Flags>>,
     kept: Arc<ArcSwapOption<Kept>>,
     ended: Arc<ArcSwap<Ended>>,
@@ -60,6 +63,8 @@ fn failed(path: &Path, why: impl core::fmt::Display) -> HaltError {
 fn text_of(path: &Path) -> Result<Option<String>, HaltError> {
     match std::fs::metadata(path) {
         Ok(found) if found.len() > FILE_BYTES_MAX => Err(failed(path, "too long")),
+        // A pipe would be waited for, and a device never ends.
+        Ok(found) if !found.is_file() => Err(failed(path, "no plain file")),
         Ok(_) => std::fs::read_to_string(path)
             .map(Some)
             .map_err(|error| failed(path, error)),
@@ -73,11 +78,12 @@ struct Fresh(PathBuf);
 
 impl Fresh {
     /// Nobody else writes into it, and none that was left over is.
-    fn write(folder: &Path, name: &str, text: &str, durable: bool) -> std::io::Result<Self> {
-        let own = ids::new_id().simple();
-        let path = folder.join(format!(".{name}.{own}.new"));
+    fn write(folder: &Path, text: &str, durable: bool) -> std::io::Result<Self> {
+        // Its name is short: that of a flag may be as long as names can be.
+        let path = folder.join(format!(".{}.new", ids::new_id().simple()));
         let mut file = File::create_new(&path)?;
         let fresh = Self(path);
+        give(&file, folder);
         file.write_all(text.as_bytes())?;
         if durable {
             file.sync_all()?;
@@ -95,6 +101,26 @@ impl Drop for Fresh {
 /// Without this a name may be gone after a power cut.
 fn sync(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+/// Gives a file a name that nothing has; whether nothing had it.
+fn put(from: &Path, to: &Path) -> std::io::Result<bool> {
+    match std::fs::hard_link(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        // Not every file system knows links.
+        Err(_) => moved(from, to),
+    }
+}
+
+fn moved(from: &Path, to: &Path) -> std::io::Result<bool> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(Errno::INVAL | Errno::NOSYS) if to.exists() => Ok(false),
+        Err(Errno::INVAL | Errno::NOSYS) => std::fs::rename(from, to).map(|()| true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// When a file was last written: Unix seconds, and nanoseconds for an id.
@@ -127,13 +153,22 @@ fn flag_of(path: &Path, name: &str, text: &str) -> Flag {
         return Flag { scope, ..written };
     }
     let (since, nanos) = modified(path);
+    // One that was moved here, or copied with its time, halts since then.
+    let changed = std::fs::metadata(path).map_or(0, |found| {
+        let (seconds, nanos) = (found.ctime(), found.ctime_nsec());
+        seconds
+            .saturating_mul(1_000)
+            .saturating_add(nanos.div_euclid(1_000_000) + 1)
+    });
     let act = Act {
         at: since,
         ..Act::default()
     };
     Flag {
         // Up to its end: a millisecond that has begun may hold writs that came before.
-        at_ms: i64::try_from(nanos.div_ceil(1_000_000)).unwrap_or(i64::MAX),
+        at_ms: i64::try_from(nanos.div_ceil(1_000_000))
+            .unwrap_or(i64::MAX)
+            .max(changed),
         ..Flag::new(scope, &act, format!("{BY_HAND}{nanos}"))
     }
 }
@@ -141,6 +176,18 @@ fn flag_of(path: &Path, name: &str, text: &str) -> Flag {
 /// Whether a flag has ended by itself. One that was touched after its end was made by hand anew.
 fn expired(flag: &Flag, path: &Path, now: i64) -> bool {
     flag.until > 0 && flag.until <= now && modified(path).0 <= flag.until
+}
+
+/// Flags that were read between two looks at the mark: none that is counted is missing, and what came and went
+/// meanwhile revokes.
+fn between(before: &Mark, mut flags: Vec<Flag>, after: Mark) -> HaltState {
+    flags.sort_by(|a, b| a.scope.cmp(&b.scope));
+    HaltState {
+        epoch: after.epoch,
+        generation: before.generation,
+        flags,
+        recent: after.recent,
+    }
 }
 
 impl Files {
@@ -159,8 +206,23 @@ impl Files {
     /// See [`super::HaltStore::remember`]; gives the highest so far.
     pub(super) fn remember(&self, earlier: HaltMark) -> HaltMark {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = seen.or_higher(earlier);
-        *seen
+        seen.0 = seen.0.or_higher(earlier);
+        seen.0
+    }
+
+    /// The folder went back: from now on it is known again only when somebody armed it.
+    fn lost(&self, now: i64) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen.1 {
+            *seen = (seen.0.beyond(now), true);
+        }
+    }
+
+    fn found(&self, mark: HaltMark) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if mark.or_higher(seen.0) == mark {
+            *seen = (mark, false);
+        }
     }
 
     /// What is in the folder at this moment.
@@ -169,10 +231,7 @@ impl Files {
         let earlier = self.remember(HaltMark::default());
         // Before the flags, so that none that it counts is missing among them.
         let counted = self.mark()?;
-        let mut state = HaltState {
-            generation: counted.generation,
-            ..HaltState::default()
-        };
+        let mut flags = Vec::new();
         let before = self.parsed.load();
         let mut parsed = BTreeMap::new();
         let began = Instant::now();
@@ -182,7 +241,7 @@ impl Files {
             }
             let known = before.get(&name);
             if let Some(known) = known.filter(|known| known.stands(inode, began, now)) {
-                state.flags.push(known.flag.clone());
+                flags.push(known.flag.clone());
                 parsed.insert(name, known.clone());
                 continue;
             }
@@ -196,19 +255,18 @@ impl Files {
             if flag.until <= now {
                 flag.until = 0;
             }
-            state.flags.push(flag);
+            flags.push(flag);
         }
         self.parsed.store(Arc::new(parsed));
         // Behind the flags, so that one that came and went meanwhile is in here.
-        let mark = self.mark()?;
-        (state.epoch, state.recent) = (mark.epoch, mark.recent);
+        let state = between(&counted, flags, self.mark()?);
         let own = HaltMark::of(&state);
         if own.or_higher(earlier) != own {
+            self.lost(now);
             let why = "the epoch or generation went back; look at the flags, then `halt arm`";
             return Err(failed(&self.folder, why));
         }
-        self.remember(own);
-        state.flags.sort_by(|a, b| a.scope.cmp(&b.scope));
+        self.found(own);
         Ok(state)
     }
 
@@ -251,7 +309,7 @@ impl Files {
     /// Keeps other writers away; never readers, and never for long.
     fn lock(&self) -> Result<File, HaltError> {
         let path = self.folder.join(".lock");
-        let file = File::create(&path).map_err(|error| failed(&path, error))?;
+        let file = lock_file(&path, &self.folder).map_err(|error| failed(&path, error))?;
         for _ in 0..LOCK_STEPS {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
@@ -338,9 +396,14 @@ impl Files {
 
     fn sub(&self, name: &str) -> Result<PathBuf, HaltError> {
         let folder = self.folder.join(name);
-        match std::fs::create_dir(&folder) {
+        let made = std::fs::create_dir(&folder).and_then(|()| File::open(&folder));
+        match made {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed(&folder, error)),
-            _ => Ok(folder),
+            Err(_) => Ok(folder),
+            Ok(made) => {
+                give(&made, &self.folder);
+                Ok(folder)
+            }
         }
     }
 
@@ -360,7 +423,7 @@ impl Files {
 
     fn write(&self, folder: &Path, name: &str, text: &str, durable: bool) -> Result<(), HaltError> {
         let path = folder.join(name);
-        let written = Fresh::write(folder, name, text, durable)
+        let written = Fresh::write(folder, text, durable)
             .and_then(|fresh| std::fs::rename(&fresh.0, &path))
             .and_then(|()| match durable {
                 true => sync(folder),
@@ -372,15 +435,9 @@ impl Files {
     /// Writes a file durably where there is none; whether there was none.
     fn place(&self, name: &str, text: &str) -> Result<bool, HaltError> {
         let (folder, path) = (&self.folder, self.folder.join(name));
-        let placed = Fresh::write(folder, name, text, true).and_then(|fresh| {
-            match std::fs::hard_link(&fresh.0, &path) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
-                // Not every file system knows links.
-                Err(_) if path.exists() => return Ok(false),
-                Err(_) => std::fs::rename(&fresh.0, &path)?,
-                Ok(()) => {}
-            }
-            sync(folder).map(|()| true)
+        let placed = Fresh::write(folder, text, true).and_then(|fresh| {
+            let is_placed = put(&fresh.0, &path)?;
+            sync(folder).map(|()| is_placed)
         });
         placed.map_err(|error| failed(&path, error))
     }

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use mark::HaltMark;
+use mark::Mark;
 use serde::{Deserialize, Serialize};
 pub use writ_proto::scope::{Customer, Part, SCOPES, Scope, Subject};
 
@@ -87,6 +88,12 @@ impl Flag {
         }
     }
 
+    /// Whether it has its time: one that a hand made in Redis gets it a moment later.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.id != fields::HAND
+    }
+
     /// The latest moment at which it can have been set, in Unix milliseconds.
     #[must_use]
     pub fn moment_ms(&self) -> i64 {
@@ -155,10 +162,30 @@ impl HaltState {
         self.recent.iter().find(kills).map(|recent| &recent.scope)
     }
 
+    /// The halt of exactly a scope. Where several flags stand for it, as after a lock that could not be had, it bears the
+    /// ids of all.
+    #[must_use]
+    pub fn standing(&self, scope: &Scope) -> Option<Flag> {
+        let same = self.flags.iter().filter(|flag| flag.scope == *scope);
+        as_one(same)
+    }
+
     /// The halts that somebody of a tenant may know of.
     pub fn concerning<'a>(&'a self, tenant: &'a str) -> impl Iterator<Item = &'a Flag> {
         self.flags.iter().filter(|flag| flag.scope.concerns(tenant))
     }
+}
+
+/// The flags of one scope as one that bears the ids of all.
+fn as_one<'a>(flags: impl Iterator<Item = &'a Flag>) -> Option<Flag> {
+    let mut all: Vec<&Flag> = flags.collect();
+    all.sort_by(|a, b| a.id.cmp(&b.id));
+    let ids: Vec<&str> = all.iter().map(|flag| flag.id.as_str()).collect();
+    let first = all.first().copied()?;
+    Some(Flag {
+        id: ids.join(" "),
+        ..first.clone()
+    })
 }
 
 /// Why the state is not known, or could not be changed.
@@ -280,12 +307,26 @@ impl HaltStore {
         scope: &Scope,
         act: &Act,
     ) -> Result<(HaltState, Option<Flag>), HaltError> {
+        self.clear_if(scope, act, None).await
+    }
+
+    /// The same, if it is still the expected one ([`HaltState::standing`]); nothing is ended otherwise.
+    ///
+    /// # Errors
+    /// As with [`Self::clear`].
+    pub async fn clear_if(
+        &self,
+        scope: &Scope,
+        act: &Act,
+        expected: Option<&Flag>,
+    ) -> Result<(HaltState, Option<Flag>), HaltError> {
         match self {
             Self::Files(files) => {
-                let (scope, act) = (scope.clone(), act.clone());
-                blocking(files, move |files| files.clear(&scope, &act)).await
+                let (scope, act, expected) = (scope.clone(), act.clone(), expected.cloned());
+                let work = move |files: &Files| files.clear(&scope, &act, expected.as_ref());
+                blocking(files, work).await
             }
-            Self::Redis(redis) => redis.clear(scope, act).await,
+            Self::Redis(redis) => redis.clear(scope, act, expected).await,
         }
     }
 
@@ -414,72 +455,6 @@ async fn blocking<T: Send + 'static>(
     let files = files.clone();
     let done = tokio::task::spawn_blocking(move || work(&files)).await;
     done.map_err(|error| HaltError(error.to_string()))?
-}
-
-/// What the store keeps beside its flags.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Mark {
-    epoch: u64,
-    generation: u64,
-    recent: Vec<Recent>,
-}
-
-impl Mark {
-    /// Whether a halt was counted already, by whoever saw it first.
-    fn knows(&self, scope: &Scope, at_ms: i64) -> bool {
-        let known = |recent: &Recent| recent.scope == *scope && recent.at_ms >= at_ms;
-        self.recent.iter().any(known)
-    }
-
-    /// Counts a halt once: the writs of its scope that were issued before it are dead.
-    fn count(&mut self, scope: &Scope, at_ms: i64, now: i64) {
-        let oldest = oldest_ms(now);
-        if at_ms < oldest || self.knows(scope, at_ms) {
-            return;
-        }
-        let live = |recent: &Recent| recent.scope != *scope && recent.at_ms >= oldest;
-        self.recent.retain(live);
-        self.recent.push(Recent {
-            scope: scope.clone(),
-            at_ms,
-        });
-        self.gather(scope, at_ms);
-        let many = self.recent.len() > RECENT_MAX;
-        if many {
-            self.recent.drain(..RECENT_MAX / 2);
-        }
-        // What is no longer remembered by scope dies with every other writ.
-        if scope.is_global() || many {
-            self.epoch = self.epoch.saturating_add(1);
-        }
-    }
-
-    /// Many halts of one tenant are remembered as one of the whole tenant, so that what one does
-    /// costs the others no writ.
-    fn gather(&mut self, scope: &Scope, at_ms: i64) {
-        let Some(tenant) = scope.tenant() else {
-            return;
-        };
-        let theirs = |recent: &Recent| recent.scope.tenant() == Some(tenant);
-        if self.recent.iter().filter(|one| theirs(one)).count() <= RECENT_OF_TENANT_MAX {
-            return;
-        }
-        let scope = Scope::new(Some(tenant.clone()), Part::All);
-        self.recent.retain(|recent| !theirs(recent));
-        self.recent.push(Recent { scope, at_ms });
-    }
-
-    fn change(&mut self) {
-        self.generation = self.generation.saturating_add(1);
-    }
-
-    /// Rises above whatever a store that lost its data may have had: acts are rarer than one a
-    /// millisecond.
-    fn arm(&mut self, now: i64) {
-        let above = u64::try_from(now.saturating_mul(1_000)).unwrap_or(0);
-        self.epoch = self.epoch.saturating_add(1).max(above);
-        self.generation = self.generation.saturating_add(1).max(above);
-    }
 }
 
 /// No writ that was issued before lives at `now`, in Unix milliseconds.

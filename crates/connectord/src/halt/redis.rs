@@ -12,13 +12,18 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, IntoConnectionInfo as _, Pipeline};
 use tokio::time::Instant;
 
+use writ_proto::host::store::durable;
+use writ_proto::host::store::owner::folder_of;
+
 use super::HaltMark;
 
-use super::fields::{Fields, flags, parse};
+use super::fields::{Fields, HAND, flags, parse};
+use super::mark::ARM_AHEAD_SECONDS;
 use super::roster::GONE_MS;
 use super::{
     Act, CLEARED_MAX, Cleared, Flag, HaltError, HaltState, MEMBERS_MAX, Member, Probe, Scope,
 };
+use crate::ids;
 
 /// In braces, so that a cluster keeps them in one place.
 const STATE: &str = "{writ}:halt";
@@ -54,6 +59,8 @@ struct Shared {
     connection: ConnectionManager,
     place: RedisPlace,
     last: Mutex<Last>,
+    /// The epoch that was written down.
+    kept: Mutex<u64>,
 }
 
 impl core::fmt::Debug for Shared {
@@ -69,8 +76,9 @@ struct Last {
     seen: Option<Seen>,
     /// Why it is not known, whatever was read before.
     broken: Option<String>,
-    epoch: u64,
-    generation: u64,
+    mark: HaltMark,
+    /// Whether it is behind that mark.
+    is_lost: bool,
 }
 
 #[derive(Debug)]
@@ -129,14 +137,20 @@ impl Redis {
             .set_response_timeout(limit)
             .set_connection_timeout(limit);
         let connection = ConnectionManager::new_lazy_with_config(client, config);
+        let epoch = place.epoch_file.as_deref().map_or(Ok(0), kept_epoch)?;
+        let mark = HaltMark {
+            epoch,
+            ..HaltMark::default()
+        };
         let last = Last {
-            epoch: place.epoch_file.as_deref().map_or(Ok(0), kept_epoch)?,
+            mark,
             ..Last::default()
         };
         let shared = Arc::new(Shared {
             connection: connection.map_err(failed)?,
             place: place.clone(),
             last: Mutex::new(last),
+            kept: Mutex::new(epoch),
         });
         shared.refresh().await;
         tokio::spawn(keep_fresh(Arc::downgrade(&shared)));
@@ -147,10 +161,14 @@ impl Redis {
     pub(super) async fn remember(&self, earlier: HaltMark) {
         {
             let mut last = self.shared.last();
-            last.epoch = last.epoch.max(earlier.epoch);
-            last.generation = last.generation.max(earlier.generation);
+            last.mark = last.mark.or_higher(earlier);
         }
         self.shared.refresh().await;
+    }
+
+    /// See [`super::HaltStore::reached`].
+    pub(super) fn reached(&self) -> HaltMark {
+        self.shared.last().mark
     }
 
     /// See [`super::HaltStore::read`].
@@ -177,6 +195,12 @@ impl Redis {
 
     /// See [`super::HaltStore::set`].
     pub(super) async fn set(&self, flag: &Flag) -> Result<HaltState, HaltError> {
+        self.place(flag, false).await?;
+        self.fresh(flag.since).await
+    }
+
+    /// Sets a flag, or only gives its time to one that a hand made.
+    async fn place(&self, flag: &Flag, is_made: bool) -> Result<i64, HaltError> {
         let scope = flag.scope.to_string();
         let oldest = super::oldest_ms(flag.since);
         let args = [
@@ -187,9 +211,9 @@ impl Redis {
             u8::from(flag.scope.is_global()).to_string(),
             super::RECENT_MAX.to_string(),
             super::RECENT_OF_TENANT_MAX.to_string(),
+            u8::from(is_made).to_string(),
         ];
-        let _: i64 = self.script(SET, &args).await?;
-        self.fresh(flag.since).await
+        self.script(SET, &args).await
     }
 
     /// See [`super::HaltStore::clear`].
@@ -197,19 +221,23 @@ impl Redis {
         &self,
         scope: &Scope,
         act: &Act,
+        expected: Option<&Flag>,
     ) -> Result<(HaltState, Option<Flag>), HaltError> {
-        let cleared = self.remove(scope, act, "").await?;
+        let expected = expected.map(|flag| flag.id.as_str());
+        let cleared = self
+            .remove(scope, act, expected.unwrap_or_default())
+            .await?;
         Ok((self.fresh(act.at).await?, cleared))
     }
 
-    /// Ends a halt, if it is still the expected one.
+    /// Ends a halt, if it is still the one of the expected id; an empty one is any.
     async fn remove(
         &self,
         scope: &Scope,
         act: &Act,
         expected: &str,
     ) -> Result<Option<Flag>, HaltError> {
-        let hand = json(&Flag::new(scope.clone(), &Act::default(), "hand-0"))?;
+        let hand = json(&Flag::new(scope.clone(), &Act::default(), HAND))?;
         let args = [
             scope.to_string(),
             json(act)?,
@@ -224,24 +252,35 @@ impl Redis {
 
     /// See [`super::HaltStore::tend`].
     pub(super) async fn tend(&self, now: i64) -> Result<(), HaltError> {
-        let expired: Vec<Flag> = {
+        let due: Vec<Flag> = {
             let last = self.shared.last();
             let flags = last.seen.as_ref().map(|seen| seen.state.flags.as_slice());
-            let over = |flag: &&Flag| flag.until > 0 && flag.until <= now;
+            let is_due = |flag: &&Flag| flag.until > 0 && flag.until <= now || !flag.is_counted();
             flags
                 .unwrap_or_default()
                 .iter()
-                .filter(over)
+                .filter(is_due)
                 .cloned()
                 .collect()
         };
-        for flag in expired {
+        for flag in due {
+            if !flag.is_counted() {
+                // Whoever takes it away by hand again has halted all the same.
+                let id = format!("hand-{}", ids::new_id());
+                let flag = Flag {
+                    since: now,
+                    id,
+                    ..flag
+                };
+                self.place(&flag, true).await?;
+                continue;
+            }
             let act = Act {
                 by: String::new(),
                 reason: super::TIME_OVER.to_owned(),
                 at: flag.until,
             };
-            self.remove(&flag.scope, &act, &json(&flag)?).await?;
+            self.remove(&flag.scope, &act, &flag.id).await?;
         }
         Ok(())
     }
@@ -250,14 +289,11 @@ impl Redis {
     pub(super) async fn arm(&self, act: &Act) -> Result<HaltState, HaltError> {
         let (fields, _) = self.shared.fetch().await?;
         flags(&fields)?;
-        let (epoch, generation) = {
-            let last = self.shared.last();
-            (last.epoch, last.generation)
-        };
-        let now = u64::try_from(act.at.saturating_mul(1_000)).unwrap_or(0);
-        let above = now
-            .max(epoch.saturating_add(1))
-            .max(generation.saturating_add(1));
+        let seen = self.reached();
+        let above = HaltMark::armed_at(act.at.saturating_add(ARM_AHEAD_SECONDS))
+            .epoch
+            .max(seen.epoch.saturating_add(1))
+            .max(seen.generation.saturating_add(1));
         let _: i64 = self.script(ARM, &[json(act)?, above.to_string()]).await?;
         self.fresh(act.at).await
     }
@@ -361,26 +397,41 @@ impl Shared {
 
     async fn refresh(&self) {
         let at = Instant::now();
-        let (epoch, generation) = {
-            let last = self.last();
-            (last.epoch, last.generation)
-        };
+        let earlier = self.last().mark;
         // No answer is no news: what is known grows stale. A wrong answer is known at once.
-        let Ok((fields, probe)) = self.fetch().await else {
-            return;
-        };
+        if let Ok(answer) = self.fetch().await {
+            self.take(at, earlier, answer);
+        }
+    }
+
+    /// Takes an answer to a question of some moment, before which so much was reached.
+    fn take(&self, at: Instant, earlier: HaltMark, (fields, probe): (Fields, Option<String>)) {
+        let mut is_lost = false;
         let read = parse(&fields).and_then(|state| {
-            if state.epoch < epoch || state.generation < generation {
+            let own = HaltMark::of(&state);
+            if own.or_higher(earlier) != own {
+                is_lost = true;
                 return Err(failed(
                     "the epoch went back; look at the flags, then arm it",
                 ));
             }
-            self.keep(state.epoch, epoch)?;
+            self.keep(state.epoch)?;
             Ok(state)
         });
         let mut last = self.last();
         // A later question may have been answered already.
         if last.seen.as_ref().is_some_and(|seen| seen.at > at) {
+            return;
+        }
+        if is_lost && !last.is_lost {
+            // Only arming is believed from now on. The time is that of the question: this may have stood still since.
+            let ago = i64::try_from(at.elapsed().as_secs()).unwrap_or(i64::MAX);
+            let now = crate::clock::now().timestamp().saturating_sub(ago);
+            (last.mark, last.is_lost) = (last.mark.beyond(now), true);
+        }
+        let own = read.as_ref().map(HaltMark::of).unwrap_or_default();
+        if last.is_lost && read.is_ok() && own.or_higher(last.mark) != own {
+            // An answer from before the loss.
             return;
         }
         match read {
@@ -391,9 +442,8 @@ impl Shared {
                 last.broken = Some(error.0);
             }
             Ok(state) => {
-                last.broken = None;
-                last.epoch = last.epoch.max(state.epoch);
-                last.generation = last.generation.max(state.generation);
+                (last.broken, last.is_lost) = (None, false);
+                last.mark = last.mark.or_higher(HaltMark::of(&state));
                 let probe = probe.and_then(|text| serde_json::from_str(&text).ok());
                 last.seen = Some(Seen { state, probe, at });
             }
@@ -401,17 +451,20 @@ impl Shared {
     }
 
     /// Writes a higher epoch down, before it is believed.
-    fn keep(&self, epoch: u64, before: u64) -> Result<(), HaltError> {
-        let Some(file) = self.place.epoch_file.as_deref().filter(|_| epoch > before) else {
+    fn keep(&self, epoch: u64) -> Result<(), HaltError> {
+        let Some(file) = &self.place.epoch_file else {
             return Ok(());
         };
-        let fresh = file.with_extension("new");
-        let wrong = |error: std::io::Error| failed(format!("{}: {error}", file.display()));
-        if let Some(folder) = file.parent() {
-            std::fs::create_dir_all(folder).map_err(wrong)?;
+        // One after the other: what is written late would be a lower one.
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if epoch <= *kept {
+            return Ok(());
         }
-        std::fs::write(&fresh, epoch.to_string()).map_err(wrong)?;
-        std::fs::rename(&fresh, file).map_err(wrong)
+        let wrong = |error: std::io::Error| failed(format!("{}: {error}", file.display()));
+        std::fs::create_dir_all(folder_of(file)).map_err(wrong)?;
+        durable::replace(file, epoch.to_string().as_bytes()).map_err(wrong)?;
+        *kept = epoch;
+        Ok(())
     }
 }
 
@@ -437,19 +490,4 @@ async fn keep_fresh(shared: Weak<Shared>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_encryption_a_redis_is_on_this_machine() {
-        assert!(RedisPlace::check("redis://127.0.0.1:6379/0").is_ok());
-        for wrong in [
-            "redis://10.0.0.1:6379/0",
-            "rediss://127.0.0.1/0",
-            "http://x",
-            "",
-        ] {
-            assert!(RedisPlace::check(wrong).is_err(), "{wrong}");
-        }
-    }
-}
+mod tests;

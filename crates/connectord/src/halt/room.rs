@@ -19,6 +19,15 @@ impl HaltStore {
         }
     }
 
+    /// What was seen highest, or is needed for the store to be known again.
+    #[must_use]
+    pub fn reached(&self) -> HaltMark {
+        match self {
+            Self::Files(files) => files.remember(HaltMark::default()),
+            Self::Redis(redis) => redis.reached(),
+        }
+    }
+
     /// Whether a halt fits, where its tenant may have so many of its parts. What stands can be set
     /// again.
     #[must_use]
@@ -26,8 +35,9 @@ impl HaltStore {
         let Ok(state) = self.read(flag.since) else {
             return true;
         };
-        let known = state.flags.iter().any(|one| one.scope == flag.scope);
-        if known || matches!(flag.scope.part(), Part::All) {
+        let same = state.flags.iter().filter(|one| one.scope == flag.scope);
+        // Where a flag cannot be replaced another one is put beside it: again and again is no reason to fill the store.
+        if same.count() == 1 || matches!(flag.scope.part(), Part::All) {
             return true;
         }
         let Some(tenant) = flag.scope.tenant() else {

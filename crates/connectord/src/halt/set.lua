@@ -1,8 +1,12 @@
 -- Sets a flag first, so that nothing that fails after it undoes the halt.
 local state = KEYS[1]
-local scope, flag, since, oldest, global, most, most_of_tenant = unpack(ARGV)
+local scope, flag, since, oldest, global, most, most_of_tenant, made = unpack(ARGV)
 -- A halt that stands is not ended by one that ends earlier.
 local standing = redis.call('HGET', state, 'flag:' .. scope)
+-- One that a hand made is only given its time, while it stands as it was made.
+if made == '1' and standing ~= '' then
+  return 0
+end
 if standing then
   local read, old = pcall(cjson.decode, standing)
   local ends, own = read and tonumber(old['until']) or 0, cjson.decode(flag)

@@ -1,5 +1,7 @@
 //! What every store does, on the folder of flag files.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::*;
@@ -80,20 +82,26 @@ async fn every_scope_round_trips_through_its_file() {
     assert_eq!(store.cleared().await.unwrap().len(), 6);
     let none = store.clear(&Scope::global(), &act(NOW)).await.unwrap().1;
     assert_eq!(none, None, "what is not set cannot be cleared");
+    // The name of a file decides, whatever is in it.
+    let text = serde_json::to_string(&flag("tenant:a", NOW)).unwrap();
+    std::fs::write(folder.path().join("global"), text).unwrap();
+    assert!(store.read(NOW).unwrap().flags[0].scope.is_global());
 }
 
 #[tokio::test]
 async fn a_halt_is_never_ended_by_a_shorter_one() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
+    // Later than the clock of the file system.
+    let end = 4_000_000_000;
     let until = |seconds: i64| Flag {
-        until: NOW + seconds,
+        until: end + seconds,
         ..flag("tenant:acme", NOW)
     };
     let ends = async |flag: &Flag| store.set(flag).await.unwrap().flags[0].until;
-    assert_eq!(ends(&until(60)).await, NOW + 60);
-    assert_eq!(ends(&until(9)).await, NOW + 60);
-    assert_eq!(ends(&until(90)).await, NOW + 90);
+    assert_eq!(ends(&until(60)).await, end + 60);
+    assert_eq!(ends(&until(9)).await, end + 60);
+    assert_eq!(ends(&until(90)).await, end + 90);
     assert_eq!(ends(&flag("tenant:acme", NOW)).await, 0, "until looked at");
     assert_eq!(ends(&until(9)).await, 0);
 }
@@ -224,6 +232,9 @@ async fn what_cannot_be_read_is_not_known() {
     // Who ends the halt of everything ends it too.
     store.clear(&Scope::global(), &act(NOW)).await.unwrap();
     assert!(store.read(NOW).unwrap().flags.is_empty());
+    let strange = OsStr::from_bytes(b"tenant:\xff");
+    std::fs::write(folder.path().join(strange), "").unwrap();
+    assert!(store.read(NOW).is_err(), "a name that is no text");
 }
 
 #[tokio::test]

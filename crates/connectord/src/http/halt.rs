@@ -283,10 +283,7 @@ pub(super) async fn resume_form(
         (_, Err(error)) => return away(&error),
     };
     let scope: Option<Scope> = query.scope.parse().ok();
-    let flag = state
-        .flags
-        .iter()
-        .find(|flag| scope.as_ref() == Some(&flag.scope));
+    let flag = scope.and_then(|scope| state.standing(&scope));
     let Some(flag) = flag.filter(|flag| device.reach.sees(&flag.scope)) else {
         return problem(
             StatusCode::NOT_FOUND,
@@ -296,7 +293,7 @@ pub(super) async fn resume_form(
     };
     let form = ResumeForm {
         device: &device,
-        flag,
+        flag: &flag,
         key: &key,
         now_ms,
     };
@@ -313,5 +310,39 @@ pub(super) async fn device_form(
         Ok(true) => document(StatusCode::OK, &DevicePage { secret: &secret }),
         Ok(false) => refused(StatusCode::NOT_FOUND, Reason::HaltLinkInvalid),
         Err(error) => away(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{Access, Reach};
+    use crate::halt::{HaltStore, Place};
+    use crate::http::{Rules, Site};
+
+    #[tokio::test]
+    async fn over_tls_a_cookie_that_another_host_can_plant_is_no_device() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::Folder(folder.path().to_owned());
+        let access = Access::in_folder(folder.path());
+        let link = access.add_device("ada", Reach::GLOBAL, 0).await.unwrap();
+        let (_, secret) = access.use_link(&link, 0).await.unwrap();
+        for (plaintext, name, is_device) in [
+            (false, "__Host-halt", true),
+            (false, "halt", false),
+            (true, "halt", true),
+        ] {
+            let rules = Rules {
+                plaintext,
+                ..Rules::default()
+            };
+            let halts = HaltStore::open(&place).await.unwrap();
+            let site = SharedSite::new(Site::new(halts, access.clone(), rules));
+            let mut headers = HeaderMap::new();
+            let cookie = format!("{name}={secret}").parse().unwrap();
+            headers.insert(header::COOKIE, cookie);
+            let device = device_of(&site, &headers).await.unwrap();
+            assert_eq!(device.is_some(), is_device, "{name} plaintext {plaintext}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use writ_proto::Reason;
+use writ_proto::host::serve::http;
 
 use super::{Names, PutBack, Rules, Site, Undoes, bind, router};
 use crate::access::Access;
@@ -93,7 +94,7 @@ impl Port {
             drop(ended.wait_for(|ended| *ended).await);
         };
         let router = router(Arc::new(site));
-        let served = writ_proto::host::serve::http::serve(self.listener, self.tls, router, stop);
+        let served = http::serve(self.listener, self.tls, router, http::Limits::PAGES, stop);
         Serving {
             ending,
             served: tokio::spawn(served),

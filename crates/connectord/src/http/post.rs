@@ -217,16 +217,13 @@ async fn try_resume(
     let key = site.access.seal_key().await;
     let key = key.map_err(|error| unknown(&error))?;
     let scope: Option<Scope> = form.scope.parse().ok();
-    let flag = state
-        .flags
-        .iter()
-        .find(|flag| scope.as_ref() == Some(&flag.scope));
+    let flag = scope.and_then(|scope| state.standing(&scope));
     let Some(flag) = flag.filter(|flag| device.reach.sees(&flag.scope)) else {
         return refuse(StatusCode::CONFLICT, Reason::FormStale);
     };
     let page = ResumeForm {
         device: &device,
-        flag,
+        flag: &flag,
         key: &key,
         now_ms,
     };
@@ -258,15 +255,23 @@ async fn try_resume(
         reason: form.reason.trim().to_owned(),
         at: clock::now().timestamp(),
     };
-    // A password takes a while: the halt that was looked at must still be the one that stands.
-    let state = site.halts.read(act.at).map_err(|error| unknown(&error))?;
-    if !state.flags.iter().any(|standing| standing == flag) {
-        return refuse(StatusCode::CONFLICT, Reason::FormStale);
-    }
-    let ended = site.halts.clear(&flag.scope, &act).await;
-    ended.map_err(|error| unknown(&error))?;
+    end(site, &flag, &act).await?;
     tracing::warn!(scope = %flag.scope, by = act.by, "resumed from the page");
     Ok(site.acknowledged(&key, Done::Resumed, false).await)
+}
+
+/// Ends a halt. A password takes a while: the halt that was looked at must still be the one that stands.
+async fn end(site: &Site, flag: &Flag, act: &Act) -> Fallible<()> {
+    let state = site.halts.read(act.at).map_err(|error| unknown(&error))?;
+    if state.standing(&flag.scope).as_ref() != Some(flag) {
+        return refuse(StatusCode::CONFLICT, Reason::FormStale);
+    }
+    let ended = site.halts.clear_if(&flag.scope, act, Some(flag)).await;
+    let (_, ended) = ended.map_err(|error| unknown(&error))?;
+    match ended {
+        Some(_) => Ok(()),
+        None => refuse(StatusCode::CONFLICT, Reason::FormStale),
+    }
 }
 
 impl Site {
@@ -347,4 +352,34 @@ pub(super) async fn device_link(
     form: Result<Form<DeviceForm>, FormRejection>,
 ) -> Response {
     answered(try_device(&site, &headers, form).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Access;
+    use crate::halt::{HaltStore, Place};
+    use crate::http::Rules;
+
+    #[tokio::test]
+    async fn resuming_ends_the_halt_that_was_looked_at_and_none_that_was_set_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::Folder(folder.path().to_owned());
+        let halts = HaltStore::open(&place).await.unwrap();
+        let site = Site::new(halts, Access::in_folder(folder.path()), Rules::default());
+        let act = Act {
+            at: 1_800_000_000,
+            ..Act::default()
+        };
+        let [seen, anew] = ["seen", "anew"].map(|id| Flag::new(Scope::global(), &act, id));
+        for flag in [&seen, &anew] {
+            site.halts.set(flag).await.unwrap();
+        }
+        let refused = end(&site, &seen, &act).await.unwrap_err();
+        assert_eq!(refused.status(), StatusCode::CONFLICT);
+        let flags = || site.halts.look(act.at).unwrap().flags;
+        assert_eq!(flags(), std::slice::from_ref(&anew));
+        end(&site, &anew, &act).await.unwrap();
+        assert!(flags().is_empty());
+    }
 }

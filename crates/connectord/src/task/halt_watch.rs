@@ -70,7 +70,8 @@ impl Teller {
             }
         };
         let mut complete = true;
-        for flag in cleared.iter().map(|one| &one.flag).chain(&state.flags) {
+        let counted = state.flags.iter().filter(|flag| flag.is_counted());
+        for flag in cleared.iter().map(|one| &one.flag).chain(counted) {
             complete &= self.tell(app, flag, None).await;
         }
         for one in cleared.iter().chain(&self.by_hand(state, &cleared)) {

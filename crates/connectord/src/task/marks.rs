@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::app::SharedApp;
 use crate::clock;
-use crate::halt::HaltMark;
 
 /// What was done within this time before the end of a process may be unknown to the next one.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -21,10 +20,9 @@ pub async fn keep(app: SharedApp) {
             let at = now.saturating_sub(now.rem_euclid(CLOCK_MS));
             let keys = keeper.trust.keys();
             keeper.marks.raise(&keeper.journal.reached(), &keys, at)?;
-            match keeper.halt_state() {
-                Ok(state) => keeper.marks.raise_halts(HaltMark::of(&state)),
-                Err(_) => Ok(()),
-            }
+            // Of a store that went back too: it must be armed after a restart as well.
+            drop(keeper.halt_state());
+            keeper.marks.raise_halts(keeper.halts.reached())
         });
         match kept.await {
             Ok(Ok(())) => {}

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::app::SharedApp;
 use crate::clock;
-use crate::halt::{HaltError, HaltState, Member, Probe};
+use crate::halt::{HaltError, HaltState, HaltStore, Member, Probe};
 
 const PERIOD: Duration = Duration::from_millis(50);
 /// An entry that nothing changed is written this often.
@@ -41,10 +41,8 @@ async fn round(
     member: &mut Member,
     written: &mut Option<(Instant, Member)>,
 ) -> Result<(), HaltError> {
-    // The question first: an answer says that the state was read after it.
-    let probe = app.halts.asked().await?;
-    let state = app.halts.look(clock::now().timestamp());
-    describe(app, member, state.as_ref().ok(), probe);
+    let (probe, state) = asked(&app.halts).await?;
+    describe(app, member, state.as_ref(), probe);
     let same = written
         .as_ref()
         .is_some_and(|(at, before)| before == member && at.elapsed() < FRESH);
@@ -58,6 +56,13 @@ async fn round(
     app.halts.enroll(&entry).await?;
     *written = Some((Instant::now(), member.clone()));
     Ok(())
+}
+
+/// The latest question, and the state if it is known. The question first: an answer says that the state was read
+/// after it, and not kept from before.
+async fn asked(halts: &HaltStore) -> Result<(Option<Probe>, Option<HaltState>), HaltError> {
+    let probe = halts.asked().await?;
+    Ok((probe, halts.look(clock::now().timestamp()).ok()))
 }
 
 fn describe(app: &SharedApp, member: &mut Member, state: Option<&HaltState>, probe: Option<Probe>) {
@@ -78,4 +83,40 @@ fn describe(app: &SharedApp, member: &mut Member, state: Option<&HaltState>, pro
         (member.last_write_ms, member.last_action) = (last.at_ms, last.action);
     }
     (member.open, member.finished) = app.work.flight();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::halt::{Act, Flag, Place, Scope};
+
+    #[tokio::test]
+    async fn an_answer_tells_what_was_looked_at_after_the_question() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("global");
+        let written = |until| {
+            let flag = Flag {
+                until,
+                ..Flag::new(Scope::global(), &Act::default(), "one")
+            };
+            std::fs::write(&path, serde_json::to_string(&flag).unwrap()).unwrap();
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        };
+        written(1);
+        let place = Place::Folder(folder.path().to_owned());
+        let halts = HaltStore::open(&place).await.unwrap();
+        let read = || halts.read(clock::now().timestamp()).unwrap();
+        let began = Instant::now();
+        while !Arc::ptr_eq(&read(), &read()) {
+            assert!(began.elapsed() < Duration::from_secs(10), "nothing is kept");
+            std::thread::yield_now();
+        }
+        // Into the file that is there, which shows in no folder.
+        written(i64::MAX);
+        let (_, state) = asked(&halts).await.unwrap();
+        assert_eq!(state.unwrap().flags.len(), 1);
+    }
 }

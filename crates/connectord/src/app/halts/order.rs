@@ -153,9 +153,9 @@ impl App {
     /// name and reason there.
     fn lasting(&self, wanted: &Flag) -> Option<(Flag, HaltState)> {
         let state = self.halt_state().ok()?;
-        let same = state.flags.iter().find(|one| one.scope == wanted.scope)?;
-        let same = same.clone();
-        lasts(&same, wanted).then(|| (same, Arc::unwrap_or_clone(state)))
+        let same = |one: &&Flag| one.scope == wanted.scope && lasts(one, wanted);
+        let same = state.flags.iter().find(same)?.clone();
+        Some((same, Arc::unwrap_or_clone(state)))
     }
 
     /// Too many flags would halt everybody, so no tenant and no machine may fill the store. What

@@ -9,7 +9,8 @@ use crate::app::halts::order::HALT_SECONDS_MAX;
 use crate::catalog::tenants_of;
 use crate::cli::Common;
 use crate::error::AppError;
-use crate::halt::{Act, Drill, Flag, HaltError, HaltState, HaltStore, Place, Scope};
+use crate::halt::{Act, Drill, Flag, HaltError, HaltMark, HaltState, HaltStore, Place, Scope};
+use crate::marks::MarkFile;
 use crate::{clock, ids};
 
 /// The store, and the tenants that the configuration knows.
@@ -18,6 +19,8 @@ pub(super) struct Direct {
     store: HaltStore,
     /// None where nobody can tell: a broken card must not keep anybody from halting.
     tenants: Option<BTreeSet<String>>,
+    /// How far connectord saw the store: arming rises above it.
+    seen: HaltMark,
 }
 
 fn unknown(error: &HaltError) -> AppError {
@@ -35,20 +38,27 @@ fn user() -> String {
 
 impl Direct {
     pub(super) async fn open(common: &Common, store: Option<&str>) -> Result<Self, AppError> {
-        let (place, tenants) = match store {
+        let (place, tenants, seen) = match store {
             Some(text) => {
                 let place = Place::parse(text);
-                (place.map_err(|error| malformed(error.to_string()))?, None)
+                let place = place.map_err(|error| malformed(error.to_string()))?;
+                (place, None, HaltMark::default())
             }
             None => {
                 let config = common.read()?;
                 let names = tenants_of(&config.cards.dir).ok();
-                (config.halt.place.without_epoch_file(), names)
+                let seen = MarkFile::open(&config).map(|marks| marks.halts());
+                let place = config.halt.place.without_epoch_file();
+                (place, names, seen.unwrap_or_default())
             }
         };
         let store = HaltStore::open(&place).await;
         let store = store.map_err(|error| unknown(&error))?;
-        Ok(Self { store, tenants })
+        Ok(Self {
+            store,
+            tenants,
+            seen,
+        })
     }
 
     fn scope(&self, typed: &str) -> Result<Scope, AppError> {
@@ -112,6 +122,7 @@ impl Direct {
         if reason.trim().is_empty() {
             return Err(malformed("--reason is required to arm"));
         }
+        self.store.remember(self.seen).await;
         let armed = self.store.arm(&Self::act(reason)).await;
         armed.map_err(|error| unknown(&error))
     }
@@ -142,6 +153,7 @@ impl Direct {
 
 fn peers(drill: &Drill) -> Vec<Peer> {
     let peer = |member: &crate::halt::Member| Peer {
+        is_shared: false,
         name: format!("{}/{}", member.host, member.pid),
         answered: drill.answered_by(member),
         known: member.known,

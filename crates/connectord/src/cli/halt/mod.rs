@@ -148,6 +148,8 @@ struct Ended {
 #[derive(Debug)]
 struct Peer {
     name: String,
+    /// What it does for others is not told.
+    is_shared: bool,
     answered: bool,
     known: bool,
     last: Option<(i64, String)>,
@@ -420,14 +422,23 @@ async fn drill(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
             |(at, action)| format!("last write {} s ago ({action})", (now - at).max(0) / 1_000),
         );
         let (open, finished) = (peer.open, peer.finished);
-        let flight = format!("in flight: {finished} finished, {open} open");
-        let text = format!("  {}  {word}  {last}  {flight}", peer.name);
+        let text = if peer.is_shared {
+            format!("  {}  {word}", peer.name)
+        } else {
+            let flight = format!("in flight: {finished} finished, {open} open");
+            format!("  {}  {word}  {last}  {flight}", peer.name)
+        };
         let value = json!({
             "connector": peer.name, "answered": peer.answered, "known": peer.known,
             "last_action": peer.last.as_ref().map(|(_, action)| action),
             "last_write_ms": peer.last.as_ref().map(|(at, _)| at),
             "open": open, "finished": finished,
         });
+        let value = if peer.is_shared {
+            json!({"connector": peer.name, "answered": peer.answered, "known": peer.known})
+        } else {
+            value
+        };
         output.line(&text, &value);
     }
     // Nobody is not everybody.

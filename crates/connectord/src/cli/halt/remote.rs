@@ -259,8 +259,16 @@ fn peer(member: pb::HaltMember) -> Peer {
         let part = i64::from(time.nanos / 1_000_000);
         time.seconds.saturating_mul(1_000).saturating_add(part)
     };
+    let is_shared = member.host.is_empty();
+    let name = if is_shared {
+        // Machines are for the operators of all.
+        member.instance
+    } else {
+        format!("{}/{}", member.host, member.pid)
+    };
     Peer {
-        name: format!("{}/{}", member.host, member.pid),
+        name,
+        is_shared,
         answered: member.answered,
         known: member.known,
         last: member

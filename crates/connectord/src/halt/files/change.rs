@@ -1,20 +1,23 @@
 //! How halts come and go: each change of the folder, and in which order its files are written.
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::listing::{Entry, prune};
-use super::{BY_HAND, EPOCH, Files, Parsed, expired, failed};
+use super::{BY_HAND, EPOCH, Files, Parsed, expired, failed, modified, put};
+use crate::halt::as_one;
 use crate::halt::text::{file_name, scope_of};
-use crate::halt::{Act, Cleared, Flag, HaltError, HaltState, Scope, TIME_OVER, oldest_ms};
+use crate::halt::{
+    Act, Cleared, Flag, HaltError, HaltMark, HaltState, Mark, Scope, TIME_OVER, oldest_ms,
+};
+use crate::ids;
 
 /// A halt that stands is not ended by another one that ends earlier: resuming takes a reason.
 fn longer(flag: &Flag, standing: &Flag) -> Flag {
     let until = match (flag.until, standing.until) {
-        (0, _) => 0,
-        // One that is not over although its end has come was made by hand anew.
-        (_, other) if other <= flag.since => 0,
+        (0, _) | (_, 0) => 0,
         (own, other) => own.max(other),
     };
     Flag {
@@ -23,29 +26,80 @@ fn longer(flag: &Flag, standing: &Flag) -> Flag {
     }
 }
 
-/// Most spellings of one name that stand beside each other.
-const SPELLINGS_MAX: usize = 6;
+/// A flag, its file, and when that was written last: nanoseconds since 1970.
+struct Found {
+    path: PathBuf,
+    written: u128,
+    flag: Flag,
+}
 
-/// The same name with one of its first letters as `%XX`; every name begins with so many letters.
-fn spelt(name: &str, at: usize) -> Option<String> {
-    let letter = name.chars().nth(at).filter(char::is_ascii_lowercase)?;
-    let (before, after) = (name.get(..at)?, name.get(at.saturating_add(1)..)?);
-    Some(format!("{before}%{:02X}{after}", u32::from(letter)))
+impl Found {
+    fn of(path: PathBuf, name: &str) -> Self {
+        let (_, written) = modified(&path);
+        let flag = super::flag(&path, name);
+        Self {
+            path,
+            written,
+            flag,
+        }
+    }
+}
+
+/// The halt of a file that is there. One that was touched after its end was made by hand anew, and has none.
+fn standing(path: &Path, name: &str) -> Option<Flag> {
+    let mut flag = path.exists().then(|| super::flag(path, name))?;
+    if flag.until > 0 && modified(path).0 > flag.until {
+        flag.until = 0;
+    }
+    Some(flag)
+}
+
+/// Gives a file the time of an order.
+fn touch(path: &Path, flag: &Flag) -> std::io::Result<()> {
+    let at = Duration::from_millis(flag.moment_ms().unsigned_abs());
+    let file = File::options().write(true).open(path)?;
+    file.set_modified(UNIX_EPOCH + at)
+}
+
+/// Letters at the beginning of a name that have another spelling; every name begins with so many.
+const LETTERS: u32 = 6;
+/// Each of these letters as it is, or as `%XX`.
+const SPELLINGS: u32 = 1 << LETTERS;
+
+/// The same name with some of its first letters as `%XX`.
+fn spelt(name: &str, which: u32) -> String {
+    let mut spelt = String::new();
+    for (at, letter) in (0..).zip(name.chars()) {
+        if at < LETTERS && which & (1 << at) != 0 && letter.is_ascii_lowercase() {
+            spelt.push_str(&format!("%{:02X}", u32::from(letter)));
+        } else {
+            spelt.push(letter);
+        }
+    }
+    spelt
 }
 
 impl Files {
-    /// Halts beside a flag of the same scope, which stays as it is.
-    fn place_beside(&self, name: &str, text: &str) -> Result<(), HaltError> {
-        for name in (0..SPELLINGS_MAX).filter_map(|at| spelt(name, at)) {
+    /// Halts beside a flag of the same scope, which stays as it is: whoever has the lock may be about to end it.
+    /// Ordered again and again, the same halt stands once more and no oftener.
+    fn place_beside(&self, name: &str, flag: &Flag, text: &str) -> Result<(), HaltError> {
+        for name in (1..SPELLINGS).map(|which| spelt(name, which)) {
             if self.place(&name, text)? {
                 return Ok(());
             }
+            let path = self.folder.join(&name);
+            let beside = standing(&path, &name);
+            if beside.is_some_and(|beside| longer(flag, &beside).until == beside.until) {
+                // Whoever has read it already and is about to end it finds another one.
+                return touch(&path, flag).map_err(|error| failed(&path, error));
+            }
         }
-        Ok(())
+        let why = "no other spelling of its name is free; end what holds .lock";
+        Err(failed(&self.folder.join(name), why))
     }
 
     /// See [`crate::halt::HaltStore::set`]. The flag halts before anything else is tried, and takes the place of
-    /// another one only after that one was read: it ends no earlier.
+    /// another one only after that one was read and counted: it ends no earlier.
     pub(in crate::halt) fn set(&self, flag: &Flag) -> Result<HaltState, HaltError> {
         std::fs::create_dir_all(&self.folder).map_err(|error| failed(&self.folder, error))?;
         let name = file_name(&flag.scope.to_string());
@@ -56,21 +110,44 @@ impl Files {
         let lock = self.lock();
         if lock.is_err() && !is_placed {
             // What stands may end earlier, and replacing it would take the lock.
-            self.place_beside(&name, &text(flag)?)?;
+            self.place_beside(&name, flag, &text(flag)?)?;
         }
         let _lock = lock?;
-        let standing = path.exists().then(|| super::flag(&path, &name));
-        let standing = standing.filter(|standing| !expired(standing, &path, flag.since));
-        if standing.as_ref() != Some(flag) {
-            // The end of an earlier halt that was under way may have taken this one with it.
-            let flag = standing.map_or_else(|| flag.clone(), |standing| longer(flag, &standing));
+        let mut mark = self.mark()?;
+        // The end of an earlier halt that was under way may have taken this one with it.
+        let is_placed = !path.exists() && self.place(&name, &text(flag)?)?;
+        if let Some(other) = standing(&path, &name).filter(|other| !is_placed && other != flag) {
+            let is_over = expired(&other, &path, flag.since);
+            // First, or one that was made by hand kills no writ.
+            self.count(&mut mark, [&other], flag.since)?;
+            let flag = if is_over {
+                flag.clone()
+            } else {
+                longer(flag, &other)
+            };
             self.write(&self.folder, &name, &text(&flag)?, true)?;
         }
-        let mut mark = self.mark()?;
         mark.count(&flag.scope, flag.moment_ms(), flag.since);
         mark.change();
         self.save(&mark)?;
         self.look(flag.since)
+    }
+
+    /// Counts halts, durably; whether any was not counted yet.
+    fn count<'a>(
+        &self,
+        mark: &mut Mark,
+        flags: impl IntoIterator<Item = &'a Flag>,
+        now: i64,
+    ) -> Result<bool, HaltError> {
+        let before = mark.clone();
+        for flag in flags {
+            mark.count(&flag.scope, flag.moment_ms(), now);
+        }
+        if *mark == before {
+            return Ok(false);
+        }
+        self.save(mark).map(|()| true)
     }
 
     /// See [`crate::halt::HaltStore::clear`].
@@ -78,52 +155,81 @@ impl Files {
         &self,
         scope: &Scope,
         act: &Act,
+        expected: Option<&Flag>,
     ) -> Result<(HaltState, Option<Flag>), HaltError> {
         let _lock = self.lock()?;
         let mut mark = self.mark()?;
         let mut all = Vec::new();
         // A misspelt file halts everything; who clears `global` clears it too.
         for Entry { name, .. } in self.names()? {
-            let path = self.folder.join(&name);
-            if name == EPOCH || scope_of(&name).unwrap_or_else(Scope::global) != *scope {
-                continue;
+            if name != EPOCH && scope_of(&name).unwrap_or_else(Scope::global) == *scope {
+                all.push(Found::of(self.folder.join(&name), &name));
             }
-            let flag = super::flag(&path, &name);
-            mark.count(scope, flag.moment_ms(), act.at);
-            all.push((path, flag));
+        }
+        let is_over = |found: &&Found| expired(&found.flag, &found.path, act.at);
+        let standing = as_one(
+            all.iter()
+                .filter(|one| !is_over(one))
+                .map(|found| &found.flag),
+        );
+        if expected.is_some_and(|flag| standing.as_ref().map(|one| &one.id) != Some(&flag.id)) {
+            return Ok((self.look(act.at)?, None));
+        }
+        // First, or a flag that was made by hand and is gone has killed no writ.
+        self.count(&mut mark, all.iter().map(|found| &found.flag), act.at)?;
+        let mut told = Ok(());
+        // One that cannot be ended keeps no other one.
+        for found in &all {
+            let ended = self
+                .record(&found.flag, act)
+                .and_then(|()| self.take(found));
+            told = ended.and(told);
         }
         if !all.is_empty() {
-            // First, or a flag that was made by hand and is gone has killed no writ.
-            self.save(&mark)?;
-            for (path, flag) in &all {
-                self.end(path, flag, act)?;
-            }
             mark.change();
             self.save(&mark)?;
         }
-        let cleared = all.pop().map(|(_, flag)| flag);
+        told?;
+        let cleared = all.pop().map(|found| found.flag);
         Ok((self.look(act.at)?, cleared))
     }
 
-    /// Writes down who ended a halt, then ends it.
-    fn end(&self, path: &Path, flag: &Flag, act: &Act) -> Result<(), HaltError> {
+    /// Writes down who ended a halt.
+    fn record(&self, flag: &Flag, act: &Act) -> Result<(), HaltError> {
         let cleared = Cleared {
             flag: flag.clone(),
             act: act.clone(),
         };
-        let text = serde_json::to_string(&cleared).map_err(|error| failed(path, error))?;
+        let text = serde_json::to_string(&cleared).map_err(|error| HaltError(error.to_string()))?;
         let folder = self.sub(".cleared")?;
-        self.write(
-            &folder,
-            &format!("{}.json", file_name(&flag.id)),
-            &text,
-            true,
-        )?;
-        prune(&folder)?;
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(path, error)),
-            _ => Ok(()),
+        let name = format!("{}.json", file_name(&flag.id));
+        self.write(&folder, &name, &text, true)?;
+        prune(&folder)
+    }
+
+    /// Takes a flag away, unless somebody made it anew meanwhile: what is moved away is looked at again, and put back if
+    /// it is another one. Whether it was this one.
+    fn take(&self, found: &Found) -> Result<bool, HaltError> {
+        // A name of its own: a folder or a second name of the same file that lies there would be in the way.
+        let away = format!(".{}.ended", ids::new_id().simple());
+        let (path, away) = (&found.path, self.sub(".cleared")?.join(away));
+        match std::fs::rename(path, &away) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+            moved => moved.map_err(|error| failed(path, error))?,
         }
+        let name = path.file_name().and_then(|name| name.to_str());
+        let moved = Found::of(away, name.unwrap_or_default());
+        let is_same = moved.flag.id == found.flag.id && moved.written == found.written;
+        if !is_same {
+            // Never over a newer one.
+            put(&moved.path, path).map_err(|error| failed(path, error))?;
+        }
+        if moved.path.is_dir() {
+            drop(std::fs::remove_dir_all(&moved.path));
+        } else {
+            drop(std::fs::remove_file(&moved.path));
+        }
+        Ok(is_same)
     }
 
     /// See [`crate::halt::HaltStore::tend`].
@@ -134,25 +240,25 @@ impl Files {
         let _lock = self.lock()?;
         let mut mark = self.mark()?;
         let due = self.due(now)?;
-        for (_, flag, _) in &due {
-            mark.count(&flag.scope, flag.moment_ms(), now);
-        }
-        mark.change();
         // First, as with an end by a person.
-        self.save(&mark)?;
-        let gone: Vec<_> = due.iter().filter(|(.., gone)| *gone).collect();
-        if gone.is_empty() {
-            return Ok(());
+        let is_counted = self.count(&mut mark, due.iter().map(|(found, _)| &found.flag), now)?;
+        let (mut told, mut is_changed) = (Ok(()), is_counted);
+        // One that cannot be ended keeps no other one.
+        for (found, _) in due.iter().filter(|(_, gone)| *gone) {
+            match self.expire(found) {
+                Ok(()) => is_changed = true,
+                Err(error) => told = Err(error),
+            }
         }
-        for (path, flag, _) in gone {
-            self.expire(path, flag)?;
+        if is_changed {
+            mark.change();
+            self.save(&mark)?;
         }
-        mark.change();
-        self.save(&mark)
+        told
     }
 
-    /// Flags that have expired, or were made by hand and are not counted yet.
-    fn due(&self, now: i64) -> Result<Vec<(PathBuf, Flag, bool)>, HaltError> {
+    /// Flags that have expired, or were made by hand and are not counted yet, and whether they are over.
+    fn due(&self, now: i64) -> Result<Vec<(Found, bool)>, HaltError> {
         let mark = self.mark()?;
         let mut due = Vec::new();
         let before = self.parsed.load();
@@ -162,37 +268,34 @@ impl Files {
                 continue;
             }
             let path = self.folder.join(&name);
+            let (_, written) = modified(&path);
             let flag = Parsed::of(&path, (&name, inode), before.get(&name), began).flag;
             let gone = expired(&flag, &path, now);
             let fresh = flag.moment_ms() >= oldest_ms(now);
             let by_hand = flag.id.starts_with(BY_HAND) && fresh;
             if gone || by_hand && !mark.knows(&flag.scope, flag.moment_ms()) {
-                due.push((path, flag, gone));
+                let found = Found {
+                    path,
+                    written,
+                    flag,
+                };
+                due.push((found, gone));
             }
         }
         Ok(due)
     }
 
-    /// Ends an expired flag, unless somebody set it anew meanwhile: what is moved away is looked at
-    /// again, and put back if it is another one.
-    fn expire(&self, path: &Path, flag: &Flag) -> Result<(), HaltError> {
-        let away = self.sub(".cleared")?.join(".expired");
-        std::fs::rename(path, &away).map_err(|error| failed(path, error))?;
-        let name = path.file_name().and_then(|name| name.to_str());
-        let moved = super::flag(&away, name.unwrap_or_default());
-        if moved != *flag || !expired(&moved, &away, i64::MAX) {
-            // Never over a newer one.
-            return match std::fs::hard_link(&away, path) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed(path, error)),
-                _ => Ok(()),
-            };
+    /// Ends a flag that has expired.
+    fn expire(&self, found: &Found) -> Result<(), HaltError> {
+        if !self.take(found)? {
+            return Ok(());
         }
         let act = Act {
             by: String::new(),
             reason: TIME_OVER.to_owned(),
-            at: flag.until,
+            at: found.flag.until,
         };
-        self.end(&away, flag, &act)
+        self.record(&found.flag, &act)
     }
 
     /// See [`crate::halt::HaltStore::arm`].
@@ -202,8 +305,11 @@ impl Files {
         self.names()?;
         // An epoch that cannot be read is what arming mends.
         let mut mark = self.mark().unwrap_or_default();
-        mark.arm(act.at);
+        mark.arm(act.at, self.remember(HaltMark::default()));
         self.save(&mark)?;
         self.look(act.at)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,11 +66,20 @@ impl Kept {
 impl Files {
     /// See [`crate::halt::HaltStore::read`].
     pub(in crate::halt) fn read(&self, now: i64) -> Result<Arc<HaltState>, HaltError> {
-        let (kept, began) = (self.kept.load_full(), Instant::now());
+        self.read_by(now, Instant::now)
+    }
+
+    /// The same with a clock.
+    fn read_by(
+        &self,
+        now: i64,
+        mut clock: impl FnMut() -> Instant,
+    ) -> Result<Arc<HaltState>, HaltError> {
+        let (kept, began) = (self.kept.load_full(), clock());
         let folder = Folder::of(&self.folder)?;
         // What is compared with the past is taken after the folder was looked at, what the future is compared with
         // before: wherever this thread stands still, less is believed.
-        let seen = Instant::now();
+        let seen = clock();
         if let Some(state) = kept.as_ref().and_then(|kept| kept.state(folder, seen, now))
             && self.stands(HaltMark::of(state))
         {
@@ -96,5 +105,66 @@ impl Files {
     /// Whether no later state than this one was ever seen.
     fn stands(&self, mark: HaltMark) -> bool {
         mark.or_higher(self.remember(HaltMark::default())) == mark
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    #[test]
+    fn a_kept_look_answers_for_the_same_folder_and_second_and_not_for_long() {
+        let folder = |device, inode, nanos| Folder {
+            device,
+            inode,
+            changed: (NOW, nanos),
+        };
+        let at = Instant::now();
+        let look = Look {
+            at,
+            now: NOW,
+            state: Arc::default(),
+        };
+        let kept = Kept {
+            folder: folder(1, 2, 3),
+            since: at,
+            look: Some(look),
+        };
+        for (found, later, now, answers) in [
+            (folder(1, 2, 3), Duration::ZERO, NOW, true),
+            (folder(9, 2, 3), Duration::ZERO, NOW, false),
+            (folder(1, 9, 3), Duration::ZERO, NOW, false),
+            (folder(1, 2, 9), Duration::ZERO, NOW, false),
+            (folder(1, 2, 3), KEPT, NOW, false),
+            (folder(1, 2, 3), Duration::ZERO, NOW + 1, false),
+        ] {
+            let state = kept.state(found, at + later, now);
+            assert_eq!(state.is_some(), answers, "{found:?} {later:?} {now}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_stood_still_believes_less() {
+        let start = Instant::now();
+        // Three reads: milliseconds at which each began and at which it had seen the folder; and whether the last
+        // one is answered from what the second one found.
+        for (reads, is_kept) in [
+            ([(0, 0), (20, 20), (119, 119)], true),
+            ([(0, 0), (20, 20), (21, 120)], false),
+            ([(0, 0), (20, 70), (120, 120)], false),
+            ([(0, 20), (20, 20), (30, 30)], false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let files = Files::new(folder.path().to_owned());
+            let states = reads.map(|(began, seen)| {
+                let mut times = [began, seen].into_iter();
+                let clock = || start + Duration::from_millis(times.next().unwrap());
+                files.read_by(NOW, clock).unwrap()
+            });
+            let [_, second, third] = states;
+            assert_eq!(Arc::ptr_eq(&second, &third), is_kept, "{reads:?}");
+        }
     }
 }

@@ -112,7 +112,7 @@ fn the_end_of_a_halt_that_a_hand_made_is_counted_before_the_halt_goes() {
         };
         // What is ended cannot be written down, so the halt stands; what it killed is dead all the same.
         std::fs::write(folder.path().join(".cleared"), "").unwrap();
-        assert!(files.clear(&scope.parse().unwrap(), &act).is_err());
+        assert!(files.clear(&scope.parse().unwrap(), &act, None).is_err());
         let state = files.read(NOW).unwrap();
         assert_eq!(state.flags.len(), 1);
         let is_dead = state.epoch > before.epoch || !state.recent.is_empty();
@@ -168,13 +168,18 @@ fn a_halt_waits_for_nobody_where_what_stands_ends_earlier() {
         assert!(files.set(&halt("anew", 0)).is_err());
         let flags = files.look(NOW).unwrap().flags;
         assert!(flags.iter().any(|one| one.until == 0), "{flags:?}");
+        // Who orders it again and again fills no folder.
+        for until in [0, NOW + 9] {
+            assert!(files.set(&halt("again", until)).is_err());
+        }
+        assert_eq!(files.names().unwrap().len(), 2);
         drop(held);
         files.set(&halt("shorter", NOW + 9)).unwrap();
         let act = Act {
             at: NOW,
             ..Act::default()
         };
-        files.clear(&Scope::global(), &act).unwrap();
+        files.clear(&Scope::global(), &act, None).unwrap();
         let left = files.look(NOW).unwrap().flags;
         assert!(left.is_empty(), "every spelling is ended: {left:?}");
         let names = std::fs::read_dir(folder.path()).unwrap();
@@ -195,11 +200,51 @@ fn a_halt_that_was_ended_is_read_once_and_told_as_it_was_written() {
         files
             .set(&Flag::new(scope.clone(), &act, format!("id-{number}")))
             .unwrap();
-        files.clear(&scope, &act).unwrap();
+        files.clear(&scope, &act, None).unwrap();
         assert_eq!(files.cleared().unwrap().len(), number + 1);
     }
     let first = files.cleared().unwrap();
     std::fs::remove_file(folder.path().join(".cleared/id-1.json")).unwrap();
     let rest = files.cleared().unwrap();
     assert_eq!(rest, [first[0].clone(), first[2].clone()]);
+    // The same halt once more, which another one ends for another reason.
+    let flag = first[0].flag.clone();
+    files.set(&flag).unwrap();
+    let anew = Act {
+        reason: "anew".to_owned(),
+        ..first[0].act.clone()
+    };
+    files.clear(&flag.scope, &anew, None).unwrap();
+    assert_eq!(files.cleared().unwrap()[0].act, anew);
+}
+
+#[test]
+fn a_look_claims_no_halt_it_may_lack_and_misses_none_that_came_and_went() {
+    let before = Mark::default();
+    let mut after = Mark::default();
+    after.count(&Scope::global(), NOW * 1_000, NOW);
+    after.change();
+    let state = between(&before, Vec::new(), after.clone());
+    assert_eq!(state.generation, before.generation);
+    assert_eq!((state.epoch, state.recent), (after.epoch, after.recent));
+}
+
+#[test]
+fn a_file_that_could_not_be_read_is_read_when_it_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("global");
+    let flag = halt("written", NOW + 9);
+    let text = serde_json::to_string(&flag).unwrap();
+    let written = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(UNIX_EPOCH).unwrap();
+    };
+    let parsed = |before: Option<&Parsed>| Parsed::of(&path, ("global", 1), before, Instant::now());
+    // As long, and as old, so that nothing but the text differs.
+    written(&vec![0xff; text.len()]);
+    let first = parsed(None);
+    assert!(first.flag.id.starts_with(BY_HAND), "{first:?}");
+    written(text.as_bytes());
+    assert_eq!(parsed(Some(&first)).flag, flag);
 }
