@@ -11,6 +11,7 @@ use writ_proto::pb;
 use writ_proto::pb::ExecutionState as State;
 
 use super::rollout::present;
+use super::rollout::promoted::{change, pending};
 use super::undo::run;
 
 /// A world whose CRM fails as it is told, with doubts that are settled soon.
@@ -127,6 +128,12 @@ async fn a_2xx_that_proves_nothing_is_a_doubt_and_never_done() {
     );
     let spent = world.settle().await;
     assert!(spent.0.iter().all(|execution| !execution.wrote));
+    // One look that found nothing was believed of none of them.
+    let url = format!("sqlite://{}", world.path("connectord.db").display());
+    let journal = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let sql = "SELECT count(*) FROM execution WHERE json_extract(body, '$.looked') = 1";
+    let looked: i64 = sqlx::query_scalar(sql).fetch_one(&journal).await.unwrap();
+    assert_eq!(usize::try_from(looked).unwrap(), spent.0.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,6 +188,16 @@ async fn what_was_done_although_the_answer_said_otherwise_is_found() {
             failed.message
         );
     }
+    // How late a call may still be done is counted from when its answer was given up.
+    crm.reset();
+    crm.fails(Fails::Hangs(Duration::from_secs(3)));
+    let given_up = present(&mut agent, &stage("D-104", "qualified"))
+        .await
+        .unwrap();
+    assert_eq!(given_up.state, i32::from(State::InDoubt), "{given_up:?}");
+    let out = super::crash::out_after(&world, &given_up).await;
+    assert!(out > 1_900, "its time was two seconds: {out} ms");
+    crm.fails(Fails::No);
     world.settle().await;
 }
 
@@ -234,13 +251,23 @@ async fn a_write_that_the_system_did_not_take_is_not_done() {
         "won",
         "the person's value stays"
     );
+    // A person put back what stood there: whether ours was taken over, nobody can tell.
+    crm.reset();
+    crm.fails(Fails::PersonAfter("new"));
+    let doubt = agent.carry(&stage("D-104", "qualified")).await;
+    assert_eq!(doubt.state, i32::from(State::InDoubt), "{doubt:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn undone_means_that_the_record_shows_it() {
-    let (world, crm) = world().await;
-    let (mut agent, mut operator) = (world.agent().await, world.operator().await);
-    let table = [
+/// A write, the field that it sets, how its undo fails, and what is told of that.
+type FailedUndo = (
+    Wish,
+    (&'static str, &'static str, &'static str),
+    Fails,
+    &'static str,
+);
+
+fn undos_that_fail() -> [FailedUndo; 8] {
+    [
         (
             phone("+31 6 1"),
             ("contacts", "C-2", "phone"),
@@ -289,8 +316,14 @@ async fn undone_means_that_the_record_shows_it() {
             Fails::DoneBut(500),
             "OUTCOME_UNKNOWN",
         ),
-    ];
-    for (wish, (kind, id, field), fails, code) in table {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undone_means_that_the_record_shows_it() {
+    let (world, crm) = world().await;
+    let (mut agent, mut operator) = (world.agent().await, world.operator().await);
+    for (wish, (kind, id, field), fails, code) in undos_that_fail() {
         crm.reset();
         let before = crm.field(kind, id, field);
         let done = present(&mut agent, &wish).await.unwrap();
@@ -322,6 +355,26 @@ async fn undone_means_that_the_record_shows_it() {
         }
         assert_eq!(crm.field(kind, id, field), before, "{fails:?}");
     }
+    // Two that have looked at the same moment: one of them writes.
+    crm.reset();
+    let done = agent.carry(&stage("D-104", "qualified")).await;
+    agent.signed(&done).await;
+    let wrote = crm.held().writes.len();
+    crm.fails(Fails::HangsReading(Duration::from_millis(500)));
+    let mut other = world.operator().await;
+    let both = tokio::join!(operator.try_undo(&done), other.try_undo(&done));
+    assert_eq!(crm.held().writes.len(), wrote + 1, "{both:?}");
+    // What a person wrote right after it is not what stood there before.
+    crm.reset();
+    let done = agent.carry(&stage("D-104", "qualified")).await;
+    agent.signed(&done).await;
+    crm.fails(Fails::PersonAfter("won"));
+    let item = operator.undo(&done).await;
+    assert_eq!(
+        (item.undone, item.reason_code.as_str()),
+        (false, "OUTCOME_UNKNOWN"),
+        "{item:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -403,7 +456,19 @@ async fn a_filter_that_the_server_ignored_finds_nothing() {
     }
     let doubt = found(&mut agent, &lost.name).await;
     assert_eq!(doubt.state, i32::from(State::InDoubt), "{doubt:?}");
+    // What is not found by another file than it was written by is no proof.
+    let (file, mut operator) = ("systems/sandbox.toml", world.operator().await);
+    change(&world, file, "keeps = \"24h\"", "keeps = \"23h\"");
+    pending(&mut operator, "refund", "system file").await;
     crm.fails(Fails::No);
+    let (started, reads) = (Instant::now(), crm.held().reads);
+    while crm.held().reads < reads + 4 {
+        assert!(started.elapsed() < PATIENCE, "it is looked at still");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let doubt = found(&mut agent, &lost.name).await;
+    assert_eq!(doubt.state, i32::from(State::InDoubt), "{doubt:?}");
+    change(&world, file, "keeps = \"23h\"", "keeps = \"24h\"");
     let ended = settled(&mut agent, &lost.name, State::ReconciledNotApplied).await;
     assert!(
         !ended.wrote && crm.count("refunds") == 1,

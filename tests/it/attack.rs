@@ -143,6 +143,11 @@ async fn a_change_of_any_field_is_refused_and_no_field_is_forgotten() {
     let world = World::start();
     world.promote(&["refund", "set_stage"]).await;
     let mut agent = world.agent().await;
+    // Who names another tenant does not learn whether that one is halted.
+    let mut others = world.actor("operator-globex-ops").await;
+    super::halt::set(&mut others, "tenant:globex")
+        .await
+        .unwrap();
     for (field, change, codes) in MUTATIONS {
         let asked = agent.ask(&refund("O-7", "49.00")).await;
         let mut request = Actor::execute_request(&asked);

@@ -16,6 +16,28 @@ const POINTS: [(&str, Option<bool>); 6] = [
     ("after_finish", Some(true)),
 ];
 
+/// Points at which the call may be out.
+const OUT: [&str; 3] = ["after_sending_marked", "after_write", "after_read_back"];
+
+/// Milliseconds between the begin of an execution and the moment from which it is counted how late
+/// it may still be done.
+pub(super) async fn out_after(world: &World, execution: &pb::Execution) -> i64 {
+    let span = "SELECT json_extract(body, '$.sent_ms') - json_extract(body, '$.created_ms') \
+                FROM execution WHERE id = ?";
+    let id = execution.name.rsplit('/').next().unwrap();
+    let span = sqlx::query_scalar(span).bind(id);
+    span.fetch_one(&world.journal().await).await.unwrap()
+}
+
+/// A minute goes by: everything was begun and sent a minute earlier.
+async fn a_minute_later(world: &World) {
+    let earlier = "UPDATE execution SET body = json_set(body, \
+                   '$.sent_ms', json_extract(body, '$.sent_ms') - 60000, \
+                   '$.created_ms', json_extract(body, '$.created_ms') - 60000)";
+    let journal = world.journal().await;
+    sqlx::query(earlier).execute(&journal).await.unwrap();
+}
+
 async fn killed_at(point: &str, wrote: bool, wish: &e2e::Wish) {
     let mut world = World::prepare(&[]);
     world.start_sandbox();
@@ -42,11 +64,15 @@ async fn killed_at(point: &str, wrote: bool, wish: &e2e::Wish) {
     }
     world.kill_connectord();
     call.await.unwrap().unwrap_err();
+    a_minute_later(&world).await;
     world.start_connectord(&program("connectord"), &[]);
     let (executions, _) = world.settle().await;
     assert_eq!(executions.len(), 1, "{point}");
     assert_eq!(executions[0].wrote, wrote, "{point}: {:?}", executions[0]);
     assert_eq!(world.effects().await.len(), usize::from(wrote), "{point}");
+    // It may have gone out right before the process ended, whenever that was.
+    let out = out_after(&world, &executions[0]).await;
+    assert_eq!(out >= 60_000, OUT.contains(&point), "{point}: {out} ms");
     // The retry of the caller that never heard an answer gets that outcome, and no second effect.
     let mut agent = world.agent().await;
     let again = agent.send(request).await;
@@ -111,9 +137,19 @@ async fn every_fault_of_the_crm_ends_in_the_truth() {
             .unwrap();
         assert_eq!(settled.state, i32::from(state), "{fault}: {settled:?}");
         assert_eq!(settled.reason_code, code, "{fault}");
+        if fault == "slow" {
+            let out = out_after(&world, settled).await;
+            assert!(out > 150, "counted from the answer: {out} ms");
+        }
         effects += more;
         assert_eq!(world.effects().await.len(), effects, "{fault}");
     }
+    // What was not paid, for certain, counts against no ceiling.
+    let url = format!("sqlite://{}", world.path("connectord.db").display());
+    let journal = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let sql = "SELECT used FROM tally WHERE bucket LIKE 'record/%/O-7/EUR'";
+    let cents: i64 = sqlx::query_scalar(sql).fetch_one(&journal).await.unwrap();
+    assert_eq!(usize::try_from(cents).unwrap(), 100 * effects);
     world.check_everything().await;
 }
 

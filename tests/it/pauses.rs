@@ -8,6 +8,7 @@ use writ_proto::pb;
 use writ_proto::pb::ExecutionState as State;
 
 use super::halt::set;
+use super::rollout::promoted::{action, change, changed};
 
 /// A world whose connectord stands still at a point, with an action that is live.
 async fn pausing(mut world: World, pause: &str) -> World {
@@ -18,13 +19,28 @@ async fn pausing(mut world: World, pause: &str) -> World {
     world
 }
 
-/// Waits until it stands there.
-async fn stands(world: &World, point: &str) {
-    let (started, line) = (Instant::now(), format!("pause point {point}"));
-    while !world.connectord.as_ref().unwrap().logged().contains(&line) {
-        assert!(started.elapsed() < e2e::PATIENCE, "{point} was not reached");
+/// How often connectord has logged a line.
+fn logged(world: &World, line: &str) -> usize {
+    let log = world.connectord.as_ref().unwrap().logged();
+    log.matches(line).count()
+}
+
+/// Waits until it logs a line once more.
+pub(super) async fn logs(world: &World, line: &str, before: usize) {
+    let started = Instant::now();
+    while logged(world, line) <= before {
+        assert!(started.elapsed() < e2e::PATIENCE, "{line} was not logged");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+fn line_of(point: &str) -> String {
+    format!("pause point {point}")
+}
+
+/// Waits until it stands there for the first time.
+async fn stands(world: &World, point: &str) {
+    logs(world, &line_of(point), 0).await;
 }
 
 /// A call that stands still at a point while something happens; how it ended.
@@ -36,8 +52,9 @@ async fn meanwhile(
     let point = pause.split_once('=').unwrap().0;
     let (mut agent, mut operator) = (world.agent().await, world.operator().await);
     let asked = agent.ask(&stage("D-104", "qualified")).await;
+    let before = logged(world, &line_of(point));
     let call = tokio::spawn(async move { agent.present(&asked).await });
-    stands(world, point).await;
+    logs(world, &line_of(point), before).await;
     happens(&mut operator).await;
     let ended = call.await.unwrap().unwrap();
     assert_eq!(ended.state, i32::from(State::Failed), "{ended:?}");
@@ -98,8 +115,8 @@ async fn a_writ_that_expired_after_the_look_writes_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_demotion_during_the_look_stops_the_write() {
-    let pause = "after_before_image=1500";
+async fn a_demotion_or_a_narrower_card_during_the_look_stops_the_write() {
+    let pause = "after_before_image=4000";
     let world = pausing(World::prepare(&[]), pause).await;
     let demoted = meanwhile(&world, pause, async |operator| {
         let request = pb::SetActionRolloutRequest {
@@ -111,21 +128,96 @@ async fn a_demotion_during_the_look_stops_the_write() {
         operator.execute.set_action_rollout(request).await.unwrap();
     });
     assert_eq!(demoted.await.reason_code, "DRY_RUN_ONLY");
+
+    // As an operator at another connectord promotes a card that has not this value.
+    world.promote(&["set_stage"]).await;
+    let journal = world.journal().await;
+    let narrowed = meanwhile(&world, pause, async |_| {
+        let narrower = "UPDATE rollout SET card = replace(card, '\"qualified\", ', ''), \
+                        revision = revision + 1 WHERE action = 'set_stage'";
+        sqlx::query(narrower).execute(&journal).await.unwrap();
+    });
+    let narrowed = narrowed.await;
+    assert_eq!(narrowed.reason_code, "DRY_RUN_ONLY");
+    assert!(narrowed.message.contains("newer card"), "{narrowed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_halted_agent_undoes_nothing_that_it_began_before() {
-    let pause = "undo_after_intent=1500";
+async fn a_card_that_allows_less_during_the_look_stops_the_write() {
+    let pause = "after_before_image=9000";
+    let world = pausing(World::prepare(&[]), pause).await;
+    let lowered = meanwhile(&world, pause, async |operator| {
+        let card = "policies/acme/actions/set_stage.toml";
+        let before = action(operator).await.card_digest;
+        change(
+            &world,
+            card,
+            "rollout_max = \"live\"",
+            "rollout_max = \"dry_run\"",
+        );
+        changed(operator, &before).await;
+    });
+    assert_eq!(lowered.await.reason_code, "DRY_RUN_ONLY");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_whose_window_ends_or_whose_agent_is_halted_meanwhile_writes_nothing() {
+    let pause = "undo_after_intent=4000";
     let world = pausing(World::prepare(&[]), pause).await;
     let (mut agent, mut operator) = (world.agent().await, world.operator().await);
     let done = agent.carry(&stage("D-104", "qualified")).await;
     agent.signed(&done).await;
-    let call = tokio::spawn(async move { agent.undo(&done).await });
-    stands(&world, "undo_after_intent").await;
+    let journal = world.journal().await;
+    let (journal, id) = (&journal, done.name.rsplit('/').next().unwrap());
+    let window = async |seconds: i64| {
+        let until = (e2e::now_seconds() + seconds) * 1_000;
+        let ends = "UPDATE execution SET body = json_set(body, '$.undo_until_ms', ?) WHERE id = ?";
+        let ends = sqlx::query(ends).bind(until).bind(id);
+        assert_eq!(ends.execute(journal).await.unwrap().rows_affected(), 1);
+    };
+    // The pause is longer.
+    window(2).await;
+    let late = operator.undo(&done).await;
+    assert!(
+        !late.undone && late.reason_code == "UNDO_EXPIRED",
+        "{late:?}"
+    );
+    window(3_600).await;
+    let undone = done.clone();
+    let point = line_of("undo_after_intent");
+    let before = logged(&world, &point);
+    let call = tokio::spawn(async move { agent.undo(&undone).await });
+    logs(&world, &point, before).await;
     set(&mut operator, "agent:triage").await.unwrap();
     let kept = call.await.unwrap();
     assert!(!kept.undone && kept.reason_code == "HALTED", "{kept:?}");
     assert_eq!(world.effects().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_between_two_undos_of_one_record_is_not_overwritten() {
+    let world = pausing(World::prepare(&[]), "undo_after_finish=8000").await;
+    let (mut agent, mut operator) = (world.agent().await, world.operator().await);
+    for to in ["qualified", "proposal"] {
+        let done = agent.carry(&stage("D-104", to)).await;
+        agent.signed(&done).await;
+    }
+    let request = pb::BatchUndoRequest {
+        parent: "tenants/acme".into(),
+        run_id: "test".into(),
+        reason: "wrong".into(),
+        ..pb::BatchUndoRequest::default()
+    };
+    let undo = tokio::spawn(async move { operator.execute.batch_undo(request).await });
+    stands(&world, "undo_after_finish").await;
+    world.person_edits("deals/D-104", "stage=lost");
+    let items = undo.await.unwrap().unwrap().into_inner().items;
+    let told = items.iter();
+    let told = told.map(|item| (item.undone, item.reason_code.as_str()));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told, [(true, ""), (false, "PRECONDITION_FAILED")]);
+    let last = world.effects().await.pop().unwrap();
+    assert_eq!(last["by"], "person", "nothing was overwritten");
 }
 
 /// Where a process is stopped by a signal, and whether the write or the undo has happened there.

@@ -1,9 +1,11 @@
 //! The pilot: promoted into, small while it lasts, widened only by a calm time.
 
-use e2e::{Actor, PATIENCE, Wish, World, program, stage};
+use e2e::{Actor, PATIENCE, Wish, World, failpoint_connectord, program, refund, stage};
 use writ_proto::pb;
 
+use super::pauses::logs;
 use super::rollout::present;
+use super::rollout::promoted::{change, pending};
 use super::undo::run;
 
 const PILOT: &str = "[pilot]\nrecords_per_day = 2\nwiden_after = \"1d\"\nwiden_records = 2\n";
@@ -13,18 +15,30 @@ const TWO_DAYS_MS: i64 = 2 * 24 * 3_600 * 1_000;
 
 const DEMOTE: &str = "[demote]\nundone = \"20%\"\nof_last = 4\n";
 
-const PILOTED: [&str; 4] = ["add_note", "fill_phone", "log_deal", "set_stage"];
+const PILOTED: [&str; 6] = [
+    "add_note",
+    "fill_phone",
+    "hold_order",
+    "log_deal",
+    "refund",
+    "set_stage",
+];
 
 fn card(world: &World, action: &str) -> std::path::PathBuf {
     world.path(&format!("policies/acme/actions/{action}.toml"))
 }
 
-/// A running world where four cards have a pilot.
+/// A running world where some cards have a pilot.
 fn piloted() -> World {
+    piloted_by(&program("connectord"), &[])
+}
+
+fn piloted_by(connectord: &std::path::Path, env: &[(&'static str, &str)]) -> World {
     let mut world = World::prepare(&[]);
     for action in PILOTED {
         let more = match action {
             "set_stage" => format!("{NAME}{PILOT}{DEMOTE}"),
+            "hold_order" => PILOT.replacen("= 2", "= 3", 1),
             _ => PILOT.to_owned(),
         };
         let path = card(&world, action);
@@ -35,7 +49,7 @@ fn piloted() -> World {
     assert!(seeded.status.success());
     world.start_sandbox();
     world.start_policyd();
-    world.start_connectord(&program("connectord"), &[]);
+    world.start_connectord(connectord, env);
     world
 }
 
@@ -69,22 +83,31 @@ fn log(deal: &str) -> Wish {
 
 /// Since when what an action does counts.
 async fn begun(world: &World, action: &str) -> i64 {
-    let url = format!("sqlite://{}", world.path("connectord.db").display());
-    let journal = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let journal = world.journal().await;
     let begun = sqlx::query_scalar("SELECT set_ms FROM rollout WHERE action = ?");
     begun.bind(action).fetch_one(&journal).await.unwrap()
 }
 
 /// Two days go by: what was promoted was promoted two days earlier.
 async fn two_days_later(world: &World) {
-    let url = format!("sqlite://{}", world.path("connectord.db").display());
-    let journal = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let journal = world.journal().await;
     let moved = sqlx::query("UPDATE rollout SET set_ms = set_ms - ?")
         .bind(TWO_DAYS_MS)
         .execute(&journal)
         .await
         .unwrap();
-    assert_eq!(moved.rows_affected(), 4);
+    assert_eq!(usize::try_from(moved.rows_affected()), Ok(PILOTED.len()));
+}
+
+/// A write before the calm time of which nobody could tell what became, which is with a person.
+async fn with_a_person(world: &World, execution: &pb::Execution) {
+    let doubt = "UPDATE execution SET state = 'HUMAN', created_ms = created_ms - ?, \
+                 body = json_set(body, '$.state', 'HUMAN') WHERE id = ?";
+    let doubt = sqlx::query(doubt)
+        .bind(TWO_DAYS_MS * 3 / 4)
+        .bind(execution.name.rsplit('/').next().unwrap());
+    let doubt = doubt.execute(&world.journal().await).await.unwrap();
+    assert_eq!(doubt.rows_affected(), 1);
 }
 
 /// Every piloted action in its pilot.
@@ -109,6 +132,15 @@ fn both(deal: &str) -> Wish {
     Wish {
         args: r#"{"stage":"qualified","name":"Acme"}"#.into(),
         ..stage(deal, "")
+    }
+}
+
+fn hold(order: &str, number: &str, email: &str) -> Wish {
+    Wish {
+        action: "hold_order".into(),
+        target: ("order".into(), order.into()),
+        args: format!(r#"{{"order_number":"{number}","email":"{email}","hold":"asked"}}"#),
+        ..stage("", "")
     }
 }
 
@@ -155,6 +187,46 @@ async fn a_pilot_takes_few_records_a_day_and_one_field_at_a_time() {
     );
 }
 
+/// Two pilots that wrote enough: one has an older doubt, one a card that nobody promoted.
+async fn unsettled(world: &World, agent: &mut Actor, operator: &mut Actor) {
+    let doubt = wrote(agent, &hold("O-9", "2026-0009", "ben@example.com")).await;
+    with_a_person(world, &doubt).await;
+    for wish in [
+        hold("O-7", "2026-0007", "ada@example.com"),
+        hold("O-8", "2026-0007", "ben@example.com"),
+        refund("O-7", "1.00"),
+        refund("O-8", "1.00"),
+    ] {
+        wrote(agent, &wish).await;
+    }
+    let file = "policies/acme/actions/refund.toml";
+    change(
+        world,
+        file,
+        "records_per_day = 100",
+        "records_per_day = 101",
+    );
+    pending(operator, "refund", "records_per_day").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_demotes_a_pilot_while_it_is_looked_at_wins() {
+    let pause = ("CONNECTORD_PAUSE_AT", "before_widening=6000");
+    let world = piloted_by(&failpoint_connectord(), &[pause]);
+    let (mut agent, mut operator) = (world.agent().await, world.operator().await);
+    open(&world, &mut operator).await;
+    for deal in ["L-1", "L-2"] {
+        wrote(&mut agent, &stage(deal, "qualified")).await;
+    }
+    two_days_later(&world).await;
+    logs(&world, "pause point before_widening", 0).await;
+    let dry_run = i32::from(pb::Rollout::DryRun);
+    let demoted = shift(&mut operator, "set_stage", pb::Rollout::DryRun).await;
+    assert_eq!(demoted, Ok(dry_run));
+    logs(&world, "an action that is due could not be moved", 0).await;
+    assert_eq!(rollout(&mut operator, "set_stage").await, dry_run);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pilot_goes_live_by_itself_only_after_a_calm_time() {
     let world = piloted();
@@ -170,7 +242,7 @@ async fn a_pilot_goes_live_by_itself_only_after_a_calm_time() {
     let odd = present(&mut agent, &dry).await.unwrap();
     open(&world, &mut operator).await;
     // One is halted, one has a surprise that was marked after the promotion, one had to be undone,
-    // one is calm.
+    // one has a doubt that is with a person, one has a wider card now, one is calm.
     let mark = pb::MarkSurpriseRequest {
         name: odd.name,
         surprise: "not his number".into(),
@@ -199,6 +271,8 @@ async fn a_pilot_goes_live_by_itself_only_after_a_calm_time() {
     let halt = ["halt", "on", "--scope", "action:add_note"];
     assert_eq!(run(&world, &halt).0, Some(0));
 
+    unsettled(&world, &mut agent, &mut operator).await;
+
     // They are looked at in the order of their names.
     two_days_later(&world).await;
     let (pilot, live) = (i32::from(pb::Rollout::Pilot), i32::from(pb::Rollout::Live));
@@ -211,6 +285,8 @@ async fn a_pilot_goes_live_by_itself_only_after_a_calm_time() {
         ("log_deal", pilot),
         ("fill_phone", pilot),
         ("add_note", pilot),
+        ("hold_order", pilot),
+        ("refund", pilot),
     ] {
         assert_eq!(rollout(&mut operator, action).await, at, "{action}");
     }

@@ -124,7 +124,7 @@ async fn only_the_very_same_call_of_the_same_agent_gets_it() {
         ..pb::SetHaltRequest::default()
     };
     world.operator().await.halt.set_halt(halt).await.unwrap();
-    let changes: [(&str, Change); 5] = [
+    let changes: [(&str, Change); 6] = [
         ("another request id", |call| {
             call.request_id = e2e::request_id()
         }),
@@ -138,6 +138,9 @@ async fn only_the_very_same_call_of_the_same_agent_gets_it() {
         }),
         ("another record", |call| {
             call.call.as_mut().unwrap().target.as_mut().unwrap().id = "O-8".into()
+        }),
+        ("another mode", |call| {
+            call.call.as_mut().unwrap().mode = pb::Mode::DryRun.into()
         }),
         ("another token", |call| {
             let last = call.token.len() - 1;

@@ -1,6 +1,6 @@
 //! Rollout: the would-have log, promotion with it in view, and time-boxed live.
 
-mod promoted;
+pub(super) mod promoted;
 
 use std::time::Instant;
 

@@ -247,7 +247,7 @@ async fn ceilings_hold_by_run_and_customer_and_a_run_must_be_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn outside_hours_and_on_a_record_that_is_not_there_nothing_is_done() {
+async fn outside_hours_in_a_spike_and_on_a_record_that_is_not_there_nothing_is_done() {
     let world = World::prepare(&[]);
     let path = world.path("policies/acme/actions/log_deal.toml");
     let card = std::fs::read_to_string(&path).unwrap();
@@ -260,7 +260,7 @@ async fn outside_hours_and_on_a_record_that_is_not_there_nothing_is_done() {
     );
     std::fs::write(&path, card.replace("[caps]", &hours)).unwrap();
     let world = super::halt::up(world);
-    world.promote(&["set_stage"]).await;
+    world.promote(&["set_stage", "tidy_contact"]).await;
     let mut agent = world.agent().await;
     let log = wish("log_deal", ("deal", "D-104"), r#"{"log":"one"}"#);
     let asked = agent.ask(&log).await;
@@ -270,6 +270,19 @@ async fn outside_hours_and_on_a_record_that_is_not_there_nothing_is_done() {
         let failed = agent.present(&asked).await.unwrap();
         assert_eq!(failed.reason_code, code, "{deal}: {}", failed.message);
     }
+    // Twenty on one day, whichever it is where the tenant is, and next to none on those before.
+    let url = format!("sqlite://{}", world.path("connectord.db").display());
+    let journal = sqlx::SqlitePool::connect(&url).await.unwrap();
+    for day in ["-1 day", "0 days", "1 day"] {
+        let sql = "INSERT INTO tally (tenant, action, bucket, used) \
+                   VALUES ('acme', 'tidy_contact', date('now', ?), 20)";
+        let counted = sqlx::query(sql).bind(day).execute(&journal).await;
+        assert_eq!(counted.unwrap().rows_affected(), 1);
+    }
+    let street = r#"{"street":"12 Main Street"}"#;
+    let tidy = wish("tidy_contact", ("contact", "C-1"), street);
+    let refused = run(&mut agent, &tidy, "r-1").await.unwrap_err();
+    assert_eq!(refused, "BUDGET_EXCEEDED");
     assert!(world.effects().await.is_empty());
 }
 

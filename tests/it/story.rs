@@ -63,24 +63,28 @@ async fn a_run_of_writes_is_undone_last_in_first_out() {
         let asked = agent.ask(&stage("D-104", step)).await;
         assert!(agent.present(&asked).await.unwrap().wrote);
     }
-    let request = pb::BatchUndoRequest {
-        parent: "tenants/acme".into(),
-        run_id: "test".into(),
-        reason: "wrong".into(),
-        ..pb::BatchUndoRequest::default()
+    let mut undo = async || {
+        let request = pb::BatchUndoRequest {
+            parent: "tenants/acme".into(),
+            run_id: "test".into(),
+            reason: "wrong".into(),
+            ..pb::BatchUndoRequest::default()
+        };
+        let answer = operator.execute.batch_undo(request).await;
+        let items = answer.unwrap().into_inner().items.into_iter();
+        let told = items.map(|item| (item.undone, item.reason_code));
+        told.collect::<Vec<_>>()
     };
-    let answer = operator
-        .execute
-        .batch_undo(request)
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(answer.items.len(), 2);
-    assert!(
-        answer.items.iter().all(|item| item.undone),
-        "{:?}",
-        answer.items
-    );
+    // A journal that fails in the middle takes nothing from what was undone before.
+    let journal = world.journal().await;
+    let breaks = "CREATE TRIGGER breaks BEFORE UPDATE ON execution BEGIN SELECT raise(ABORT, 'away') \
+                  WHERE old.id = (SELECT min(id) FROM execution); END";
+    sqlx::query(breaks).execute(&journal).await.unwrap();
+    let away = (false, "STORE_UNAVAILABLE".to_owned());
+    assert_eq!(undo().await, [(true, String::new()), away]);
+    let mended = sqlx::query("DROP TRIGGER breaks").execute(&journal).await;
+    mended.unwrap();
+    assert_eq!(undo().await, [(true, String::new())]);
     let last = world.effects().await.pop().unwrap();
     assert!(last["change"].as_str().unwrap().contains("new"), "{last}");
     world.check_everything().await;
@@ -313,13 +317,23 @@ async fn a_later_write_of_the_same_value_is_undone_first() {
     for execution in [&first, &between, &last] {
         agent.signed(execution).await;
     }
-    // The record shows what the first one wrote; the last one stands on it all the same.
-    let kept = operator.undo(&first).await;
-    assert_eq!(
-        (kept.undone, kept.reason_code.as_str()),
-        (false, "PRECONDITION_FAILED"),
-        "{kept:?}"
-    );
+    // The record shows what the first one wrote; the last one stands on it all the same, also where
+    // nobody knows whether the later ones were written.
+    let journal = world.journal().await;
+    let id = first.name.rsplit('/').next().unwrap();
+    for (state, wrote) in [("HUMAN", "false"), ("DONE", "true")] {
+        let later = "UPDATE execution SET state = ?1, \
+                     body = json_set(body, '$.state', ?1, '$.wrote', json(?2)) WHERE id > ?3";
+        let later = sqlx::query(later).bind(state).bind(wrote).bind(id);
+        let moved = later.execute(&journal).await.unwrap();
+        assert_eq!(moved.rows_affected(), 2);
+        let kept = operator.undo(&first).await;
+        assert_eq!(
+            (kept.undone, kept.reason_code.as_str()),
+            (false, "PRECONDITION_FAILED"),
+            "{state}: {kept:?}"
+        );
+    }
     for execution in [&last, &between, &first] {
         let undone = operator.undo(execution).await;
         assert!(undone.undone, "{undone:?}");

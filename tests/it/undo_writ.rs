@@ -238,7 +238,7 @@ async fn policyd_signs_the_undo_of_what_a_decision_allowed_and_a_card_knows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_shows_what_an_undo_would_write() {
-    let world = World::start();
+    let mut world = World::start();
     world.promote(&["set_stage"]).await;
     let mut agent = world.agent().await;
     let done = agent.carry(&stage("D-104", "qualified")).await;
@@ -253,4 +253,14 @@ async fn a_preview_shows_what_an_undo_would_write() {
     let (_, mistyped) = run(&world, &["undo", "--run", "r-0"]);
     let nothing = "no live write of acme matches --run r-0";
     assert!(mistyped.contains(nothing), "{mistyped}");
+
+    // The same records at another address are not those that were written.
+    world.sandbox_port = e2e::free_port();
+    world.start_sandbox();
+    world.kill_connectord();
+    world.start_connectord(&e2e::program("connectord"), &[]);
+    let kept = world.operator().await.undo(&done).await;
+    assert_eq!(kept.reason_code, "UNDO_IMPOSSIBLE", "{kept:?}");
+    assert!(kept.message.contains("leads elsewhere"), "{kept:?}");
+    assert_eq!(world.effects().await.len(), 1, "nothing arrived");
 }

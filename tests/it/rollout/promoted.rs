@@ -8,7 +8,7 @@ use writ_proto::pb;
 use super::{present, shift};
 
 /// Changes a file of a world.
-fn change(world: &World, file: &str, from: &str, to: &str) {
+pub(crate) fn change(world: &World, file: &str, from: &str, to: &str) {
     let path = world.path(file);
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{file} holds {from}");
@@ -63,18 +63,29 @@ async fn what_only_the_newer_card_allows_is_a_dry_run_until_it_is_promoted_in_vi
     .await
     .unwrap();
     assert_eq!(after_change(&mut agent, &paused).await, "DONE");
+
+    // Less holds at once, also for a writ that was signed while the wider card was in force.
+    let early = agent.ask(&stage("D-104", "lost")).await;
+    change(&world, CARD, "\"lost\", ", "");
+    changed(&mut operator, &seen.card_digest).await;
+    let refused = agent.present(&early).await;
+    assert_eq!(refused.unwrap_err(), "DRY_RUN_ONLY");
 }
 
-async fn action(operator: &mut Actor) -> pb::Action {
+pub(crate) async fn action(operator: &mut Actor) -> pb::Action {
+    action_of(operator, "set_stage").await
+}
+
+async fn action_of(operator: &mut Actor, action: &str) -> pb::Action {
     let request = pb::GetActionRequest {
-        name: "tenants/acme/actions/set_stage".into(),
+        name: format!("tenants/acme/actions/{action}"),
     };
     let seen = operator.execute.get_action(request).await.unwrap();
     seen.into_inner().action.unwrap()
 }
 
 /// Waits until connectord has read a changed card.
-async fn changed(operator: &mut Actor, before: &[u8]) {
+pub(crate) async fn changed(operator: &mut Actor, before: &[u8]) {
     let started = Instant::now();
     while action(operator).await.card_digest == before {
         assert!(started.elapsed() < PATIENCE);
@@ -83,10 +94,10 @@ async fn changed(operator: &mut Actor, before: &[u8]) {
 }
 
 /// Waits until connectord has read a change that is not promoted.
-async fn pending(operator: &mut Actor, what: &str) {
+pub(crate) async fn pending(operator: &mut Actor, action: &str, what: &str) {
     let started = Instant::now();
     loop {
-        let seen = action(operator).await.pending;
+        let seen = action_of(operator, action).await.pending;
         if seen.iter().any(|line| line.contains(what)) {
             return;
         }
@@ -96,26 +107,43 @@ async fn pending(operator: &mut Actor, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_state_and_a_system_file_hold_as_they_were_promoted() {
+async fn a_state_ceilings_and_a_system_file_hold_as_they_were_promoted() {
     let world = World::prepare(&[]);
     let states = "when = { stage = [\"new\", \"qualified\", \"proposal\"] }";
     change(&world, CARD, states, "when = { stage = [\"new\"] }");
+    let caps = "records_per_day = 500";
+    let few = "records_per_day = 3\nrecords_per_customer_per_day = 1";
+    change(&world, CARD, caps, few);
+    let target = "target = \"deal\"";
+    let owned = format!("{target}\ncustomer = \"customer\"");
+    change(&world, CARD, target, &owned);
     let world = crate::halt::up(world);
     world.promote(&["set_stage"]).await;
     let (mut agent, mut operator) = (world.agent().await, world.operator().await);
     change(&world, CARD, "when = { stage = [\"new\"] }", states);
-    pending(&mut operator, "when").await;
+    change(&world, CARD, few, caps);
+    change(&world, CARD, "\"lost\"]", "\"lost\", \"paused\"]");
+    pending(&mut operator, "set_stage", "when").await;
+    // Once policyd signs this, it has read all of it.
+    let paused = stage("D-104", "paused");
+    assert_eq!(after_change(&mut agent, &paused).await, "DRY_RUN_ONLY");
     let first = stage("D-104", "qualified");
     assert_eq!(after_change(&mut agent, &first).await, "DONE");
     let second = stage("D-104", "proposal");
     assert_eq!(after_change(&mut agent, &second).await, "STATE_NOT_ALLOWED");
+    // One record a customer was promoted, and three in all, counting the one that was refused.
+    world.person_edits("deals/D-104", "stage=new");
+    for wish in [&first, &stage("D-88", "qualified")] {
+        assert_eq!(after_change(&mut agent, wish).await, "BUDGET_EXCEEDED");
+    }
+    world.person_edits("deals/D-104", "stage=qualified");
     change(
         &world,
         "systems/sandbox.toml",
         "expect = \"/id\"",
         "expect = \"/stage\"",
     );
-    pending(&mut operator, "system file").await;
+    pending(&mut operator, "set_stage", "system file").await;
     assert_eq!(after_change(&mut agent, &second).await, "DRY_RUN_ONLY");
     // By what nobody promoted an agent changes nothing, an undo neither; an operator sees what he does.
     let request = pb::ListExecutionsRequest {
@@ -170,9 +198,16 @@ async fn a_card_goes_no_further_than_its_limit_and_promotes_nothing_by_itself() 
     while after_change(&mut agent, &live).await != "DONE" {
         assert!(started.elapsed() < PATIENCE);
     }
+    let lowered = stage("D-104", "proposal");
+    let (early, before) = (
+        agent.ask(&lowered).await,
+        action(&mut operator).await.card_digest,
+    );
     let card = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, card.replace("\"live\"", "\"dry_run\"")).unwrap();
-    let lowered = stage("D-104", "proposal");
+    changed(&mut operator, &before).await;
+    let refused = agent.present(&early).await;
+    assert_eq!(refused.unwrap_err(), "DRY_RUN_ONLY");
     let started = Instant::now();
     while after_change(&mut agent, &lowered).await != "DRY_RUN_ONLY" {
         assert!(started.elapsed() < PATIENCE);

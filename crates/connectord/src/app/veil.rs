@@ -132,4 +132,34 @@ mod tests {
         let blind = execution(None, own).changes[0].after_json.clone();
         assert_eq!(blind.as_deref(), Some("\"***\""));
     }
+
+    #[test]
+    fn why_an_undo_was_refused_is_told_without_the_values_that_the_card_hides() {
+        let open = Card::parse(CARD).unwrap();
+        let veiled = Card::parse(&format!("{CARD}\n[read]\nmask = {{ phone = \"last2\" }}\n"));
+        let veiled = veiled.unwrap();
+        let why = "phone: we wrote \"+31 6 1234\", now it is \"+31 6 0000\"";
+        let drifted = Refusal::new(writ_proto::Reason::PreconditionFailed, why);
+        let seen = |card: Option<&Card>| {
+            let item = Undone {
+                execution: Box::new(claimed(1)),
+                undone: false,
+                refusal: Some(drifted.clone()),
+                changes: vec![Change {
+                    field: "phone".into(),
+                    before_json: Some("\"+31 6 0000\"".into()),
+                    after_json: None,
+                }],
+                unsigned: false,
+                replayed: false,
+            };
+            undone(card, item)
+        };
+        assert_eq!(seen(Some(&open)).refusal, Some(drifted.clone()));
+        for card in [Some(&veiled), None] {
+            let item = seen(card);
+            assert_eq!(item.refusal.as_ref().unwrap().reason, drifted.reason);
+            assert!(!format!("{item:?}").contains("+31"), "{item:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What every driver of the journal does, on real databases: SQLite always, PostgreSQL when
 //! `WRIT_TEST_POSTGRES` names a server.
 
+mod races;
 mod shares;
 
 use std::time::Duration;
@@ -355,7 +356,8 @@ async fn lists_are_narrowed_and_paged() {
             found.iter().map(|own| own.created_ms).collect::<Vec<_>>()
         };
         assert_eq!(ids(&all).await, [4, 2], "{name}: newest first");
-        let narrower: [fn(&mut Filter); 6] = [
+        let narrower: [fn(&mut Filter); 7] = [
+            |filter| filter.since_ms = Some(5),
             |filter| filter.until_ms = Some(2),
             |filter| filter.agent = Some("other".into()),
             |filter| filter.target = Some("O-8".into()),

@@ -69,6 +69,27 @@ impl Journal {
         if let Some(seen) = seen.filter(|seen| seen.at.elapsed() < ROLLOUT_AGE) {
             return Ok(seen.rollout);
         }
+        self.rollout_now(tenant, action).await
+    }
+
+    /// Tenant and action of everything that was promoted as far as writing, whether or not it has a card
+    /// now.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn writing(&self) -> Result<Vec<(String, String)>, JournalError> {
+        either!(self, reader => reader.writing().await)
+    }
+
+    /// How far an action was promoted for a tenant, as the database has it at this moment.
+    ///
+    /// # Errors
+    /// When the journal is away.
+    pub async fn rollout_now(
+        &self,
+        tenant: &str,
+        action: &str,
+    ) -> Result<Option<Promoted>, JournalError> {
         let at = Instant::now();
         let row = either!(self, reader => reader.rollout(tenant, action).await?);
         let promoted = row.map(|(name, until_ms, set_ms, revision, card, system)| {
@@ -92,30 +113,8 @@ impl Journal {
             at,
             rollout: rollout.clone(),
         };
-        all.insert(key, seen);
+        all.insert((tenant.to_owned(), action.to_owned()), seen);
         Ok(rollout)
-    }
-
-    /// Tenant and action of everything that was promoted as far as writing, whether or not it has a card
-    /// now.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn writing(&self) -> Result<Vec<(String, String)>, JournalError> {
-        either!(self, reader => reader.writing().await)
-    }
-
-    /// The same, as the database has it at this moment.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn rollout_now(
-        &self,
-        tenant: &str,
-        action: &str,
-    ) -> Result<Option<Promoted>, JournalError> {
-        self.seen().remove(&(tenant.to_owned(), action.to_owned()));
-        self.rollout(tenant, action).await
     }
 
     fn seen(&self) -> MutexGuard<'_, BTreeMap<(String, String), Seen>> {

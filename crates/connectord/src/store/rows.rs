@@ -121,3 +121,44 @@ impl Promoted {
         self.rollout
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_an_end_goes_back_to_dry_run_at_it() {
+        use Rollout::{DryRun, Live, Pilot, Suggest};
+        for (rollout, until_ms, now_ms, expected) in [
+            (Live, 9, 8, Live),
+            (Live, 9, 9, DryRun),
+            (Live, 9, 10, DryRun),
+            (Pilot, 9, 9, DryRun),
+            (Suggest, 9, 9, Suggest),
+            (Live, 0, 9, Live),
+        ] {
+            let promoted = Promoted {
+                tenant: "acme".into(),
+                action: "refund".into(),
+                rollout,
+                until_ms,
+                set_ms: 3,
+                revision: 1,
+                card: String::new(),
+                system: String::new(),
+            };
+            let what = format!("{rollout:?} until {until_ms} at {now_ms}");
+            assert_eq!(promoted.at(now_ms), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn an_execution_that_was_made_a_while_after_its_id_is_among_those_made_since() {
+        let made_ms = 1_800_000_000_000_u64;
+        let id_of = |ms: u64| Uuid::from_u128(u128::from(ms) << 80);
+        let first = earliest(i64::try_from(made_ms).unwrap());
+        assert!(first <= id_of(made_ms - 30_000));
+        // And lists do not begin at the first of all.
+        assert!(first > id_of(made_ms - 120_000));
+    }
+}

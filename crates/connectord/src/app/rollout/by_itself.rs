@@ -10,11 +10,11 @@ use super::super::catalog::{Catalog, Held};
 use super::super::outcome::{Kind, Outcome};
 use super::super::{App, AppError};
 use super::{Move, View};
-use crate::clock;
 use crate::domain::execution::{Execution, State};
 use crate::domain::rollout::{calm, demoted};
 use crate::halt::{Customer, Subject};
 use crate::store::{Filter, Promoted};
+use crate::{clock, crash};
 
 /// An undo is an execution too, so twice as many are read as the rule looks at.
 const READ_PER_LOOK: u32 = 2;
@@ -245,7 +245,7 @@ impl App {
             return Ok(());
         }
         if self.would_have(tenant, card.name.as_str()).await?.surprises > 0
-            || self.has_open_doubts(tenant, card, set.set_ms).await?
+            || self.has_open_doubts(tenant, card).await?
         {
             return Ok(());
         }
@@ -280,6 +280,7 @@ impl App {
             card_digest: Vec::new(),
         };
         let why = format!("the pilot was calm: {held}");
+        crash::point("before_widening").await;
         // Set only over what was looked at: whoever moved it meanwhile wins.
         self.move_to(
             &view,
@@ -291,17 +292,11 @@ impl App {
     }
 
     /// Whether it is not known of an execution of the action, however old, what became of it.
-    async fn has_open_doubts(
-        &self,
-        tenant: &str,
-        card: &Card,
-        since_ms: i64,
-    ) -> Result<bool, AppError> {
+    async fn has_open_doubts(&self, tenant: &str, card: &Card) -> Result<bool, AppError> {
         for state in [State::InDoubt, State::Human] {
             let filter = Filter {
                 state: Some(state.name().to_owned()),
                 action: Some(card.name.as_str().to_owned()),
-                since_ms: Some(since_ms),
                 limit: 1,
                 ..Filter::default()
             };

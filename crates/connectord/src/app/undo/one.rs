@@ -23,8 +23,9 @@ use crate::store::Filter;
 use crate::system::{Leave, Prepared, System, Wanted};
 use crate::{clock, crash, ids};
 
-/// Most later executions on the same record that are looked through.
+/// Most later executions on the same record that are looked through at once, and how often.
 const LATER_MAX: u32 = 1_000;
+const LATER_PAGES_MAX: u32 = 20;
 
 /// An undo that may be written.
 struct Ready {
@@ -320,21 +321,13 @@ impl App {
     /// Last in, first out: a later write of ours to the same field stands on this one, also where
     /// it left the same value again.
     async fn check_last(&self, execution: &Execution, foreseen: &Foreseen) -> Result<(), Refusal> {
-        let filter = Filter {
+        let mut filter = Filter {
             target: Some(execution.target.clone()),
             execute: Some(true),
             since_ms: Some(execution.created_ms),
             limit: LATER_MAX,
             ..Filter::default()
         };
-        let later = self
-            .journal
-            .list(&execution.tenant, &filter)
-            .await
-            .map_err(|error| {
-                let error = AppError::from(error);
-                Refusal::new(error.reason, error.public)
-            })?;
         let stands_on = |own: &&Execution| {
             let shares = |change: &crate::domain::execution::Change| {
                 execution
@@ -349,16 +342,27 @@ impl App {
                 && same
                 && own.changes.iter().any(shares)
         };
-        match later.iter().find(stands_on) {
-            Some(own) => {
+        for _ in 0..LATER_PAGES_MAX {
+            let later = self.journal.list(&execution.tenant, &filter).await;
+            let later = later.map_err(|error| {
+                let error = AppError::from(error);
+                Refusal::new(error.reason, error.public)
+            })?;
+            if let Some(own) = later.iter().find(stands_on) {
                 let detail = format!(
                     "{} wrote the same field later and stands; undo {} first",
                     own.action, own.id
                 );
-                Err(Refusal::new(Reason::PreconditionFailed, detail))
+                return Err(Refusal::new(Reason::PreconditionFailed, detail));
             }
-            None => Ok(()),
+            let is_full = u32::try_from(later.len()).is_ok_and(|count| count >= LATER_MAX);
+            match later.last().filter(|_| is_full) {
+                Some(last) => filter.before = Some(last.id.clone()),
+                None => return Ok(()),
+            }
         }
+        let detail = "too many later executions on the record to look whether one stands on this; change it by hand";
+        Err(Refusal::new(Reason::PreconditionFailed, detail))
     }
 
     fn undo_intent(

@@ -2,6 +2,7 @@
 
 use super::super::outcome::{Kind, Outcome};
 use super::super::{App, AppError};
+use crate::domain::caps::Count;
 use crate::domain::execution::{Execution, State};
 use crate::domain::gate::{Call, Refusal};
 use crate::store::{Journal, JournalError, Report};
@@ -65,13 +66,19 @@ impl App {
             .collect();
         let saved = self
             .journal
-            .save_counted(&mut both, vec![report.clone()], back)
+            .save_counted(&mut both, vec![report.clone()], back.clone())
             .await;
         match saved {
             Ok(()) => {}
             // Something may have been sent: "nothing happened" would be a lie.
             Err(JournalError::Unavailable(_) | JournalError::Full) if execution.sent_ms > 0 => {
-                tokio::spawn(keep_saving(self.journal.clone(), execution, report));
+                let end = End {
+                    execution,
+                    other,
+                    report,
+                    back,
+                };
+                tokio::spawn(keep_saving(self.journal.clone(), end));
                 return Err(AppError::of(Reason::OutcomeUnknown));
             }
             Err(error) => return Err(error.into()),
@@ -89,24 +96,37 @@ impl App {
     }
 }
 
+/// An end that is written whole or not at all.
+struct End {
+    execution: Execution,
+    /// What it says something of.
+    other: Option<Execution>,
+    report: Report,
+    /// What counts against no ceiling any more.
+    back: Vec<Count>,
+}
+
 /// Writes the end of an execution when the journal is back.
-async fn keep_saving(journal: Journal, mut execution: Execution, report: Report) {
+async fn keep_saving(journal: Journal, mut end: End) {
     for _ in 0..SAVES_MAX {
         tokio::time::sleep(SAVE_PAUSE).await;
+        let mut both: Vec<&mut Execution> = std::iter::once(&mut end.execution)
+            .chain(end.other.as_mut())
+            .collect();
         let saved = journal
-            .save(&mut [&mut execution], vec![report.clone()])
+            .save_counted(&mut both, vec![end.report.clone()], end.back.clone())
             .await;
         match saved {
             Err(JournalError::Unavailable(_) | JournalError::Full) => {}
             Ok(()) => return,
             Err(error) => {
-                tracing::warn!(%error, execution = execution.id, "left to be settled");
+                tracing::warn!(%error, execution = end.execution.id, "left to be settled");
                 return;
             }
         }
     }
     tracing::error!(
-        execution = execution.id,
+        execution = end.execution.id,
         "its end could not be written; left to be settled"
     );
 }

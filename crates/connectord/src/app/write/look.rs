@@ -1,6 +1,8 @@
 //! The look before a write: the record, whose it is, the plan, the reads before it, and the very
 //! requests that will be sent. A dry run ends here.
 
+use std::sync::Arc;
+
 use super::super::App;
 use crate::app::write::admit::Admitted;
 use crate::clock;
@@ -138,8 +140,20 @@ impl App {
         before: &Image,
     ) -> Result<Result<(), Refusal>, AppError> {
         let set = self.journal.rollout_now(&call.tenant, &call.action).await?;
-        let now = Self::within(&admitted.card, set.as_ref());
+        let catalog = self.catalog.load();
+        let in_force = match catalog.held(&call.tenant, &call.action) {
+            Ok(held) => Arc::clone(&held.card),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let of = |card: &Card| Self::within(card, set.as_ref());
+        let now = of(&admitted.card).min(of(&in_force));
         if now.writes() && now >= admitted.rollout {
+            let args = admitted.permit.args();
+            let narrower = check_promoted(&in_force, &admitted.card, call, args, clock::now());
+            if let Err(refusal) = narrower.and_then(|()| check_when(&in_force, before)) {
+                let detail = "the card was changed while this call was under way, and does not allow it any more";
+                return Ok(Err(Refusal::new(refusal.reason, detail)));
+            }
             let moved = set.filter(|set| set.revision != admitted.revision);
             return Ok(moved.map_or(Ok(()), |set| {
                 self.still_holds(admitted, call, (&set, before))

@@ -145,6 +145,21 @@ const CALLS: Expected = (
 );
 
 #[test]
+fn of_two_cards_the_lower_ceiling_holds_and_what_either_counts_counts() {
+    let day = |cap: i64| count((DAY.0, DAY.1, 1, cap, DAY.4));
+    for (own, other) in [(30, 5), (5, 30), (5, 5)] {
+        let lower = narrower(vec![day(own)], vec![day(other)]);
+        assert_eq!(lower, [day(5)], "{own} and {other}");
+    }
+    for other in [AGENT, CALLS, ("other", DAY.1, 1, 5, DAY.4)] {
+        let both = narrower(vec![day(30)], vec![count(other)]);
+        assert_eq!(both, [day(30), count(other)]);
+        let none = narrower(vec![], vec![count(other)]);
+        assert_eq!(none, [count(other)]);
+    }
+}
+
+#[test]
 fn the_days_before_do_not_hold_today() {
     let now = DateTime::from_timestamp(1_795_219_200, 0).unwrap();
     let now = now.with_timezone(&Tz::UTC);

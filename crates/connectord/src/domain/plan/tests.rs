@@ -1,8 +1,11 @@
 //! What each write mode makes of a field, and what it refuses.
 
+use chrono::DateTime;
 use proptest::prelude::*;
+use writ_proto::value::args_from_json;
 
 use super::*;
+use crate::domain::gate::tests::{admitted, call};
 
 const CARD: &str = r#"
 name = "tidy"
@@ -117,6 +120,37 @@ fn a_write_mode_does_what_it_says_or_refuses() {
             expected,
             "{arg} {old:?} {new}"
         );
+    }
+}
+
+#[test]
+fn what_an_agent_relied_on_is_what_stands_there_or_nothing_is_planned() {
+    let mut card = Card::parse(CARD).unwrap();
+    card.args.retain(|name, _| name == "set");
+    let mut before = Image {
+        version: Some("v1".to_owned()),
+        ..Image::default()
+    };
+    before.fields.set("set", text("a"));
+    let digest = before.digest();
+    for (relied, expected) in [
+        (None, None),
+        (Some("v1"), None),
+        (Some(digest.as_str()), None),
+        (Some("v0"), Some("version: relied on v0, is v1")),
+        (Some(""), Some("version: relied on , is v1")),
+    ] {
+        let call = Call {
+            action: "tidy".into(),
+            target: Some(("contact".into(), "C-1".into())),
+            args_cbor: args_from_json(r#"{"set":"b"}"#).unwrap().encode(),
+            precondition: relied.map(str::to_owned),
+            ..call()
+        };
+        let permit = admitted(&call, &card, DateTime::UNIX_EPOCH).unwrap();
+        let refused = plan(&permit, &call, &card, &before).err();
+        let expected = expected.map(|why| Refusal::new(Reason::PreconditionFailed, why));
+        assert_eq!(refused, expected, "{relied:?}");
     }
 }
 

@@ -116,3 +116,33 @@ fn what_only_the_newer_card_allows_waits_and_what_was_live_goes_on() {
         assert!(check(&card(from, to), "won").is_err(), "{to}");
     }
 }
+
+#[test]
+fn what_the_promoted_card_asked_for_is_asked_for_whatever_the_newer_one_leaves_out() {
+    // 1 January 1970 was a Thursday.
+    let hours =
+        "hours = { days = \"fri\", from = \"08:00\", to = \"18:00\", zone = \"UTC\" }\n[caps]";
+    let newer = card("", "");
+    let asking = |ask: fn(&mut Card)| {
+        let mut promoted = card("", "");
+        ask(&mut promoted);
+        promoted
+    };
+    let args = args_from_json("{\"stage\":\"won\"}").unwrap();
+    for (promoted, why) in [
+        (
+            asking(|card| card.identify.push("stage".into())),
+            "(stage is not looked for any more)",
+        ),
+        (
+            asking(|card| card.version_required = true),
+            "(a version had to be named)",
+        ),
+        (card("[caps]", hours), "(the hours)"),
+    ] {
+        let refused = check_promoted(&promoted, &newer, &call(), &args, DateTime::UNIX_EPOCH);
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.reason, Reason::DryRunOnly, "{why}");
+        assert!(refused.detail.contains(why), "{}", refused.detail);
+    }
+}

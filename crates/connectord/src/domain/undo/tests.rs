@@ -47,6 +47,16 @@ fn what_was_not_written_is_too_old_or_of_another_kind_is_not_undone() {
             Some(Reason::UndoImpossible),
         ),
         (
+            with(|own| own.state = State::Claimed),
+            9,
+            Some(Reason::UndoImpossible),
+        ),
+        (
+            with(|own| own.state = State::Sending),
+            9,
+            Some(Reason::UndoImpossible),
+        ),
+        (
             with(|own| own.verb = "create_draft".into()),
             9,
             Some(Reason::UndoImpossible),

@@ -1,4 +1,6 @@
-//! How lists are read.
+//! How the file is opened, and how lists are read.
+
+use sqlx::{Connection as _, SqliteConnection};
 
 use super::*;
 
@@ -43,4 +45,23 @@ async fn a_list_reads_the_executions_of_its_tenant_alone() {
         let from = step.contains("id>");
         assert_eq!(from, filter.since_ms.is_some(), "{filter:?}: {step}");
     }
+}
+
+/// With less than `FULL` a commit in WAL may be gone after a power cut.
+#[tokio::test]
+async fn what_is_answered_is_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("journal.db").display());
+    let reader = SqliteReader::open(&url).await.unwrap();
+    let options = reader.writer().options;
+    let mut writer = SqliteConnection::connect_with(&options).await.unwrap();
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&mut writer)
+        .await
+        .unwrap();
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
+        .fetch_one(&mut writer)
+        .await
+        .unwrap();
+    assert_eq!((mode.as_str(), synchronous), ("wal", 2));
 }
