@@ -73,7 +73,9 @@ pub(super) fn world_with(
     assert!(world.run("connectord", &add).status.success());
     world.connections.push((connection, system, base));
     world.start_policyd();
-    world.start_connectord(&program("connectord"), &[]);
+    // Nothing listens there: whoever asked a proxy of the environment would reach no system.
+    let proxy = [("HTTP_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "")];
+    world.start_connectord(&program("connectord"), &proxy);
     world
 }
 

@@ -7,21 +7,6 @@ pub(crate) use writ_proto::host::cli::printed::{Format, plural};
 
 use crate::error::AppError;
 
-/// A text without what acts on a terminal or turns the reading order round: a system of record can
-/// put anything into its messages. New lines and tabs stay.
-pub(crate) fn printable(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        if turns || (c.is_control() && !matches!(c, '\n' | '\t')) {
-            plain.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            plain.push(c);
-        }
-    }
-    plain
-}
-
 /// Prints results.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
@@ -41,7 +26,7 @@ impl Output {
     /// One line of a result, for people or as JSON.
     pub(crate) fn line(self, text: &str, value: &Json) {
         if !value.is_null() || self.is_table() {
-            self.format.put(&printable(text), value);
+            self.format.put(text, value);
         }
     }
 
@@ -62,9 +47,9 @@ impl Output {
         let code = error.reason.code();
         match self.format {
             Format::Table => {
-                complain(format_args!("{code} {}", printable(&error.public)));
+                complain(format_args!("{code} {}", error.public));
                 if let Some(fix) = error.shown_fix() {
-                    complain(format_args!("Fix: {}", printable(fix)));
+                    complain(format_args!("Fix: {fix}"));
                 }
                 // A page that says the same once more is none.
                 if error.own_fix.is_some() || error.public != error.reason.sentence() {
@@ -124,26 +109,5 @@ pub(crate) fn exit_code(reason: Reason) -> u8 {
         reason if reason.code().starts_with("TOKEN_") => 13,
         Reason::CardMismatch | Reason::DryRunOnly | Reason::ArgsSchema => 13,
         _ => 1,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_acts_on_a_terminal_is_shown_and_not_done() {
-        for (text, want) in [
-            ("a\nb\tc", "a\nb\tc"),
-            ("\u{1b}[2Jx\u{7}", "\\u001b[2Jx\\u0007"),
-            ("paid \u{202e}00.1", "paid \\u202e00.1"),
-            ("\u{9b}31m", "\\u009b31m"),
-            ("é 漢", "é 漢"),
-        ] {
-            assert_eq!(printable(text), want);
-        }
-        let json = json!({ "said": "\u{202e}x" }).to_string();
-        let read: Json = serde_json::from_str(&printable(&json)).unwrap();
-        assert_eq!(read["said"], "\u{202e}x", "JSON stays the same JSON");
     }
 }

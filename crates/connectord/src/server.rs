@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tonic_health::ServingStatus;
 use writ_proto::Reason;
 use writ_proto::host::serve::connections::{Door, mutual_tls};
 use writ_proto::host::serve::grpc::PacedServer;
@@ -17,7 +18,7 @@ use writ_proto::host::store::alone::{AloneError, alone};
 use writ_proto::host::store::disk::Reserve;
 use writ_proto::host::store::postgres::without_password;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
-use writ_proto::pb::connector_service_server::ConnectorServiceServer;
+use writ_proto::pb::connector_service_server::{self, ConnectorServiceServer};
 use writ_proto::pb::halt_service_server::HaltServiceServer;
 
 use crate::access::Access;
@@ -408,19 +409,27 @@ pub fn door(config: &Config) -> Result<Door, AppError> {
     Ok(Door::new(tls, authn.reads(config.limits)))
 }
 
+/// What is said of: the server, as who names no service asks, and the service that stands for it.
+const SERVICES: [&str; 2] = ["", connector_service_server::SERVICE_NAME];
+
 /// Says SERVING while the journal answers.
 async fn watch_health(reporter: tonic_health::server::HealthReporter, app: SharedApp) {
+    say(&reporter, false).await;
     let mut ticks = tokio::time::interval(HEALTH_PERIOD);
     loop {
         ticks.tick().await;
-        if app.journal.ping().await.is_ok() && !app.reserve.is_short() {
-            reporter
-                .set_serving::<ConnectorServiceServer<Connector>>()
-                .await;
-        } else {
-            reporter
-                .set_not_serving::<ConnectorServiceServer<Connector>>()
-                .await;
-        }
+        let is_serving = app.journal.ping().await.is_ok() && !app.reserve.is_short();
+        say(&reporter, is_serving).await;
+    }
+}
+
+async fn say(reporter: &tonic_health::server::HealthReporter, is_serving: bool) {
+    let status = if is_serving {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
+    for service in SERVICES {
+        reporter.set_service_status(service, status).await;
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use writ_proto::pb;
 use writ_proto::pb::ExecutionState as State;
 
+use super::super::halt::set;
 use super::super::rollout::present;
 use super::{undone, wish, world};
 
@@ -161,6 +162,25 @@ async fn a_login_that_may_do_more_or_less_than_the_cards_need_is_named() {
     world.settle().await;
 }
 
+/// Waits until connectord waits for a lock.
+async fn waits(admin: &sqlx::PgPool) {
+    let started = std::time::Instant::now();
+    loop {
+        let waiting: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+             AND application_name = 'writ-connectord' AND wait_event_type = 'Lock'",
+        )
+        .fetch_one(admin)
+        .await
+        .unwrap();
+        if waiting > 0 {
+            return;
+        }
+        assert!(started.elapsed() < e2e::PATIENCE);
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_changed_while_its_lock_was_waited_for_is_left_alone() {
     let Some((world, admin, _)) = table().await else {
@@ -176,21 +196,7 @@ async fn a_row_that_changed_while_its_lock_was_waited_for_is_left_alone() {
         let close = change("7", json!({"status": "closed"}));
         present(&mut agent, &close).await.unwrap()
     });
-    let started = std::time::Instant::now();
-    loop {
-        let waiting: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-             AND application_name = 'writ-connectord' AND wait_event_type = 'Lock'",
-        )
-        .fetch_one(&admin)
-        .await
-        .unwrap();
-        if waiting > 0 {
-            break;
-        }
-        assert!(started.elapsed() < e2e::PATIENCE);
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    waits(&admin).await;
     held.commit().await.unwrap();
     let stale = call.await.unwrap();
     assert_eq!(
@@ -198,6 +204,35 @@ async fn a_row_that_changed_while_its_lock_was_waited_for_is_left_alone() {
         (false, "PRECONDITION_FAILED"),
         "{stale:?}"
     );
+    let shown: String = sqlx::query_scalar("SELECT status FROM ticket WHERE id = 7")
+        .fetch_one(&admin)
+        .await
+        .unwrap();
+    assert_eq!(shown, "open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_while_a_lock_is_waited_for_stops_the_write() {
+    let Some((world, admin, _)) = table().await else {
+        return;
+    };
+    let (mut agent, mut operator) = (world.agent().await, world.operator().await);
+    // Held, and not changed: afterwards the row is the one that was looked at.
+    let mut held = admin.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM ticket WHERE id = 7 FOR UPDATE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let call = tokio::spawn(async move {
+        let close = change("7", json!({"status": "closed"}));
+        present(&mut agent, &close).await
+    });
+    waits(&admin).await;
+    set(&mut operator, "tenant:acme").await.unwrap();
+    held.rollback().await.unwrap();
+    let halted = call.await.unwrap();
+    let code = halted.map_or_else(|code| code, |done| done.reason_code);
+    assert_eq!(code, "HALTED");
     let shown: String = sqlx::query_scalar("SELECT status FROM ticket WHERE id = 7")
         .fetch_one(&admin)
         .await

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use writ_proto::Reason;
+use writ_proto::host::serve::http::{Limits, serve};
 
 use super::Common;
 use super::server::{ready, stop};
@@ -47,8 +48,7 @@ pub(super) async fn run(common: &Common, args: &HaltServerArgs) -> Result<u8, Ap
         args.ready_file.as_ref(),
         &json!({"http": addr.to_string(), "pid": std::process::id()}),
     )?;
-    let served =
-        writ_proto::host::serve::http::serve(listener, tls, http::router(site), stop()).await;
+    let served = serve(listener, tls, http::router(site), Limits::PAGES, stop()).await;
     served.map_err(|error| AppError::new(Reason::Internal, error.to_string()))?;
     Ok(0)
 }

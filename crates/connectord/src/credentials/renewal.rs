@@ -50,7 +50,7 @@ impl CredentialStore {
         Ok(())
     }
 
-    /// Forgets what took the place of a secret that is removed or replaced by another one.
+    /// Forgets what took the place of a secret that is removed.
     pub(super) fn forget_renewed(&self, connection: &str) -> Result<bool, Refusal> {
         let mut all = self.renewed()?;
         if all.remove(connection).is_none() {

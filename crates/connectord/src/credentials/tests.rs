@@ -156,6 +156,14 @@ fn every_file_beside_a_secret_is_for_its_owner_alone() {
         seen += 1;
     }
     assert_eq!(seen, 5, "key, credentials, renewed, lock, turn");
+    // And where it does not, nothing that is another's is passed over.
+    let owner = |path: &Path| {
+        let meta = std::fs::metadata(path).unwrap();
+        (meta.uid(), meta.gid())
+    };
+    let (key, other) = (folder.path().join("seal.key"), Path::new("/"));
+    let given = owned_like(&key, other);
+    assert_eq!(given.is_ok(), owner(&key) == owner(other), "{given:?}");
 }
 
 #[test]
@@ -173,9 +181,13 @@ fn a_credential_that_is_gone_is_told_by_its_own_name_and_a_file_that_is_away_say
     let (store, file) = (store(&folder), folder.path().join("credentials.json"));
     store.put("crm/main", SECRET, 5).unwrap();
     let credential = store.open("crm/main").unwrap();
-    let mut ran = false;
-    credential.while_it_stands(|| ran = true).unwrap();
-    assert!(ran);
+    let mut is_held = false;
+    let look = || {
+        let lock = std::fs::File::open(folder.path().join("credentials.lock")).unwrap();
+        is_held = matches!(lock.try_lock(), Err(TryLockError::WouldBlock));
+    };
+    credential.while_it_stands(look).unwrap();
+    assert!(is_held, "nobody replaces it meanwhile");
     store.put("crm/man", SECRET, 5).unwrap();
     store.remove("crm/main").unwrap();
     let gone = credential.stands().unwrap_err();

@@ -89,6 +89,21 @@ fn is_rolled_back(error: &sqlx::Error) -> bool {
     })
 }
 
+/// What an error in the place of an answer to COMMIT makes of a write; the version is the one that it has if it happened.
+fn instead_of_commit(error: sqlx::Error, version: String) -> Applied {
+    if !is_rolled_back(&error) {
+        let why = clean(&error.to_string());
+        return Applied::Unknown {
+            why: format!("the answer to COMMIT was lost: {why}"),
+            version: Some(version),
+        };
+    }
+    match Failed::from(error) {
+        Failed::Not(not, why) => Applied::Not(not, why),
+        Failed::Lost(why) => Applied::unknown(why),
+    }
+}
+
 /// A text as a literal of SQL.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
@@ -383,17 +398,7 @@ impl Postgres {
                 version: Some(version),
                 ..Receipt::default()
             }),
-            Err(error) if is_rolled_back(&error) => match Failed::from(error) {
-                Failed::Not(not, why) => Applied::Not(not, why),
-                Failed::Lost(why) => Applied::unknown(why),
-            },
-            Err(error) => Applied::Unknown {
-                why: format!(
-                    "the answer to COMMIT was lost: {}",
-                    clean(&error.to_string())
-                ),
-                version: Some(version),
-            },
+            Err(error) => instead_of_commit(error, version),
         }
     }
 
@@ -457,3 +462,6 @@ fn check_key(table: &Table, key: &Json, body: &Json) -> Result<(), SystemError> 
 pub(super) fn find(_args: &Map) -> Result<Vec<String>, SystemError> {
     Err(SystemError::Unknown("a table is not searched".to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

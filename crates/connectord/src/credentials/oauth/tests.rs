@@ -89,8 +89,16 @@ fn an_assertion_is_signed_by_the_key_and_for_its_audience() {
     let base64 = STANDARD.encode(der.as_ref());
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n");
     let oauth = oauth(Grant::JwtBearer("https://login.example".to_owned()), false);
-    let named = json!({"client_id": "id", "username": "ada@acme", "private_key": pem}).to_string();
-    for secret in [named, format!("id:ada@acme:{base64}")] {
+    // What PKCS#8 holds, after its version and the name of the algorithm.
+    let (head, pkcs1) = der.as_ref().split_at(26);
+    assert_eq!(head[22], 4, "{head:?}");
+    let pkcs1 = STANDARD.encode(pkcs1);
+    let pkcs1 =
+        format!("-----BEGIN RSA PRIVATE KEY-----\n{pkcs1}\n-----END RSA PRIVATE KEY-----\n");
+    let named = |pem: &str| {
+        json!({"client_id": "id", "username": "ada@acme", "private_key": pem}).to_string()
+    };
+    for secret in [named(&pem), named(&pkcs1), format!("id:ada@acme:{base64}")] {
         let (header, form) = asked(&secret, &oauth, None).unwrap();
         assert_eq!(header, "");
         let assertion = form
@@ -261,6 +269,27 @@ fn a_refresh_token_that_took_the_place_of_another_is_kept_until_the_credential_i
     assert!(third.newer().is_err());
     store.put("crm/main", "a:b:third", 7).unwrap();
     assert!(shown(&store.open("crm/main").unwrap()).is_none());
+}
+
+#[test]
+fn connections_that_renew_at_once_lose_nothing() {
+    let (_folder, store) = store();
+    let names: Vec<String> = (0..8).map(|number| format!("crm/{number}")).collect();
+    for name in &names {
+        store.put(name, &format!("a:b:{name}"), 5).unwrap();
+    }
+    let all = names.iter().map(|name| store.open(name).unwrap());
+    let all: Vec<Credential> = all.collect();
+    std::thread::scope(|scope| {
+        for (credential, name) in all.iter().zip(&names) {
+            scope.spawn(move || credential.renew(&SecretString::from(name.clone())).unwrap());
+        }
+    });
+    for (credential, name) in all.iter().zip(&names) {
+        let newer = credential.newer().unwrap();
+        let newer = newer.map(|secret| secret.expose_secret().to_owned());
+        assert_eq!(newer.as_ref(), Some(name));
+    }
 }
 
 #[test]

@@ -256,6 +256,12 @@ fn span(
     Ok(span)
 }
 
+/// A pattern of a whole text. By itself first: one that closes the brackets would take what it matches in part.
+fn whole(pattern: &str) -> Result<Regex, regex::Error> {
+    Regex::new(pattern)?;
+    Regex::new(&format!("^(?:{pattern})$"))
+}
+
 /// How a system writes an id in its answers, such as `gid://shopify/Order/{id}`.
 fn id_as(read: Option<&raw::RawExchange>) -> Result<(String, String), FileError> {
     let Some(text) = read.and_then(|read| read.id_as.as_deref()) else {
@@ -370,8 +376,7 @@ impl Bound {
     }
 
     fn object(raw: &RawObject, driver: Driver, encoding: Encoding) -> Result<Object, FileError> {
-        let id = Regex::new(&format!("^(?:{})$", raw.id))
-            .map_err(|error| FileError::new(error.to_string()).within("id"))?;
+        let id = whole(&raw.id).map_err(|error| FileError::new(error.to_string()).within("id"))?;
         if raw.field.len() > FIELDS_MAX {
             return Err(FileError::new(format!("at most {FIELDS_MAX}")).within("field"));
         }

@@ -41,6 +41,8 @@ pub(super) struct Issuer {
     credential: Credential,
     oauth: OAuth2,
     held: Mutex<Held<CallError>>,
+    /// Whether the process ends.
+    process: &'static UnderWays,
 }
 
 /// What an issuer said (RFC 6749 5.2). What must not be seen is taken out before anything is cut: a part of it would
@@ -49,7 +51,8 @@ fn said(answer: &Answer, hide: impl Fn(&str) -> String) -> String {
     let text = |name: &str| {
         let body = answer.body.as_ref()?;
         let text = body.get(name)?.as_str()?;
-        Some(clean(&hide(text)))
+        // Once more: what stood between its characters is gone now.
+        Some(hide(&clean(&hide(text))))
     };
     let words = [
         Some(answer.described()),
@@ -94,6 +97,7 @@ impl Issuer {
             credential: credential.clone(),
             oauth: (**oauth).clone(),
             held: Mutex::default(),
+            process: &UNDER_WAY,
         })))
     }
 
@@ -181,11 +185,11 @@ impl Issuer {
                 blocking(move || own.turn()).await?
             }
         };
-        UnderWay::goes_on()?;
+        UnderWay::goes_on(self.process)?;
         let own = self.credential.clone();
         let newer = blocking(move || own.newer()).await?;
         // It may have been waited for: what is not asked for is not lost.
-        UnderWay::goes_on()?;
+        UnderWay::goes_on(self.process)?;
         let body = self.answer(newer.as_ref()).await?;
         if let Some(refresh) = next_refresh(&body).map_err(CallError::Denied)? {
             let credential = self.credential.clone();
@@ -293,9 +297,11 @@ pub fn lasts() {
     drop(LASTS.set(Handle::current()));
 }
 
-/// How many requests for tokens are under way in this process, and whether it ends.
-static UNDER_WAY: LazyLock<watch::Sender<(usize, bool)>> =
-    LazyLock::new(|| watch::Sender::new((0, false)));
+/// How many requests for tokens are under way in a process, and whether it ends.
+type UnderWays = watch::Sender<(usize, bool)>;
+
+/// Those of this process.
+static UNDER_WAY: LazyLock<UnderWays> = LazyLock::new(|| watch::Sender::new((0, false)));
 
 /// One of them, until it is dropped.
 struct UnderWay;
@@ -303,13 +309,13 @@ struct UnderWay;
 impl UnderWay {
     /// Where the process ends, nothing is begun.
     fn begin() -> Result<Self, CallError> {
-        Self::goes_on()?;
+        Self::goes_on(&UNDER_WAY)?;
         UNDER_WAY.send_modify(|(count, _)| *count = count.saturating_add(1));
         Ok(Self)
     }
 
-    fn goes_on() -> Result<(), CallError> {
-        let (_, ends) = *UNDER_WAY.borrow();
+    fn goes_on(process: &UnderWays) -> Result<(), CallError> {
+        let (_, ends) = *process.borrow();
         if ends {
             return Err(no_token(&"this process is ending"));
         }

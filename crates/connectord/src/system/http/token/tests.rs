@@ -83,6 +83,7 @@ impl World {
                 lives: LIVES_MAX,
             },
             held: Mutex::default(),
+            process: Box::leak(Box::new(watch::Sender::new((0, false)))),
         };
         Self {
             folder,
@@ -115,6 +116,7 @@ impl World {
             credential: self.store.open(&self.connection).unwrap(),
             oauth: self.issuer.oauth.clone(),
             held: Mutex::default(),
+            process: self.issuer.process,
         }
     }
 
@@ -268,4 +270,38 @@ async fn an_issuer_that_is_asked_too_often_or_repeats_a_secret_is_left_alone() {
         panic!("{refused}");
     };
     assert!(said.contains("not ***") && !said.contains("r0"), "{said}");
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_waits_to_be_stored_is_kept_meanwhile_and_overtakes_nothing() {
+    let world = World::quick(|_| {}, tempfile::tempdir().unwrap()).await;
+    let other = Arc::clone(&STORING).lock_owned().await;
+    let credential = world.issuer.credential.clone();
+    let turn = credential.turn().unwrap();
+    let mut storing = std::pin::pin!(put_down(Unsaved {
+        credential,
+        refresh: SecretString::from("r9".to_owned()),
+        turn,
+    }));
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut storing).await;
+    assert!(early.is_err() && world.is_left());
+    assert!(world.issuer.credential.newer().unwrap().is_none());
+    drop(other);
+    assert!(storing.await.unwrap().is_some() && !world.is_left());
+    assert!(world.issuer.credential.newer().unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_process_that_ends_while_it_waits_for_the_file_shows_no_refresh_token() {
+    let world = World::quick(|_| {}, tempfile::tempdir().unwrap()).await;
+    let lock = world.folder.path().join("credentials.lock");
+    let lock = std::fs::File::open(lock).unwrap();
+    lock.try_lock().unwrap();
+    let mut refreshing = std::pin::pin!(world.issuer.refreshed());
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut refreshing).await;
+    assert!(early.is_err());
+    world.issuer.process.send_modify(|(_, ends)| *ends = true);
+    drop(lock);
+    assert!(refreshing.await.is_err());
+    assert!(world.shown().is_empty());
 }

@@ -28,6 +28,13 @@ fn what_was_never_looked_at_has_moved() {
         let found = unlike(prepare, &before, &now);
         assert_eq!(found.as_deref(), expected, "{before:?} {now:?}");
     }
+    // Hence no second send after a new token.
+    let plain = Bound::compile(SANDBOX).unwrap();
+    let compared = [&bound, &plain].map(|bound| {
+        let verb = &bound.objects["deal"].verbs["update_fields"];
+        is_compared(verb)
+    });
+    assert_eq!(compared, [true, false]);
 }
 
 #[test]
