@@ -150,6 +150,8 @@ fn kind(text: &ArgText) -> Result<ArgKind, CardError> {
         "boolean" => ArgKind::Boolean,
         "reference" => {
             let pattern = text.pattern.as_deref().ok_or_else(|| missing("pattern"))?;
+            // By itself first: one that closes the brackets would let ids through that it matches in part.
+            Regex::new(pattern).map_err(|error| invalid(error.to_string()))?;
             let whole = format!("^(?:{pattern})$");
             let pattern = Regex::new(&whole).map_err(|error| invalid(error.to_string()))?;
             ArgKind::Reference { pattern }

@@ -25,6 +25,13 @@ fn is_digit(c: Option<&char>) -> bool {
     c.is_some_and(|c| c.is_numeric())
 }
 
+/// Signs that nobody sees and that turn or join what stands around them (format characters and selectors of Unicode): no spelling.
+const fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
+}
+
 /// Whether the character at a place is part of what is said.
 fn counts(chars: &[char], at: usize, c: char) -> bool {
     let before = is_digit(at.checked_sub(1).and_then(|at| chars.get(at)));
@@ -32,6 +39,7 @@ fn counts(chars: &[char], at: usize, c: char) -> bool {
     let next = is_digit(after.first());
     let next_word = is_digit(after.iter().find(|c| !c.is_whitespace()));
     c.is_alphanumeric()
+        || is_unseen(c)
         || UNITS.contains(c)
         || (IN_NUMBERS.contains(c) && (before || next))
         || (ALGEBRAIC.contains(c) && (before || next_word))
@@ -99,6 +107,9 @@ mod tests {
             ("email", "e-mail"),
             ("Straße", "Strase"),
             ("a", ""),
+            ("Ada Berg", "Ada \u{202e}Berg"),
+            ("Ada Berg", "Ada\u{200b} Berg"),
+            ("Ada Berg", "Ada Berg\u{fe0f}"),
         ] {
             assert!(!same_words(a, b, &table()), "{a} / {b}");
         }

@@ -236,6 +236,14 @@ fn days_may_be_relative_to_the_day_of_the_check() {
 }
 
 #[test]
+fn a_pattern_is_one_by_itself() {
+    for bad in ["A)|(?:B", "[A-Z", "A)"] {
+        let to = format!("pattern = \"{bad}\"");
+        assert!(changed("pattern = \"[A-Z]{2}\"", &to).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn hours_hold_in_their_zone_and_across_the_change_of_clocks() {
     let hours = "rollback_window = \"24h\"\nhours = { days = \"mon-fri,sun\", from = \"08:00\", to = \"18:00\", zone = \"Europe/Amsterdam\" }";
     let card = changed("rollback_window = \"24h\"", hours).unwrap();

@@ -285,3 +285,26 @@ impl Service<Uri> for Connector {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_names_two_names_nobody() {
+        let named = |uris: &[&str]| {
+            let mut params = rcgen::CertificateParams::default();
+            let name = |uri: &&str| rcgen::SanType::URI((*uri).try_into().unwrap());
+            params.subject_alt_names = uris.iter().map(name).collect();
+            let key = rcgen::KeyPair::generate().unwrap();
+            uri(params.self_signed(&key).unwrap().der())
+        };
+        let (ours, other) = (
+            "spiffe://writ.test/service/policyd",
+            "spiffe://writ.test/service/connectord",
+        );
+        assert_eq!(named(&[ours]).as_deref(), Some(ours));
+        assert_eq!(named(&[ours, other]), None);
+        assert_eq!(named(&[]), None);
+    }
+}

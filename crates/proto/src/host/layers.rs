@@ -351,6 +351,16 @@ mod tests {
     }
 
     #[test]
+    fn the_password_of_a_database_is_not_told() {
+        let text = "[store]\nurl = \"postgres://writ:s3cret@db/writ\"\n";
+        let layers = read(text, &[], &[]).unwrap();
+        let wrong = ConfigError::invalid("store.url cannot be used");
+        let told = format!("{:?} {}", layers.origins(), layers.located(wrong));
+        assert_eq!(told.matches("postgres://writ@db/writ").count(), 2, "{told}");
+        assert!(!told.contains("s3cret"), "{told}");
+    }
+
+    #[test]
     fn a_text_without_quotes_is_told_as_such() {
         for (text, hint) in [
             (

@@ -116,6 +116,8 @@ pub struct Door {
     reads: Reads,
     shares: Shares,
     rates: Rates,
+    /// Longest handshake.
+    handshake: Duration,
 }
 
 impl core::fmt::Debug for Door {
@@ -133,6 +135,7 @@ impl Door {
             reads,
             shares: Shares::default(),
             rates: Rates::default(),
+            handshake: HANDSHAKE,
         }
     }
 
@@ -164,7 +167,7 @@ impl Door {
     }
 
     async fn shake(&self, stream: Counted) -> Option<Served> {
-        let shaken = tokio::time::timeout(HANDSHAKE, self.acceptor.accept(stream)).await;
+        let shaken = tokio::time::timeout(self.handshake, self.acceptor.accept(stream)).await;
         let stream = shaken.ok()?.ok()?;
         let leaf = stream.get_ref().1.peer_certificates()?.first()?;
         let guest = (self.reads)(leaf.as_ref())?;
@@ -315,29 +318,4 @@ impl AsyncWrite for Served {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_that_is_full_takes_nothing_of_another() {
-        let shares = Shares::default();
-        let of = |agent: &str, tenant: &str| {
-            [
-                (format!("agent:{agent}"), 2),
-                (format!("tenant:{tenant}"), 3),
-            ]
-        };
-        let first = shares.take(&of("a", "acme")).unwrap();
-        let _second = shares.take(&of("a", "acme")).unwrap();
-        assert!(shares.take(&of("a", "acme")).is_none());
-        let _third = shares.take(&of("b", "acme")).unwrap();
-        assert!(
-            shares.take(&of("b", "acme")).is_none(),
-            "its tenant is full"
-        );
-        let other = shares.take(&of("a2", "globex")).unwrap();
-        drop((first, other));
-        assert!(shares.take(&of("a", "acme")).is_some());
-        assert!(!shares.0.lock().unwrap().contains_key("agent:a2"));
-    }
-}
+mod tests;

@@ -65,3 +65,6 @@ pub async fn serve(
     let most = CONNECTIONS_MAX.saturating_add(HANDSHAKES_MAX.saturating_mul(cores));
     fronts::serve(listener, (cores, most), stop, front).await
 }
+
+#[cfg(test)]
+mod tests;

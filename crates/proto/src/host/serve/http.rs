@@ -1,4 +1,4 @@
-//! An HTTP/1.1 server with its limits, for pages that people and probes read. `axum::serve` has no
+//! An HTTP/1.1 server with its limits, for pages that people and probes read and for the MCP bridge. `axum::serve` has no
 //! header timeout and no limit of connections, so the connections are driven here.
 
 use std::collections::BTreeMap;
@@ -36,10 +36,30 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1_024;
 pub const HEADERS_MAX: usize = 64;
 /// Longest wait for a TLS handshake, or for a request to have arrived up to its body.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest time for a request, its body and its answer.
+/// Longest time for a request, its body and its answer, of a page.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 const DRAIN: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What differs between servers.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most open connections of one address.
+    pub of_address: usize,
+    /// Longest time for a request, its body and its answer.
+    pub request: Duration,
+    /// How long the end of the server waits for requests under way.
+    pub drain: Duration,
+}
+
+impl Limits {
+    /// Of a server of pages.
+    pub const PAGES: Self = Self {
+        of_address: CONNECTIONS_PER_ADDRESS_MAX,
+        request: REQUEST_TIMEOUT,
+        drain: DRAIN,
+    };
+}
 
 /// TLS without client certificates: phones have none.
 ///
@@ -84,12 +104,12 @@ struct Slot {
 }
 
 impl Counts {
-    fn take(&self, all: &Arc<Semaphore>, addr: IpAddr) -> Option<Slot> {
+    fn take(&self, all: &Arc<Semaphore>, addr: IpAddr, most: usize) -> Option<Slot> {
         let permit = Arc::clone(all).try_acquire_owned().ok()?;
         let network = network(addr);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(network).or_default();
-        if *count >= CONNECTIONS_PER_ADDRESS_MAX {
+        if *count >= most {
             return None;
         }
         *count = count.saturating_add(1);
@@ -122,11 +142,13 @@ pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
     router: Router,
+    limits: Limits,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (graceful, counts) = (GracefulShutdown::new(), Counts::default());
     let all = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let acceptor = tls.map(TlsAcceptor::from);
+    let in_time = move |request: Request, next: Next| in_time(limits.request, request, next);
     let router = router.layer(from_fn(in_time));
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -141,7 +163,7 @@ pub async fn serve(
                 }
             },
         };
-        if let Some(slot) = counts.take(&all, peer.ip()) {
+        if let Some(slot) = counts.take(&all, peer.ip(), limits.of_address) {
             let (acceptor, router) = (acceptor.clone(), router.clone());
             let watcher = graceful.watcher();
             tokio::spawn(async move {
@@ -159,7 +181,7 @@ pub async fn serve(
         }
     }
     drop(listener);
-    if timeout(DRAIN, graceful.shutdown()).await.is_err() {
+    if timeout(limits.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("connections were cut off at the end");
     }
     Ok(())
@@ -185,8 +207,8 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 }
 
 /// No request takes for ever, whatever arrives how slowly.
-async fn in_time(request: Request, next: Next) -> Response {
-    timeout(REQUEST_TIMEOUT, next.run(request))
+async fn in_time(most: Duration, request: Request, next: Next) -> Response {
+    timeout(most, next.run(request))
         .await
         .unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
 }
@@ -200,7 +222,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let router = Router::new().route("/", axum::routing::get(|| async { "here" }));
-        tokio::spawn(serve(listener, None, router, std::future::pending()));
+        let stop = std::future::pending();
+        tokio::spawn(serve(listener, None, router, Limits::PAGES, stop));
         addr
     }
 
@@ -243,11 +266,15 @@ mod tests {
         assert_eq!(more, "", "closed at once");
         let other: IpAddr = "192.0.2.1".parse().unwrap();
         let (counts, all) = (Counts::default(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+        let most = CONNECTIONS_PER_ADDRESS_MAX;
         let mine: Vec<_> = (0..40)
-            .filter_map(|_| counts.take(&all, addr.ip()))
+            .filter_map(|_| counts.take(&all, addr.ip(), most))
             .collect();
         assert_eq!(mine.len(), CONNECTIONS_PER_ADDRESS_MAX);
-        assert!(counts.take(&all, other).is_some(), "another one has room");
+        assert!(
+            counts.take(&all, other, most).is_some(),
+            "another one has room"
+        );
         drop(mine);
         assert!(counts.0.lock().unwrap().is_empty());
     }
