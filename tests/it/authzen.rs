@@ -114,6 +114,22 @@ async fn a_batch_keeps_its_order_and_ends_as_it_says() {
             .collect();
         assert_eq!(found, wanted, "{semantic}");
     }
+    // One that cannot be read is refused, and on record.
+    let decided = world.records().await.len();
+    let many: Vec<Value> = std::iter::repeat_n(good.clone(), 101).collect();
+    for (evaluations, semantic) in [
+        (json!("all"), "execute_all"),
+        (json!(many), "execute_all"),
+        (json!([good, 7]), "execute_all"),
+        (json!([good]), "some"),
+    ] {
+        let mut body = stage("triage", "qualified");
+        body["evaluations"] = evaluations;
+        body["options"] = json!({"evaluations_semantic": semantic});
+        let answer = ask(&world, &own, "/access/v1/evaluations", &body).await;
+        assert!(answer.status().is_client_error(), "{body}");
+    }
+    assert_eq!(world.records().await.len(), decided + 4);
     let url = format!(
         "https://localhost:{}/.well-known/authzen-configuration",
         world.policyd_port
@@ -121,6 +137,56 @@ async fn a_batch_keeps_its_order_and_ends_as_it_says() {
     let known: Value = own.get(url).send().await.unwrap().json().await.unwrap();
     let endpoint = known["access_evaluations_endpoint"].as_str().unwrap();
     assert!(endpoint.ends_with("/access/v1/evaluations"), "{known}");
+}
+
+/// Batches that are sent at the same time, of a hundred each; the rate is that of three.
+const BATCHES: usize = 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_costs_as_many_calls_as_it_asks_for() {
+    let mut world = World::prepare(&[("POLICYD_LIMITS__AGENT_PER_SECOND", "100")]);
+    world.limited = true;
+    world.start_policyd();
+    let triage = world.agent().await;
+    let batch = || pb::BatchAuthorizeRequest {
+        parent: "tenants/acme".into(),
+        requests: (0..100)
+            .map(|_| e2e::Actor::request(&e2e::note("D-104")))
+            .collect(),
+    };
+    let sent: Vec<_> = (0..BATCHES)
+        .map(|_| {
+            let (mut agent, batch) = (triage.clone(), batch());
+            tokio::spawn(async move { agent.authorize.batch_authorize(batch).await })
+        })
+        .collect();
+    let mut refused = 0;
+    for one in sent {
+        if let Err(status) = one.await.unwrap() {
+            assert_eq!(e2e::code(&status), "RATE_LIMITED");
+            refused += 1;
+        }
+    }
+    assert!(refused > 0, "gRPC");
+    // Another agent has a rate of its own.
+    let seller = client(&world, "agent-acme-seller");
+    let mut body = stage("seller", "qualified");
+    body["evaluations"] = json!(vec![json!({}); 100]);
+    let url = format!(
+        "https://localhost:{}/access/v1/evaluations",
+        world.policyd_port
+    );
+    let sent: Vec<_> = (0..BATCHES)
+        .map(|_| tokio::spawn(seller.post(&url).json(&body).send()))
+        .collect();
+    let mut statuses = Vec::new();
+    for one in sent {
+        statuses.push(one.await.unwrap().unwrap().status());
+    }
+    assert!(
+        statuses.contains(&StatusCode::TOO_MANY_REQUESTS),
+        "{statuses:?}"
+    );
 }
 
 /// The requests of the certification scenario (levels Basic and Batch): its subjects are not our agent, so

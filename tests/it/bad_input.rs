@@ -16,6 +16,10 @@ fn call(request: &mut pb::AuthorizeRequest) -> &mut pb::ActionCall {
     request.call.as_mut().unwrap()
 }
 
+fn target(request: &mut pb::AuthorizeRequest) -> &mut pb::Target {
+    call(request).target.as_mut().unwrap()
+}
+
 fn json(request: &mut pb::AuthorizeRequest, text: &str) {
     call(request).arguments = Some(pb::action_call::Arguments::ArgsJson(text.into()));
 }
@@ -40,10 +44,9 @@ async fn a_malformed_request_of_a_known_caller_is_refused_and_recorded() {
         ),
         (|r| call(r).mode = 7, "REQUEST_MALFORMED"),
         (|r| call(r).arguments = None, "REQUEST_MALFORMED"),
-        (
-            |r| call(r).target.as_mut().unwrap().id = "D 104".into(),
-            "REQUEST_MALFORMED",
-        ),
+        (|r| target(r).id = "D 104".into(), "REQUEST_MALFORMED"),
+        (|r| target(r).id = "D".repeat(129), "REQUEST_TOO_LARGE"),
+        (|r| target(r).r#type = "d".repeat(129), "REQUEST_TOO_LARGE"),
         (|r| r.reason = "x".repeat(2_001), "REQUEST_TOO_LARGE"),
         (
             |r| call(r).precondition = Some("x".repeat(257)),
@@ -119,6 +122,35 @@ const GROWN: &[(&str, usize, Grow)] = &[
     }),
 ];
 
+fn batch(items: usize) -> pb::BatchAuthorizeRequest {
+    let request = || Actor::request(&stage("D-104", "qualified"));
+    pb::BatchAuthorizeRequest {
+        parent: "tenants/acme".into(),
+        requests: (0..items).map(|_| request()).collect(),
+    }
+}
+
+/// Sends twenty full batches at the same time; whether some of it was refused because so much waits already.
+async fn is_too_much_at_once(agent: &Actor) -> bool {
+    use pb::batch_authorize_item::Outcome;
+    let sent: Vec<_> = (0..20)
+        .map(|_| {
+            let mut agent = agent.clone();
+            tokio::spawn(async move { agent.authorize.batch_authorize(batch(100)).await })
+        })
+        .collect();
+    let mut refused = false;
+    for one in sent {
+        let answer = one.await.unwrap();
+        let items = answer.map_or_else(|_| Vec::new(), |answer| answer.into_inner().items);
+        refused |= items.iter().any(|item| match &item.outcome {
+            Some(Outcome::Error(error)) => error.message.contains("wait already"),
+            _ => false,
+        });
+    }
+    refused
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sizes_are_accepted_up_to_the_limit_and_not_beyond() {
     let world = World::start();
@@ -132,14 +164,7 @@ async fn sizes_are_accepted_up_to_the_limit_and_not_beyond() {
         }
     }
     for (items, accepted) in [(99, true), (100, true), (101, false)] {
-        let requests = (0..items)
-            .map(|_| Actor::request(&stage("D-104", "qualified")))
-            .collect();
-        let batch = pb::BatchAuthorizeRequest {
-            parent: "tenants/acme".into(),
-            requests,
-        };
-        match agent.authorize.batch_authorize(batch).await {
+        match agent.authorize.batch_authorize(batch(items)).await {
             Ok(answer) => assert!(accepted && answer.into_inner().items.len() == items),
             Err(status) => assert!(!accepted && code(&status) == "REQUEST_TOO_LARGE"),
         }
@@ -158,6 +183,10 @@ async fn sizes_are_accepted_up_to_the_limit_and_not_beyond() {
             .name
             .starts_with("tenants/acme")
     );
+    let started = std::time::Instant::now();
+    while !is_too_much_at_once(&agent).await {
+        assert!(started.elapsed() < e2e::PATIENCE, "anything may wait");
+    }
 }
 
 /// Starts a daemon that must refuse to, and gives what it said.
@@ -298,9 +327,13 @@ async fn the_parts_of_a_credential_are_those_of_its_system_file() {
     let world = World::prepare(&[]);
     let file = world.path("connectord.toml");
     let own = std::fs::read_to_string(&file).unwrap();
-    let more = "[[connection]]\nname = \"sf/main\"\nsystem = \"salesforce\"\ntenants = [\"acme\"]\n\
-                base_url = \"http://127.0.0.1:1\"\n";
-    std::fs::write(file, format!("{own}\n{more}")).unwrap();
+    let more = ["main", "eu", "us"].map(|name| {
+        format!(
+            "[[connection]]\nname = \"sf/{name}\"\nsystem = \"salesforce\"\ntenants = [\"acme\"]\n\
+             base_url = \"http://127.0.0.1:1\"\n"
+        )
+    });
+    std::fs::write(file, format!("{own}\n{}", more.concat())).unwrap();
     for (name, text) in [("id", "cl"), ("secret", "hush"), ("empty", "")] {
         std::fs::write(world.path(name), text).unwrap();
     }
@@ -341,4 +374,40 @@ async fn the_parts_of_a_credential_are_those_of_its_system_file() {
             .contains("sf/main")
     );
     assert_eq!(add(&good), (true, "sf/main  sealed\n".to_owned()));
+    no_two_have_one_refresh_token(&world);
+}
+
+/// The second one to use it would end both.
+fn no_two_have_one_refresh_token(world: &World) {
+    let file = world.path("systems/salesforce.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let auth = text.lines().find(|line| line.starts_with("auth ="));
+    let renews = "auth = { oauth2 = { token = \"/token\", grant = \"refresh_token\" } }";
+    let parts = "secret = [\"client_id\", \"client_secret\"";
+    let text = text.replacen(auth.unwrap(), renews, 1);
+    let text = text.replacen(parts, &format!("{parts}, \"refresh_token\""), 1);
+    std::fs::write(&file, text).unwrap();
+    for (connection, token, taken) in [
+        ("sf/eu", "refresh-1", true),
+        ("sf/us", "refresh-1", false),
+        ("sf/us", "refresh-2", true),
+    ] {
+        std::fs::write(world.path("refresh"), token).unwrap();
+        let mut args = vec!["creds", "add", connection];
+        let files = [
+            "client_id=id",
+            "client_secret=secret",
+            "refresh_token=refresh",
+        ];
+        args.extend(files.iter().flat_map(|part| ["--part", part]));
+        let output = world.run("connectord", &args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            output.status.success(),
+            taken,
+            "{connection} {token}: {said}"
+        );
+        let told = said.contains("sf/eu has the same refresh token");
+        assert_eq!(told, !taken, "{said}");
+    }
 }

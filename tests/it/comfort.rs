@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use e2e::{World, free_port, program, stage};
+use e2e::{World, free_ports, program, stage};
 
 /// Runs a program in the folder of a world with nothing but its own environment.
 fn plain(world: &World, name: &str, args: &[&str], cert: &str) -> (bool, String) {
@@ -51,15 +51,7 @@ fn terminate(mut child: std::process::Child) {
 fn dev_starts_everything_and_ends_it_with_a_signal() {
     let temp = tempfile::tempdir().unwrap();
     let folder = temp.path().join("my-writ");
-    // A base whose neighbours are free as well.
-    let base = (0..50)
-        .map(|_| free_port())
-        .find(|base| {
-            let free =
-                |offset: u16| std::net::TcpListener::bind(("127.0.0.1", base + offset)).is_ok();
-            [0, 10, 11, 30].into_iter().all(free)
-        })
-        .unwrap();
+    let base = free_ports(31);
     let (child, said) = dev(
         &[folder.to_str().unwrap(), "--port-base", &base.to_string()],
         temp.path(),
@@ -271,9 +263,8 @@ fn rules_are_laid_out_and_pages_and_completions_are_written() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_written_does_not_serve() {
-    let mut world = World::prepare(&[]);
-    world.start_sandbox();
-    world.start_policyd();
+    // With a connectord: policyd serves nobody who does not know which halts are set.
+    let world = World::start();
     let health = |world: &World| {
         let addr = format!("https://localhost:{}", world.policyd_port);
         let args = [
@@ -308,11 +299,43 @@ async fn a_database_that_cannot_be_written_does_not_serve() {
         !doctor.status.success() && said.contains("cannot be written"),
         "{said}"
     );
+    assert!(
+        !whole_serves(&world).await,
+        "who names no service hears it too"
+    );
     sqlx::query("ROLLBACK").execute(&mut *held).await.unwrap();
     let started = std::time::Instant::now();
     while health(&world) != (Some(0), "SERVING".to_owned()) {
         assert!(started.elapsed() < e2e::PATIENCE, "{:?}", health(&world));
     }
+    assert!(whole_serves(&world).await);
+    // Nor does one that cannot write down how far its log is.
+    let lock = world.path("state/policyd-marks.lock");
+    let started = std::time::Instant::now();
+    while std::fs::create_dir(&lock).is_err() {
+        assert!(started.elapsed() < e2e::PATIENCE);
+        let _gone = std::fs::remove_file(&lock);
+    }
+    world.agent().await.ask(&stage("D-104", "qualified")).await;
+    let started = std::time::Instant::now();
+    while whole_serves(&world).await {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(started.elapsed() < e2e::PATIENCE, "it serves");
+    }
+    std::fs::remove_dir(&lock).unwrap();
+    let started = std::time::Instant::now();
+    while !whole_serves(&world).await {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(started.elapsed() < e2e::PATIENCE, "it does not serve again");
+    }
+}
+
+/// What policyd says of itself to who names no service, such as a probe of Kubernetes.
+async fn whole_serves(world: &World) -> bool {
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    let mut client = HealthClient::new(world.policyd_channel("agent-acme-triage").await);
+    let answer = client.check(HealthCheckRequest::default()).await.unwrap();
+    answer.into_inner().status == 1
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -396,6 +419,18 @@ async fn who_commands_act_as_is_chosen_once_for_a_folder() {
     );
     assert_eq!(run("policyd", &["use", "--nobody"]).0, Some(0));
     assert_eq!(run("policyd", &list).0, Some(2));
+}
+
+#[test]
+fn a_certificate_that_is_given_goes_before_the_environment() {
+    let world = World::start();
+    let addr = format!("https://localhost:{}", world.policyd_port);
+    let list = ["decisions", "ls", "--addr", &addr];
+    let operator = [&list[..], &["--cert", "acme-ops"]].concat();
+    let (good, said) = plain(&world, "policyd", &operator, "certs/nobody.pem");
+    assert!(good, "{said}");
+    let (good, said) = plain(&world, "policyd", &list, "certs/nobody.pem");
+    assert!(!good && said.contains("certs/nobody.pem"), "{said}");
 }
 
 #[test]

@@ -175,6 +175,26 @@ async fn every_decision_is_made_again_over_policy_versions_and_restarts() {
     assert!(again >= asked, "{again} of {asked}: {said}");
     assert!(said.contains(" 4 policy sets"), "{said}");
     tampered(&world);
+    unread_exports(&world).await;
+}
+
+/// Exports that nobody reads keep their places, and one more is refused.
+async fn unread_exports(world: &World) {
+    let mut operator = world.operator().await;
+    let mut held = Vec::new();
+    let refused = loop {
+        let request = pb::ExportRecordsRequest {
+            parent: "tenants/acme".into(),
+            from_seq: 0,
+            with_values: true,
+        };
+        match operator.records.export_records(request).await {
+            Ok(answer) => held.push(answer.into_inner()),
+            Err(status) => break e2e::code(&status),
+        }
+        assert!(held.len() < 5, "each takes another page of memory");
+    };
+    assert_eq!(refused, "RATE_LIMITED");
 }
 
 /// One policy byte, one value, one trace entry: each is named.

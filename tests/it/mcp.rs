@@ -105,10 +105,14 @@ async fn a_denial_is_a_result_a_refusal_an_error_and_nothing_is_written_by_defau
     );
     // Not promoted: the decision allows, the hands refuse.
     let live = bridge.asked("D-104", "qualified", "execute");
+    let refused = bridge.tool("execute_action", json!({"decision_id": live}));
+    let told = &refused["structuredContent"];
+    // The words of a refusal may come from the system of record.
     assert_eq!(
-        bridge.refused("execute_action", json!({"decision_id": live})),
-        "DRY_RUN_ONLY"
+        (&refused["isError"], &told["untrusted"]),
+        (&json!(true), &json!(true))
     );
+    assert_eq!(told["reason_code"], "DRY_RUN_ONLY");
     let denied = bridge.ok(
         "request_authorization",
         json!({"action": "set_owner", "target_id": "D-104", "arguments": {"owner": "U-1"}}),

@@ -13,10 +13,15 @@ use writ_proto::pb::notice_service_client::NoticeServiceClient;
 const TOKEN: &str = "xoxb-canary-token";
 const OK: Act = Act::Say(200, "", "{\"ok\":true}");
 
-/// A world whose policyd tells somebody; everything is logged.
+/// A world whose policyd tells somebody; everything is logged. Through the proxy that it is offered nobody would
+/// hear of anything.
 fn world(notify: &str, secrets: &[(&str, &str)]) -> World {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let mut world = World::prepare(&[("RUST_LOG", "trace")]);
+    let mut world = World::prepare(&[
+        ("RUST_LOG", "trace"),
+        ("HTTP_PROXY", "http://127.0.0.1:1"),
+        ("NO_PROXY", ""),
+    ]);
     for (name, secret) in secrets {
         let mut options = std::fs::OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600);

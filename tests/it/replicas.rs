@@ -162,4 +162,36 @@ async fn a_database_that_stops_under_load_stops_everything_and_service_returns_b
         let found = records.iter().any(|record| record["record_id"] == id);
         assert!(found, "no record of {name}");
     }
+    without_fsync(&world, &cluster).await;
+}
+
+/// A server that answers before it has written keeps no records: its database is not opened.
+async fn without_fsync(world: &World, cluster: &Cluster) {
+    let (database, _) = world.stores.as_ref().unwrap();
+    let own = format!("store.url={database}");
+    let opens = || {
+        let accept = ["store", "accept", "--reason", "test", "--set", &own];
+        let output = world.run("policyd", &accept);
+        (
+            output.status.success(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (opened, said) = opens();
+    assert!(opened, "{said}");
+    let url = format!("{}/postgres", cluster.url());
+    let pool = sqlx::PgPool::connect(&url).await.unwrap();
+    for sql in ["ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"] {
+        sqlx::query(sql).execute(&pool).await.unwrap();
+    }
+    let started = Instant::now();
+    let fsync = async || -> String {
+        let shown = sqlx::query_scalar("SHOW fsync").fetch_one(&pool);
+        shown.await.unwrap()
+    };
+    while fsync().await != "off" {
+        assert!(started.elapsed() < e2e::PATIENCE, "fsync stays on");
+    }
+    let (opened, said) = opens();
+    assert!(!opened && said.contains("STORE_UNAVAILABLE"), "{said}");
 }

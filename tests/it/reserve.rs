@@ -95,6 +95,16 @@ async fn policyd_decides_nothing_and_takes_reports_and_answers_operators() {
     };
     let unreadable = agent.authorize.authorize(unreadable).await.unwrap_err();
     assert_eq!(e2e::code(&unreadable), "DISK_RESERVE");
+    let used = pb::ReportUsageRequest {
+        parent: "tenants/acme".into(),
+        request_id: e2e::request_id(),
+        agent: String::new(),
+        run_id: String::new(),
+        tokens: 1,
+        usd_micros: 0,
+    };
+    let used = agent.budgets.report_usage(used).await.unwrap_err();
+    assert_eq!(e2e::code(&used), "DISK_RESERVE");
     let simulated = pb::SimulateAuthorizationRequest {
         request: Some(Actor::request(&note("D-104"))),
         at: None,

@@ -142,6 +142,31 @@ async fn halts_and_keys_of_yesterday_are_not_believed() {
         said.contains("TRUST_INVALID") && said.contains("was in force here"),
         "{said}"
     );
+    std::fs::write(&trust, new).unwrap();
+    other_marks_are_told(&world);
+}
+
+/// Sees that a start which would be refused is told where something else is remembered than there is.
+fn other_marks_are_told(world: &World) {
+    let path = world.path("state/connectord-marks.json");
+    let kept = std::fs::read_to_string(&path).unwrap();
+    let kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    let in_an_hour = kept["clock_ms"].as_i64().unwrap() + 3_600_000;
+    for (name, other, wanted) in [
+        ("trust_digest", "00".into(), "was in force here"),
+        ("clock_ms", in_an_hour.into(), "behind what this connectord"),
+    ] {
+        let mut marks = kept.clone();
+        marks[name] = other;
+        std::fs::write(&path, marks.to_string()).unwrap();
+        let doctor = world.run("connectord", &["doctor"]);
+        let said = String::from_utf8_lossy(&doctor.stdout).into_owned()
+            + &String::from_utf8_lossy(&doctor.stderr);
+        assert!(
+            said.contains("the server would not start") && said.contains(wanted),
+            "{name}: {said}"
+        );
+    }
 }
 
 /// Waits until so many records of acme are remembered outside the database.
@@ -339,6 +364,12 @@ async fn a_trust_document_of_yesterday_is_not_believed() {
     ok(&["keys", "revoke", &old]);
     let free = ["server", "--set", "server.grpc_addr=127.0.0.1:0"];
     let newest = std::fs::read(&document).unwrap();
+    // What revoked a key remembers that it did.
+    std::fs::write(&document, &yesterday).unwrap();
+    let output = world.run("policyd", &["keys", "revoke", &old]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("is older than"), "{said}");
+    std::fs::write(&document, &newest).unwrap();
     // A start remembers the newest one; every command and start after it refuses what is older.
     let started = world.start_policyd_once();
     drop(started);

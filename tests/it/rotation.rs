@@ -107,6 +107,8 @@ const OLD: usize = 30;
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_revoked_key_is_executed() {
     let world = World::start();
+    let document = world.path("keys/public.json");
+    let mut earlier = vec![std::fs::read(&document).unwrap()];
     let old = keys(&world).remove(0).0;
     let mut agent = world.agent().await;
     let mut before = Vec::new();
@@ -119,6 +121,7 @@ async fn nothing_of_a_revoked_key_is_executed() {
     ] {
         let output = tokio::task::block_in_place(|| world.run("policyd", args));
         assert!(output.status.success(), "{output:?}");
+        earlier.push(std::fs::read(&document).unwrap());
     }
     // connectord looks at the trust document every second.
     let mut refused = Vec::new();
@@ -135,4 +138,33 @@ async fn nothing_of_a_revoked_key_is_executed() {
         refused.iter().all(|code| code == "TOKEN_UNKNOWN_KEY"),
         "{refused:?}"
     );
+    let [first, rotated, newest] = earlier.try_into().unwrap();
+    put_back(&world, [&first, &rotated, &newest]).await;
+}
+
+/// Under a running policyd: a document in which a revoked key still verifies, and one that does not know its key.
+async fn put_back(world: &World, [first, rotated, newest]: [&Vec<u8>; 3]) {
+    let document = world.path("keys/public.json");
+    let policyd = world.policyd.as_ref().unwrap();
+    let looked = Instant::now();
+    let is_revoked = |record: &serde_json::Value| record["kind"] == "key_revoked";
+    while !world.records().await.iter().any(is_revoked) {
+        assert!(looked.elapsed() < PATIENCE, "the newest is not in force");
+    }
+    std::fs::write(&document, rotated).unwrap();
+    let looked = Instant::now();
+    while !policyd.logged().contains("is older than") {
+        assert!(looked.elapsed() < PATIENCE, "an older one is in force");
+        tokio::time::sleep(PACE).await;
+    }
+    let addr = format!("https://localhost:{}", world.policyd_port);
+    let cert = "certs/operator-acme-ops.pem";
+    let health = ["health", "--addr", &addr, "--cert", cert];
+    for (text, serves) in [(first, false), (newest, true)] {
+        std::fs::write(&document, text).unwrap();
+        let looked = Instant::now();
+        while world.run("policyd", &health).status.success() != serves {
+            assert!(looked.elapsed() < PATIENCE, "it serves: {}", !serves);
+        }
+    }
 }

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tonic::service::Routes;
+use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use writ_proto::Reason;
 use writ_proto::host::channel::Peer;
@@ -22,12 +23,12 @@ use writ_proto::host::store::alone::{AloneError, alone};
 use writ_proto::host::store::disk::Reserve;
 use writ_proto::host::store::postgres::without_password;
 use writ_proto::limits::MESSAGE_BYTES_MAX;
-use writ_proto::pb::authorization_service_server::AuthorizationServiceServer;
+use writ_proto::pb::authorization_service_server::{self, AuthorizationServiceServer};
 use writ_proto::pb::budget_service_server::BudgetServiceServer;
 use writ_proto::pb::incident_service_server::IncidentServiceServer;
 use writ_proto::pb::key_service_server::KeyServiceServer;
 use writ_proto::pb::notice_service_server::NoticeServiceServer;
-use writ_proto::pb::record_service_server::RecordServiceServer;
+use writ_proto::pb::record_service_server::{self, RecordServiceServer};
 
 use crate::app::ask::offers::Searches;
 use crate::app::containment::alike::denials;
@@ -36,7 +37,7 @@ use crate::app::containment::halting;
 use crate::app::containment::halting::{HaltClient, HaltQueue};
 use crate::app::evidence::signer::Signer;
 use crate::app::policies::{Loaded, PolicyTable, Watched};
-use crate::app::{Admission, App, Identity, SharedApp, policies};
+use crate::app::{Admission, App, Identity, SharedApp, are_halts_known, policies};
 use crate::config::Config;
 use crate::domain::allowance::Allowance;
 use crate::domain::decide::facts::HaltView;
@@ -56,8 +57,6 @@ use crate::task::notify::Notifier;
 use crate::{clock, ids, keys, task};
 
 const HEALTH_PERIOD: Duration = Duration::from_millis(500);
-/// After so long without a word of connectord its halts are unknown.
-const HALTS_UNKNOWN_MS: i64 = 10_000;
 /// How often something is written to see whether that is possible.
 const PROBE_PERIOD: Duration = Duration::from_secs(5);
 
@@ -130,6 +129,7 @@ fn app(
         escalate: Notify::new(),
         alike: denials(),
         believed: AtomicBool::new(true),
+        marked: AtomicBool::new(true),
         admission: Admission::default(),
         offers: Mutex::new(Allowance::default()),
         searches: Searches::default(),
@@ -429,10 +429,18 @@ pub fn door(config: &Config) -> Result<Door, AppError> {
     Ok(Door::new(tls, authn.reads(config.limits)))
 }
 
+/// What is said of: the server, as who names no service asks, and the two that stand for it.
+const SERVICES: [&str; 3] = [
+    "",
+    authorization_service_server::SERVICE_NAME,
+    record_service_server::SERVICE_NAME,
+];
+
 /// Says that it serves only while a decision could be recorded: there are policies, the database
 /// answers, what is written to it stays, and connectord, where there is one, says which halts are set.
 async fn watch_health(reporter: tonic_health::server::HealthReporter, app: SharedApp, asks: bool) {
     let began_ms = clock::now().timestamp_millis();
+    say(&reporter, false).await;
     let mut ticks = tokio::time::interval(HEALTH_PERIOD);
     let (mut writes, mut looked) = (false, None::<Instant>);
     loop {
@@ -449,23 +457,43 @@ async fn watch_health(reporter: tonic_health::server::HealthReporter, app: Share
             looked = Some(Instant::now());
         }
         let has_policies = !app.policies.load().is_empty();
-        let asked_ms = app.halts_asked_ms.load(Ordering::Relaxed).max(began_ms);
-        let silent_ms = clock::now().timestamp_millis().saturating_sub(asked_ms);
-        let halts_known = !asks || silent_ms < HALTS_UNKNOWN_MS;
+        let asked_ms = app.halts_asked_ms.load(Ordering::Relaxed);
+        let now_ms = clock::now().timestamp_millis();
+        let halts_known = !asks || are_halts_known(asked_ms, began_ms, now_ms);
         let stores = writes && app.writer.open().is_ok() && app.room().is_ok();
-        let believed = app.believed.load(Ordering::Relaxed);
-        if stores && believed && has_policies && halts_known && app.ledger.ping().await.is_ok() {
-            reporter
-                .set_serving::<AuthorizationServiceServer<Authorization>>()
-                .await;
-            reporter.set_serving::<RecordServiceServer<Records>>().await;
-        } else {
-            reporter
-                .set_not_serving::<AuthorizationServiceServer<Authorization>>()
-                .await;
-            reporter
-                .set_not_serving::<RecordServiceServer<Records>>()
-                .await;
-        }
+        let believed = app.believed.load(Ordering::Relaxed) && app.marked.load(Ordering::Relaxed);
+        let is_serving =
+            stores && believed && has_policies && halts_known && app.ledger.ping().await.is_ok();
+        say(&reporter, is_serving).await;
+    }
+}
+
+async fn say(reporter: &tonic_health::server::HealthReporter, is_serving: bool) {
+    let status = if is_serving {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
+    for service in SERVICES {
+        reporter.set_service_status(service, status).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::tests::{STRICT, config, folder, opened};
+    use crate::domain::decide::tests::refund;
+
+    #[tokio::test]
+    async fn whom_incidents_stop_is_known_before_anybody_is_served() {
+        let folder = folder(STRICT);
+        let mut config = config(&folder);
+        config.server.grpc_addr.set_port(0);
+        let request = refund("900.00");
+        let before = opened(&config).await;
+        before.authorize(&request).await.unwrap();
+        let app = Box::pin(bind(config)).await.unwrap().app;
+        assert!(app.is_stopped(&request.caller_tenant, &request.agent));
     }
 }

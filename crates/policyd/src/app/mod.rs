@@ -49,6 +49,8 @@ pub struct App {
     pub alike: Denials,
     /// Whether the trust document that lies there believes what is signed.
     pub believed: AtomicBool,
+    /// Whether how far the logs are could be written down outside the database.
+    pub marked: AtomicBool,
     /// Who decides how much at once.
     pub admission: Admission,
     /// Counter-offers given by this process.
@@ -96,6 +98,16 @@ impl Identity {
     }
 }
 
+/// So long may connectord say nothing before it is unknown which halts are set.
+const HALTS_UNKNOWN_MS: i64 = 10_000;
+
+/// Whether it is known which halts are set, by when connectord last said so and when it could first be asked, in Unix
+/// milliseconds.
+#[must_use]
+pub fn are_halts_known(asked_ms: i64, began_ms: i64, now_ms: i64) -> bool {
+    now_ms.saturating_sub(asked_ms.max(began_ms)) < HALTS_UNKNOWN_MS
+}
+
 /// Shared handle.
 pub type SharedApp = Arc<App>;
 
@@ -129,3 +141,6 @@ impl App {
         view
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

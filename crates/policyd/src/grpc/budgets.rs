@@ -130,6 +130,7 @@ impl Budgets {
                 Caller::Agent { .. } => format!("agent:{}", caller.name()),
                 _ => caller.name().to_owned(),
             },
+            is_own_word: matches!(caller, Caller::Agent { .. }),
             complete,
         };
         self.app.report_usage(&tenant, &used).await

@@ -75,6 +75,22 @@ fn record(row: RecordRow) -> Result<pb::Record, AppError> {
     })
 }
 
+/// The records that fit into a page, and whether there are more. One is always there, or a long one would end the list.
+fn page(
+    all: impl Iterator<Item = Result<pb::Record, AppError>>,
+) -> Result<(Vec<pb::Record>, bool), AppError> {
+    let (mut records, mut bytes) = (Vec::new(), 0_usize);
+    for one in all {
+        let one = one?;
+        bytes = bytes.saturating_add(one.encoded_len());
+        if bytes > PAGE_BYTES_MAX && !records.is_empty() {
+            return Ok((records, true));
+        }
+        records.push(one);
+    }
+    Ok((records, false))
+}
+
 /// The values of a record as one JSON object; what was erased is absent.
 fn values_json(disclosed: &[u8]) -> String {
     let mut map = Map::new();
@@ -120,17 +136,7 @@ impl RecordService for Records {
             .await
             .map_err(|error| status(&error))?;
         let full = rows.len() == size;
-        let (mut records, mut bytes, mut cut) = (Vec::with_capacity(rows.len()), 0_usize, false);
-        for row in rows {
-            let one = record(row).map_err(|error| status(&error))?;
-            bytes = bytes.saturating_add(one.encoded_len());
-            // One is always there, or a long one would end the list.
-            if bytes > PAGE_BYTES_MAX && !records.is_empty() {
-                cut = true;
-                break;
-            }
-            records.push(one);
-        }
+        let (records, cut) = page(rows.into_iter().map(record)).map_err(|error| status(&error))?;
         let last = records.last().filter(|_| full || cut);
         let next = last.map(|record| record.seq.saturating_add(1));
         Ok(Response::new(pb::ListRecordsResponse {
@@ -161,18 +167,21 @@ impl RecordService for Records {
             let chunk = |chunk: Vec<u8>| Ok(pb::ExportRecordsResponse { chunk });
             let mut next = from;
             if let Some(header) = header {
-                drop(sender.send(chunk(header.into_bytes())).await);
+                let header = chunk(header.into_bytes());
+                if sender.send_timeout(header, READ_MAX).await.is_err() {
+                    return;
+                }
             }
             while next < head.frontier.size() {
                 let lines = match app.export_lines(&tenant, (next, with_values), &head).await {
                     Ok(lines) if !lines.is_empty() => lines,
                     Ok(_) => {
                         let error = AppError::of(Reason::StoreCorrupt);
-                        drop(sender.send(Err(status(&error))).await);
+                        drop(sender.send_timeout(Err(status(&error)), READ_MAX).await);
                         return;
                     }
                     Err(error) => {
-                        drop(sender.send(Err(status(&error))).await);
+                        drop(sender.send_timeout(Err(status(&error)), READ_MAX).await);
                         return;
                     }
                 };
@@ -186,11 +195,8 @@ impl RecordService for Records {
             }
             let end = app.export_end(&tenant, &head).await;
             let end = end.map_err(|error| status(&error));
-            drop(
-                sender
-                    .send(end.and_then(|end| chunk(end.into_bytes())))
-                    .await,
-            );
+            let end = end.and_then(|end| chunk(end.into_bytes()));
+            drop(sender.send_timeout(end, READ_MAX).await);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
@@ -260,5 +266,34 @@ fn undo_writ(undo: UndoWrit) -> pb::UndoWrit {
         tenant: undo.tenant.to_string(),
         execution_id: undo.execution.to_string(),
         token: undo.token,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_before_it_is_too_long_for_a_message() {
+        let record = |bytes: usize| pb::Record {
+            leaf: vec![0; bytes],
+            ..pb::Record::default()
+        };
+        let (half, long) = (PAGE_BYTES_MAX / 2, 2 * PAGE_BYTES_MAX);
+        for (sizes, taken) in [
+            (&[1, 1, 1][..], 3),
+            (&[half, half, half], 1),
+            (&[half - 9, half - 9, 100], 2),
+            (&[long, 1], 1),
+            (&[1, long, 1], 1),
+        ] {
+            let all = sizes.iter().map(|size| Ok(record(*size)));
+            let (records, cut) = page(all).unwrap();
+            assert_eq!(
+                (records.len(), cut),
+                (taken, taken < sizes.len()),
+                "{sizes:?}"
+            );
+        }
     }
 }

@@ -196,19 +196,17 @@ fn ends_at(body: &Map) -> Result<Option<bool>, AppError> {
     }
 }
 
-async fn all(
-    authorization: &Authorization,
-    (agent, pace): (&Agent, Pace),
-    body: &Map,
-) -> Result<Json, AppError> {
+/// The evaluations of a batch, and what the last one says, if it ends before all are done.
+type Batch<'a> = (&'a [Value], Option<bool>);
+
+/// The batch of a body; none where it is a single evaluation.
+fn batch(body: &Map) -> Result<Option<Batch<'_>>, AppError> {
     let items = match body.get("evaluations") {
-        None => &[][..],
-        Some(Value::List(items)) => items,
+        None => return Ok(None),
+        Some(Value::List(items)) if items.is_empty() => return Ok(None),
+        Some(Value::List(items)) => items.as_slice(),
         Some(_) => return Err(malformed("evaluations: a list is wanted")),
     };
-    if items.is_empty() {
-        return evaluated(authorization, agent, body).await;
-    }
     if items.len() > BATCH_ITEMS_MAX {
         let message = format!("evaluations: at most {BATCH_ITEMS_MAX}");
         return Err(AppError::new(Reason::RequestTooLarge, message));
@@ -218,6 +216,19 @@ async fn all(
     if items.iter().any(|item| !matches!(item, Value::Map(_))) {
         return Err(malformed("evaluations: each is an object"));
     }
+    Ok(Some((items, end)))
+}
+
+async fn all(
+    authorization: &Authorization,
+    (agent, pace): (&Agent, Pace),
+    body: &Map,
+) -> Result<Json, AppError> {
+    let (items, end) = match batch(body) {
+        Ok(Some(batch)) => batch,
+        Ok(None) => return evaluated(authorization, agent, body).await,
+        Err(error) => return Err(authorization.unreadable_in_turn((agent, ""), error).await),
+    };
     let more = u32::try_from(items.len().saturating_sub(1)).unwrap_or(u32::MAX);
     if pace.spend(more).await.is_err() {
         return Err(AppError::of(Reason::RateLimited));

@@ -53,7 +53,7 @@ async fn commit(ledger: &Ledger, batch: &[Append]) -> Vec<Appended> {
 }
 
 /// A record of a kind, with nothing in it.
-pub(super) fn draft(tenant: &str, kind: Kind) -> Draft {
+pub(crate) fn draft(tenant: &str, kind: Kind) -> Draft {
     Draft {
         origin: format!("policyd.localhost/log/{tenant}"),
         kind,

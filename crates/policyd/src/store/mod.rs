@@ -458,4 +458,4 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;

@@ -416,3 +416,22 @@ fn log_statements(planned: &Planned<'_>, sql: &mut QueryBuilder<Sqlite>) {
          last_hash = excluded.last_hash",
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_answered_survives_a_loss_of_power() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("t.db").display());
+        let ledger = SqliteLedger::open(&url).await.unwrap();
+        // As the writer connects.
+        let mut connection = ledger.options.connect().await.unwrap();
+        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(synchronous, 2, "2 is FULL");
+    }
+}

@@ -182,3 +182,28 @@ impl From<Undone> for StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::record::Kind;
+    use crate::store::conformance::draft;
+
+    #[tokio::test]
+    async fn what_waits_when_the_writer_is_closed_is_not_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("t.db").display());
+        let Ledger::Sqlite(ledger) = Ledger::open(&url).await.unwrap() else {
+            panic!("{url}");
+        };
+        let mut batches = Batches {
+            driver: Driver::Sqlite(ledger.writer()),
+            deadline: Duration::from_secs(10),
+            closed: Arc::new(AtomicBool::new(true)),
+        };
+        let tenant = TenantId::parse("acme").unwrap();
+        let waits = Append::record(tenant, draft("acme", Kind::Evaluated));
+        let done = batches.commit(&[waits]).await;
+        assert_eq!(done.unwrap_err(), StoreError::Restored);
+    }
+}

@@ -2,10 +2,12 @@
 //! denied early. connectord's own check is the one that counts: stale knowledge here only means
 //! that a writ is refused there.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tonic::Status;
 use writ_proto::host::channel::Peer;
 use writ_proto::pb;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
@@ -50,7 +52,7 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
             Err(error) => {
                 let since = silent.get_or_insert_with(Instant::now);
                 if since.elapsed() > SILENT_MAX {
-                    tell(is_known, error.message());
+                    tell(is_known, &error);
                     (is_told, silent) = (true, None);
                 }
             }
@@ -58,12 +60,31 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
     }
 }
 
+/// Whether nobody listens at its address, as before it is started.
+fn is_not_there(error: &Status) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let known = cause.downcast_ref::<std::io::Error>();
+        if known.is_some_and(|cause| cause.kind() == ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
 /// What it means that connectord is silent.
-fn tell(is_known: bool, why: &str) {
+fn tell(is_known: bool, error: &Status) {
+    let why = error.message();
     if is_known {
         tracing::error!(
-            "connectord answers no more ({why}); policyd asks again every 250 ms and goes by the halts of the last answer, \
-             and connectord itself looks at its halts before each write"
+            "connectord answers no more ({why}); policyd asks again every 250 ms, is NOT_SERVING after 10 s without an \
+             answer, and goes by the halts of the last one; connectord itself looks at its halts before each write"
+        );
+    } else if !is_not_there(error) {
+        tracing::error!(
+            "connectord does not say which halts are set ({why}); policyd asks again every 250 ms and is NOT_SERVING after 10 s \
+             without an answer"
         );
     } else {
         tracing::warn!(

@@ -1,5 +1,6 @@
 //! Writes down, outside the database, how far the logs have come.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use writ_proto::Reason;
@@ -10,6 +11,8 @@ use crate::clock;
 /// What was recorded within this time before the end of a process may be unknown to the next one. A
 /// signed head is written down before it is given out.
 const PERIOD: Duration = Duration::from_millis(500);
+/// How long writing may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Writes until the process ends.
 pub async fn keep(app: SharedApp) {
@@ -25,19 +28,29 @@ pub async fn keep(app: SharedApp) {
             }
         };
         let keeper = SharedApp::clone(&app);
-        let kept = tokio::task::spawn_blocking(move || {
+        let mut kept = tokio::task::spawn_blocking(move || {
             let now_ms = clock::now().timestamp_millis();
             keeper.marks.raise(&heads, now_ms)
         });
+        if tokio::time::timeout(PATIENCE, &mut kept).await.is_err() {
+            fails(&app, &mut failing, "the file or its lock does not answer");
+        }
         match kept.await {
-            Ok(Ok(())) => failing = false,
-            Ok(Err(error)) => {
-                if !failing {
-                    tracing::error!(%error, "how far the logs are cannot be written down");
-                }
-                failing = true;
+            Ok(Ok(())) => {
+                failing = false;
+                app.marked.store(true, Ordering::Relaxed);
             }
+            Ok(Err(error)) => fails(&app, &mut failing, &error.to_string()),
             Err(_) => return,
         }
     }
+}
+
+/// A database put back from this time on would pass for the newest: policyd does not serve until it is written down.
+fn fails(app: &SharedApp, failing: &mut bool, why: &str) {
+    app.marked.store(false, Ordering::Relaxed);
+    if !*failing {
+        tracing::error!("how far the logs are cannot be written down: {why}");
+    }
+    *failing = true;
 }

@@ -22,3 +22,14 @@ pub(crate) fn disclosure(name: &'static str, value: Value) -> Result<Disclosure,
     let value = readable(value);
     Ok(Disclosure { name, salt, value })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_value_has_another_salt_each_time() {
+        let salt = || disclosure("target_id", Value::Int(1)).unwrap().salt;
+        assert_ne!(salt(), salt());
+    }
+}

@@ -62,10 +62,13 @@ pub(super) fn tenants(folder: &Path) -> Result<Vec<(String, PathBuf)>, PolicyErr
 /// The files of a folder with an ending, sorted. No folder is no files.
 pub(super) fn named(folder: &Path, ending: &str) -> Result<Vec<(String, PathBuf)>, PolicyErrors> {
     let mut files = Vec::new();
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Ok(files);
-    };
     let shown = folder.display().to_string();
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(files),
+        // What cannot be read now is not what is not there.
+        Err(error) => return Err(finding(&shown, error)),
+    };
     for entry in entries {
         let path = entry.map_err(|error| finding(&shown, error))?.path();
         let name = path

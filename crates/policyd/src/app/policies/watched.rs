@@ -54,6 +54,8 @@ struct Seen {
 pub struct Watched {
     folder: PathBuf,
     rest: Duration,
+    /// Reads the set of one folder.
+    load: fn(&Path) -> Result<Arc<TenantPolicies>, PolicyErrors>,
     seen: BTreeMap<String, Seen>,
     /// Whether people know that the folder itself cannot be read.
     told_broken: bool,
@@ -66,6 +68,7 @@ impl Watched {
         let mut watched = Self {
             folder: folder.to_owned(),
             rest: REST,
+            load: load_tenant,
             seen: BTreeMap::new(),
             told_broken: false,
         };
@@ -120,7 +123,7 @@ impl Watched {
 
     fn look_at(&mut self, name: &str, path: &Path) -> Option<Change> {
         let files = folder::fingerprint(path).unwrap_or(UNREADABLE);
-        let rest = self.rest;
+        let (rest, load) = (self.rest, self.load);
         let seen = self
             .seen
             .entry(name.to_owned())
@@ -161,7 +164,7 @@ impl Watched {
             );
             return Some(Change::Refused(finding(name, why)));
         }
-        let read = load_tenant(path);
+        let read = load(path);
         if folder::fingerprint(path).unwrap_or(UNREADABLE) != files {
             // They changed while they were read: what was read may be half of each.
             return None;

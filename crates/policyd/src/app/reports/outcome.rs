@@ -399,4 +399,16 @@ mod tests {
             assert_eq!(halt_stamp(&halted).scope, shown, "{scope}");
         }
     }
+
+    #[test]
+    fn a_notice_of_a_halt_names_no_customer() {
+        for kind in [Kind::HaltSet, Kind::HaltCleared] {
+            let told = halted(&Reported {
+                scope: "tenant:acme/customer:Ada".into(),
+                ..reported(kind, "", "")
+            });
+            let told = format!("{:?}", told.unwrap());
+            assert!(told.contains("customer") && !told.contains("Ada"), "{told}");
+        }
+    }
 }

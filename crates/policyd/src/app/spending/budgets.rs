@@ -360,3 +360,20 @@ impl App {
 }
 
 const SUBJECT_BYTES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_a_caller_names_is_of_its_tenant_and_its_kind() {
+        let id = |what: &str, tenant: &str| {
+            let tenant = TenantId::parse(tenant).unwrap();
+            named_id(what, &tenant, Uuid::nil())
+        };
+        let own = id("raise", "acme");
+        assert_eq!(own, id("raise", "acme"), "also when it is repeated");
+        assert_ne!(own, id("raise", "globex"));
+        assert_ne!(own, id("usage by", "acme"));
+    }
+}

@@ -229,6 +229,8 @@ fn notice(
 mod tests {
     use std::sync::Arc;
 
+    use writ_proto::ids::RunId;
+
     use super::*;
     use crate::domain::budget::Subject;
     use crate::domain::decide::facts::HaltView;
@@ -236,31 +238,49 @@ mod tests {
     use crate::domain::policy::TenantPolicies;
     use crate::domain::policy::tests::shipped;
 
-    #[test]
-    fn a_limit_halts_its_agent_and_a_late_reporter_nobody() {
+    /// What a limit orders whose budget of so many of something is spent.
+    fn ordered(lines: &str, request: &Request, (fired, crowded): (Fired, bool)) -> Option<String> {
         let mut sources = shipped("acme");
         let own = sources.set_toml.split("[[budget]]").next().unwrap();
-        let budget = "[[budget]]\nid = \"calls\"\nscope = \"agent\"\nwindow = \"hour\"\n\
-                      calls = 7\non_trip = \"halt\"\n";
-        sources.set_toml = format!("{own}\n{budget}");
+        sources.set_toml =
+            format!("{own}\n[[budget]]\nid = \"spent\"\non_trip = \"halt\"\n{lines}\n");
         let facts = Facts {
             now: "2026-11-02T11:00:00Z".parse().unwrap(),
             policies: Arc::new(TenantPolicies::build(&sources).unwrap()),
             halts: HaltView::default(),
         };
+        let spent = Spent {
+            key: Key::new("spent", &Subject::Agent("triage".into()), "w"),
+            over: Over {
+                fired,
+                used: 7,
+                limit: 7,
+            },
+        };
+        let budget = &facts.policies.budgets[0];
+        trip(budget, request, &spent, (&facts, crowded)).map(|trip| trip.scope)
+    }
+
+    #[test]
+    fn a_limit_halts_its_agent_and_a_late_reporter_nobody() {
+        let calls = "scope = \"agent\"\nwindow = \"hour\"\ncalls = 7";
         for (fired, halts) in [(Fired::Cap, true), (Fired::Unreported, false)] {
-            let budget = &facts.policies.budgets[0];
-            let spent = Spent {
-                key: Key::new("calls", &Subject::Agent("triage".into()), "w"),
-                over: Over {
-                    fired,
-                    used: 7,
-                    limit: 7,
-                },
-            };
-            let trip = trip(budget, &refund("1.00"), &spent, (&facts, false));
             let wanted = halts.then(|| "agent:triage".to_owned());
-            assert_eq!(trip.map(|trip| trip.scope), wanted, "{fired:?}");
+            let found = ordered(calls, &refund("1.00"), (fired, false));
+            assert_eq!(found, wanted, "{fired:?}");
+        }
+    }
+
+    #[test]
+    fn an_agent_of_which_too_many_runs_are_to_be_halted_is_halted_itself() {
+        let chain = "scope = \"run\"\nwindow = \"run\"\nfollow_ups = 7";
+        let request = Request {
+            run: Some(RunId::parse("r-1").unwrap()),
+            ..refund("1.00")
+        };
+        for (crowded, wanted) in [(false, "run:r-1"), (true, "agent:triage")] {
+            let found = ordered(chain, &request, (Fired::Cap, crowded));
+            assert_eq!(found.as_deref(), Some(wanted));
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Used {
     pub micro_usd: u64,
     /// Who says so.
     pub by: String,
+    /// Whether the agent itself says so.
+    pub is_own_word: bool,
     /// Whether that is all that is known until now. An agent's own word is not, where there are
     /// reporters to ask.
     pub complete: bool,
@@ -46,7 +48,7 @@ impl App {
     /// When it could not be recorded.
     pub async fn report_usage(&self, tenant: &TenantId, used: &Used) -> Result<bool, AppError> {
         // A reporter goes on; an agent's own word can wait.
-        if !used.complete {
+        if used.is_own_word {
             self.room()?;
         }
         let set = self.set_of(tenant)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use writ_proto::Reason;
-use writ_proto::ids::RunId;
+use writ_proto::ids::{AgentId, RunId};
 use writ_proto::token::Mode;
 use writ_proto::value::args_from_json;
 
@@ -461,4 +461,19 @@ fn a_raise_lifts_the_counter_it_names_until_it_ends_and_never_lowers_one() {
     let now = MONDAY.parse().unwrap();
     let limits = set.budgets[0].limits(&Subject::Tenant, now, set.zone);
     assert_eq!(limit(&limits, -5, &[]), (7, Fired::Cap));
+}
+
+#[test]
+fn an_agents_own_word_spends_nothing_of_what_all_share() {
+    let set = with(&TOKENS.replace("\"agent\"", "\"tenant\"")).unwrap();
+    let agent = AgentId::parse("triage").unwrap();
+    let moment = (MONDAY.parse().unwrap(), set.zone);
+    for (own_word, wanted) in [
+        (true, &["agent:triage"][..]),
+        (false, &["tenant", "agent:triage"]),
+    ] {
+        let keys = usage_keys(&set.budgets, (&agent, None), (5, 0), moment, own_word);
+        let subjects: Vec<_> = keys.iter().map(|(key, _)| key.subject()).collect();
+        assert_eq!(subjects, wanted);
+    }
 }

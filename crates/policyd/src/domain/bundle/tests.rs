@@ -438,3 +438,13 @@ fn values_are_there_where_the_export_says_so_and_each_once() {
     let report = verify(export(1).0.as_slice(), &keys, true);
     assert!(report.findings[0].contains("without values"), "{report:?}");
 }
+
+#[test]
+fn a_line_that_is_too_long_is_not_read() {
+    let (bytes, keys) = export(1);
+    let text = String::from_utf8(bytes).unwrap();
+    let (header, rest) = text.split_once('\n').unwrap();
+    let long = format!("{header}\n{}{rest}", " ".repeat(LINE_BYTES_MAX));
+    let report = verify(long.as_bytes(), &keys, false);
+    assert_eq!(report.findings[0], "#0: the line is not a record");
+}

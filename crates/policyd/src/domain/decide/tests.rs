@@ -83,10 +83,8 @@ fn a_forbid_that_errors_beside_a_permit_that_matches_is_a_policy_error() {
                 Some(Reason::PolicyError),
                 "{effect} {condition}"
             );
-            assert!(
-                outcome.errors.iter().any(|error| error.contains("fails")),
-                "{outcome:?}"
-            );
+            // By id only: the words of the engine may quote a record.
+            assert_eq!(outcome.errors, ["fails"], "{effect} {condition}");
         }
     }
     assert_eq!(decide_with("", &refund("49.00")).verdict, Verdict::Allow);

@@ -192,7 +192,13 @@ fn a_set_beyond_its_bounds_is_refused_and_says_what() {
         format!("[[incident]]\nid = \"i{id}\"\ndenials = 5\nwindow = \"10m\"\nhalt = \"none\"\n")
     }
     type Break = fn(&mut Sources);
-    let table: [(&str, Break); 13] = [
+    let table: [(&str, Break); 15] = [
+        ("an id has at most 256 bytes and no control", |s| {
+            s.entities_json = s.entities_json.replace("O-7", &"x".repeat(257));
+        }),
+        ("an id has at most 256 bytes and no control", |s| {
+            s.entities_json = s.entities_json.replace("O-7", "O\\n7");
+        }),
         ("at most 500 facts", |s| {
             let facts: String = (0..501).map(|n| format!("f{n} = \"Long\"\n")).collect();
             s.set_toml.push_str(&format!("\n[facts.extra]\n{facts}"));

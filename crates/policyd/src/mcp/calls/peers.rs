@@ -209,6 +209,39 @@ impl Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mcp::calls::{CALLS_MAX, Tools};
+    use crate::mcp::tools::ToolSet;
+
+    /// What an agent has where nobody answers.
+    fn away() -> Peers {
+        let channel = tonic::transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        Peers {
+            identity: Identity {
+                tenant: "acme".into(),
+                agent: "triage".into(),
+                expires: i64::MAX,
+            },
+            policyd: AuthorizationServiceClient::new(channel.clone()),
+            connectord: ConnectorServiceClient::new(channel.clone()),
+            halts: HaltServiceClient::new(channel),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_call_more_than_may_be_under_way_is_refused_at_once() {
+        let tools = Tools::new(away(), ToolSet::Generic, pb::Provenance::default());
+        let told = async |tools: &Tools| {
+            let told = tools.call("list_actions", serde_json::Map::new(), "").await;
+            told.unwrap().json["reason_code"].clone()
+        };
+        let all = tools
+            .calls
+            .try_acquire_many(u32::try_from(CALLS_MAX).unwrap());
+        let all = all.unwrap();
+        assert_eq!(told(&tools).await, "RATE_LIMITED");
+        drop(all);
+        assert_eq!(told(&tools).await, "UNAVAILABLE");
+    }
 
     #[tokio::test]
     async fn a_write_without_a_word_of_connectord_is_of_unknown_outcome() {

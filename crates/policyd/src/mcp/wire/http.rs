@@ -16,19 +16,25 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::time::timeout;
 use writ_proto::Reason;
+use writ_proto::host::serve::http::{self, Limits};
 use zeroize::Zeroizing;
 
 use crate::error::AppError;
 use crate::mcp::Bridge;
 use crate::mcp::wire::guard::Door;
 pub use crate::mcp::wire::guard::secret;
-use crate::mcp::wire::listener::Bounded;
 use crate::mcp::wire::{MESSAGE_BYTES_MAX, Received, read};
 
 /// Where messages are posted.
 pub const PATH: &str = "/mcp";
 /// Longest time in which a message must have come.
 const BODY_MAX: Duration = Duration::from_secs(5);
+/// Every client is on this machine. A call has its own limit, which is told to the client, before this one.
+const LIMITS: Limits = Limits {
+    of_address: 64,
+    request: Duration::from_secs(30),
+    drain: Duration::from_secs(25),
+};
 
 async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
     if let Some((status, why)) = door.refuses(request.headers()) {
@@ -95,8 +101,10 @@ pub async fn serve(
         .route_service(PATH, service)
         .layer(from_fn_with_state(door, guard));
     told(addr);
-    axum::serve(Bounded::new(listener), router)
-        .with_graceful_shutdown(stop)
+    http::serve(listener, None, router, LIMITS, stop)
         .await
         .map_err(|error| AppError::new(Reason::Internal, error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

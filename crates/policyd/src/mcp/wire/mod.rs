@@ -15,7 +15,6 @@ use find_id::find_id;
 mod find_id;
 pub(crate) mod guard;
 pub mod http;
-pub(crate) mod listener;
 pub(crate) mod stdio;
 
 /// Longest message in bytes; the depth and the counts are those of arguments.

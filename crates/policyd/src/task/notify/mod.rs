@@ -82,8 +82,7 @@ impl Notifier {
                 Ok(()) => taken.push(sink.name().to_owned()),
                 Err(failed) => {
                     errors.push(format!("{}: {}", sink.name(), failed.why));
-                    let asked = failed.retry_after.unwrap_or(0).min(RETRY_AFTER_SECONDS_MAX);
-                    let asked = asked.max(0).saturating_mul(1_000);
+                    let asked = left_alone_ms(failed.retry_after);
                     paused.store(now.saturating_add(asked), Ordering::Relaxed);
                     wait_ms = asked.max(wait_ms);
                 }
@@ -114,6 +113,12 @@ impl Notifier {
             tracing::warn!(id = %row.notice.id, %error, "a notice may be sent again");
         }
     }
+}
+
+/// How long a sink is left alone that asks for so many seconds, in milliseconds.
+fn left_alone_ms(asked_seconds: Option<i64>) -> i64 {
+    let seconds = asked_seconds.unwrap_or(0).clamp(0, RETRY_AFTER_SECONDS_MAX);
+    seconds.saturating_mul(1_000)
 }
 
 fn say(row: &NoticeRow, settled: &Settled, nobody: bool) {
@@ -154,6 +159,25 @@ pub async fn deliver(app: SharedApp, notifier: Notifier) {
             if let Err(error) = app.ledger.notice_prune(now.saturating_sub(KEPT_MS)).await {
                 tracing::warn!(%error, "old notices cannot be removed");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_left_alone_for_longer_than_an_hour() {
+        for (asked, wanted) in [
+            (None, 0),
+            (Some(-1), 0),
+            (Some(2), 2_000),
+            (Some(3_600), 3_600_000),
+            (Some(999_999_999), 3_600_000),
+            (Some(i64::MAX), 3_600_000),
+        ] {
+            assert_eq!(left_alone_ms(asked), wanted, "{asked:?}");
         }
     }
 }

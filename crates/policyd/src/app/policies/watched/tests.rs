@@ -384,7 +384,36 @@ fn hidden_and_very_long_files_do_not_count() {
     fs::write(acme.join("long.cedar"), " ".repeat(8 * 1_024 * 1_024 + 1)).unwrap();
     let refused = read_tenant(&acme).unwrap_err().to_string();
     assert!(refused.contains("more than 8388608 bytes"), "{refused}");
+    fs::remove_file(acme.join("long.cedar")).unwrap();
+    let blanks = " ".repeat(7 * 1_024 * 1_024);
+    for number in 0..5 {
+        fs::write(acme.join(format!("long-{number}.cedar")), &blanks).unwrap();
+    }
+    let refused = read_tenant(&acme).unwrap_err().to_string();
+    assert!(refused.contains("more than 33554432 bytes"), "{refused}");
     fs::create_dir(place.folder.join(".git")).unwrap();
     let names = crate::app::policies::tenant_names(&place.folder);
     assert_eq!(names, ["acme", "globex"]);
+}
+
+/// Reads a set while somebody goes on writing it.
+fn read_amid_writing(path: &Path) -> Result<Arc<TenantPolicies>, PolicyErrors> {
+    let read = load_tenant(path);
+    fs::write(path.join("late.cedar"), rule("late")).unwrap();
+    read
+}
+
+#[test]
+fn what_changed_while_it_was_read_is_not_taken() {
+    let mut place = Place::new();
+    place.watched.rest = Duration::ZERO;
+    place.watched.load = read_amid_writing;
+    let acme = place.folder.join("acme");
+    fs::write(acme.join("early.cedar"), rule("early")).unwrap();
+    place.look();
+    assert_eq!(place.taken, BTreeMap::new(), "half of two sets");
+    place.watched.load = load_tenant;
+    let wanted = digest(&acme);
+    place.look();
+    assert_eq!(place.taken, BTreeMap::from([("acme".to_owned(), wanted)]));
 }

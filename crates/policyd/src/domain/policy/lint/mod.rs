@@ -62,6 +62,8 @@ struct Lint<'a> {
     set: &'a TenantPolicies,
     /// Names of entities by type, with the roles that they are in.
     known: BTreeMap<String, BTreeSet<String>>,
+    /// Names that rules compare with, by type.
+    named: BTreeMap<String, BTreeSet<String>>,
     /// The rules that concern each action.
     rules: BTreeMap<&'a ActionName, BTreeSet<String>>,
     out: Vec<Finding>,
@@ -103,6 +105,7 @@ pub(crate) fn lint(set: &TenantPolicies, sources: &Sources) -> Vec<Finding> {
         sources,
         set,
         known: known(set),
+        named: BTreeMap::new(),
         rules: rules_of(set),
         out: Vec::new(),
     };
@@ -179,6 +182,8 @@ impl Lint<'_> {
         if kind == "Action" {
             return;
         }
+        let named = self.named.entry(kind.to_owned()).or_default();
+        named.insert(name.to_owned());
         let none = BTreeSet::new();
         let known = self.known.get(kind).unwrap_or(&none);
         if known.contains(name) {
@@ -196,8 +201,8 @@ impl Lint<'_> {
         self.warn(rule, &format!("\"{name}\""), &message);
     }
 
-    /// A parent that is no entity and nearly one: a rule for the role that was meant, such as one that forbids, passes
-    /// over whoever has it.
+    /// Warns of a parent that is neither an entity nor named by a rule, but is spelt nearly like one: a rule that forbids
+    /// something to the role that was meant passes over whoever has it.
     fn parents(&mut self) {
         let all = &self.set.entities;
         let (mut seen, mut told): (BTreeSet<EntityUid>, usize) = (BTreeSet::new(), 0);
@@ -205,25 +210,33 @@ impl Lint<'_> {
         for entity in all.values() {
             let parents: BTreeSet<EntityUid> = entity.clone().into_inner().2.into_iter().collect();
             for parent in parents {
+                let id = parent.id().unescaped().to_owned();
+                let kind = parent.type_name().to_string();
+                let of_rules = self.named.get(&kind);
                 let is_known = all.contains_key(&parent) || !seen.insert(parent.clone());
-                if told >= WARNINGS_MAX || is_known || left < all.len() {
+                let count = all.len().saturating_add(of_rules.map_or(0, BTreeSet::len));
+                if told >= WARNINGS_MAX || is_known || left < count {
                     continue;
                 }
-                left = left.saturating_sub(all.len());
+                left = left.saturating_sub(count);
+                // One that a rule names may be meant; it is a slip where it is nearly one that is declared.
+                let of_rules = of_rules.filter(|names| !names.contains(&id));
                 let same = all
                     .keys()
                     .filter(|uid| uid.type_name() == parent.type_name());
-                let names: Vec<&str> = same.map(|uid| uid.id().unescaped()).collect();
-                let id = parent.id().unescaped().to_owned();
+                let of_rules = of_rules.into_iter().flatten().map(String::as_str);
+                let names: Vec<&str> = same
+                    .map(|uid| uid.id().unescaped())
+                    .chain(of_rules)
+                    .collect();
                 if let Some(near) = near(&id, names) {
                     told = told.saturating_add(1);
                     let text = &self.sources.entities_json;
-                    let kind = parent.type_name();
                     self.out.push(Finding {
                         reason: Reason::PolicyInvalid,
                         file: "entities.json".to_owned(),
                         message: format!(
-                            "{} has the parent `{id}`, and no {kind} of this file is named so{}",
+                            "{} has the parent `{id}`, and no {kind} of this file or of a rule is named so{}",
                             entity.uid(),
                             hint(Some(near))
                         ),

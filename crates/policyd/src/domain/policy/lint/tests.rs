@@ -220,6 +220,17 @@ fn a_slip_in_the_parent_of_an_agent_is_named_whatever_else_is_there() {
         "{told:?}"
     );
     assert!(told.at.is_some(), "{told:?}");
+    // Nor need anybody have declared the one that a rule names.
+    let declared = "\"type\": \"Role\", \"id\": \"suspended\"";
+    assert!(sources.entities_json.contains(declared));
+    sources.entities_json = sources
+        .entities_json
+        .replace(declared, "\"type\": \"Role\", \"id\": \"gone\"");
+    let found = warnings(&sources);
+    let told = found
+        .iter()
+        .any(|one| one.message.contains("has the parent `suspendd`"));
+    assert!(told, "{found:?}");
 }
 
 #[test]

@@ -118,3 +118,15 @@ fn a_denial_holds_the_request_that_is_allowed_instead() {
     assert_eq!(ask.target_id, "O-7");
     assert!(!denied("no JSON").json.contains_key("counter_offer"));
 }
+
+#[test]
+fn a_long_text_is_cut_aloud_and_the_json_holds_all_of_it() {
+    let message = "\u{e9}".repeat(5_000);
+    let told = Told::new(json!({"message": message}), &message, false);
+    let (shown, why) = told.text.split_once('\n').unwrap();
+    assert_eq!(shown.chars().count(), TEXT_CHARS_MAX);
+    assert!(why.contains("1000 more characters"), "{why}");
+    assert_eq!(told.json["message"], message);
+    let fits = "\u{e9}".repeat(TEXT_CHARS_MAX);
+    assert_eq!(Told::new(json!({}), &fits, false).text, fits);
+}
