@@ -2,16 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Actor, World, stage};
+use e2e::{Actor, PATIENCE, World, stage};
 use tokio::net::TcpStream;
 use writ_proto::pb;
 
 const RAW: usize = 1_100;
 const IDLE: usize = 1_023;
 const ROUNDS: usize = 30;
-/// What an operator's halt and another tenant's call may take.
-const SOON: Duration = Duration::from_secs(1);
-
 /// Holds raw sockets to both daemons, and opens each again that is closed.
 async fn raw(ports: [u16; 2]) {
     let mut held = Vec::new();
@@ -24,8 +21,9 @@ async fn raw(ports: [u16; 2]) {
     std::future::pending::<()>().await;
 }
 
-/// An operator halts and resumes by the command line, and an agent of another tenant executes.
-async fn work(world: &World, stranger: &mut Actor) {
+/// An operator halts by the command line, and an agent of another tenant asks and executes. Returns what each
+/// took.
+async fn work(world: &World, stranger: &mut Actor) -> [Duration; 2] {
     let started = Instant::now();
     let cert = "certs/operator-acme-ops.pem";
     let addr = format!("https://localhost:{}", world.connectord_port);
@@ -40,11 +38,7 @@ async fn work(world: &World, stranger: &mut Actor) {
     let halt = [&base[..], &["--cert", cert, "--addr", &addr]].concat();
     let halted = tokio::task::block_in_place(|| world.run("connectord", &halt));
     assert!(halted.status.success(), "{halted:?}");
-    assert!(
-        started.elapsed() < SOON,
-        "a halt took {:?}",
-        started.elapsed()
-    );
+    let halt = started.elapsed();
 
     let started = Instant::now();
     let asked = stranger
@@ -55,11 +49,7 @@ async fn work(world: &World, stranger: &mut Actor) {
         })
         .await;
     stranger.present(&asked).await.unwrap();
-    assert!(
-        started.elapsed() < SOON,
-        "a call took {:?}",
-        started.elapsed()
-    );
+    [halt, started.elapsed()]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,11 +64,16 @@ async fn idle_connections_of_one_keep_nobody_else_out() {
             idle.push(channel);
         }
     }
+    let mut longest = [Duration::ZERO; 2];
     for _ in 0..ROUNDS {
         // A fresh connection each time.
         let mut stranger = world.actor("agent-globex-triage").await;
-        work(&world, &mut stranger).await;
+        let took = work(&world, &mut stranger).await;
+        longest = std::array::from_fn(|at| longest[at].max(took[at]));
     }
+    assert!(longest.iter().all(|took| *took < PATIENCE), "{longest:?}");
+    let [halt, call] = longest;
+    println!("{ROUNDS} of {ROUNDS}: a halt took at most {halt:?}, a call {call:?}");
     raw.abort();
     drop(idle);
 }

@@ -91,17 +91,24 @@ const PORTS: (u16, u16) = (18_000, 12_000);
 
 /// A port that nobody listens on, and that no other test of this process gets.
 pub fn free_port() -> u16 {
+    free_ports(1)
+}
+
+/// The first of `count` neighbouring ports that nobody listens on, and that no other test of this process
+/// gets.
+pub fn free_ports(count: u16) -> u16 {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     // Two runs at once begin at different places.
     let begin = u16::try_from(std::process::id() % 120).unwrap() * 100;
     for _ in 0..PORTS.1 {
-        let given = GIVEN.fetch_add(1, Ordering::Relaxed) % PORTS.1;
-        let port = PORTS.0 + (begin + given) % PORTS.1;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+        let given = GIVEN.fetch_add(count, Ordering::Relaxed) % PORTS.1;
+        let first = PORTS.0 + (begin + given) % PORTS.1;
+        let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if (first..first + count).all(free) {
+            return first;
         }
     }
-    panic!("no port is free");
+    panic!("no {count} ports are free");
 }
 
 /// One running Writ with its sandbox CRM.
@@ -257,6 +264,12 @@ impl World {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// connectord's journal, to look at and to edit behind its back.
+    pub async fn journal(&self) -> sqlx::SqlitePool {
+        let url = format!("sqlite://{}", self.path("connectord.db").display());
+        sqlx::SqlitePool::connect(&url).await.unwrap()
     }
 
     /// Makes actions live for acme.
