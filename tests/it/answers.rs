@@ -475,30 +475,3 @@ async fn a_filter_that_the_server_ignored_finds_nothing() {
         "an older refund is not this one"
     );
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_another_credential_does_not_find_is_no_proof() {
-    let (world, crm) = world().await;
-    let mut agent = world.agent().await;
-    crm.fails(Fails::NoFilter);
-    let lost = present(&mut agent, &refund("O-7", "6.00")).await.unwrap();
-    let looked = async |times: usize| {
-        let (started, reads) = (Instant::now(), crm.held().reads);
-        while crm.held().reads < reads + times {
-            assert!(started.elapsed() < PATIENCE);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    // The same token in another form is another credential as far as anybody can tell.
-    let secret = std::fs::read_to_string(world.path("keys/sandbox.secret")).unwrap();
-    let other = json!({"token": secret.trim()}).to_string();
-    std::fs::write(world.path("other.secret"), other).unwrap();
-    let args = ["creds", "rotate", "crm/main", "--file", "other.secret"];
-    assert!(world.run("connectord", &args).status.success());
-    // Until a look was made with it, nobody could tell anyway.
-    looked(3).await;
-    crm.fails(Fails::No);
-    looked(4).await;
-    let doubt = found(&mut agent, &lost.name).await;
-    assert_eq!(doubt.state, i32::from(State::InDoubt), "{doubt:?}");
-}

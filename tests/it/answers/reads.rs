@@ -1,7 +1,9 @@
 //! What is read, what a dry run builds, where nobody is sent, and what the file says of undo.
 
+use std::time::{Duration, Instant};
+
 use e2e::crm::{Crm, Fails};
-use e2e::{Wish, refund, stage};
+use e2e::{PATIENCE, Wish, refund, stage};
 use serde_json::{Value as Json, json};
 use writ_proto::pb;
 use writ_proto::pb::ExecutionState as State;
@@ -130,4 +132,31 @@ async fn what_the_file_calls_not_undone_is_not_undone() {
         "{kept:?}"
     );
     assert_eq!(crm.field("deals", "D-104", "stage"), json!("qualified"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_credential_does_not_find_is_no_proof() {
+    let (world, crm) = world().await;
+    let mut agent = world.agent().await;
+    crm.fails(Fails::NoFilter);
+    let lost = present(&mut agent, &refund("O-7", "6.00")).await.unwrap();
+    let looked = async |times: usize| {
+        let (started, reads) = (Instant::now(), crm.held().reads);
+        while crm.held().reads < reads + times {
+            assert!(started.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // The same token in another form is another credential as far as anybody can tell.
+    let secret = std::fs::read_to_string(world.path("keys/sandbox.secret")).unwrap();
+    let other = json!({"token": secret.trim()}).to_string();
+    std::fs::write(world.path("other.secret"), other).unwrap();
+    let args = ["creds", "rotate", "crm/main", "--file", "other.secret"];
+    assert!(world.run("connectord", &args).status.success());
+    // Until a look was made with it, nobody could tell anyway.
+    looked(3).await;
+    crm.fails(Fails::No);
+    looked(4).await;
+    let doubt = found(&mut agent, &lost.name).await;
+    assert_eq!(doubt.state, i32::from(State::InDoubt), "{doubt:?}");
 }

@@ -32,10 +32,14 @@ pub async fn keep(app: SharedApp) {
             let now_ms = clock::now().timestamp_millis();
             keeper.marks.raise(&heads, now_ms)
         });
-        if tokio::time::timeout(PATIENCE, &mut kept).await.is_err() {
-            fails(&app, &mut failing, "the file or its lock does not answer");
-        }
-        match kept.await {
+        let done = match tokio::time::timeout(PATIENCE, &mut kept).await {
+            Ok(done) => done,
+            Err(_) => {
+                fails(&app, &mut failing, "the file or its lock does not answer");
+                kept.await
+            }
+        };
+        match done {
             Ok(Ok(())) => {
                 failing = false;
                 app.marked.store(true, Ordering::Relaxed);
