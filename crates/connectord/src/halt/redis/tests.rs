@@ -52,13 +52,21 @@ fn answer(epoch: u64, generation: u64, is_halted: bool) -> (Fields, Option<Strin
 }
 
 #[tokio::test]
-async fn an_answer_that_went_back_is_not_known() {
-    let redis = redis();
-    for (epoch, generation, is_known) in [(4, 9, true), (4, 8, false), (4, 9, true), (3, 9, false)]
-    {
-        let answer = answer(epoch, generation, false);
-        redis.shared.take(Instant::now(), mark(4, 9), answer);
-        assert_eq!(redis.read(0).is_ok(), is_known, "{epoch} {generation}");
+async fn an_answer_that_went_back_is_not_known_until_somebody_arms_it() {
+    const ARMED: u64 = 4_000_000_000_000;
+    for lost in [(4, 8), (3, 9)] {
+        let redis = redis();
+        for ((epoch, generation), is_known) in [
+            ((4, 9), true),
+            (lost, false),
+            ((4, 9), false),
+            ((5, 20), false),
+            ((ARMED, ARMED), true),
+        ] {
+            let answer = answer(epoch, generation, false);
+            redis.shared.take(Instant::now(), mark(4, 9), answer);
+            assert_eq!(redis.read(0).is_ok(), is_known, "{epoch} {generation}");
+        }
     }
 }
 
