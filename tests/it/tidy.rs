@@ -206,7 +206,12 @@ fn files_and_functions_stay_small_and_files_say_what_they_are() {
     let mut sizes = Vec::new();
     for (path, text) in rust_files() {
         let lines = text.lines().count();
-        sizes.push(lines);
+        // What is read to trust the product; tests are as long as their cases.
+        let is_test =
+            path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests");
+        if !is_test && !path.ends_with("writ.v1.rs") {
+            sizes.push(lines);
+        }
         assert!(lines <= FILE_LINES_MAX, "{}: {lines} lines", path.display());
         assert!(text.starts_with("//!"), "{} has no header", path.display());
         let mut start = None;
@@ -233,7 +238,7 @@ fn files_and_functions_stay_small_and_files_say_what_they_are() {
     }
     sizes.sort_unstable();
     let median = sizes[sizes.len() / 2];
-    assert!(median <= 150, "median {median} lines a file");
+    assert!(median <= 150, "median {median} lines a product file");
 }
 
 #[test]
