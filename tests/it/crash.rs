@@ -30,7 +30,7 @@ pub(super) async fn out_after(world: &World, execution: &pb::Execution) -> i64 {
 }
 
 /// A minute goes by: everything was begun and sent a minute earlier.
-async fn a_minute_later(world: &World) {
+pub(super) async fn a_minute_later(world: &World) {
     let earlier = "UPDATE execution SET body = json_set(body, \
                    '$.sent_ms', json_extract(body, '$.sent_ms') - 60000, \
                    '$.created_ms', json_extract(body, '$.created_ms') - 60000)";

@@ -75,6 +75,8 @@ async fn a_system_that_hangs_with_three_hundred_doubts_delays_nobody_else() {
     }
     hung.fails(Fails::HangsReading(hangs() * 2));
     world.kill_connectord();
+    // Now each is due: connectord asks the system that hangs at once.
+    super::crash::a_minute_later(&world).await;
     let started = Instant::now();
     world.start_connectord(&program("connectord"), &[]);
     let start = started.elapsed();
@@ -97,6 +99,7 @@ async fn a_system_that_hangs_with_three_hundred_doubts_delays_nobody_else() {
         tokio::time::sleep((hangs() / 100).max(Duration::from_millis(100))).await;
     }
     assert!(moved > 20, "the other system is as it was: {moved}");
+    assert!(hung.held().hung > 0, "it was asked");
     assert_eq!(open(&world, State::InDoubt).await, DOUBTS);
 
     hung.fails(Fails::No);

@@ -57,6 +57,8 @@ pub struct Held {
     pub writes: Vec<String>,
     /// Requests that only read.
     pub reads: usize,
+    /// Reads that were left hanging.
+    pub hung: usize,
 }
 
 /// The CRM; it ends with the test.
@@ -97,6 +99,7 @@ impl Crm {
             versions: BTreeMap::new(),
             writes: Vec::new(),
             reads: 0,
+            hung: 0,
         };
         let crm = Self {
             port,
@@ -210,6 +213,7 @@ async fn instead(crm: &Crm) -> Option<Response> {
 async fn hang_reading(crm: &Crm) {
     let fails = crm.held().fails.clone();
     if let Fails::HangsReading(span) = fails {
+        crm.held().hung += 1;
         tokio::time::sleep(span).await;
     }
 }
