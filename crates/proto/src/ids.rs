@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// Why a text or UUID is not the identifier it was meant to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{found}` is not a {kind}: {rule}")]
+#[error("`{found}` is no valid {kind}: {rule}")]
 pub struct IdError {
     kind: &'static str,
     found: String,

@@ -70,6 +70,7 @@ pub struct Pems<'a> {
 #[derive(Debug, Clone)]
 pub struct Peer {
     addr: String,
+    service: &'static str,
     foreign: Option<String>,
     endpoint: Endpoint,
     connector: Connector,
@@ -162,6 +163,7 @@ impl Peer {
         let endpoint = Endpoint::from_shared(format!("http://{rest}")).map_err(|_| no_url())?;
         Ok(Self {
             addr: addr.to_owned(),
+            service,
             foreign,
             endpoint: (endpoint.origin(origin))
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -183,15 +185,15 @@ impl Peer {
     pub async fn connect(&self) -> Result<Channel, ChannelError> {
         let connected = self.endpoint.connect_with_connector(self.connector.clone());
         connected.await.map_err(|error| {
-            let mut why = String::new();
-            let mut source = std::error::Error::source(&error);
-            while let Some(inner) = source {
-                // What wraps a cause says no more than the cause.
-                why = told(inner);
-                source = inner.source();
-            }
-            ChannelError::Unreachable(format!("cannot connect to {}: {why}", self.addr))
+            let (service, addr, why) = (self.service, &self.addr, cause_of(&error));
+            ChannelError::Unreachable(format!("cannot connect to {service} at {addr}: {why}"))
         })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn addr(&self) -> &str {
+        &self.addr
     }
 
     /// Connects when something is first asked, and again whenever a connection is lost.
@@ -202,8 +204,19 @@ impl Peer {
     }
 }
 
+/// Why a server cannot be reached: what wraps a cause says no more than the cause.
+#[must_use]
+pub fn cause_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let (mut why, mut source) = (String::new(), error.source());
+    while let Some(inner) = source {
+        why = told(inner, "the server's certificate");
+        source = inner.source();
+    }
+    why
+}
+
 /// What keeps two ends of TLS apart, in words; whatever else it is says so itself.
-fn told(error: &(dyn std::error::Error + 'static)) -> String {
+fn told(error: &(dyn std::error::Error + 'static), whose: &str) -> String {
     use rustls::{CertificateError as Cert, Error, InvalidMessage};
     // An error of I/O holds that of TLS, and does not name it as its source.
     let inner = error
@@ -215,12 +228,12 @@ fn told(error: &(dyn std::error::Error + 'static)) -> String {
     };
     match tls {
         Some(Error::InvalidCertificate(Cert::UnknownIssuer | Cert::BadSignature)) => {
-            "the server's certificate is not signed by the authority given for it".to_owned()
+            format!("{whose} is not signed by the authority given for it")
         }
         Some(Error::InvalidCertificate(Cert::Expired | Cert::ExpiredContext { .. })) => {
-            "the server's certificate has expired".to_owned()
+            format!("{whose} has expired")
         }
-        Some(Error::InvalidCertificate(Cert::Other(why))) => why.0.to_string(),
+        Some(Error::InvalidCertificate(Cert::Other(why))) => format!("{whose} {}", why.0),
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             "what listens there speaks no TLS".to_owned()
         }
@@ -247,7 +260,10 @@ fn foreign(pems: &Pems<'_>, own: &[CertificateDer<'_>]) -> Option<String> {
         ) => format!(
             "{own} is not signed by an authority in {ca}: a daemon that knows callers by it does not let it in"
         ),
-        other => format!("a daemon that knows callers by {ca} does not let {own} in: {other}"),
+        other => {
+            let why = told(&other, "it");
+            format!("a daemon that knows callers by {ca} does not let {own} in: {why}")
+        }
     })
 }
 

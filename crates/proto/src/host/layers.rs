@@ -67,9 +67,11 @@ fn unquoted(text: &str, at: usize) -> Option<String> {
     let (key, value) = line.split_once('=')?;
     let value = value.split('#').next()?.trim();
     let bare = value.starts_with(|first: char| first.is_alphanumeric() || first == '/');
-    if ["yes", "no", "on", "off", "true", "false"]
-        .iter()
-        .any(|word| value.eq_ignore_ascii_case(word))
+    // A slip in `true` or `false` is no text without quotes: both are words of a few letters that are nearly it.
+    let is_near = |word: &&str| strsim::osa_distance(word, &value.to_lowercase()) <= 1;
+    let others = ["yes", "no", "on", "off"];
+    if others.iter().any(|word| value.eq_ignore_ascii_case(word))
+        || ["true", "false"].iter().any(is_near)
     {
         return Some(format!("write {} = true, or false", key.trim()));
     }
@@ -373,6 +375,7 @@ mod tests {
             ),
             ("a = \"x", None),
             ("watch = yes", None),
+            ("watch = ture", None),
             (
                 "workers = 1 2",
                 Some("a text stands in double quotes: workers = \"1 2\""),

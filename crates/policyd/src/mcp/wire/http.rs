@@ -33,6 +33,7 @@ const BODY_MAX: Duration = Duration::from_secs(5);
 const LIMITS: Limits = Limits {
     of_address: 64,
     request: Duration::from_secs(30),
+    age: Duration::from_secs(600),
     drain: Duration::from_secs(25),
 };
 

@@ -13,10 +13,13 @@ use rustls::sign::SigningKey;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::verify::Expected;
-use super::{ChannelError, Pems, chain, trust_domain, unusable};
+use super::{ChannelError, Pems, chain, told, trust_domain, unusable};
 
 /// Most certificates, the leaf among them.
 const CHAIN_MAX: usize = 5;
+
+/// Why a body is not believed whose signature another key made.
+const FOREIGN_KEY: &str = "its signature is not that of its certificate";
 
 /// A signed body, as it is stored.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -81,7 +84,13 @@ impl Signed {
         let signed = Self::unproven(service, pems)?;
         let probe = signed.seal("", ([0; 16], signed.valid.0), Vec::new());
         let read = probe.and_then(|probe| signed.open("", [0; 16], &probe));
-        read.map_err(|why| unusable(pems.cert.0, why))?;
+        read.map_err(|why| {
+            if why == FOREIGN_KEY {
+                let why = format!("it is not the key of {}", pems.cert.0);
+                return unusable(pems.key.0, why);
+            }
+            unusable(pems.cert.0, why)
+        })?;
         Ok(signed)
     }
 
@@ -145,7 +154,7 @@ impl Signed {
         let nowhere = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
         self.expected
             .verify_server_cert(leaf, others, &nowhere, &[], at)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| told(&error, "it"))?;
         let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
         let key = parsed.public_key().subject_public_key.data.as_ref();
         let bytes = message(context, id, sealed.at, &sealed.body);
@@ -159,7 +168,7 @@ impl Signed {
         if fits {
             Ok(sealed.body)
         } else {
-            Err("its signature is not that of its certificate".to_owned())
+            Err(FOREIGN_KEY.to_owned())
         }
     }
 }

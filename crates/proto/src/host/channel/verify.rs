@@ -65,7 +65,7 @@ impl ServerCertVerifier for Expected {
         if self.fits(&named) {
             return Ok(ServerCertVerified::assertion());
         }
-        let why = format!("the server is `{named}`, not `{}`", self.id);
+        let why = format!("names `{named}`, not `{}`", self.id);
         let why = rustls::OtherError(Arc::new(io::Error::other(why)));
         Err(TlsError::InvalidCertificate(CertificateError::Other(why)))
     }

@@ -96,8 +96,8 @@ fn plain(text: &str) -> String {
 
 /// `1 error`, `2 errors`.
 #[must_use]
-pub fn plural(count: usize, noun: &str) -> String {
-    let end = if count == 1 { "" } else { "s" };
+pub fn plural<N: core::fmt::Display + PartialEq + From<u8> + Copy>(count: N, noun: &str) -> String {
+    let end = if count == N::from(1) { "" } else { "s" };
     format!("{count} {noun}{end}")
 }
 

@@ -16,12 +16,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch::Receiver;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -38,6 +38,7 @@ pub const HEADERS_MAX: usize = 64;
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time for a request, its body and its answer, of a page.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+const AGE: Duration = Duration::from_secs(60);
 const DRAIN: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -48,6 +49,9 @@ pub struct Limits {
     pub of_address: usize,
     /// Longest time for a request, its body and its answer.
     pub request: Duration,
+    /// Longest time that a connection takes new requests. Who reads no answers keeps no place for longer than this and one
+    /// request.
+    pub age: Duration,
     /// How long the end of the server waits for requests under way.
     pub drain: Duration,
 }
@@ -57,6 +61,7 @@ impl Limits {
     pub const PAGES: Self = Self {
         of_address: CONNECTIONS_PER_ADDRESS_MAX,
         request: REQUEST_TIMEOUT,
+        age: AGE,
         drain: DRAIN,
     };
 }
@@ -145,7 +150,8 @@ pub async fn serve(
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let (graceful, counts) = (GracefulShutdown::new(), Counts::default());
+    let (ending, ends) = tokio::sync::watch::channel(false);
+    let counts = Counts::default();
     let all = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let acceptor = tls.map(TlsAcceptor::from);
     let in_time = move |request: Request, next: Next| in_time(limits.request, request, next);
@@ -165,23 +171,28 @@ pub async fn serve(
         };
         if let Some(slot) = counts.take(&all, peer.ip(), limits.of_address) {
             let (acceptor, router) = (acceptor.clone(), router.clone());
-            let watcher = graceful.watcher();
+            let ends = ends.clone();
             tokio::spawn(async move {
                 match acceptor {
                     Some(acceptor) => {
                         let handshake = timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await;
                         if let Ok(Ok(stream)) = handshake {
-                            drive(stream, peer, router, watcher).await;
+                            drive(stream, peer, router, (limits, ends)).await;
                         }
                     }
-                    None => drive::<TcpStream>(stream, peer, router, watcher).await,
+                    None => drive::<TcpStream>(stream, peer, router, (limits, ends)).await,
                 }
                 drop(slot);
             });
         }
     }
     drop(listener);
-    if timeout(limits.drain, graceful.shutdown()).await.is_err() {
+    ending.send_replace(true);
+    let places = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+    if timeout(limits.drain, all.acquire_many(places))
+        .await
+        .is_err()
+    {
         tracing::warn!("connections were cut off at the end");
     }
     Ok(())
@@ -191,7 +202,7 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     peer: SocketAddr,
     router: Router,
-    watcher: Watcher,
+    (limits, mut ends): (Limits, Receiver<bool>),
 ) {
     let router = router.layer(Extension(ConnectInfo(peer)));
     let service = TowerToHyperService::new(router);
@@ -201,8 +212,24 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "a connection ended");
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = tokio::time::sleep(limits.age) => None,
+        _ = ends.changed() => None,
+    };
+    let ended = match ended {
+        Some(ended) => Ok(ended),
+        None => {
+            // What is asked by then is answered; what is not read by then is not waited for.
+            connection.as_mut().graceful_shutdown();
+            timeout(limits.request, connection).await
+        }
+    };
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection ended"),
+        Err(_) => tracing::debug!("a connection that takes no answer is cut off"),
     }
 }
 
@@ -219,12 +246,43 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     async fn start() -> SocketAddr {
+        start_with(Limits::PAGES).await
+    }
+
+    async fn start_with(limits: Limits) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let router = Router::new().route("/", axum::routing::get(|| async { "here" }));
+        let router = Router::new()
+            .route("/", axum::routing::get(|| async { "here" }))
+            .route(
+                "/long",
+                axum::routing::get(|| async { "x".repeat(1 << 20) }),
+            );
         let stop = std::future::pending();
-        tokio::spawn(serve(listener, None, router, Limits::PAGES, stop));
+        tokio::spawn(serve(listener, None, router, limits, stop));
         addr
+    }
+
+    #[tokio::test]
+    async fn who_reads_no_answer_keeps_no_place() {
+        let addr = start_with(Limits {
+            of_address: 1,
+            age: Duration::from_millis(100),
+            request: Duration::from_millis(100),
+            ..Limits::PAGES
+        })
+        .await;
+        let mut deaf = TcpStream::connect(addr).await.unwrap();
+        let asked = "GET /long HTTP/1.1\r\nhost: a\r\n\r\n".repeat(50);
+        deaf.write_all(asked.as_bytes()).await.unwrap();
+        let fine = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let served = async {
+            while !said(addr, fine).await.ends_with("here") {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), served).await.unwrap();
+        drop(deaf);
     }
 
     async fn said(addr: SocketAddr, request: &[u8]) -> String {

@@ -4,6 +4,7 @@ pub mod alike;
 pub mod connections;
 pub mod fronts;
 pub mod grpc;
+pub mod health;
 pub mod http;
 pub(crate) mod incoming;
 pub mod paced;
