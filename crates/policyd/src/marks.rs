@@ -49,6 +49,25 @@ pub struct Marks {
     pub told: BTreeMap<String, Told>,
 }
 
+impl Marks {
+    /// A file that was put back or removed beside a running process takes nothing from what that process knows: an older
+    /// trust document would be in force again, and a change of keys in no log.
+    fn not_behind(&mut self, held: &Self, log: &str) {
+        if let Some(known) = held.trust.get(log) {
+            let found = self.trust.get(log).map_or(0, |found| found.version);
+            if found < known.version {
+                self.trust.insert(log.to_owned(), known.clone());
+            }
+        }
+        for (origin, told) in &held.told {
+            let absent = !self.told.contains_key(origin);
+            if absent {
+                self.told.insert(origin.clone(), told.clone());
+            }
+        }
+    }
+}
+
 /// What a log tells of those who decide and sign.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
@@ -193,6 +212,7 @@ impl MarkFile {
         let lock = lock_file(&lock, folder_of(&lock)).map_err(|error| wrong(&lock, error))?;
         lock.lock().map_err(|error| wrong(&self.path, error))?;
         let mut marks = self.load()?;
+        marks.not_behind(&before, &self.log);
         change(&mut marks)?;
         let text = serde_json::to_vec(&marks).map_err(|error| wrong(&self.path, error))?;
         durable::replace(&self.path, &text).map_err(|error| wrong(&self.path, error))?;
@@ -310,6 +330,35 @@ mod tests {
             for found in [marks.check_trust(&keys), marks.trust(&keys)] {
                 let found = found.err().map(|error| error.reason);
                 assert_eq!(found, wanted, "{version} {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_put_back_takes_nothing_from_a_running_process() {
+        use writ_proto::keyset::{KeyEntry, KeyUse};
+        let document = |version: u64| {
+            let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
+            let entry = KeyEntry::new(key.verifying_key(), "policyd", KeyUse::Decision);
+            KeySet::new(version, vec![entry]).unwrap()
+        };
+        for gone in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let marks = file(folder.path());
+            marks.trust(&document(4)).unwrap();
+            let yesterday = std::fs::read(&marks.path).unwrap();
+            marks.trust(&document(5)).unwrap();
+            marks.tell("writ.test/log/acme", &Told::default()).unwrap();
+            if gone {
+                std::fs::remove_file(&marks.path).unwrap();
+            } else {
+                std::fs::write(&marks.path, yesterday).unwrap();
+            }
+            marks.raise(&heads(1), 1).unwrap();
+            for held in [&marks, &file(folder.path())] {
+                let older = held.trust(&document(4)).unwrap_err();
+                assert_eq!(older.reason, Reason::TrustInvalid, "{gone}");
+                assert!(held.told("writ.test/log/acme").is_some(), "{gone}");
             }
         }
     }

@@ -12,12 +12,12 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tonic::service::Routes;
-use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use writ_proto::Reason;
 use writ_proto::host::channel::Peer;
 use writ_proto::host::serve::connections::{Door, mutual_tls};
 use writ_proto::host::serve::grpc::PacedRouter;
+use writ_proto::host::serve::health;
 use writ_proto::host::serve::paced::{Refusals, Unread};
 use writ_proto::host::store::alone::{AloneError, alone};
 use writ_proto::host::store::disk::Reserve;
@@ -229,7 +229,9 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
         }
     }
     app.marks.trust(&app.signer.load().keys)?;
-    app.finish_rotations(&config)?;
+    if let Some(error) = app.finish_rotations(&config)? {
+        tracing::error!(%error, "{}", task::keys::UNFINISHED);
+    }
     app.take_keys(&config)?;
     // Whom incidents stop is known before anybody is served.
     app.refresh_stops().await?;
@@ -430,8 +432,7 @@ pub fn door(config: &Config) -> Result<Door, AppError> {
 }
 
 /// What is said of: the server, as who names no service asks, and the two that stand for it.
-const SERVICES: [&str; 3] = [
-    "",
+const SERVICES: [&str; 2] = [
     authorization_service_server::SERVICE_NAME,
     record_service_server::SERVICE_NAME,
 ];
@@ -440,7 +441,7 @@ const SERVICES: [&str; 3] = [
 /// answers, what is written to it stays, and connectord, where there is one, says which halts are set.
 async fn watch_health(reporter: tonic_health::server::HealthReporter, app: SharedApp, asks: bool) {
     let began_ms = clock::now().timestamp_millis();
-    say(&reporter, false).await;
+    health::say(&reporter, &SERVICES, false).await;
     let mut ticks = tokio::time::interval(HEALTH_PERIOD);
     let (mut writes, mut looked) = (false, None::<Instant>);
     loop {
@@ -464,18 +465,7 @@ async fn watch_health(reporter: tonic_health::server::HealthReporter, app: Share
         let believed = app.believed.load(Ordering::Relaxed) && app.marked.load(Ordering::Relaxed);
         let is_serving =
             stores && believed && has_policies && halts_known && app.ledger.ping().await.is_ok();
-        say(&reporter, is_serving).await;
-    }
-}
-
-async fn say(reporter: &tonic_health::server::HealthReporter, is_serving: bool) {
-    let status = if is_serving {
-        ServingStatus::Serving
-    } else {
-        ServingStatus::NotServing
-    };
-    for service in SERVICES {
-        reporter.set_service_status(service, status).await;
+        health::say(&reporter, &SERVICES, is_serving).await;
     }
 }
 

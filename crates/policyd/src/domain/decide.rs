@@ -281,8 +281,19 @@ fn conclude(request: &Request, facts: &Facts, answer: Answer) -> Outcome {
             outcome
         }
         (false, None) => {
-            let message = format!("no rule allows `{}` as asked", request.action);
-            Outcome::deny(Reason::NotPermitted, message)
+            let (action, agent) = (&request.action, &request.agent);
+            let unknown = if facts.policies.has_agent(agent) {
+                String::new()
+            } else {
+                format!("; entities.json has no agent `{agent}`, so it has no role")
+            };
+            let message = format!("no rule allows `{action}` as asked{unknown}");
+            let mut outcome = Outcome::deny(Reason::NotPermitted, message);
+            if !unknown.is_empty() {
+                "an operator adds the agent to entities.json, or corrects its name there"
+                    .clone_into(&mut outcome.remedy);
+            }
+            outcome
         }
     };
     outcome.determining = answer.determining;

@@ -79,6 +79,8 @@ pub fn peer(
     timeout: Duration,
 ) -> Result<Peer, AppError> {
     let (ca, cert) = (read(files.ca)?, read(files.cert)?);
+    let begins = b"-----BEGIN CERTIFICATE";
+    let is_certificate = cert.windows(begins.len()).any(|part| part == begins);
     if !files.key.exists() {
         let (key, cert) = (files.key.display(), files.cert.display());
         if holds_key(files.cert) {
@@ -87,9 +89,15 @@ pub fn peer(
                 "--cert takes the certificate, such as certs/agent-TENANT-NAME.pem; its key goes with --key",
             ));
         }
+        if !is_certificate {
+            let why = format!("{cert} is no certificate");
+            return Err(AppError::new(Reason::TlsInvalid, why)
+                .with_fix("--cert takes a certificate, such as certs/agent-TENANT-NAME.pem"));
+        }
         let why = format!("{key}, the key of {cert}, is not there");
         return Err(AppError::new(Reason::KeyInvalid, why).with_fix(
-            "give your own certificate with --cert, such as certs/agent-TENANT-NAME.pem, and its key with --key",
+            "correct --cert and --key, such as certs/agent-TENANT-NAME.pem and keys/agent-TENANT-NAME-tls.pem; of a daemon, \
+             tls.cert and tls.key_file of its configuration",
         ));
     }
     let key = keys::read_private(files.key)

@@ -1,10 +1,12 @@
 //! `RecordService`.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use prost::Message as _;
-use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 use writ_proto::ids::TenantId;
 use writ_proto::limits::{OUTCOMES_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
@@ -162,6 +164,8 @@ impl RecordService for Records {
         let (head, header) = start.map_err(|error| status(&error))?;
         let (sender, receiver) = tokio::sync::mpsc::channel(STREAM_BUFFER);
         let app = SharedApp::clone(&self.app);
+        let whole = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&whole);
         tokio::spawn(async move {
             let _place = place;
             let chunk = |chunk: Vec<u8>| Ok(pb::ExportRecordsResponse { chunk });
@@ -196,9 +200,18 @@ impl RecordService for Records {
             let end = app.export_end(&tenant, &head).await;
             let end = end.map_err(|error| status(&error));
             let end = end.and_then(|end| chunk(end.into_bytes()));
-            drop(sender.send_timeout(end, READ_MAX).await);
+            let sent = sender.send_timeout(end, READ_MAX).await;
+            ended.store(sent.is_ok(), Ordering::Release);
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        // One that was given up on does not end as if it were whole.
+        let cut = std::iter::once_with(move || {
+            let error = AppError::new(Reason::Unavailable, "the export was not read in time");
+            (!whole.load(Ordering::Acquire)).then(|| Err(status(&error)))
+        });
+        let cut = tokio_stream::iter(cut.flatten());
+        Ok(Response::new(Box::pin(
+            ReceiverStream::new(receiver).chain(cut),
+        )))
     }
 
     async fn get_checkpoint(
@@ -242,6 +255,7 @@ impl RecordService for Records {
                 Err(error) => response.rejections.push(reject(id, &error)),
             }
         }
+        let mut away = None;
         for (id, result) in ids.into_iter().zip(self.app.report(&read).await) {
             match result {
                 Ok(undo) => {
@@ -252,12 +266,16 @@ impl RecordService for Records {
                 Err(error)
                     if matches!(error.reason, Reason::StoreUnavailable | Reason::RateLimited) =>
                 {
-                    return Err(status(&error));
+                    away = away.or(Some(error));
                 }
                 Err(error) => response.rejections.push(reject(id, &error)),
             }
         }
-        Ok(Response::new(response))
+        // What is neither accepted nor rejected is offered again, and holds up nothing that was stored.
+        match away {
+            Some(error) if response.accepted_outcome_ids.is_empty() => Err(status(&error)),
+            _ => Ok(Response::new(response)),
+        }
     }
 }
 

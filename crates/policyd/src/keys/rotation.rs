@@ -34,15 +34,18 @@ pub struct Rotation<'a> {
 /// Keeps others from changing keys and trust document, until it is dropped.
 ///
 /// # Errors
-/// `UNAVAILABLE` while another command changes them.
+/// `UNAVAILABLE` while another command changes them; `KEY_INVALID` where nobody can keep them.
 pub fn lock(trust_document: &Path) -> Result<std::fs::File, KeyError> {
     let path = trust_document.with_extension("lock");
     let file = lock_file(&path, folder_of(&path)).map_err(|error| invalid(&path, error))?;
-    file.try_lock().map_err(|_| KeyError {
-        reason: Reason::Unavailable,
-        detail: format!("{}: another command changes the keys now", path.display()),
-    })?;
-    Ok(file)
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(KeyError {
+            reason: Reason::Unavailable,
+            detail: format!("{}: another command changes the keys now", path.display()),
+        }),
+        Err(std::fs::TryLockError::Error(error)) => Err(invalid(&path, error)),
+    }
 }
 
 /// Where the key waits that follows the one of a file.
@@ -184,6 +187,20 @@ pub fn publish(path: &Path, document: &KeySet, trust: &SigningKey) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_lock_that_nobody_can_take_is_not_one_that_somebody_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let document = folder.path().join("public.json");
+        let held = lock(&document).unwrap();
+        let busy = lock(&document).unwrap_err();
+        assert_eq!(busy.reason, Reason::Unavailable);
+        drop(held);
+        std::fs::remove_file(document.with_extension("lock")).unwrap();
+        std::fs::create_dir(document.with_extension("lock")).unwrap();
+        let unusable = lock(&document).unwrap_err();
+        assert_eq!(unusable.reason, Reason::KeyInvalid);
+    }
+
     use super::*;
 
     /// A folder with a key that signs, and the first document.

@@ -16,6 +16,7 @@ mod undo;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use uuid::Uuid;
 use writ_proto::host::store::postgres::is_postgres;
@@ -78,19 +79,18 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Whether a database refuses what it was given, rather than being unable to take anything: of SQLite
-/// everything but full, busy, locked, read-only and I/O errors, of PostgreSQL everything but lost connections,
-/// want of resources, operators' interventions and read-only servers.
+/// Whether a database refuses this very thing, rather than being unable to take anything now: what is no value of its
+/// column, contradicts a constraint, is too big, or meets pages that are broken. Whatever else it says is of the moment, or
+/// of the whole database.
 fn is_refusal(error: &dyn sqlx::error::DatabaseError) -> bool {
     let code = error.code().unwrap_or_default();
     if code.len() == 5 {
-        return !["08", "53", "57"]
-            .iter()
-            .any(|class| code.starts_with(class))
-            && code != "25006";
+        let classes = ["22", "23", "54", "P0", "XX"];
+        return classes.iter().any(|class| code.starts_with(class));
     }
+    // SQLITE_CORRUPT, TOOBIG, CONSTRAINT, MISMATCH, RANGE.
     let primary = code.parse::<u32>().map_or(0, |code| code & 0xff);
-    ![5, 6, 8, 10, 13].contains(&primary)
+    [11, 18, 19, 20, 25].contains(&primary)
 }
 
 impl From<SchemaError> for StoreError {
@@ -445,7 +445,7 @@ impl Ledger {
     /// # Errors
     /// When it cannot.
     pub async fn probe(&self, now_ms: i64) -> Result<(), StoreError> {
-        either!(self, ledger => ledger.probe(now_ms).await)
+        within(async { either!(self, ledger => ledger.probe(now_ms).await) }).await
     }
 
     /// Whether the store answers.
@@ -453,8 +453,17 @@ impl Ledger {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        either!(self, ledger => ledger.ping().await)
+        within(async { either!(self, ledger => ledger.ping().await) }).await
     }
+}
+
+/// How long a database may take to say that it is there.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// A database that hangs answers no; a commit may wait for a disk or a standby without end.
+async fn within(asked: impl Future<Output = Result<(), StoreError>>) -> Result<(), StoreError> {
+    let answered = tokio::time::timeout(ANSWER_MAX, asked).await;
+    answered.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 5 s".to_owned())))
 }
 
 #[cfg(test)]

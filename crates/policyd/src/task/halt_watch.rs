@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tonic::Status;
-use writ_proto::host::channel::Peer;
+use writ_proto::host::channel::{Peer, cause_of};
 use writ_proto::pb;
 use writ_proto::pb::halt_service_client::HaltServiceClient;
 use writ_proto::scope::Scope;
@@ -52,7 +52,7 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
             Err(error) => {
                 let since = silent.get_or_insert_with(Instant::now);
                 if since.elapsed() > SILENT_MAX {
-                    tell(is_known, &error);
+                    tell(is_known, connectord.addr(), &error);
                     (is_told, silent) = (true, None);
                 }
             }
@@ -74,22 +74,26 @@ fn is_not_there(error: &Status) -> bool {
 }
 
 /// What it means that connectord is silent.
-fn tell(is_known: bool, error: &Status) {
-    let why = error.message();
+fn tell(is_known: bool, addr: &str, error: &Status) {
+    let cause = cause_of(error);
+    let why = if cause.is_empty() {
+        error.message()
+    } else {
+        &cause
+    };
+    let after = "policyd asks again every 250 ms, and is NOT_SERVING after 10 s without an answer";
     if is_known {
         tracing::error!(
-            "connectord answers no more ({why}); policyd asks again every 250 ms, is NOT_SERVING after 10 s without an \
-             answer, and goes by the halts of the last one; connectord itself looks at its halts before each write"
+            "connectord at {addr} answers no more ({why}). {after}; it goes by the halts of the last answer meanwhile, and \
+             connectord itself looks at its halts before each write"
         );
     } else if !is_not_there(error) {
         tracing::error!(
-            "connectord does not say which halts are set ({why}); policyd asks again every 250 ms and is NOT_SERVING after 10 s \
-             without an answer"
+            "connectord at {addr} does not say which halts are set ({why}); [connectord] addr in policyd.toml must be its. {after}"
         );
     } else {
         tracing::warn!(
-            "connectord does not answer yet ({why}), which is normal until it is started with `connectord server`; \
-             policyd asks again every 250 ms"
+            "nobody answers at {addr} ({why}): start connectord, or correct addr under [connectord] in policyd.toml. {after}"
         );
     }
 }

@@ -8,31 +8,56 @@ use crate::config::Config;
 use crate::error::AppError;
 
 const PERIOD: Duration = Duration::from_secs(1);
+/// What it means that a rotation cannot be finished.
+pub(crate) const UNFINISHED: &str =
+    "a rotation that was cut off cannot be finished here, and the old key signs on";
 
 /// What one look came to.
 struct Looked {
+    unfinished: Option<AppError>,
     taken: Result<bool, AppError>,
     believed: bool,
 }
 
 fn look(app: &SharedApp, config: &Config) -> Looked {
     let finished = app.finish_rotations(config);
-    let taken = finished.and_then(|()| app.take_keys(config));
+    let (unfinished, taken) = match finished {
+        Ok(unfinished) => (unfinished, app.take_keys(config)),
+        Err(error) => (None, Err(error)),
+    };
     let believed = taken.is_ok() || app.is_believed(config);
-    Looked { taken, believed }
+    Looked {
+        unfinished,
+        taken,
+        believed,
+    }
 }
 
 /// What was told of refused documents, and whether a taken one is still to be told of.
 #[derive(Default)]
 struct Told {
+    unfinished: Option<String>,
     refused: String,
     untold: bool,
 }
 
 impl Told {
+    /// Why a rotation cannot be finished, told once.
+    fn unfinished(&mut self, why: Option<String>) {
+        if let Some(why) = why.as_ref().filter(|_| self.unfinished != why) {
+            tracing::error!(why, "{UNFINISHED}");
+        }
+        self.unfinished = why;
+    }
+
     fn note(&mut self, app: &SharedApp, looked: Looked) {
-        let Looked { taken, believed } = looked;
+        let Looked {
+            unfinished,
+            taken,
+            believed,
+        } = looked;
         app.believed.store(believed, Ordering::Relaxed);
+        self.unfinished(unfinished.map(|error| error.public));
         match taken {
             Ok(taken) => {
                 self.refused.clear();

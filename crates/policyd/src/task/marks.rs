@@ -11,7 +11,7 @@ use crate::clock;
 /// What was recorded within this time before the end of a process may be unknown to the next one. A
 /// signed head is written down before it is given out.
 const PERIOD: Duration = Duration::from_millis(500);
-/// How long writing may take.
+/// How long reading the logs and writing the file may take, each.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Writes until the process ends.
@@ -19,11 +19,16 @@ pub async fn keep(app: SharedApp) {
     let mut failing = false;
     loop {
         tokio::time::sleep(PERIOD).await;
-        let heads = match app.heads_as_remembered().await {
-            Ok(heads) => heads,
-            Err(error) if error.reason == Reason::StoreRestored => return,
-            Err(error) => {
+        let looked = tokio::time::timeout(PATIENCE, app.heads_as_remembered()).await;
+        let heads = match looked {
+            Ok(Ok(heads)) => heads,
+            Ok(Err(error)) if error.reason == Reason::StoreRestored => return,
+            Ok(Err(error)) => {
                 tracing::debug!(%error, "how far the logs are is looked at later");
+                continue;
+            }
+            Err(_) => {
+                fails(&app, &mut failing, "the database does not answer");
                 continue;
             }
         };
@@ -50,7 +55,8 @@ pub async fn keep(app: SharedApp) {
     }
 }
 
-/// A database put back from this time on would pass for the newest: policyd does not serve until it is written down.
+/// A database put back from this time on would pass for the newest: health is NOT_SERVING until it is written down, and who asks
+/// all the same is answered.
 fn fails(app: &SharedApp, failing: &mut bool, why: &str) {
     app.marked.store(false, Ordering::Relaxed);
     if !*failing {

@@ -147,3 +147,27 @@ pub async fn tell_refused(app: SharedApp, refused_at_start: BTreeMap<String, Pol
         refused(&app, &name, &errors).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::app::policies::load_tenant;
+    use crate::app::tests::{STRICT, config, folder, opened};
+
+    #[tokio::test]
+    async fn a_set_comes_into_force_with_its_record_or_not_at_all() {
+        let (old, new) = (folder(""), folder(STRICT));
+        let app = opened(&config(&old)).await;
+        let load = |folder: &TempDir| load_tenant(&folder.path().join("policies/acme")).unwrap();
+        let (old, new) = (load(&old), load(&new));
+        let in_force = || app.policies.load()[&old.tenant].digest;
+        assert_ne!(old.digest, new.digest);
+        assert!(came_into_force(&app, Arc::clone(&new)).await);
+        assert_eq!(in_force(), new.digest);
+        app.writer.close();
+        assert!(!came_into_force(&app, Arc::clone(&old)).await);
+        assert_eq!(in_force(), new.digest);
+    }
+}

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use ed25519_dalek::SigningKey;
+use writ_proto::Reason;
 use writ_proto::keyset::{KeyEntry, KeySet, KeyStatus, KeyUse};
 use writ_proto::limits::TOKEN_TTL_SECONDS_MAX;
 
@@ -31,7 +32,7 @@ impl core::fmt::Debug for Signer {
 fn trust_error(path: &Path, why: impl core::fmt::Display) -> KeyError {
     let detail = format!("{}: {why}", path.display());
     KeyError {
-        reason: writ_proto::Reason::TrustInvalid,
+        reason: Reason::TrustInvalid,
         detail,
     }
 }
@@ -152,18 +153,21 @@ pub fn rotations(config: &Config) -> [Rotation<'_>; 2] {
 }
 
 impl App {
-    /// Finishes rotations that were cut off, as far as they are due. What another command is about is left to it.
+    /// Finishes rotations that were cut off, as far as they are due. What another command is about is left to it. The
+    /// answer is why nothing can be finished here, where nobody can be kept from the files; old keys sign on then.
     ///
     /// # Errors
     /// When a file cannot be read or moved.
-    pub fn finish_rotations(&self, config: &Config) -> Result<(), AppError> {
+    pub fn finish_rotations(&self, config: &Config) -> Result<Option<AppError>, AppError> {
         let held = self.signer.load_full();
         let all = rotations(config);
         if !all.iter().any(|one| one.may_be_unfinished(&held.keys)) {
-            return Ok(());
+            return Ok(None);
         }
-        let Ok(_lock) = keys::lock(&config.trust.keys_file) else {
-            return Ok(());
+        let _lock = match keys::lock(&config.trust.keys_file) {
+            Ok(lock) => lock,
+            Err(error) if error.reason == Reason::Unavailable => return Ok(None),
+            Err(error) => return Ok(Some(of_key(error))),
         };
         for rotation in all {
             // Each may have made another document, and none is believed that is older than one in force here.
@@ -177,7 +181,7 @@ impl App {
                 tracing::warn!(usage, "a rotation that was cut off is finished");
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Takes the trust document and the keys as they lie there now, where they are others than those in use; true if so.
@@ -191,6 +195,14 @@ impl App {
             return Ok(false);
         }
         let fresh = Signer::read(config).map_err(of_key)?;
+        // Whatever became of the file that remembers it: what this process had in force is not older than itself.
+        if fresh.keys.version < held.keys.version {
+            let (is, was) = (fresh.keys.version, held.keys.version);
+            let why = format!(
+                "the trust document of version {is} is older than the one of version {was} in force"
+            );
+            return Err(AppError::new(Reason::TrustInvalid, why));
+        }
         self.marks.trust(&fresh.keys)?;
         self.signer.store(std::sync::Arc::new(fresh));
         Ok(true)

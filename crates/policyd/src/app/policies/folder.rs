@@ -48,7 +48,12 @@ pub(super) fn tenants(folder: &Path) -> Result<Vec<(String, PathBuf)>, PolicyErr
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        if !is_hidden(name) && path.is_dir() {
+        // One that cannot be looked at now is not one that is gone: its files are refused, and what is in force stays.
+        let is_tenant = match std::fs::metadata(&path) {
+            Ok(found) => found.is_dir(),
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        };
+        if !is_hidden(name) && is_tenant {
             found.push((name.to_owned(), path.clone()));
         }
         if found.len() > FOLDERS_MAX {

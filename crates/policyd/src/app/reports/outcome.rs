@@ -16,7 +16,7 @@ use crate::domain::policy::TenantPolicies;
 use crate::domain::record::{Draft, ExecutionStamp, HaltStamp, Kind};
 use crate::error::AppError;
 use crate::ids;
-use crate::store::{Append, Incidents, UndoRow};
+use crate::store::{Append, Incidents, StoreError, UndoRow};
 
 /// One field before and after, as canonical values.
 #[derive(Debug, Clone)]
@@ -189,6 +189,17 @@ fn named(
     values
 }
 
+/// What a database refuses of one tenant is a matter of that outcome: whoever reports it goes on with the others.
+fn unstored(error: StoreError) -> AppError {
+    match &error {
+        StoreError::Refused(_) => AppError {
+            detail: error.to_string(),
+            ..AppError::of(Reason::StoreCorrupt)
+        },
+        _ => error.into(),
+    }
+}
+
 impl App {
     /// Makes an outcome a record. A repeated report changes nothing. What can be undone is answered
     /// with the writ that allows it.
@@ -209,7 +220,7 @@ impl App {
         let mut stored: Vec<Result<(), AppError>> = Vec::with_capacity(pending.len());
         for one in pending {
             stored.push(match one {
-                Ok(pending) => pending.done().await.map(|_| ()).map_err(AppError::from),
+                Ok(pending) => pending.done().await.map(|_| ()).map_err(unstored),
                 Err(error) => Err(error),
             });
         }

@@ -8,6 +8,7 @@ use super::actor::Wish;
 use super::processes::broken;
 use super::story::Story;
 use crate::error::AppError;
+use crate::output::plural;
 
 /// Wrong writes of the agent that misbehaves.
 const WRONG: usize = 50;
@@ -47,8 +48,9 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         self.write("log_deal deal L-1", dry, |e| !e.wrote).await?;
         let log = self.promote("log_deal").await?;
         let seen = format!(
-            "live; would-have log: {} rows, {} surprises",
-            log.would_have_rows, log.surprises
+            "live; would-have log: {}, {} surprises",
+            plural(log.would_have_rows, "row"),
+            log.surprises
         );
         let expected = log.would_have_rows == 1 && log.surprises == 0;
         self.row(

@@ -15,7 +15,7 @@ use crate::domain::bundle;
 use crate::domain::bundle::Report;
 use crate::domain::record::project;
 use crate::error::AppError;
-use crate::output::Output;
+use crate::output::{Output, plural};
 
 /// The log of records.
 #[derive(Debug, Subcommand)]
@@ -138,13 +138,22 @@ async fn export(
     while let Some(part) = stream.message().await.map_err(failed)? {
         bytes.extend_from_slice(&part.chunk);
     }
+    // What has no signed end proves nothing, and takes the place of none that has.
+    let end = bytes
+        .split(|byte| *byte == b'\n')
+        .rfind(|line| !line.is_empty());
+    if !end.is_some_and(|end| end.starts_with(b"{\"checkpoint\":")) {
+        let why = "the export ended before its signed end; no file was written";
+        return Err(AppError::new(Reason::ExportInvalid, why)
+            .with_fix("ask again; a slow line gets 60 s for each MiB"));
+    }
     std::fs::write(out, &bytes).map_err(|error| {
         let why = format!("--out: {}: {error}", out.display());
         AppError::new(Reason::RequestMalformed, why)
     })?;
     let lines = bytes.split(|byte| *byte == b'\n');
     let records = lines.filter(|line| line.starts_with(b"{\"seq\":")).count();
-    let text = format!("{records} records in {}", out.display());
+    let text = format!("{} in {}", plural(records, "record"), out.display());
     output.line(&text, &json!({"records": records, "file": out}));
     Ok(0)
 }
@@ -222,13 +231,18 @@ fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Ou
         format!("{}: {word}, not an export", file.display())
     } else {
         let mut text = format!(
-            "{}: {word} {records} records of {}",
+            "{}: {word} {} of {}",
             file.display(),
+            plural(*records, "record"),
             report.origin
         );
         text.push_str(&signed_by(report));
         if *values > 0 {
-            text.push_str(&format!("; {values} values, {policy_sets} policy sets"));
+            text.push_str(&format!(
+                "; {}, {}",
+                plural(*values, "value"),
+                plural(*policy_sets, "policy set")
+            ));
         }
         if replay {
             text.push_str(&format!("; {replayed} decisions made again"));

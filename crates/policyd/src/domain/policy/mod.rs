@@ -28,7 +28,7 @@ use cedar_policy::{Entities, Entity, EntityId, EntityUid, EvalResult, PolicySet,
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use writ_proto::card::Card;
-use writ_proto::ids::{ActionName, TenantId};
+use writ_proto::ids::{ActionName, AgentId, TenantId};
 
 pub use finding::{Finding, Place, PolicyErrors};
 pub use lint::Gap;
@@ -134,6 +134,16 @@ impl TenantPolicies {
             .keys()
             .filter(|uid| uid.type_name().basename() == "Agent");
         agents.map(|uid| uid.id().unescaped().to_owned())
+    }
+
+    /// Whether an agent is declared; one that is not has no role.
+    pub(super) fn has_agent(&self, agent: &AgentId) -> bool {
+        let name = EntityId::new(agent.as_str());
+        let kind = "Agent".parse();
+        kind.is_ok_and(|kind| {
+            self.entities
+                .contains_key(&EntityUid::from_type_name_and_id(kind, name))
+        })
     }
 
     /// The customer of a request's target: the target itself, or what its fact `customer` names.

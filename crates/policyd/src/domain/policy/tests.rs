@@ -104,6 +104,19 @@ fn a_rule_says_who_answers_for_it() {
 }
 
 #[test]
+fn what_a_rule_lacks_is_told_at_that_rule() {
+    let rest = "@reason(\"y\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\npermit(principal, action, resource);\n";
+    let mut sources = shipped("acme");
+    let text = format!("@id(\"a\") {rest}@id(\"b\") @owner(\"ops@acme.example\") {rest}");
+    sources.policies.push(("extra.cedar".into(), text));
+    let refused = TenantPolicies::build(&sources).unwrap_err().to_string();
+    assert!(
+        refused.contains("extra.cedar:1:1: POLICY_INVALID rule `a` lacks"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn a_set_with_a_flaw_is_refused_and_says_what() {
     type Break = fn(&mut Sources);
     fn policy(sources: &mut Sources, text: &str) {
@@ -150,7 +163,7 @@ fn a_set_with_a_flaw_is_refused_and_says_what() {
             s.entities_json =
                 "[{\"uid\":{\"type\":\"Wizard\",\"id\":\"1\"},\"attrs\":{},\"parents\":[]}]".into();
         }),
-        ("of another tenant", |s| {
+        ("and this is the folder of `acme`", |s| {
             s.entities_json = s.entities_json.replace("\"acme\"", "\"globex\"");
         }),
         ("zone", |s| {

@@ -72,7 +72,9 @@ impl Notifier {
             }
             let now = clock::now().timestamp_millis();
             let left = paused.load(Ordering::Relaxed).saturating_sub(now);
-            if left > 0 {
+            // One that is longer than a pause can be is of a clock that was set back since.
+            let is_pause = left <= RETRY_AFTER_SECONDS_MAX.saturating_mul(1_000);
+            if left > 0 && is_pause {
                 errors.push(format!("{}: asked to wait", sink.name()));
                 wait_ms = left.max(wait_ms);
                 continue;
@@ -83,8 +85,15 @@ impl Notifier {
                 Err(failed) => {
                     errors.push(format!("{}: {}", sink.name(), failed.why));
                     let asked = left_alone_ms(failed.retry_after);
-                    paused.store(now.saturating_add(asked), Ordering::Relaxed);
-                    wait_ms = asked.max(wait_ms);
+                    if asked > 0 {
+                        // One that failed for another reason meanwhile takes nothing from it.
+                        let until = now.saturating_add(asked);
+                        if is_pause {
+                            paused.fetch_max(until, Ordering::Relaxed);
+                        } else {
+                            paused.store(until, Ordering::Relaxed);
+                        }
+                    }
                 }
             }
         }
@@ -97,9 +106,11 @@ impl Notifier {
         let random = u16::from_be_bytes([salt[0], salt[1]]);
         let backoff = backoff_ms(row.tries, self.first_ms, BACKOFF_MS_MAX, random);
         let now = clock::now().timestamp_millis();
+        // Where another sink failed by itself, it does not wait for the one that asked to: that is passed over by then.
+        let wait = if tried { backoff } else { backoff.max(wait_ms) };
         Settled {
             state,
-            due_ms: now.saturating_add(backoff.max(wait_ms)),
+            due_ms: now.saturating_add(wait),
             taken,
             error: errors.join("; "),
             tried: tried || self.sinks.is_empty(),

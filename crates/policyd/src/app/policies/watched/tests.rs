@@ -396,6 +396,28 @@ fn hidden_and_very_long_files_do_not_count() {
     assert_eq!(names, ["acme", "globex"]);
 }
 
+#[test]
+fn a_folder_that_is_not_there_holds_nothing_and_one_that_cannot_be_read_is_refused() {
+    let place = Place::new();
+    let acme = place.folder.join("acme");
+    let actions = acme.join("actions");
+    fs::remove_dir_all(&actions).unwrap();
+    assert!(read_tenant(&acme).unwrap().cards.is_empty());
+    // What is no folder: nobody but root is kept out of one.
+    fs::write(&actions, "").unwrap();
+    let refused = read_tenant(&acme).unwrap_err().to_string();
+    assert!(refused.contains("actions"), "{refused}");
+    // Nor is a tenant gone whose folder cannot be looked at.
+    symlink("loop", place.folder.join("loop")).unwrap();
+    let tenants = folder::tenants(&place.folder).unwrap();
+    assert!(
+        tenants.iter().any(|(name, _)| name == "loop"),
+        "{tenants:?}"
+    );
+    assert!(!folder::has_lock(&acme).unwrap());
+    assert!(folder::has_lock(&actions).is_err());
+}
+
 /// Reads a set while somebody goes on writing it.
 fn read_amid_writing(path: &Path) -> Result<Arc<TenantPolicies>, PolicyErrors> {
     let read = load_tenant(path);

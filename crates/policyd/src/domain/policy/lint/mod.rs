@@ -220,7 +220,8 @@ impl Lint<'_> {
                 }
                 left = left.saturating_sub(count);
                 // One that a rule names may be meant; it is a slip where it is nearly one that is declared.
-                let of_rules = of_rules.filter(|names| !names.contains(&id));
+                let is_named = of_rules.is_some_and(|names| names.contains(&id));
+                let of_rules = of_rules.filter(|_| !is_named);
                 let same = all
                     .keys()
                     .filter(|uid| uid.type_name() == parent.type_name());
@@ -232,14 +233,15 @@ impl Lint<'_> {
                 if let Some(near) = near(&id, names) {
                     told = told.saturating_add(1);
                     let text = &self.sources.entities_json;
+                    let (child, hint) = (entity.uid(), hint(Some(near)));
                     self.out.push(Finding {
                         reason: Reason::PolicyInvalid,
                         file: "entities.json".to_owned(),
-                        message: format!(
-                            "{} has the parent `{id}`, and no {kind} of this file or of a rule is named so{}",
-                            entity.uid(),
-                            hint(Some(near))
-                        ),
+                        message: if is_named {
+                            format!("{child} has the parent `{id}`, as a rule names it, and this file declares {kind} `{near}`: one of the two is misspelt")
+                        } else {
+                            format!("{child} has the parent `{id}`, and no {kind} of this file or of a rule is named so{hint}")
+                        },
                         at: Place::of(text, &id),
                     });
                 }

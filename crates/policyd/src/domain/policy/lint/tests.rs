@@ -231,6 +231,17 @@ fn a_slip_in_the_parent_of_an_agent_is_named_whatever_else_is_there() {
         .iter()
         .any(|one| one.message.contains("has the parent `suspendd`"));
     assert!(told, "{found:?}");
+    // Where the declaration has the slip, the rule is not said to name nothing.
+    let mut sources = shipped("acme");
+    sources.entities_json = sources
+        .entities_json
+        .replace(declared, "\"type\": \"Role\", \"id\": \"suspendd\"");
+    let found = warnings(&sources);
+    let told = found.iter().any(|one| {
+        one.message.contains("`suspended`, as a rule names it")
+            && one.message.contains("declares Role `suspendd`")
+    });
+    assert!(told, "{found:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cedar_policy::entities_errors::EntitiesError;
 use cedar_policy::{Entities, Entity, EntityUid, Schema};
 use writ_proto::Reason;
 
@@ -39,6 +40,31 @@ fn misspelt(text: &str) -> Option<String> {
     keys.find(|key| !KEYS.contains(&key.as_str())).cloned()
 }
 
+/// Why the file holds no entities, and where.
+fn unread(text: &str, error: &EntitiesError, facts: &FactTypes) -> (String, Option<Place>) {
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        message = format!("{message}: {inner}");
+        source = inner.source();
+    }
+    let mut at = place_of_quoted(text, &message);
+    // It names its own place, and two would contradict each other.
+    if let Some((before, place)) = placed(text, &message) {
+        (message, at) = (before, Some(Place::at(text, place)));
+    }
+    if message.contains("missing field")
+        && let Some(key) = misspelt(text)
+    {
+        message = format!("there is no key `{key}`; an entity has uid, attrs and parents");
+        at = place_of_quoted(text, &message);
+    }
+    if let Some(hint) = of_facts(&message, facts) {
+        message = format!("{message}; {hint}");
+    }
+    (message, at)
+}
+
 pub(crate) fn entities(
     sources: &Sources,
     (schema, facts): (&Schema, &FactTypes),
@@ -47,32 +73,12 @@ pub(crate) fn entities(
     let parsed = match Entities::from_json_str(&sources.entities_json, Some(schema)) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let mut message = error.to_string();
-            let mut source = std::error::Error::source(&error);
-            while let Some(inner) = source {
-                message = format!("{message}: {inner}");
-                source = inner.source();
-            }
-            let text = &sources.entities_json;
-            let mut at = place_of_quoted(text, &message);
-            // It names its own place, and two would contradict each other.
-            if let Some((before, place)) = placed(text, &message) {
-                (message, at) = (before, Some(Place::at(text, place)));
-            }
-            if message.contains("missing field")
-                && let Some(key) = misspelt(text)
-            {
-                message = format!("there is no key `{key}`; an entity has uid, attrs and parents");
-                at = place_of_quoted(text, &message);
-            }
-            if let Some(hint) = of_facts(&message, facts) {
-                message = format!("{message}; {hint}");
-            }
+            let (message, at) = unread(&sources.entities_json, &error, facts);
             findings.add_at(Reason::PolicyInvalid, "entities.json", message, at);
             return BTreeMap::new();
         }
     };
-    let mut entities = BTreeMap::new();
+    let (mut entities, mut strangers) = (BTreeMap::new(), BTreeMap::new());
     for entity in parsed.iter() {
         if entity.uid().type_name().basename() == "Action" {
             continue;
@@ -92,13 +98,20 @@ pub(crate) fn entities(
                 findings.add(Reason::PolicyInvalid, "entities.json", message);
             }
         }
-        let tenant = entity.attr("tenant").and_then(Result::ok);
-        let own = cedar_policy::EvalResult::String(sources.tenant.as_str().to_owned());
-        if tenant.is_some_and(|tenant| tenant != own) {
-            let message = format!("{} is of another tenant", entity.uid());
-            findings.add(Reason::PolicyInvalid, "entities.json", message);
+        if let Some(Ok(cedar_policy::EvalResult::String(named))) = entity.attr("tenant")
+            && named != sources.tenant.as_str()
+        {
+            strangers.insert(named, entity.uid());
         }
         entities.insert(entity.uid(), entity.clone());
+    }
+    // Each name once: it is misspelt, or the file is of that tenant.
+    for (named, first) in strangers {
+        let own = &sources.tenant;
+        let message =
+            format!("{first} has the tenant `{named}`, and this is the folder of `{own}`");
+        let at = Place::of(&sources.entities_json, &named);
+        findings.add_at(Reason::PolicyInvalid, "entities.json", message, at);
     }
     if entities.len() > ENTITIES_MAX {
         let message = format!("{} entities, at most {ENTITIES_MAX}", entities.len());

@@ -6,10 +6,11 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::ops::Range;
 use std::str::FromStr as _;
 use std::sync::Arc;
 
-use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{ParseErrors, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use serde::Deserialize;
 use writ_proto::Reason;
 use writ_proto::card::Card;
@@ -300,16 +301,7 @@ fn policies(sources: &Sources, findings: &mut Findings<'_>) -> (Rules, Vec<(Stri
         let parsed = match PolicySet::from_str(text) {
             Ok(parsed) => parsed,
             Err(errors) => {
-                // Most likely the quote is forgotten, and Cedar complains of whatever comes later.
-                if let Some(at) = bounds::open_text(text) {
-                    let at = Some(Place::at(text, at));
-                    let message = "a text begins here and is not closed in its line";
-                    findings.add_at(Reason::PolicyInvalid, file, message, at);
-                }
-                for error in errors.iter() {
-                    let at = place_in(text, error);
-                    findings.add_at(Reason::PolicyInvalid, file, said(error), at);
-                }
+                unparsed((file, text), &errors, findings);
                 continue;
             }
         };
@@ -323,7 +315,9 @@ fn policies(sources: &Sources, findings: &mut Findings<'_>) -> (Rules, Vec<(Stri
         let mut own: Vec<&Policy> = parsed.policies().collect();
         own.sort_by_key(|policy| number_of(policy));
         for policy in own {
-            let start = starts.get(number_of(policy)).copied().unwrap_or_default();
+            let number = number_of(policy);
+            let start = starts.get(number).copied().unwrap_or_default();
+            let end = starts.get(number.saturating_add(1)).copied();
             match Rule::read(policy) {
                 Ok((id, _)) if rules.contains_key(&id) => {
                     let at = Some(Place::at(text, start));
@@ -336,7 +330,10 @@ fn policies(sources: &Sources, findings: &mut Findings<'_>) -> (Rules, Vec<(Stri
                     rules.insert(id, rule);
                 }
                 Err(message) => {
-                    let at = Some(Place::at(text, quoted_from(text, start, &message)));
+                    let at = Some(Place::at(
+                        text,
+                        quoted_within(text, start..end.unwrap_or(text.len()), &message),
+                    ));
                     findings.add_at(Reason::PolicyInvalid, file, message, at);
                 }
             }
@@ -356,6 +353,20 @@ fn policies(sources: &Sources, findings: &mut Findings<'_>) -> (Rules, Vec<(Stri
     (rules, policies)
 }
 
+/// Why a file is no set of rules.
+fn unparsed((file, text): (&str, &str), errors: &ParseErrors, findings: &mut Findings<'_>) {
+    // Most likely the quote is forgotten, and Cedar complains of whatever comes later.
+    if let Some(at) = bounds::open_text(text) {
+        let at = Some(Place::at(text, at));
+        let message = "a text begins here and is not closed in its line";
+        findings.add_at(Reason::PolicyInvalid, file, message, at);
+    }
+    for error in errors.iter() {
+        let at = place_in(text, error);
+        findings.add_at(Reason::PolicyInvalid, file, said(error), at);
+    }
+}
+
 /// The place of a rule in its file: Cedar numbers those that it reads.
 fn number_of(policy: &Policy) -> usize {
     let id: &str = policy.id().as_ref();
@@ -373,13 +384,14 @@ fn first_place(sources: &Sources, policies: &[(String, Policy)], id: &str) -> St
     format!("{file}:{}", place.map_or(0, |place| place.line))
 }
 
-/// Where the first thing stands that a message quotes, from a place on. The name of the rule says which one
+/// Where the first thing stands that a message quotes, within a rule. The name of the rule says which one
 /// it is, not what is wrong with it.
-fn quoted_from(text: &str, start: usize, message: &str) -> usize {
-    let rest = text.get(start..).unwrap_or_default();
+fn quoted_within(text: &str, rule: Range<usize>, message: &str) -> usize {
+    let start = rule.start;
+    let own = text.get(rule).unwrap_or_default();
     let named = usize::from(message.starts_with("rule `"));
     let mut words = message.split('`').skip(1).step_by(2).skip(named);
-    let found = words.find_map(|word| rest.find(word));
+    let found = words.find_map(|word| own.find(word));
     start.saturating_add(found.unwrap_or_default())
 }
 

@@ -63,9 +63,17 @@ pub(super) fn of_argument(said: String, cards: &BTreeMap<ActionName, Arc<Card>>)
     }
 }
 
+/// The attribute that every entity but a role has.
+const TENANT: &str = "tenant";
+
 /// Of facts that entities have and the set does not declare: the table that was probably meant.
 pub(super) fn of_facts(said: &str, facts: &FactTypes) -> Option<String> {
-    let kind = said.split_once(" on `")?.1.split_once("::")?.0;
+    let (before, rest) = said.split_once(" on `")?;
+    let kind = rest.split_once("::")?.0;
+    let attribute = before.rsplit('`').nth(1).unwrap_or_default();
+    if said.contains("should not exist") && near(TENANT, [attribute]).is_some() {
+        return Some(format!("did you mean `{TENANT}`?"));
+    }
     if !said.contains("should not exist") || facts.keys().any(|known| entity_type(known) == kind) {
         return None;
     }

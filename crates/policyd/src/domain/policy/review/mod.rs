@@ -1,5 +1,7 @@
 //! What policy tests name that is not there, and what they leave out.
 
+use std::collections::BTreeMap;
+
 use writ_proto::Reason;
 use writ_proto::ids::ActionName;
 use writ_proto::money::Money;
@@ -19,9 +21,7 @@ pub fn review(set: &TenantPolicies, files: &[(String, String)]) -> Vec<Finding> 
         let file = format!("tests/{file}");
         match cases(text) {
             Ok(cases) => {
-                for case in &cases {
-                    found.extend(one(set, &file, text, case));
-                }
+                found.extend(slips(set, &file, text, &cases));
                 all.extend(cases);
             }
             Err((message, byte)) => found.push(Finding {
@@ -53,7 +53,38 @@ pub fn review(set: &TenantPolicies, files: &[(String, String)]) -> Vec<Finding> 
     found
 }
 
-fn one(set: &TenantPolicies, file: &str, text: &str, case: &Case) -> Vec<Finding> {
+/// What the cases of a file name that is not there. What many of them name is told once, of the first.
+fn slips(set: &TenantPolicies, file: &str, text: &str, cases: &[Case]) -> Vec<Finding> {
+    let (mut told, mut known): (Vec<(Finding, usize)>, BTreeMap<String, usize>) =
+        Default::default();
+    for case in cases {
+        for (message, at) in one(set, text, case) {
+            if let Some((_, more)) = known.get(&message).and_then(|at| told.get_mut(*at)) {
+                *more = more.saturating_add(1);
+                continue;
+            }
+            let finding = Finding {
+                reason: Reason::PolicyInvalid,
+                file: file.to_owned(),
+                message: format!("`{}`: {message}", case.name),
+                at,
+            };
+            known.insert(message, told.len());
+            told.push((finding, 0));
+        }
+    }
+    let counted = told.into_iter().map(|(mut finding, more)| {
+        if more > 0 {
+            let others = format!(" (and {more} more of this file; if they are right, the slip is where it is declared)");
+            finding.message.push_str(&others);
+        }
+        finding
+    });
+    counted.collect()
+}
+
+/// What is wrong with one case, and where.
+fn one(set: &TenantPolicies, text: &str, case: &Case) -> Vec<(String, Option<Place>)> {
     let mut found = Vec::new();
     let mut warn = |word: &str, message: String| {
         // Behind the name of the case, so that the right one of many is shown.
@@ -62,12 +93,7 @@ fn one(set: &TenantPolicies, file: &str, text: &str, case: &Case) -> Vec<Finding
         let at = rest
             .find(&format!("\"{word}\""))
             .map(|at| start.saturating_add(at));
-        found.push(Finding {
-            reason: Reason::PolicyInvalid,
-            file: file.to_owned(),
-            message: format!("`{}`: {message}", case.name),
-            at: at.map(|at| Place::at(text, at)),
-        });
+        found.push((message, at.map(|at| Place::at(text, at))));
     };
     let verdicts = VERDICTS.map(Verdict::name);
     if !verdicts.contains(&case.verdict.as_str()) {

@@ -77,3 +77,25 @@ fn a_tenant_without_tests_and_an_amount_that_nothing_speaks_of_are_named() {
         "{found:?}"
     );
 }
+
+#[test]
+fn a_slip_of_many_cases_is_told_once_with_their_number() {
+    let case = |name: &str| {
+        format!(
+            "{{ \"name\": \"{name}\", \"agent\": \"trige\", \"action\": \"refund\", \"target\": [\"order\", \"O-7\"], \"args\": {{}}, \"verdict\": \"DENY\" }}"
+        )
+    };
+    let story = format!("[{},{},{}]", case("one"), case("two"), case("three"));
+    let found = messages(&story);
+    let told: Vec<&Finding> = found
+        .iter()
+        .filter(|one| one.message.contains("`trige`"))
+        .collect();
+    let [told] = told.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert!(
+        told.message.starts_with("`one`") && told.message.contains("(and 2 more of this file; "),
+        "{told:?}"
+    );
+}
