@@ -242,7 +242,35 @@ impl Files {
             }
         }
         self.place_cards(catalog);
+        for told in self.unnamed(catalog) {
+            tracing::warn!("{told}");
+        }
         Ok(())
+    }
+
+    /// Tenants that a connection names, that have no card and are nearly one that has: most likely misspelt. That is for
+    /// the log; no tenant learns of another.
+    fn unnamed(&self, catalog: &Catalog) -> Vec<String> {
+        let tenants: BTreeSet<&str> = (self.cards.values())
+            .map(|(tenant, _, _)| tenant.as_str())
+            .collect();
+        let mut found = Vec::new();
+        for (name, connection) in &catalog.connections {
+            let strange = connection.tenants.iter();
+            for strange in strange.filter(|tenant| !tenants.contains(tenant.as_str())) {
+                let others = tenants.iter().copied();
+                let meant = near(
+                    strange,
+                    others.filter(|one| !connection.tenants.contains(*one)),
+                );
+                found.extend(meant.map(|meant| {
+                    format!(
+                        "connection `{name}` names the tenant `{strange}`, which has no card. Did you mean `{meant}`?"
+                    )
+                }));
+            }
+        }
+        found
     }
 
     /// Puts the cards in force. One that its connection cannot perform says so.
@@ -290,7 +318,7 @@ impl Files {
                     let note = if kept.is_some() {
                         "; what it was before stays in force"
                     } else {
-                        "; no action on it can be used"
+                        "; until it is mended, every action on it is refused"
                     };
                     for tenant in &tenants {
                         catalog.problems.push(Problem {

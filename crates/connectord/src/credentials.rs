@@ -7,7 +7,6 @@ mod renewal;
 
 use std::collections::BTreeMap;
 use std::fs::TryLockError;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +18,12 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 use writ_proto::Reason;
 use writ_proto::digest::sha256;
+use writ_proto::host::store::owner::{folder_of, lock_file};
 use writ_proto::toml_flaw::near;
 use zeroize::Zeroizing;
 
 use crate::domain::gate::Refusal;
-use crate::private_file::{owned_like, read_private, write_private};
+use crate::private_file::{read_private, write_private};
 use auth::Auth;
 
 const SECRET_BYTES_MAX: usize = 16 * 1_024;
@@ -233,10 +233,11 @@ impl CredentialStore {
             let detail = format!("{}: {why}", path.display());
             Refusal::new(Reason::StoreUnavailable, detail)
         };
-        let mut options = std::fs::OpenOptions::new();
-        let options = options.create(true).truncate(false).write(true).mode(0o600);
-        let file = options.open(&path).map_err(|error| busy(&error))?;
-        owned_like(&path, &self.file).map_err(|error| busy(&error))?;
+        let like = match self.file.exists() {
+            true => self.file.as_path(),
+            false => folder_of(&self.file),
+        };
+        let file = lock_file(&path, like).map_err(|error| busy(&error))?;
         for _ in 0..LOCK_TRIES_MAX {
             match file.try_lock() {
                 Ok(()) => return Ok(Turn(file)),

@@ -3,8 +3,10 @@
 //! version of the trust document, and the time. Each only rises.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use writ_proto::Reason;
@@ -17,6 +19,10 @@ use crate::error::AppError;
 use crate::halt::{HaltMark, Place};
 use crate::private_file::write_private;
 use crate::store::JournalMark;
+
+/// How often, and how long each time, others are waited for who have the file.
+const LOCK_TRIES_MAX: u32 = 200;
+const LOCK_WAIT: Duration = Duration::from_millis(5);
 
 /// What the file holds; journals and stores of halts by their address without password.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,13 +116,25 @@ impl MarkFile {
         }
         let lock = self.path.with_extension("lock");
         let lock = lock_file(&lock, folder_of(&lock)).map_err(|error| wrong(&lock, error))?;
-        lock.lock().map_err(|error| wrong(&self.path, error))?;
+        self.taken(&lock)?;
         let mut marks = read(&self.path)?;
         change(&mut marks);
         let text = serde_json::to_vec(&marks).map_err(|error| wrong(&self.path, error))?;
         write_private(&self.path, &text).map_err(|refusal| wrong(&self.path, refusal.detail))?;
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = marks;
         Ok(())
+    }
+
+    /// Waits for others to be done with the file, a moment: one that is stopped keeps nobody.
+    fn taken(&self, lock: &File) -> Result<(), AppError> {
+        for _ in 0..LOCK_TRIES_MAX {
+            match lock.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_WAIT),
+                Err(TryLockError::Error(error)) => return Err(wrong(&self.path, error)),
+            }
+        }
+        Err(wrong(&self.path, "another process holds it"))
     }
 
     /// Raises the marks of journal, trust document and time.

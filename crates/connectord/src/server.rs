@@ -3,16 +3,18 @@
 
 use std::fs::File;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tonic_health::ServingStatus;
 use writ_proto::Reason;
 use writ_proto::host::serve::connections::{Door, mutual_tls};
 use writ_proto::host::serve::grpc::PacedServer;
+use writ_proto::host::serve::health;
 use writ_proto::host::serve::paced::Refusals;
 use writ_proto::host::store::alone::{AloneError, alone};
 use writ_proto::host::store::disk::Reserve;
@@ -32,7 +34,7 @@ use crate::grpc::authn::Authn;
 use crate::grpc::client::{self, ClientFiles};
 use crate::grpc::status::{over_rate, status};
 use crate::grpc::{connector::Connector, halt::Halts};
-use crate::halt::HaltStore;
+use crate::halt::{HaltStore, Place};
 use crate::http::port::Port;
 use crate::marks::{MarkFile, check_journal};
 use crate::private_file::read_private;
@@ -68,8 +70,29 @@ fn fail(reason: Reason, why: impl core::fmt::Display) -> AppError {
 /// # Errors
 /// When it can never be used.
 pub async fn open_halts(config: &Config) -> Result<HaltStore, AppError> {
+    // One that goes while we run is not known until it is back; one that never was is misspelt.
+    if let Place::Folder(folder) = &config.halt.place {
+        is_folder(folder)?;
+    }
     let opened = HaltStore::open(&config.halt.place).await;
     opened.map_err(|error| fail(Reason::HaltUnknown, error))
+}
+
+/// What is no folder, or none that is there, is a path that was misspelt.
+fn is_folder(path: &Path) -> Result<(), AppError> {
+    let shown = path.display();
+    let (why, fix) = match std::fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => (
+            format!("halt.store: there is no folder {shown}"),
+            format!("correct halt.store, or, if nothing was ever halted there: mkdir -p {shown}"),
+        ),
+        Ok(found) if !found.is_dir() => (
+            format!("halt.store: {shown} is no folder"),
+            "correct halt.store; policyd init writes file://state/halt".to_owned(),
+        ),
+        _ => return Ok(()),
+    };
+    Err(fail(Reason::HaltUnknown, why).with_fix(fix))
 }
 
 /// Opens keys, cards, systems, credentials and the journal. Nothing is changed.
@@ -93,7 +116,7 @@ pub(crate) async fn open_as_it_is(config: &Config) -> Result<SharedApp, AppError
 }
 
 async fn open_with_files(config: &Config) -> Result<(SharedApp, Files), AppError> {
-    let trust = Trust::load(config.trust.keys_file.clone(), &config.trust.root_key)?;
+    let trust = Trust::configured(config.trust.keys_file.clone(), &config.trust.root_key)?;
     let mut files = Files::new(config.clone());
     let catalog = files.load(&Catalog::default(), 0)?;
     let journal = Journal::open(&config.store.url).await.map_err(|error| {
@@ -171,6 +194,21 @@ pub(crate) fn own_journal(url: &str) -> Result<Option<File>, AppError> {
     })
 }
 
+/// Marks what an earlier process left, where the journal is ours alone: over a server others may be sending now.
+async fn take_over(app: &App, own: Option<&File>) -> Result<(), AppError> {
+    if own.is_none() {
+        return Ok(());
+    }
+    let marked = app.take_over().await?;
+    if marked > 0 {
+        tracing::warn!(
+            marked,
+            "executions of an earlier process have not ended; they are being settled"
+        );
+    }
+    Ok(())
+}
+
 /// Opens everything, binds the port, and settles what a crash left. Nothing is served yet.
 ///
 /// # Errors
@@ -190,15 +228,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     let port = Port::bind(&config).await?;
     // What was being sent is marked as in doubt here; that is looked into in the background, because
     // a system that hangs must not hold up the start.
-    if own.is_some() {
-        let marked = app.take_over().await?;
-        if marked > 0 {
-            tracing::warn!(
-                marked,
-                "executions of an earlier process have not ended; they are being settled"
-            );
-        }
-    }
+    take_over(&app, own.as_ref()).await?;
     app.start_new_actions(&app.catalog.load_full()).await?;
     Ok(Bound {
         app,
@@ -410,26 +440,61 @@ pub fn door(config: &Config) -> Result<Door, AppError> {
 }
 
 /// What is said of: the server, as who names no service asks, and the service that stands for it.
-const SERVICES: [&str; 2] = ["", connector_service_server::SERVICE_NAME];
+const SERVICES: [&str; 1] = [connector_service_server::SERVICE_NAME];
 
 /// Says SERVING while the journal answers.
 async fn watch_health(reporter: tonic_health::server::HealthReporter, app: SharedApp) {
-    say(&reporter, false).await;
+    health::say(&reporter, &SERVICES, false).await;
     let mut ticks = tokio::time::interval(HEALTH_PERIOD);
     loop {
         ticks.tick().await;
         let is_serving = app.journal.ping().await.is_ok() && !app.reserve.is_short();
-        say(&reporter, is_serving).await;
+        health::say(&reporter, &SERVICES, is_serving).await;
     }
 }
 
-async fn say(reporter: &tonic_health::server::HealthReporter, is_serving: bool) {
-    let status = if is_serving {
-        ServingStatus::Serving
-    } else {
-        ServingStatus::NotServing
-    };
-    for service in SERVICES {
-        reporter.set_service_status(service, status).await;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::tests::{app, journal_of};
+    use crate::config::Layers;
+    use crate::domain::execution::tests::execution;
+    use crate::domain::execution::{Execution, State};
+
+    #[tokio::test]
+    async fn a_folder_of_halts_that_never_was_is_misspelt() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("connectord.toml");
+        let text = include_str!("../../../deploy/connectord.example.toml");
+        std::fs::write(&file, text).unwrap();
+        let layers = Layers::read(&file, std::iter::empty(), "X_", &[]).unwrap();
+        let mut config = Config::from_layers(&layers, &file).unwrap();
+        config.halt.place = Place::Folder(folder.path().join("hlat"));
+        let refused = open_halts(&config).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::HaltUnknown);
+        assert!(refused.fix().contains("mkdir -p"), "{refused:?}");
+        std::fs::create_dir(folder.path().join("hlat")).unwrap();
+        open_halts(&config).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn only_over_a_journal_of_its_own_is_what_is_being_sent_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path()).await;
+        let mut sending = Execution {
+            state: State::Sending,
+            ..execution(1)
+        };
+        app.journal.save(&mut [&mut sending], vec![]).await.unwrap();
+        let file = journal_of(folder.path());
+        for (url, state) in [
+            ("postgres://h/d", State::Sending),
+            (file.as_str(), State::InDoubt),
+        ] {
+            let own = own_journal(url).unwrap();
+            take_over(&app, own.as_ref()).await.unwrap();
+            let found = app.journal.execution("acme", &sending.id).await.unwrap();
+            assert_eq!(found.unwrap().state, state, "{url}");
+        }
     }
 }

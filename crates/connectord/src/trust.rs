@@ -11,6 +11,7 @@ use writ_proto::Reason;
 use writ_proto::keyset::{KeySet, public_key};
 
 use crate::domain::gate::Refusal;
+use crate::error::AppError;
 
 /// Seconds between two readings for keys that are not known.
 const REFRESH_SECONDS: i64 = 10;
@@ -30,11 +31,12 @@ impl Trust {
     /// # Errors
     /// `TRUST_INVALID`.
     pub fn load(file: PathBuf, root_hex: &str) -> Result<Self, Refusal> {
-        let root = hex::decode(root_hex)
-            .ok()
-            .and_then(|bytes| public_key(&bytes));
-        let root = root.ok_or_else(|| {
-            let why = "trust.root_key is no Ed25519 public key in 64 hex digits";
+        let root = root_of(root_hex).ok_or_else(|| {
+            let is_long = root_hex.len() == 64 && root_hex.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let why = match is_long {
+                true => "trust.root_key has 64 hex digits, and is no public key all the same: one of them is mistyped",
+                false => "trust.root_key is no Ed25519 public key in 64 hex digits",
+            };
             Refusal::new(Reason::TrustInvalid, why)
         })?;
         let keys = read(&file, &root)?;
@@ -43,6 +45,29 @@ impl Trust {
             root,
             keys: ArcSwap::from_pointee(keys),
             read_at: AtomicI64::new(0),
+        })
+    }
+
+    /// The same as a daemon reads it from its configuration: the fix names what is wrong there.
+    ///
+    /// # Errors
+    /// `TRUST_INVALID`.
+    pub fn configured(file: PathBuf, root_hex: &str) -> Result<Self, AppError> {
+        let is_key = root_of(root_hex).is_some();
+        let is_there = file.exists();
+        Self::load(file, root_hex).map_err(|refusal| {
+            let error = AppError::from(refusal);
+            match (is_key, is_there) {
+                (false, _) => error.with_fix(
+                    "take the line root_key from the connectord.toml that policyd init wrote: it is the public key that \
+                     signs the trust document",
+                ),
+                (true, false) => error.with_fix(
+                    "correct trust.keys_file: policyd writes that document, where its own trust.keys_file says; on \
+                     another machine, copy it from there",
+                ),
+                (true, true) => error,
+            }
         })
     }
 
@@ -83,6 +108,10 @@ impl Trust {
             }
         }
     }
+}
+
+fn root_of(hex: &str) -> Option<VerifyingKey> {
+    hex::decode(hex).ok().and_then(|bytes| public_key(&bytes))
 }
 
 fn read(file: &std::path::Path, root: &VerifyingKey) -> Result<KeySet, Refusal> {

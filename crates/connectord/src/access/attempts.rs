@@ -7,6 +7,9 @@ use std::net::IpAddr;
 pub const ATTEMPTS_PER_NAME_MAX: usize = 5;
 /// Most attempts from one network within the window.
 pub const ATTEMPTS_PER_NETWORK_MAX: usize = 20;
+/// Most attempts from one device within the window, whatever the names: what it tries is remembered, and the memory is
+/// everybody's.
+pub const ATTEMPTS_PER_DEVICE_MAX: usize = 20;
 /// The window in milliseconds.
 pub const WINDOW_MS: i64 = 15 * 60 * 1_000;
 /// Most names and networks that are remembered; beyond them nobody signs in.
@@ -16,6 +19,7 @@ const REMEMBERED_MAX: usize = 4_096;
 enum Key {
     /// By the device that it is tried from: who has one of another tenant locks nobody else out.
     Name(String, String),
+    Device(String),
     Network(IpAddr),
 }
 
@@ -40,6 +44,7 @@ impl Attempts {
                 Key::Name(device.to_owned(), name.to_owned()),
                 ATTEMPTS_PER_NAME_MAX,
             ),
+            (Key::Device(device.to_owned()), ATTEMPTS_PER_DEVICE_MAX),
             (Key::Network(network), ATTEMPTS_PER_NETWORK_MAX),
         ];
         let made = |key: &Key| self.times.get(key).map_or(0, Vec::len);
@@ -97,8 +102,25 @@ mod tests {
             assert!(attempts.admit(("phone", &name), at(1), time));
             attempts.succeeded("phone", &name);
         }
-        assert!(!attempts.admit(("phone", "ben"), at(1), 20));
-        assert!(attempts.admit(("phone", "ben"), at(2), 20));
+        assert!(!attempts.admit(("phone of ada", "ben"), at(1), 20));
+        assert!(attempts.admit(("phone of ada", "ben"), at(2), 20));
+    }
+
+    #[test]
+    fn a_device_tries_twenty_times_whatever_the_names_and_networks() {
+        let mut attempts = Attempts::default();
+        for number in 0..20 {
+            let name = format!("name-{number}");
+            assert!(attempts.admit(("phone", &name), at(number), 0));
+        }
+        let before = attempts.times.len();
+        assert!(!attempts.admit(("phone", "ben"), at(99), 1));
+        assert_eq!(
+            attempts.times.len(),
+            before,
+            "what is refused is not remembered"
+        );
+        assert!(attempts.admit(("phone of ada", "ben"), at(99), 1));
     }
 
     #[test]
@@ -106,9 +128,10 @@ mod tests {
         let mut attempts = Attempts::default();
         for number in 0..u32::try_from(REMEMBERED_MAX).unwrap() {
             let addr = IpAddr::from(number.to_be_bytes());
-            let _counted = attempts.admit(("phone", &format!("n-{number}")), addr, 0);
+            let phone = format!("phone-{}", number / 20);
+            let _counted = attempts.admit((&phone, &format!("n-{number}")), addr, 0);
         }
-        assert!(attempts.times.len() <= REMEMBERED_MAX + 1);
+        assert!(attempts.times.len() <= REMEMBERED_MAX + 2);
         assert!(!attempts.admit(("phone", "ben"), at(1), 1));
         assert!(attempts.admit(("phone", "ben"), at(1), WINDOW_MS + 1));
     }

@@ -93,3 +93,6 @@ impl App {
         self.catalog.load().system(tenant, connection)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

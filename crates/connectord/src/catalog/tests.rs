@@ -105,6 +105,23 @@ fn a_file_that_is_refused_keeps_what_it_said_and_is_told_to_its_own_tenant() {
 }
 
 #[test]
+fn a_connection_of_a_tenant_that_has_no_card_names_who_was_meant() {
+    let mut desk = desk();
+    for connection in &mut desk.files.config.connection {
+        for tenant in &mut connection.tenants {
+            *tenant = tenant.replace("acme", "acmee");
+        }
+    }
+    let found = desk.load(&Catalog::default(), 0);
+    let told = desk.files.unnamed(&found);
+    assert!(
+        told.len() == 1 && told[0].contains("`acmee`") && told[0].contains("Did you mean `acme`?"),
+        "{told:?}"
+    );
+    assert_eq!(found.problems, vec![], "no tenant learns of another");
+}
+
+#[test]
 fn a_card_names_no_connection_of_another_tenant() {
     let mut desk = desk();
     desk.write("policies/globex/actions/set_stage.toml", STAGE);

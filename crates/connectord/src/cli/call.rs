@@ -82,6 +82,14 @@ impl CallArgs {
                 .decode(text)
                 .ok()
         });
+        if text.is_some() && decoded.as_ref().and_then(|bytes| bytes.first()) != Some(&WRIT_STARTS)
+        {
+            let file = self.token.display();
+            return Err(
+                AppError::new(Reason::TokenMalformed, format!("{file} is no writ"))
+                    .with_fix("--token takes what policyd authorize wrote with --token-out"),
+            );
+        }
         Ok(decoded.unwrap_or(bytes))
     }
 
@@ -102,6 +110,13 @@ impl CallArgs {
             Ok(text) if text.trim_start().starts_with('{') => args_from_json(text)
                 .map_err(|error| AppError::new(error.reason, error.to_string()))?
                 .encode(),
+            // A map of CBOR begins with no character of ASCII.
+            Ok(text) if text.starts_with(|first: char| first.is_ascii()) => {
+                let why = format!("{} holds no arguments", self.args.display());
+                return Err(AppError::new(Reason::ArgsNotCanonical, why).with_fix(
+                    "--args takes what policyd authorize wrote with --args-out, or a JSON object",
+                ));
+            }
             _ => bytes,
         };
         let mode = if self.dry_run {

@@ -149,7 +149,11 @@ fn check_known(name: &str, known: &[String], output: Output) -> Result<(), AppEr
     if let Some(near) = near(name, known.iter().map(String::as_str)) {
         let message =
             format!("the configuration has no connection `{name}`. Did you mean `{near}`?");
-        return Err(AppError::new(Reason::UnknownConnection, message));
+        return Err(
+            AppError::new(Reason::UnknownConnection, message).with_fix(
+                "name the connection as connectord.toml does, or add a [[connection]] of this name there first",
+            ),
+        );
     }
     let known = match known {
         [] => "none".to_owned(),

@@ -305,23 +305,28 @@ async fn check_kind(
     };
     let mut request = selection(args)?;
     request.dry_run = true;
+    let (mut other, mut is_there) = (None, false);
     for _ in 0..PAGES_MAX {
         let page = client.batch_undo(request.clone()).await;
         let page = page.map_err(failed)?.into_inner();
-        let other = page.items.iter().filter_map(|item| item.target.as_ref());
-        if let Some(other) = other.into_iter().find(|target| target.r#type != kind) {
-            let message = format!(
-                "--target {kind}/{id}: {}/{id} was written too; say which by --action",
-                other.r#type
-            );
-            return Err(AppError::new(Reason::RequestMalformed, message));
+        for target in page.items.into_iter().filter_map(|item| item.target) {
+            is_there |= target.r#type == kind;
+            other = other.or(Some(target.r#type).filter(|other| other != kind));
         }
         if page.next_page_token.is_empty() {
-            return Ok(());
+            break;
         }
         request.page_token = page.next_page_token;
     }
-    Ok(())
+    let Some(other) = other else { return Ok(()) };
+    let message = if is_there {
+        format!("--target {kind}/{id}: {other}/{id} was written too; say which by --action")
+    } else {
+        format!(
+            "--target {kind}/{id}: nothing of that kind was written. Did you mean {other}/{id}?"
+        )
+    };
+    Err(AppError::new(Reason::RequestMalformed, message))
 }
 
 pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError> {

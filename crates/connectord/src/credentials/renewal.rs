@@ -11,7 +11,7 @@ use writ_proto::digest::sha256;
 
 use super::{Credential, CredentialStore, TURN_CHARS, Turn, UnderSeal, seal_error};
 use crate::domain::gate::Refusal;
-use crate::private_file::{owned_like, write_private};
+use crate::private_file::write_private_like;
 
 /// The newest refresh token of a connection.
 #[derive(Serialize, Deserialize)]
@@ -41,13 +41,7 @@ impl CredentialStore {
     fn save_renewed(&self, all: &All) -> Result<(), Refusal> {
         let text = serde_json::to_string_pretty(all).unwrap_or_default();
         let path = self.renewed_file();
-        let is_new = !path.exists();
-        write_private(&path, text.as_bytes())?;
-        if is_new {
-            // A command that root runs takes nothing away from the daemon.
-            owned_like(&path, &self.file).map_err(|_| seal_error(&path))?;
-        }
-        Ok(())
+        write_private_like(&path, &self.file, text.as_bytes())
     }
 
     /// Forgets what took the place of a secret that is removed.

@@ -156,14 +156,17 @@ fn every_file_beside_a_secret_is_for_its_owner_alone() {
         seen += 1;
     }
     assert_eq!(seen, 5, "key, credentials, renewed, lock, turn");
-    // And where it does not, nothing that is another's is passed over.
-    let owner = |path: &Path| {
-        let meta = std::fs::metadata(path).unwrap();
-        (meta.uid(), meta.gid())
-    };
-    let (key, other) = (folder.path().join("seal.key"), Path::new("/"));
-    let given = owned_like(&key, other);
-    assert_eq!(given.is_ok(), owner(&key) == owner(other), "{given:?}");
+    // What somebody left where the lock should be is not opened in its place, and not given to anybody.
+    let (lock, other) = (
+        folder.path().join("credentials.lock"),
+        folder.path().join("other"),
+    );
+    std::fs::write(&other, "").unwrap();
+    std::fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink(&other, &lock).unwrap();
+    assert!(store.put("crm/main", SECRET, 6).is_err());
+    let own = std::fs::metadata(folder.path()).unwrap().uid();
+    assert_eq!(std::fs::metadata(&other).unwrap().uid(), own);
 }
 
 #[test]

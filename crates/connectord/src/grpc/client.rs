@@ -85,6 +85,8 @@ fn with_pems<T>(
     make: impl FnOnce(&Pems<'_>) -> Result<T, ChannelError>,
 ) -> Result<T, AppError> {
     let (ca, cert) = (read(files.ca)?, read(files.cert)?);
+    let begins = b"-----BEGIN CERTIFICATE";
+    let is_certificate = cert.windows(begins.len()).any(|part| part == begins);
     if !files.key.exists() {
         let (key, cert) = (files.key.display(), files.cert.display());
         if holds_key(files.cert) {
@@ -93,9 +95,15 @@ fn with_pems<T>(
                 "--cert takes the certificate, such as certs/agent-TENANT-NAME.pem; its key goes with --key",
             ));
         }
+        if !is_certificate {
+            let why = format!("{cert} is no certificate");
+            return Err(AppError::new(Reason::TlsInvalid, why)
+                .with_fix("--cert takes a certificate, such as certs/agent-TENANT-NAME.pem"));
+        }
         let why = format!("{key}, the key of {cert}, is not there");
         return Err(AppError::new(Reason::KeyInvalid, why).with_fix(
-            "give your own certificate with --cert, such as certs/agent-TENANT-NAME.pem, and its key with --key",
+            "correct --cert and --key, such as certs/agent-TENANT-NAME.pem and keys/agent-TENANT-NAME-tls.pem; of a daemon, \
+             tls.cert and tls.key_file of its configuration",
         ));
     }
     let key = read_private(files.key).map_err(|refusal| not_the_key(files.key, refusal.into()))?;

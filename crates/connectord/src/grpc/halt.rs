@@ -13,7 +13,7 @@ use writ_proto::{Caller, Reason, pb};
 
 mod places;
 
-use places::Places;
+use places::{DRILLS, Places, STREAMS};
 
 use super::authn::{Authn, not_for};
 use super::status::status;
@@ -38,6 +38,7 @@ pub struct Halts {
     app: SharedApp,
     authn: Authn,
     watchers: Places,
+    drills: Places,
     stopping: watch::Receiver<bool>,
 }
 
@@ -172,7 +173,8 @@ impl Halts {
         Self {
             app,
             authn,
-            watchers: Places::default(),
+            watchers: Places::new(STREAMS),
+            drills: Places::new(DRILLS),
             stopping,
         }
     }
@@ -306,6 +308,8 @@ impl Halts {
             Duration::ZERO => PATIENCE,
             some => some,
         };
+        let place = self.drills.take(&caller);
+        let _place = place.ok_or_else(|| AppError::of(Reason::RateLimited))?;
         let drill = self.app.halts.drill(&nonce, now_ms, patience).await;
         let drill = drill.map_err(|error| AppError {
             detail: error.to_string(),

@@ -88,7 +88,7 @@ impl Mark {
             scope: scope.clone(),
             at_ms,
         });
-        self.gather(scope, at_ms);
+        self.gather(scope);
         let many = self.recent.len() > RECENT_MAX;
         if many {
             self.recent.drain(..RECENT_MAX / 2);
@@ -101,7 +101,7 @@ impl Mark {
 
     /// Many halts of one tenant are remembered as one of the whole tenant, so that what one does
     /// costs the others no writ.
-    fn gather(&mut self, scope: &Scope, at_ms: i64) {
+    fn gather(&mut self, scope: &Scope) {
         let Some(tenant) = scope.tenant() else {
             return;
         };
@@ -109,6 +109,9 @@ impl Mark {
         if self.recent.iter().filter(|one| theirs(one)).count() <= RECENT_OF_TENANT_MAX {
             return;
         }
+        // The latest of them: what one has killed does not live again.
+        let theirs_at = self.recent.iter().filter(|one| theirs(one));
+        let at_ms = theirs_at.map(|one| one.at_ms).max().unwrap_or_default();
         let scope = Scope::new(Some(tenant.clone()), Part::All);
         self.recent.retain(|recent| !theirs(recent));
         self.recent.push(Recent { scope, at_ms });
@@ -124,5 +127,25 @@ impl Mark {
         let above = HaltMark::armed_at(now.saturating_add(ARM_AHEAD_SECONDS)).or_higher(seen);
         self.epoch = self.epoch.saturating_add(1).max(above.epoch);
         self.generation = self.generation.saturating_add(1).max(above.generation);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_halts_of_a_tenant_are_remembered_by_the_latest_of_them() {
+        let (now, mut mark) = (1_800_000_000, Mark::default());
+        let run = |number: usize| format!("tenant:acme/run:r-{number}").parse().unwrap();
+        mark.count(&run(0), now * 1_000, now);
+        for number in 1..=RECENT_OF_TENANT_MAX {
+            mark.count(&run(number), now * 1_000 - 3_000, now);
+        }
+        let all = Recent {
+            scope: "tenant:acme".parse().unwrap(),
+            at_ms: now * 1_000,
+        };
+        assert_eq!(mark.recent, [all]);
     }
 }

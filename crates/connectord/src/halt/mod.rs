@@ -310,6 +310,27 @@ impl HaltStore {
         self.clear_if(scope, act, None).await
     }
 
+    /// The same of the halt that stands now, not of one that somebody sets while this waits for the store. Where the state
+    /// cannot be read whole, whatever there is of the scope is ended.
+    ///
+    /// # Errors
+    /// As with [`Self::clear`].
+    pub async fn clear_standing(
+        &self,
+        scope: &Scope,
+        act: &Act,
+    ) -> Result<(HaltState, Option<Flag>), HaltError> {
+        let Ok(state) = self.read(act.at) else {
+            return self.clear(scope, act).await;
+        };
+        let standing = state.standing(scope);
+        // What Redis said may be a moment old, and nothing waits there.
+        if standing.is_none() && matches!(self, Self::Files(_)) {
+            return Ok((Arc::unwrap_or_clone(state), None));
+        }
+        self.clear_if(scope, act, standing.as_ref()).await
+    }
+
     /// The same, if it is still the expected one ([`HaltState::standing`]); nothing is ended otherwise.
     ///
     /// # Errors

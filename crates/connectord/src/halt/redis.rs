@@ -162,6 +162,11 @@ impl Redis {
         {
             let mut last = self.shared.last();
             last.mark = last.mark.or_higher(earlier);
+            // What was read before this was known may have gone back: it answers nobody.
+            let seen = last.seen.as_ref().map(|seen| HaltMark::of(&seen.state));
+            if seen.is_some_and(|seen| seen.or_higher(last.mark) != seen) {
+                last.seen = None;
+            }
         }
         self.shared.refresh().await;
     }

@@ -87,7 +87,8 @@ impl Drill {
     /// Whether a member answered, this question or one that replaced it.
     #[must_use]
     pub fn answered_by(&self, member: &Member) -> bool {
-        member.nonce == self.probe.nonce || member.asked_ms > self.probe.at_ms
+        let (asked, at) = (member.asked_ms, self.probe.at_ms);
+        asked > at || asked == at && member.nonce == self.probe.nonce
     }
 
     /// How many answered.
@@ -141,4 +142,35 @@ pub(super) fn exists(pid: u32) -> bool {
 pub fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_answered_read_the_store_after_the_question() {
+        let drill = Drill {
+            probe: Probe {
+                nonce: "x".into(),
+                at_ms: 10,
+            },
+            members: Vec::new(),
+            took: Duration::ZERO,
+        };
+        for (nonce, asked_ms, answered) in [
+            ("x", 10, true),
+            ("y", 10, false),
+            ("x", 9, false),
+            ("y", 11, true),
+            ("", 0, false),
+        ] {
+            let member = Member {
+                nonce: nonce.into(),
+                asked_ms,
+                ..Member::default()
+            };
+            assert_eq!(drill.answered_by(&member), answered, "{nonce} {asked_ms}");
+        }
+    }
 }

@@ -15,26 +15,34 @@ if standing then
   end
 end
 redis.call('HSET', state, 'flag:' .. scope, flag)
+-- What was killed once does not live again: the latest time stays.
+local latest = tonumber(since)
 local kept = {}
 for line in string.gmatch(redis.call('HGET', state, 'recent') or '', '[^\n]+') do
   local at, of = string.match(line, '^(%-?%d+) (.+)$')
-  if at and tonumber(at) >= tonumber(oldest) and of ~= scope then
-    kept[#kept + 1] = line
+  if at and tonumber(at) >= tonumber(oldest) then
+    if of ~= scope then
+      kept[#kept + 1] = line
+    else
+      latest = math.max(latest, tonumber(at))
+    end
   end
 end
-kept[#kept + 1] = since .. ' ' .. scope
+kept[#kept + 1] = string.format('%.0f', latest) .. ' ' .. scope
 -- Many halts of one tenant are remembered as one of the whole tenant.
 local tenant = string.match(scope, '^tenant:[^/]+')
 if tenant then
   local others = {}
   for _, line in ipairs(kept) do
-    local of = string.match(line, '^%-?%d+ (.+)$')
+    local at, of = string.match(line, '^(%-?%d+) (.+)$')
     if of ~= tenant and string.sub(of, 1, #tenant + 1) ~= tenant .. '/' then
       others[#others + 1] = line
+    else
+      latest = math.max(latest, tonumber(at))
     end
   end
   if #kept - #others > tonumber(most_of_tenant) then
-    others[#others + 1] = since .. ' ' .. tenant
+    others[#others + 1] = string.format('%.0f', latest) .. ' ' .. tenant
     kept = others
   end
 end

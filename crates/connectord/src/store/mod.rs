@@ -486,7 +486,11 @@ impl Journal {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), JournalError> {
-        either!(self, reader => reader.ping().await)
+        // One that hangs answers no.
+        let asked = async { either!(self, reader => reader.ping().await) };
+        let answered = tokio::time::timeout(DEADLINE, asked).await;
+        answered
+            .unwrap_or_else(|_| Err(JournalError::Unavailable("no answer within 5 s".to_owned())))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 use writ_proto::digest::sha256;
@@ -12,13 +12,15 @@ use writ_proto::digest::sha256;
 use crate::app::SharedApp;
 use crate::app::outcome::{Kind, Outcome};
 use crate::clock;
-use crate::halt::{Act, Cleared, Flag, HaltState, Scope};
+use crate::halt::{Act, Cleared, Flag, HaltError, HaltState, Scope};
 
 const PERIOD: Duration = Duration::from_millis(100);
+/// How often the log is told that the halts are not known.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// Watches until the process ends.
 pub async fn watch(app: SharedApp) {
-    let mut teller = Teller::default();
+    let (mut teller, mut doubt) = (Teller::default(), Doubt::default());
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -27,7 +29,9 @@ pub async fn watch(app: SharedApp) {
         if let Err(error) = app.halts.tend(now).await {
             tracing::debug!(%error, "the halts cannot be tended");
         }
-        let state = app.halts.read(now).ok();
+        let state = app.halts.read(now);
+        doubt.told(state.as_ref().err(), Instant::now());
+        let state = state.ok();
         app.halt_changes.send_if_modified(|known| {
             let changed = *known != state;
             known.clone_from(&state);
@@ -35,6 +39,26 @@ pub async fn watch(app: SharedApp) {
         });
         if let Some(state) = state {
             teller.look(&app, &state).await;
+        }
+    }
+}
+
+/// Since when the halts are not known, and when the log was last told so.
+#[derive(Debug, Default)]
+struct Doubt(Option<Instant>);
+
+impl Doubt {
+    fn told(&mut self, error: Option<&HaltError>, now: Instant) {
+        match (error, self.0) {
+            (Some(error), told) if told.is_none_or(|at| now >= at + AGAIN) => {
+                tracing::error!(%error, "the halt state is not known, so nothing is written: connectord halt status");
+                self.0 = Some(now);
+            }
+            (None, Some(_)) => {
+                tracing::info!("the halt state is known again");
+                self.0 = None;
+            }
+            _ => {}
         }
     }
 }

@@ -75,7 +75,9 @@ fn describe(app: &SharedApp, member: &mut Member, state: Option<&HaltState>, pro
     if before != (member.known, member.generation, member.flags) {
         app.work.mark();
     }
-    if let Some(probe) = probe.filter(|probe| probe.nonce != member.nonce) {
+    // The same text asked again is another question.
+    let is_new = |probe: &Probe| probe.nonce != member.nonce || probe.at_ms > member.asked_ms;
+    if let Some(probe) = probe.filter(is_new) {
         (member.nonce, member.asked_ms) = (probe.nonce, probe.at_ms);
         member.answered_ms = clock::now().timestamp_millis();
     }

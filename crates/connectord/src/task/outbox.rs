@@ -20,23 +20,63 @@ const REFUSED_FOR: Duration = Duration::from_secs(60);
 const PASS_MAX: Duration = Duration::from_secs(600);
 const IDLE: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+const START_STEP: Duration = Duration::from_secs(1);
+/// A policyd that takes nothing for longer than this does not merely start.
+const AWAY_FOR: Duration = Duration::from_secs(15);
 
 /// Delivers until the process ends.
 pub async fn deliver(app: SharedApp, policyd: Peer) {
     let mut client = RecordServiceClient::new(policyd.connect_lazy());
-    let mut wait = IDLE;
+    let (mut wait, mut away) = (IDLE, Away::default());
+    // Nothing may be waiting for days, and a wrong address is to be seen before that.
+    while let Err(error) = policyd.connect().await {
+        away.told(&error.to_string(), Instant::now());
+        tokio::time::sleep(START_STEP).await;
+    }
     let mut cursor = Cursor::default();
     loop {
         wait = match round(&app, &mut client, &mut cursor).await {
-            Ok(true) => Duration::ZERO,
-            Ok(false) => IDLE,
-            Err(why) => {
-                tracing::debug!(why, "policyd does not take reports; they wait");
+            Ok(more) => {
+                away = Away::default();
+                if more { Duration::ZERO } else { IDLE }
+            }
+            Err(failed) => {
+                match failed {
+                    Failed::Journal(why) => tracing::debug!(why, "the outbox is read later"),
+                    Failed::Policyd(why) => away.told(&why, Instant::now()),
+                }
                 (wait.max(IDLE) * 2).min(BACKOFF_MAX)
             }
         };
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// Whose fault it was that a batch was not delivered.
+#[derive(Debug)]
+enum Failed {
+    Journal(String),
+    Policyd(String),
+}
+
+/// Since when policyd takes no reports, and whether the log was told.
+#[derive(Debug, Default)]
+struct Away {
+    since: Option<Instant>,
+    told: bool,
+}
+
+impl Away {
+    /// Told once, and not of a restart.
+    fn told(&mut self, why: &str, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        if !self.told && now >= since + AWAY_FOR {
+            tracing::warn!(
+                "policyd takes no reports ({why}); they wait here. Start it, or correct addr under [policyd] in connectord.toml"
+            );
+            self.told = true;
         }
     }
 }
@@ -78,10 +118,10 @@ async fn round(
     app: &SharedApp,
     client: &mut RecordServiceClient<Channel>,
     cursor: &mut Cursor,
-) -> Result<bool, String> {
+) -> Result<bool, Failed> {
     let limit = u32::try_from(OUTCOMES_MAX).unwrap_or(u32::MAX);
     let reports = app.journal.outbox(cursor.after, limit).await;
-    let reports = reports.map_err(|error| error.to_string())?;
+    let reports = reports.map_err(|error| Failed::Journal(error.to_string()))?;
     let (outcomes, last) = fitting(&reports);
     let Some(last) = last else {
         cursor.ended(Instant::now());
@@ -95,11 +135,12 @@ async fn round(
         cursor.offered(last, true, Instant::now());
         return Ok(true);
     }
+    let sent = outcomes.len();
     let request = pb::ReportOutcomesRequest { outcomes };
     let answer = client
         .report_outcomes(request)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| Failed::Policyd(error.to_string()))?;
     let pb::ReportOutcomesResponse {
         accepted_outcome_ids,
         rejections,
@@ -115,10 +156,15 @@ async fn round(
         .filter_map(|id| uuid::Uuid::try_parse(id).ok())
         .collect();
     let kept = ids.len() < considered;
+    let is_short = ids.len().saturating_add(rejections.len()) < sent;
     app.journal
         .outbox_done(ids, undo_writs.into_iter().filter_map(undo_writ).collect())
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| Failed::Journal(error.to_string()))?;
+    if is_short {
+        // Neither taken nor refused: there was no room for it, and it is offered again soon.
+        return Err(Failed::Policyd("it has no room for all".to_owned()));
+    }
     cursor.offered(last, kept, Instant::now());
     Ok(true)
 }

@@ -62,7 +62,7 @@ impl App {
     /// `HALT_UNKNOWN`.
     pub fn halt_state(&self) -> Result<Arc<HaltState>, Refusal> {
         self.halts.read(clock::now().timestamp()).map_err(|error| {
-            tracing::error!(%error, "the halt state is not known");
+            tracing::debug!(%error, "the halt state is not known");
             Refusal::of(Reason::HaltUnknown)
         })
     }

@@ -102,7 +102,9 @@ impl App {
         let state = state.map_err(|error| unknown(&error))?;
         tracing::warn!(scope = %flag.scope, by = flag.by, reason = flag.reason, "halted");
         // It halts already; that it is remembered is for a store that is put back later.
-        if let Err(error) = self.marks.raise_halts(HaltMark::of(&state)) {
+        let (marks, mark) = (Arc::clone(&self.marks), HaltMark::of(&state));
+        let remembered = tokio::task::spawn_blocking(move || marks.raise_halts(mark)).await;
+        if let Ok(Err(error)) = remembered {
             tracing::error!(%error, "a halt could not be remembered outside its store");
         }
         Ok((flag, state))
@@ -184,7 +186,7 @@ impl App {
         if order.reason.trim().is_empty() {
             return Err(malformed("a reason is required to resume"));
         }
-        let cleared = self.halts.clear(&scope, &act).await;
+        let cleared = self.halts.clear_standing(&scope, &act).await;
         let (state, flag) = cleared.map_err(|error| unknown(&error))?;
         if flag.is_some() {
             tracing::warn!(%scope, by = act.by, reason = act.reason, "resumed");

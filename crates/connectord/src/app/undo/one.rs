@@ -19,7 +19,7 @@ use crate::domain::image::Image;
 use crate::domain::plan::Plan;
 use crate::domain::undo;
 use crate::domain::undo_writ::UndoPermit;
-use crate::store::Filter;
+use crate::store::{Filter, Journal};
 use crate::system::{Leave, Prepared, System, Wanted};
 use crate::{clock, crash, ids};
 
@@ -257,7 +257,7 @@ impl App {
             let detail = "the system file says that this verb is not undone";
             return Err(Refusal::new(Reason::UndoImpossible, detail));
         }
-        self.check_last(execution, foreseen).await?;
+        Self::check_last(&self.journal, (execution, foreseen), LATER_MAX).await?;
         let written = execution
             .changes
             .iter()
@@ -320,12 +320,16 @@ impl App {
 
     /// Last in, first out: a later write of ours to the same field stands on this one, also where
     /// it left the same value again.
-    async fn check_last(&self, execution: &Execution, foreseen: &Foreseen) -> Result<(), Refusal> {
+    async fn check_last(
+        journal: &Journal,
+        (execution, foreseen): (&Execution, &Foreseen),
+        page: u32,
+    ) -> Result<(), Refusal> {
         let mut filter = Filter {
             target: Some(execution.target.clone()),
             execute: Some(true),
             since_ms: Some(execution.created_ms),
-            limit: LATER_MAX,
+            limit: page,
             ..Filter::default()
         };
         let stands_on = |own: &&Execution| {
@@ -343,7 +347,7 @@ impl App {
                 && own.changes.iter().any(shares)
         };
         for _ in 0..LATER_PAGES_MAX {
-            let later = self.journal.list(&execution.tenant, &filter).await;
+            let later = journal.list(&execution.tenant, &filter).await;
             let later = later.map_err(|error| {
                 let error = AppError::from(error);
                 Refusal::new(error.reason, error.public)
@@ -355,7 +359,7 @@ impl App {
                 );
                 return Err(Refusal::new(Reason::PreconditionFailed, detail));
             }
-            let is_full = u32::try_from(later.len()).is_ok_and(|count| count >= LATER_MAX);
+            let is_full = u32::try_from(later.len()).is_ok_and(|count| count >= page);
             match later.last().filter(|_| is_full) {
                 Some(last) => filter.before = Some(last.id.clone()),
                 None => return Ok(()),
@@ -427,3 +431,6 @@ impl App {
         self.report_refusal(&outcome).await
     }
 }
+
+#[cfg(test)]
+mod tests;

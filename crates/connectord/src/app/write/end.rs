@@ -130,3 +130,6 @@ async fn keep_saving(journal: Journal, mut end: End) {
         "its end could not be written; left to be settled"
     );
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,8 +106,9 @@ impl Direct {
     }
 
     pub(super) async fn clear(&self, typed: &str, reason: &str) -> Result<Ended, AppError> {
-        let scope = self.scope(typed)?;
-        let cleared = self.store.clear(&scope, &Self::act(reason)).await;
+        let (scope, act) = (self.scope(typed)?, Self::act(reason));
+        self.store.remember(self.seen).await;
+        let cleared = self.store.clear_standing(&scope, &act).await;
         let (state, flag) = cleared.map_err(|error| unknown(&error))?;
         let others = state.flags.iter().map(|flag| &flag.scope);
         Ok(Ended {
@@ -127,7 +128,9 @@ impl Direct {
         armed.map_err(|error| unknown(&error))
     }
 
-    pub(super) fn list(&self) -> Result<(Vec<Shown>, u64), AppError> {
+    pub(super) async fn list(&self) -> Result<(Vec<Shown>, u64), AppError> {
+        // What went back is not what is halted.
+        self.store.remember(self.seen).await;
         let state = self.store.read(clock::now().timestamp());
         let state = state.map_err(|error| unknown(&error))?;
         let shown = state.flags.iter().map(|flag| Shown {

@@ -355,7 +355,7 @@ fn wider<'a>(scope: &Scope, halts: impl Iterator<Item = &'a Scope>) -> Vec<Strin
 
 async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
     let (shown, epoch) = match halts {
-        Halts::Direct(direct) => direct.list()?,
+        Halts::Direct(direct) => direct.list().await?,
         Halts::Remote(remote) => remote.list().await?,
     };
     for halt in &shown {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Halts, ScopeArgs, malformed};
+use super::{Ended, Halts, ScopeArgs, malformed};
 use crate::error::AppError;
 use crate::output::Output;
 
@@ -28,49 +28,19 @@ pub(super) async fn run(
     let standing = standing_of(halts).await;
     for ended in all {
         let is_covered = ended.still.as_ref().is_some_and(|still| !still.is_empty());
+        let anew = !ended.cleared && names(standing.as_deref()).any(|one| one == ended.scope);
         let word = match (ended.cleared, is_covered) {
             (true, false) => "RUNNING",
             (true, true) => "STILL_HALTED",
+            (false, _) if anew => "STILL_HALTED",
             (false, _) => "NOT_SET",
         };
         missing |= u8::from(!ended.cleared);
-        // "RUNNING" alone would be taken for the end of a halt that goes on.
-        let still = match ended.still.as_deref() {
-            // Whoever asks at once is denied once more, and wonders.
-            Some([]) if ended.cleared => match halts {
-                Halts::Remote(_) => "  policyd follows within a second".to_owned(),
-                Halts::Direct(_) => {
-                    "  policyd learns it from connectord within a second, if connectord runs"
-                        .to_owned()
-                }
-            },
-            Some([]) => "  nothing was resumed".to_owned(),
-            Some(scopes) if ended.cleared => {
-                format!("  this halt is over, but {} covers it too", scopes.join(", "))
-            }
-            Some(scopes) => format!("  still halted by {}", scopes.join(", ")),
-            None if !ended.cleared => "  nothing was resumed".to_owned(),
-            None => {
-                "  this halt is over; whether another one covers it is shown only to an operator of that tenant"
-                    .to_owned()
-            }
-        };
-        let instead = match (ended.cleared, standing.as_deref()) {
-            (true, Some("")) | (true | false, None) => String::new(),
-            (true, Some(others)) => format!("; other halts stay set: {others}"),
-            (false, Some("")) => ": nothing is halted".to_owned(),
-            (false, Some(others)) => {
-                let own = ended.scope.split_once('/').map_or("", |(_, part)| part);
-                let hint = if others.split(", ").any(|other| other == own) {
-                    // Without a certificate a scope is of every tenant.
-                    format!(
-                        "that of every tenant was set without --cert: leave --cert out, with --scope {own}"
-                    )
-                } else {
-                    "name what to resume with --scope".to_owned()
-                };
-                format!("; halted: {others} ({hint})")
-            }
+        let is_direct = matches!(halts, Halts::Direct(_));
+        let still = still_of(&ended, is_direct);
+        let instead = match anew {
+            true => ": it was set anew meanwhile; look at it, and ask again".to_owned(),
+            false => instead_of(&ended, standing.as_deref()),
         };
         let text = format!("{word} {}{still}{instead}", ended.scope);
         output.line(
@@ -82,10 +52,57 @@ pub(super) async fn run(
     Ok(missing)
 }
 
+/// What else covers a scope: "RUNNING" alone would be taken for the end of a halt that goes on.
+fn still_of(ended: &Ended, is_direct: bool) -> String {
+    match ended.still.as_deref() {
+        // Whoever asks at once is denied once more, and wonders.
+        Some([]) if ended.cleared && is_direct => {
+            "  policyd learns it from connectord within a second, if connectord runs".to_owned()
+        }
+        Some([]) if ended.cleared => "  policyd follows within a second".to_owned(),
+        Some([]) => "  nothing was resumed".to_owned(),
+        Some(scopes) if ended.cleared => {
+            format!("  this halt is over, but {} covers it too", scopes.join(", "))
+        }
+        Some(scopes) => format!("  still halted by {}", scopes.join(", ")),
+        None if !ended.cleared => "  nothing was resumed".to_owned(),
+        None => {
+            "  this halt is over; whether another one covers it is shown only to an operator of that tenant"
+                .to_owned()
+        }
+    }
+}
+
+/// What is halted beside it, or instead of it.
+fn instead_of(ended: &Ended, standing: Option<&str>) -> String {
+    match (ended.cleared, standing) {
+        (true, Some("")) | (true | false, None) => String::new(),
+        (true, Some(others)) => format!("; other halts stay set: {others}"),
+        (false, Some("")) => ": nothing is halted".to_owned(),
+        (false, Some(others)) => {
+            let own = ended.scope.split_once('/').map_or("", |(_, part)| part);
+            let hint = if names(Some(others)).any(|other| other == own) {
+                // Without a certificate a scope is of every tenant.
+                format!(
+                    "that of every tenant was set without --cert: leave --cert out, with --scope {own}"
+                )
+            } else {
+                "name what to resume with --scope".to_owned()
+            };
+            format!("; halted: {others} ({hint})")
+        }
+    }
+}
+
+/// The scopes of a list as it is shown.
+fn names(standing: Option<&str>) -> impl Iterator<Item = &str> {
+    standing.unwrap_or_default().split(", ")
+}
+
 /// Which halts are set, for somebody who named none or only one of them; nothing where it cannot be told.
 async fn standing_of(halts: &mut Halts) -> Option<String> {
     let listed = match halts {
-        Halts::Direct(direct) => direct.list(),
+        Halts::Direct(direct) => direct.list().await,
         Halts::Remote(remote) => remote.list().await,
     };
     let (all, _) = listed.ok()?;

@@ -1,4 +1,4 @@
-//! How many streams of halts are open: a share for each caller and each tenant, so that nobody takes
+//! How many streams of halts are open, and how many drills go on: a share for each caller and each tenant, so that nobody takes
 //! the places of others.
 
 use std::collections::BTreeMap;
@@ -6,14 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use writ_proto::Caller;
 
-/// Most streams of one caller, of one tenant, and of all.
-const OF_CALLER_MAX: usize = 4;
-const OF_TENANT_MAX: usize = 32;
-const ALL_MAX: usize = 1_024;
+/// Most at once of all, of one tenant, and of one caller.
+pub(super) type Most = [usize; 3];
+/// Streams.
+pub(super) const STREAMS: Most = [1_024, 32, 4];
+/// Drills: each reads the roster a hundred times a second, and may take ten.
+pub(super) const DRILLS: Most = [64, 8, 4];
+
+type Held = Arc<Mutex<BTreeMap<String, usize>>>;
 
 /// Who holds places.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Places(Arc<Mutex<BTreeMap<String, usize>>>);
+#[derive(Debug, Clone)]
+pub(super) struct Places(Held, Most);
 
 /// A place, until it is dropped.
 #[derive(Debug)]
@@ -31,12 +35,16 @@ fn keys(caller: &Caller) -> [String; 3] {
 }
 
 impl Places {
+    /// With nobody in them.
+    pub(super) fn new(most: Most) -> Self {
+        Self(Arc::default(), most)
+    }
+
     /// A place for a caller, if there is one.
     pub(super) fn take(&self, caller: &Caller) -> Option<Place> {
         let keys = keys(caller);
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let most = [ALL_MAX, OF_TENANT_MAX, OF_CALLER_MAX];
-        let mut counts = keys.iter().zip(most);
+        let mut counts = keys.iter().zip(self.1);
         if counts.any(|(key, most)| held.get(key).is_some_and(|count| *count >= most)) {
             return None;
         }
@@ -76,11 +84,12 @@ mod tests {
 
     #[test]
     fn nobody_takes_the_places_of_others() {
-        let places = Places::default();
+        let places = Places::new(STREAMS);
         let triage = agent("acme", "triage");
-        let mut held: Vec<_> = (0..OF_CALLER_MAX).map(|_| places.take(&triage)).collect();
+        let [_, of_tenant, of_caller] = STREAMS;
+        let mut held: Vec<_> = (0..of_caller).map(|_| places.take(&triage)).collect();
         assert!(held.iter().all(Option::is_some) && places.take(&triage).is_none());
-        for number in 0..OF_TENANT_MAX {
+        for number in 0..of_tenant {
             held.push(places.take(&agent("acme", &format!("agent-{number}"))));
         }
         assert!(places.take(&agent("acme", "late")).is_none());

@@ -177,21 +177,34 @@ impl Files {
         }
         // First, or a flag that was made by hand and is gone has killed no writ.
         self.count(&mut mark, all.iter().map(|found| &found.flag), act.at)?;
-        let mut told = Ok(());
+        let (mut told, mut cleared) = (Ok(()), None);
         // One that cannot be ended keeps no other one.
         for found in &all {
-            let ended = self
-                .record(&found.flag, act)
-                .and_then(|()| self.take(found));
-            told = ended.and(told);
+            let recorded = self.record(&found.flag, act);
+            match recorded.and_then(|()| self.take(found)) {
+                Ok(true) => cleared = Some(found.flag.clone()),
+                // Made anew meanwhile: it stands, and nobody ended it.
+                Ok(false) => self.forget(&found.flag),
+                Err(error) => {
+                    self.forget(&found.flag);
+                    told = Err(error);
+                }
+            }
         }
         if !all.is_empty() {
             mark.change();
             self.save(&mark)?;
         }
         told?;
-        let cleared = all.pop().map(|found| found.flag);
         Ok((self.look(act.at)?, cleared))
+    }
+
+    /// Takes back what was written down of the end of a halt that stands.
+    fn forget(&self, flag: &Flag) {
+        let name = format!("{}.json", file_name(&flag.id));
+        if let Ok(folder) = self.sub(".cleared") {
+            drop(std::fs::remove_file(folder.join(name)));
+        }
     }
 
     /// Writes down who ended a halt.

@@ -142,6 +142,7 @@ const TOO_MUCH: &[(&str, &str, &str)] = &[
         "no field of this object",
     ),
     ("settle_after = \"15s\"", "settle_after = \"2h\"", "at most"),
+    ("[A-Z]{1,2}-[0-9]{1,12}", "[a-z]+)|(?:.*", "unopened group"),
     ("encode = \"json\"", "encode = \"xml\"", "json"),
     ("driver = \"http\"", "driver = \"shell\"", "no driver"),
     ("refusals = \"plain\"", "refusals = \"all\"", "plain"),
@@ -409,6 +410,10 @@ fn only_a_whole_id_is_one() {
     for bad in [".", "..", "X", "x/", "x/y\n", ""] {
         assert!(deal.parts(bad).is_none(), "{bad:?}");
     }
+    // What matches first need not be the whole.
+    let text = SANDBOX.replacen("[A-Z]{1,2}-[0-9]{1,12}", "D|D-[0-9]+", 1);
+    let bound = Bound::compile(&text).unwrap();
+    assert!(bound.objects["deal"].parts("D-7").is_some());
 }
 
 /// A record of this id.
