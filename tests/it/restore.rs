@@ -123,6 +123,14 @@ async fn halts_and_keys_of_yesterday_are_not_believed() {
         let halted = agent.present(&asked).await.unwrap_err();
         assert_eq!(halted, "HALT_UNKNOWN");
     }
+    // Whoever looks without a daemon is not told that nothing is halted.
+    let ended = ["halt", "off", "--scope", "tenant:acme", "--reason", "over"];
+    for direct in [&["halt", "status"][..], &ended] {
+        let told = world.run("connectord", direct);
+        let said = String::from_utf8_lossy(&told.stderr).into_owned();
+        let unknown = !told.status.success() && said.contains("HALT_UNKNOWN");
+        assert!(unknown, "{direct:?}: {told:?}");
+    }
     let armed = world.run("connectord", &["halt", "arm", "--reason", "looked at it"]);
     assert!(armed.status.success(), "{armed:?}");
 
