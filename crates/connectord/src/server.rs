@@ -439,7 +439,7 @@ pub fn door(config: &Config) -> Result<Door, AppError> {
     Ok(Door::new(tls, authn.reads(config.limits)))
 }
 
-/// What is said of: the server, as who names no service asks, and the service that stands for it.
+/// What health is said of, beside the daemon as a whole.
 const SERVICES: [&str; 1] = [connector_service_server::SERVICE_NAME];
 
 /// Says SERVING while the journal answers.

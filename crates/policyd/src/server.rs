@@ -431,7 +431,7 @@ pub fn door(config: &Config) -> Result<Door, AppError> {
     Ok(Door::new(tls, authn.reads(config.limits)))
 }
 
-/// What is said of: the server, as who names no service asks, and the two that stand for it.
+/// What health is said of, beside the daemon as a whole.
 const SERVICES: [&str; 2] = [
     authorization_service_server::SERVICE_NAME,
     record_service_server::SERVICE_NAME,

@@ -12,7 +12,7 @@ pub const ATTEMPTS_PER_NETWORK_MAX: usize = 20;
 pub const ATTEMPTS_PER_DEVICE_MAX: usize = 20;
 /// The window in milliseconds.
 pub const WINDOW_MS: i64 = 15 * 60 * 1_000;
-/// Most names and networks that are remembered; beyond them nobody signs in.
+/// Most names, devices and networks that are remembered; beyond them nobody signs in.
 const REMEMBERED_MAX: usize = 4_096;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -187,6 +187,8 @@ pub fn publish(path: &Path, document: &KeySet, trust: &SigningKey) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn a_lock_that_nobody_can_take_is_not_one_that_somebody_has() {
         let folder = tempfile::tempdir().unwrap();
@@ -200,8 +202,6 @@ mod tests {
         let unusable = lock(&document).unwrap_err();
         assert_eq!(unusable.reason, Reason::KeyInvalid);
     }
-
-    use super::*;
 
     /// A folder with a key that signs, and the first document.
     fn begun(folder: &Path) -> (PathBuf, PathBuf, SigningKey, KeySet) {

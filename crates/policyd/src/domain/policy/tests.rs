@@ -163,9 +163,12 @@ fn a_set_with_a_flaw_is_refused_and_says_what() {
             s.entities_json =
                 "[{\"uid\":{\"type\":\"Wizard\",\"id\":\"1\"},\"attrs\":{},\"parents\":[]}]".into();
         }),
-        ("and this is the folder of `acme`", |s| {
-            s.entities_json = s.entities_json.replace("\"acme\"", "\"globex\"");
-        }),
+        (
+            "Agent::\"rogue\" has the tenant `globex`, and this is the folder of `acme`",
+            |s| {
+                s.entities_json = s.entities_json.replace("\"acme\"", "\"globex\"");
+            },
+        ),
         ("zone", |s| {
             s.set_toml = s.set_toml.replace("Europe/Amsterdam", "Europe/Atlantis");
         }),

@@ -101,7 +101,9 @@ pub(crate) fn entities(
         if let Some(Ok(cedar_policy::EvalResult::String(named))) = entity.attr("tenant")
             && named != sources.tenant.as_str()
         {
-            strangers.insert(named, entity.uid());
+            // Cedar keeps no order: the same one is named each time.
+            let first: &mut EntityUid = strangers.entry(named).or_insert_with(|| entity.uid());
+            *first = entity.uid().min(first.clone());
         }
         entities.insert(entity.uid(), entity.clone());
     }
