@@ -228,13 +228,21 @@ async fn a_colleague_of_the_same_tenant_sees_and_undoes_nothing() {
     let status = colleague.execute.get_execution(execution).await;
     assert_eq!(code(&status.unwrap_err()), "NOT_FOUND");
     assert_eq!(colleague.try_undo(&done).await.unwrap_err(), "NOT_FOUND");
-    let list = pb::ListExecutionsRequest {
-        parent: "tenants/acme".into(),
-        agent: "triage".into(),
-        ..Default::default()
-    };
-    let seen = colleague.execute.list_executions(list).await;
-    assert!(seen.is_ok_and(|seen| seen.into_inner().executions.is_empty()));
+    for (is_own, of, seen) in [
+        (false, "triage", 0),
+        (true, "triage", 1),
+        (true, "", 1),
+        (true, "seller", 0),
+    ] {
+        let looks = if is_own { &mut agent } else { &mut colleague };
+        let list = pb::ListExecutionsRequest {
+            parent: "tenants/acme".into(),
+            agent: of.into(),
+            ..Default::default()
+        };
+        let found = looks.execute.list_executions(list).await.unwrap();
+        assert_eq!(found.into_inner().executions.len(), seen, "{of}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

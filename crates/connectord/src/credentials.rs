@@ -6,7 +6,6 @@ pub mod oauth;
 mod renewal;
 
 use std::collections::BTreeMap;
-use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 use writ_proto::Reason;
 use writ_proto::digest::sha256;
-use writ_proto::host::store::owner::{folder_of, lock_file};
+use writ_proto::host::store::owner::{folder_of, lock_in_turn};
 use writ_proto::toml_flaw::near;
 use zeroize::Zeroizing;
 
@@ -31,9 +30,8 @@ const SECRET_BYTES_MAX: usize = 16 * 1_024;
 pub const FILE_BYTES_MAX: u64 = 4 * 1_024 * 1_024;
 /// How much of a hash is enough to tell connections apart.
 const TURN_CHARS: usize = 16;
-/// How often, and how long apart, a lock that another process holds is tried.
-const LOCK_TRIES_MAX: u32 = 600;
-const LOCK_WAIT: Duration = Duration::from_millis(50);
+/// How long a lock that another process holds is waited for.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(30);
 /// A secret of so many characters is a token that was made by a machine.
 const TOKEN_CHARS_MIN: usize = 24;
 
@@ -237,15 +235,8 @@ impl CredentialStore {
             true => self.file.as_path(),
             false => folder_of(&self.file),
         };
-        let file = lock_file(&path, like).map_err(|error| busy(&error))?;
-        for _ in 0..LOCK_TRIES_MAX {
-            match file.try_lock() {
-                Ok(()) => return Ok(Turn(file)),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_WAIT),
-                Err(TryLockError::Error(error)) => return Err(busy(&error)),
-            }
-        }
-        Err(busy(&"another process holds it"))
+        let file = lock_in_turn(&path, like, LOCK_WAIT_MAX);
+        file.map(Turn).map_err(|error| busy(&error))
     }
 
     /// Seals a text for one purpose: it opens for no other.

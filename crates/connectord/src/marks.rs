@@ -3,14 +3,12 @@
 //! version of the trust document, and the time. Each only rises.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use writ_proto::Reason;
-use writ_proto::host::store::owner::{folder_of, lock_file};
+use writ_proto::host::store::owner::{A_MOMENT, folder_of, lock_in_turn};
 use writ_proto::host::store::postgres::without_password;
 use writ_proto::keyset::KeySet;
 
@@ -19,10 +17,6 @@ use crate::error::AppError;
 use crate::halt::{HaltMark, Place};
 use crate::private_file::write_private;
 use crate::store::JournalMark;
-
-/// How often, and how long each time, others are waited for who have the file.
-const LOCK_TRIES_MAX: u32 = 200;
-const LOCK_WAIT: Duration = Duration::from_millis(5);
 
 /// What the file holds; journals and stores of halts by their address without password.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,26 +109,14 @@ impl MarkFile {
             std::fs::create_dir_all(folder).map_err(|error| wrong(folder, error))?;
         }
         let lock = self.path.with_extension("lock");
-        let lock = lock_file(&lock, folder_of(&lock)).map_err(|error| wrong(&lock, error))?;
-        self.taken(&lock)?;
+        let _turn =
+            lock_in_turn(&lock, folder_of(&lock), A_MOMENT).map_err(|error| wrong(&lock, error))?;
         let mut marks = read(&self.path)?;
         change(&mut marks);
         let text = serde_json::to_vec(&marks).map_err(|error| wrong(&self.path, error))?;
         write_private(&self.path, &text).map_err(|refusal| wrong(&self.path, refusal.detail))?;
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = marks;
         Ok(())
-    }
-
-    /// Waits for others to be done with the file, a moment: one that is stopped keeps nobody.
-    fn taken(&self, lock: &File) -> Result<(), AppError> {
-        for _ in 0..LOCK_TRIES_MAX {
-            match lock.try_lock() {
-                Ok(()) => return Ok(()),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_WAIT),
-                Err(TryLockError::Error(error)) => return Err(wrong(&self.path, error)),
-            }
-        }
-        Err(wrong(&self.path, "another process holds it"))
     }
 
     /// Raises the marks of journal, trust document and time.

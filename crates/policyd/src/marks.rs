@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use writ_proto::Reason;
 use writ_proto::host::store::durable;
-use writ_proto::host::store::owner::{folder_of, lock_file};
+use writ_proto::host::store::owner::{A_MOMENT, folder_of, lock_in_turn};
 use writ_proto::host::store::postgres::without_password;
 use writ_proto::ids::TenantId;
 use writ_proto::keyset::KeySet;
@@ -209,8 +209,8 @@ impl MarkFile {
             std::fs::create_dir_all(folder).map_err(|error| wrong(folder, error))?;
         }
         let lock = self.path.with_extension("lock");
-        let lock = lock_file(&lock, folder_of(&lock)).map_err(|error| wrong(&lock, error))?;
-        lock.lock().map_err(|error| wrong(&self.path, error))?;
+        let _turn =
+            lock_in_turn(&lock, folder_of(&lock), A_MOMENT).map_err(|error| wrong(&lock, error))?;
         let mut marks = self.load()?;
         marks.not_behind(&before, &self.log);
         change(&mut marks)?;

@@ -223,10 +223,12 @@ pub(super) fn run(
             let name = ConnectionId::parse(&args.connection)
                 .map_err(|error| AppError::new(Reason::RequestMalformed, error.to_string()))?;
             let adds = matches!(command, CredsCommand::Add(_));
-            if adds {
+            let there = exists(name.as_str())?;
+            let near = near(name.as_str(), known.iter().map(String::as_str));
+            if adds || !there && near.is_some() {
                 check_known(name.as_str(), &known, *output)?;
             }
-            check_there(adds, name.as_str(), exists(name.as_str())?)?;
+            check_there(adds, name.as_str(), there)?;
             let parts = parts_of(&config, name.as_str());
             let renews = parts.iter().flatten().any(|part| part == "refresh_token");
             check_parts(args, parts)?;

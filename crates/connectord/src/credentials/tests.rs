@@ -187,7 +187,7 @@ fn a_credential_that_is_gone_is_told_by_its_own_name_and_a_file_that_is_away_say
     let mut is_held = false;
     let look = || {
         let lock = std::fs::File::open(folder.path().join("credentials.lock")).unwrap();
-        is_held = matches!(lock.try_lock(), Err(TryLockError::WouldBlock));
+        is_held = matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock));
     };
     credential.while_it_stands(look).unwrap();
     assert!(is_held, "nobody replaces it meanwhile");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use writ_proto::Reason;
 use writ_proto::host::channel::signed::Signed;
 use writ_proto::host::channel::{ChannelError, Peer, Pems, no_key};
-use writ_proto::host::cli::client_files::holds_key;
+use writ_proto::host::cli::client_files::absent_key;
 
 use crate::error::AppError;
 use crate::private_file::read_private;
@@ -85,26 +85,9 @@ fn with_pems<T>(
     make: impl FnOnce(&Pems<'_>) -> Result<T, ChannelError>,
 ) -> Result<T, AppError> {
     let (ca, cert) = (read(files.ca)?, read(files.cert)?);
-    let begins = b"-----BEGIN CERTIFICATE";
-    let is_certificate = cert.windows(begins.len()).any(|part| part == begins);
     if !files.key.exists() {
-        let (key, cert) = (files.key.display(), files.cert.display());
-        if holds_key(files.cert) {
-            let why = format!("{cert} is a private key, not a certificate");
-            return Err(AppError::new(Reason::TlsInvalid, why).with_fix(
-                "--cert takes the certificate, such as certs/agent-TENANT-NAME.pem; its key goes with --key",
-            ));
-        }
-        if !is_certificate {
-            let why = format!("{cert} is no certificate");
-            return Err(AppError::new(Reason::TlsInvalid, why)
-                .with_fix("--cert takes a certificate, such as certs/agent-TENANT-NAME.pem"));
-        }
-        let why = format!("{key}, the key of {cert}, is not there");
-        return Err(AppError::new(Reason::KeyInvalid, why).with_fix(
-            "correct --cert and --key, such as certs/agent-TENANT-NAME.pem and keys/agent-TENANT-NAME-tls.pem; of a daemon, \
-             tls.cert and tls.key_file of its configuration",
-        ));
+        let (reason, why, fix) = absent_key(files.key, (files.cert, &cert));
+        return Err(AppError::new(reason, why).with_fix(fix));
     }
     let key = read_private(files.key).map_err(|refusal| not_the_key(files.key, refusal.into()))?;
     let name = |path: &Path| path.display().to_string();

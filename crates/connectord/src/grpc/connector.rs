@@ -343,7 +343,10 @@ impl ConnectorService for Connector {
         own_tenant(&message.parent, &own).map_err(|error| status(&error))?;
         let mut filter = convert::filter(message).map_err(|error| status(&error))?;
         if agent.is_some() {
-            // An agent sees what it did itself.
+            // An agent sees what it did itself, and of another one nothing.
+            if filter.agent.is_some() && filter.agent != agent {
+                return Ok(Response::new(pb::ListExecutionsResponse::default()));
+            }
             filter.agent.clone_from(&agent);
         }
         let found = self.app.journal.list(own.as_str(), &filter).await;

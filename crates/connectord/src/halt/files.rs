@@ -15,7 +15,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use kept::Kept;
@@ -23,7 +23,7 @@ use listing::{Entry, documents};
 use parsed::{Ended, Flags, Parsed};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use writ_proto::host::store::owner::{give, lock_file};
+use writ_proto::host::store::owner::{A_MOMENT, give, lock_in_turn};
 
 use super::HaltMark;
 use crate::ids;
@@ -39,8 +39,6 @@ use super::{
 const EPOCH: &str = "epoch";
 /// Start of the id of a flag that no program wrote.
 const BY_HAND: &str = "hand-";
-const LOCK_STEP: Duration = Duration::from_millis(5);
-const LOCK_STEPS: u32 = 200;
 /// What is longer was not written by us.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -146,7 +144,9 @@ fn flag(path: &Path, name: &str) -> Flag {
 
 /// The same of a file that was read.
 fn flag_of(path: &Path, name: &str, text: &str) -> Flag {
-    let scope = scope_of(name).unwrap_or_else(Scope::global);
+    let named = scope_of(name);
+    let is_strange = named.is_none();
+    let scope = named.unwrap_or_else(Scope::global);
     let written = serde_json::from_str::<Flag>(text).ok();
     let written = written.filter(|flag| !flag.id.is_empty() && flag.id.len() <= ID_BYTES_MAX);
     if let Some(written) = written {
@@ -160,7 +160,15 @@ fn flag_of(path: &Path, name: &str, text: &str) -> Flag {
             .saturating_mul(1_000)
             .saturating_add(nanos.div_euclid(1_000_000) + 1)
     });
+    // Nobody would look for what halts everything in a file that is of no halt.
+    let reason = is_strange.then(|| {
+        format!(
+            "{} is named after no scope; a halt store holds nothing else",
+            path.display()
+        )
+    });
     let act = Act {
+        reason: reason.unwrap_or_default(),
         at: since,
         ..Act::default()
     };
@@ -309,15 +317,7 @@ impl Files {
     /// Keeps other writers away; never readers, and never for long.
     fn lock(&self) -> Result<File, HaltError> {
         let path = self.folder.join(".lock");
-        let file = lock_file(&path, &self.folder).map_err(|error| failed(&path, error))?;
-        for _ in 0..LOCK_STEPS {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_STEP),
-                Err(std::fs::TryLockError::Error(error)) => return Err(failed(&path, error)),
-            }
-        }
-        Err(failed(&path, "another process holds it"))
+        lock_in_turn(&path, &self.folder, A_MOMENT).map_err(|error| failed(&path, error))
     }
 
     /// See [`super::HaltStore::cleared`].

@@ -1,5 +1,7 @@
 //! Pages to look at. Nothing here changes a halt or who may set one: previews of links fetch them.
 
+use std::time::Instant;
+
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -12,7 +14,7 @@ use super::view::{Seen, View, about, label};
 use super::{LastDrill, SharedSite};
 use crate::access::seal::SealKey;
 use crate::access::{AccessError, Device};
-use crate::halt::{Flag, Scope};
+use crate::halt::{Flag, HaltError, Scope};
 use crate::{clock, ids};
 
 /// Purpose of the seal of the forms that halt. They do not end: a page that lay open for a night
@@ -112,12 +114,12 @@ fn check(site: &SharedSite, now_ms: i64) {
     if now_ms.saturating_sub(last) < CHECK_EVERY_MS {
         return;
     }
+    if site.drilling.available_permits() == 0 {
+        return;
+    }
     let site = SharedSite::clone(site);
     tokio::spawn(async move {
-        let Ok(_alone) = site.drilling.try_acquire() else {
-            return;
-        };
-        if let Err(error) = site.ask_all().await {
+        if let Err(error) = site.ask_all(Instant::now()).await {
             tracing::warn!(%error, "the connectors could not be asked");
         }
     });
@@ -132,13 +134,24 @@ impl super::Site {
         last.clone()
     }
 
-    /// Asks every connectord and remembers the answers.
-    pub(super) async fn ask_all(&self) -> Result<LastDrill, crate::halt::HaltError> {
+    /// What every connectord knew after a moment. One question is asked at a time; who waited for its end takes the
+    /// answers to one that began after he came, whoever asked it.
+    pub(super) async fn ask_all(&self, came: Instant) -> Result<LastDrill, HaltError> {
+        let alone = self.drilling.acquire().await;
+        let _alone = alone.map_err(|error| HaltError(error.to_string()))?;
+        if let Some(last) = self.last_drill().filter(|last| last.began >= came) {
+            return Ok(last);
+        }
+        let began = Instant::now();
         let nonce = ids::new_id().simple().to_string();
         let now_ms = || clock::now().timestamp_millis();
         let drill = self.halts.drill(&nonce, now_ms, PATIENCE).await?;
         let at_ms = now_ms();
-        let last = LastDrill { drill, at_ms };
+        let last = LastDrill {
+            drill,
+            began,
+            at_ms,
+        };
         let mut kept = self
             .drill
             .lock()
@@ -344,5 +357,34 @@ mod tests {
             let device = device_of(&site, &headers).await.unwrap();
             assert_eq!(device.is_some(), is_device, "{name} plaintext {plaintext}");
         }
+    }
+
+    #[tokio::test]
+    async fn many_thumbs_ask_one_question_and_each_hears_an_answer_from_after_he_pressed() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::Folder(folder.path().to_owned());
+        let halts = HaltStore::open(&place).await.unwrap();
+        let access = Access::in_folder(folder.path());
+        let site = Site::new(halts, access, Rules::default());
+        let site = SharedSite::new(site);
+        let held = site.drilling.acquire().await.unwrap();
+        let ask = |_| {
+            let (site, came) = (SharedSite::clone(&site), Instant::now());
+            tokio::spawn(async move { (came, site.ask_all(came).await.unwrap()) })
+        };
+        let asked: Vec<_> = (0..20).map(ask).collect();
+        drop(held);
+        let mut nonces = std::collections::BTreeSet::new();
+        for one in asked {
+            let (came, last) = one.await.unwrap();
+            assert!(last.began >= came);
+            nonces.insert(last.drill.probe.nonce);
+        }
+        assert_eq!(nonces.len(), 1, "one question");
+        let later = site.ask_all(Instant::now()).await.unwrap();
+        assert!(
+            !nonces.contains(&later.drill.probe.nonce),
+            "and one for who came after"
+        );
     }
 }

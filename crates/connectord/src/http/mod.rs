@@ -13,6 +13,7 @@ pub mod view;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -119,10 +120,11 @@ pub struct Site {
     drilling: Semaphore,
 }
 
-/// A check of every connectord, and when it ended in Unix milliseconds.
+/// A check of every connectord, when it began, and when it ended in Unix milliseconds.
 #[derive(Debug, Clone)]
 pub(crate) struct LastDrill {
     pub(crate) drill: Drill,
+    pub(crate) began: Instant,
     pub(crate) at_ms: i64,
 }
 

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::PoisonError;
+use std::time::Instant;
 
 use axum::extract::rejection::FormRejection;
 use axum::extract::{ConnectInfo, Form, State};
@@ -154,7 +155,7 @@ async fn try_set(
 impl Site {
     /// Asks every connectord whether it knows, and goes to the page that tells.
     async fn acknowledged(&self, key: &SealKey, done: Done, strange: bool) -> Response {
-        let last = match self.ask_all().await {
+        let last = match self.ask_all(Instant::now()).await {
             Ok(last) => Some(last.drill),
             Err(error) => {
                 tracing::warn!(%error, "the connectors could not be asked");

@@ -317,6 +317,8 @@ fn halts_of_a_connectord_that_is_silent_are_unknown() {
         (0, 100_000, 110_000, false),
         (150_000, 100_000, 159_999, true),
         (150_000, 100_000, 160_000, false),
+        (150_000, 100_000, 149_999, false),
+        (0, 100_000, 99_999, false),
     ] {
         assert_eq!(are_halts_known(asked, began, now), known, "{asked} {now}");
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 use writ_proto::host::channel::{Peer, Pems, no_key};
-use writ_proto::host::cli::client_files::holds_key;
+use writ_proto::host::cli::client_files::absent_key;
 use writ_proto::{Reason, pb};
 
 use crate::domain::request::SELF_REPORT;
@@ -79,26 +79,9 @@ pub fn peer(
     timeout: Duration,
 ) -> Result<Peer, AppError> {
     let (ca, cert) = (read(files.ca)?, read(files.cert)?);
-    let begins = b"-----BEGIN CERTIFICATE";
-    let is_certificate = cert.windows(begins.len()).any(|part| part == begins);
     if !files.key.exists() {
-        let (key, cert) = (files.key.display(), files.cert.display());
-        if holds_key(files.cert) {
-            let why = format!("{cert} is a private key, not a certificate");
-            return Err(AppError::new(Reason::TlsInvalid, why).with_fix(
-                "--cert takes the certificate, such as certs/agent-TENANT-NAME.pem; its key goes with --key",
-            ));
-        }
-        if !is_certificate {
-            let why = format!("{cert} is no certificate");
-            return Err(AppError::new(Reason::TlsInvalid, why)
-                .with_fix("--cert takes a certificate, such as certs/agent-TENANT-NAME.pem"));
-        }
-        let why = format!("{key}, the key of {cert}, is not there");
-        return Err(AppError::new(Reason::KeyInvalid, why).with_fix(
-            "correct --cert and --key, such as certs/agent-TENANT-NAME.pem and keys/agent-TENANT-NAME-tls.pem; of a daemon, \
-             tls.cert and tls.key_file of its configuration",
-        ));
+        let (reason, why, fix) = absent_key(files.key, (files.cert, &cert));
+        return Err(AppError::new(reason, why).with_fix(fix));
     }
     let key = keys::read_private(files.key)
         .map_err(|error| not_the_key(files.key, AppError::new(error.reason, error.detail)))?;

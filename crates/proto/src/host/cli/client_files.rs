@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::GeneralName;
 
+use crate::Reason;
 use crate::host::layers::{ConfigError, table_of};
 use crate::host::store::durable;
 
@@ -212,10 +213,25 @@ pub fn called(addr: std::net::SocketAddr) -> String {
     format!("https://{host}:{port}")
 }
 
-/// Whether a file holds a private key, such as one that was given as a certificate.
+/// What is wrong where the key beside a certificate is not there: often it is not a certificate that was given. Its reason,
+/// why, and what mends it.
 #[must_use]
-pub fn holds_key(path: &Path) -> bool {
-    std::fs::read_to_string(path).is_ok_and(|text| text.contains("PRIVATE KEY-----"))
+pub fn absent_key(key: &Path, (cert, text): (&Path, &[u8])) -> (Reason, String, &'static str) {
+    let text = String::from_utf8_lossy(text);
+    let (key, cert) = (key.display(), cert.display());
+    if text.contains("PRIVATE KEY-----") {
+        let why = format!("{cert} is a private key, not a certificate");
+        let fix = "--cert takes the certificate, such as certs/agent-TENANT-NAME.pem; its key goes with --key";
+        return (Reason::TlsInvalid, why, fix);
+    }
+    if !text.contains("-----BEGIN CERTIFICATE") {
+        let fix = "--cert takes a certificate, such as certs/agent-TENANT-NAME.pem";
+        return (Reason::TlsInvalid, format!("{cert} is no certificate"), fix);
+    }
+    let why = format!("{key}, the key of {cert}, is not there");
+    let fix = "correct --cert and --key, such as certs/agent-TENANT-NAME.pem and keys/agent-TENANT-NAME-tls.pem; of a daemon, \
+               tls.cert and tls.key_file of its configuration";
+    (Reason::KeyInvalid, why, fix)
 }
 
 /// The one URI in a certificate that says whose it is.

@@ -1,9 +1,10 @@
 //! Whose a file is: a command that root runs takes nothing away from the daemon.
 
-use std::fs::{File, OpenOptions};
-use std::io::Result;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Error, ErrorKind, Result};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
@@ -27,6 +28,35 @@ pub fn lock_file(path: &Path, like: &Path) -> Result<File> {
         give(&lock, like);
     }
     Ok(lock)
+}
+
+/// How long a lock is waited for that others hold for a moment only.
+pub const A_MOMENT: Duration = Duration::from_secs(1);
+/// Pause between two looks at a lock.
+const LOCK_STEP: Duration = Duration::from_millis(5);
+
+/// The same, locked. Whoever holds it is waited for, but not for ever: one that is stopped keeps nobody.
+///
+/// # Errors
+/// When it cannot be opened, or somebody holds it for longer than `most`.
+pub fn lock_in_turn(path: &Path, like: &Path, most: Duration) -> Result<File> {
+    let file = lock_file(path, like)?;
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < most => {
+                std::thread::sleep(LOCK_STEP);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::new(
+                    ErrorKind::WouldBlock,
+                    "another process holds it",
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
 }
 
 /// Gives a file or folder that was just made to the owner of `like`. Whoever is not root cannot, and need not.
@@ -56,6 +86,20 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+
+    #[test]
+    fn a_lock_is_waited_for_and_not_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = lock_in_turn(&path, folder.path(), Duration::ZERO).unwrap();
+        let refused = lock_in_turn(&path, folder.path(), Duration::from_millis(30)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| lock_in_turn(&path, folder.path(), A_MOMENT * 60));
+            drop(held);
+            assert!(waits.join().unwrap().is_ok());
+        });
+    }
 
     #[test]
     fn what_root_made_is_given_away_and_what_is_somebody_elses_stays_his() {
