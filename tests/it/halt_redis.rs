@@ -277,7 +277,7 @@ fn an_end_is_of_the_halt_that_was_read(redis: &Redis) {
     let get = |field| redis.run(&["HGET", state, field]).trim().to_owned();
     let end = |expected| {
         let keys = ["EVAL", script, "2", state, "{writ}:own:cleared"];
-        let args = ["global", "{}", expected, "{}", "9"];
+        let args = ["global", "{}", expected, r#"{"id":"hand-0"}"#, "9"];
         redis.run(&[&keys[..], &args].concat());
         get(field)
     };
@@ -289,4 +289,10 @@ fn an_end_is_of_the_halt_that_was_read(redis: &Redis) {
     redis.run(&["HSET", state, field, ""]);
     end("");
     assert_eq!(get("epoch"), "1");
+    // What a hand made has got its time since it was read: no other one.
+    for (expected, stays) in [("hand-2", true), ("hand-0", false)] {
+        let counted = r#"{"id":"hand-1"}"#;
+        redis.run(&["HSET", state, field, counted]);
+        assert_eq!(end(expected), if stays { counted } else { "" });
+    }
 }

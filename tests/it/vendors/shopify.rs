@@ -1,15 +1,21 @@
-//! Shopify: notes and tags by comparing, a metafield by its digest.
+//! Shopify: notes and tags by comparing, a metafield by its digest, refunds that are asked for once and held to what it says is left.
 
 use e2e::World;
 use e2e::vendors::shopify::{Shopify, TOKEN};
 use serde_json::{Value as Json, json};
+use writ_proto::pb::ExecutionState as State;
 
+use super::super::answers::settled;
 use super::super::rollout::present;
-use super::super::servers::conform::{conforms, fields};
-use super::super::servers::{undone, wish, world};
+use super::super::servers::conform::{adds, conforms, fields};
+use super::super::servers::{undone, wish, world_with};
 use super::{client, spec};
 
-const CARDS: [(&str, &str); 2] = [
+const CARDS: [(&str, &str); 3] = [
+    (
+        "pay_back",
+        "verb = \"refund\"\ntarget = \"order\"\n[caps]\nrecords_per_day = 500\n[args.amount]\ntype = \"money\"\ncurrencies = [\"EUR\", \"USD\"]\nmin = \"1\"\nmax = \"5000\"\n",
+    ),
     (
         "order_fields",
         "verb = \"update_fields\"\ntarget = \"order\"\n[caps]\nrecords_per_day = 500\n[args.note]\ntype = \"text\"\nmax_chars = 200\n[args.tags]\ntype = \"list\"\nmax_items = 10\noptional = true\n[args.tags.of]\ntype = \"text\"\nmax_chars = 40\n",
@@ -21,9 +27,20 @@ const CARDS: [(&str, &str); 2] = [
 ];
 
 async fn started() -> (World, Shopify) {
+    started_with("60s").await
+}
+
+/// With another time after which what is not there counts as not done.
+async fn started_with(settle_after: &str) -> (World, Shopify) {
     let shopify = Shopify::start().await;
-    let base = shopify.served.base();
-    (world("shop/main", "shopify", base, TOKEN, &CARDS), shopify)
+    let system = ("shop/main", "shopify", shopify.served.base());
+    let own = |text: String| {
+        text.replace(
+            "settle_after = \"60s\"",
+            &format!("settle_after = \"{settle_after}\""),
+        )
+    };
+    (world_with(system, TOKEN, &CARDS, own), shopify)
 }
 
 fn of_order(action: &str, kind: &str, args: Json) -> e2e::Wish {
@@ -81,6 +98,76 @@ async fn notes_tags_and_a_metafield_are_written_and_put_back() {
     world.settle().await;
 }
 
+fn pay(order: &str, value: &str, currency: &str) -> e2e::Wish {
+    let value: Json = serde_json::from_str(value).unwrap();
+    let args = json!({"amount": {"currency": currency, "value": value}});
+    wish("shop/main", "pay_back", ("order", order), args)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_is_of_what_is_left_and_goes_to_one_payment() {
+    let (world, shopify) = started().await;
+    let mut agent = world.agent().await;
+    for (order, value, currency, refusal) in [
+        ("1001", "60.50", "EUR", ""),
+        ("1001", "30.00", "USD", "PRECONDITION_FAILED"),
+        ("1001", "39.51", "EUR", "BUDGET_EXCEEDED"),
+        ("1001", "39.50", "EUR", ""),
+        ("1001", "1.00", "EUR", "BUDGET_EXCEEDED"),
+        // 100.00 are left, and 20.00 of them on the card that is paid back first.
+        ("1003", "20.01", "EUR", "SYSTEM_REFUSED"),
+        ("1003", "20.00", "EUR", ""),
+        ("1003", "80.00", "EUR", ""),
+        ("9", "1.00", "EUR", "TARGET_NOT_FOUND"),
+    ] {
+        let paid = present(&mut agent, &pay(order, value, currency)).await;
+        let paid = paid.unwrap();
+        let told = format!("{order} {value} {currency}: {paid:?}");
+        assert_eq!(paid.reason_code, refusal, "{told}");
+        assert_eq!(paid.wrote, refusal.is_empty(), "{told}");
+        assert_eq!(paid.created_id.is_empty(), !refusal.is_empty(), "{told}");
+    }
+    let refunds = |id: &str| {
+        shopify.held().orders[id]["refunds"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!((refunds("1001"), refunds("1003")), (2, 2));
+    spec::holds_graphql(&shopify.served, "shopify-admin-2026-10-trimmed.graphql");
+    world.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_the_bank_did_not_pay_is_none() {
+    let (world, shopify) = started_with("1s").await;
+    let mut agent = world.agent().await;
+    shopify.held().declined = 1;
+    let failed = present(&mut agent, &pay("1001", "2.00", "EUR")).await;
+    let failed = failed.unwrap();
+    assert_eq!(failed.reason_code, "SYSTEM_REFUSED", "{failed:?}");
+    assert!(failed.message.contains("CARD_DECLINED"), "{failed:?}");
+    // The same, where its answer is lost: what is recorded and not paid is not a refund.
+    (shopify.held().declined, shopify.held().fails_after) = (1, 1);
+    let doubt = present(&mut agent, &pay("1001", "2.00", "EUR")).await;
+    let doubt = doubt.unwrap();
+    assert_eq!(doubt.state, i32::from(State::InDoubt), "{doubt:?}");
+    settled(&mut agent, &doubt.name, State::ReconciledNotApplied).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_gateway_after_a_refund_is_a_doubt_and_ends_as_one_refund() {
+    let (world, shopify) = started().await;
+    let mut agent = world.agent().await;
+    shopify.held().fails_after = 1;
+    let doubt = present(&mut agent, &pay("1001", "2.00", "EUR")).await;
+    let doubt = doubt.unwrap();
+    assert_eq!(doubt.state, i32::from(State::InDoubt), "{doubt:?}");
+    settled(&mut agent, &doubt.name, State::ReconciledApplied).await;
+    let refunds = shopify.held().orders["1001"]["refunds"].clone();
+    assert_eq!(refunds.as_array().unwrap().len(), 1, "{refunds}");
+}
+
 pub(in super::super) async fn conforms_here() {
     let (world, _shopify) = started().await;
     let states = ["seen", "new", "done"].map(|status| json!({ "status": status }));
@@ -89,4 +176,9 @@ pub(in super::super) async fn conforms_here() {
         fields("order_state", "order_status/1001", "9", states),
     )
     .await;
+    let amount = |value: u32| json!({"amount": {"currency": "EUR", "value": value}});
+    let mut refund = adds("pay_back", "order/1002", "9", &amount(1));
+    refund.extend(["--over".to_owned(), amount(4_999).to_string()]);
+    let left = conforms(&world, refund).await;
+    assert!(!left.contains(&"more than the record has left".to_owned()));
 }

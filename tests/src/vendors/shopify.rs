@@ -26,6 +26,10 @@ pub struct Held {
     refunds: BTreeMap<String, Json>,
     /// So many requests are throttled.
     pub throttled: u32,
+    /// So many refunds are recorded, and the bank pays nothing.
+    pub declined: u32,
+    /// So many refunds are made and answered with 502.
+    pub fails_after: u32,
     ticks: u32,
 }
 
@@ -39,10 +43,14 @@ pub struct Shopify {
 type Shared = Arc<Mutex<Held>>;
 
 impl Shopify {
-    /// With the orders 1001 (100.00 EUR) and 1002 (5,000.00 EUR).
+    /// With the orders 1001 (100.00 EUR), 1002 (5,000.00 EUR) and 1003 (20.00 EUR by gift card and 80.00 by another one).
     pub async fn start() -> Self {
-        let orders = [("1001", "100.00"), ("1002", "5000.00")];
-        let orders = orders.map(|(id, total)| (id.to_owned(), order(id, total)));
+        let orders: [(&str, &[&str]); 3] = [
+            ("1001", &["100.00"]),
+            ("1002", &["5000.00"]),
+            ("1003", &["20.00", "80.00"]),
+        ];
+        let orders = orders.map(|(id, paid)| (id.to_owned(), order(id, paid)));
         let held = Arc::new(Mutex::new(Held {
             orders: BTreeMap::from(orders),
             ..Held::default()
@@ -66,8 +74,13 @@ fn money(amount: &str) -> Json {
     json!({"shopMoney": money, "presentmentMoney": money})
 }
 
-fn order(id: &str, total: &str) -> Json {
+fn order(id: &str, paid: &[&str]) -> Json {
+    let payment = |(at, amount): (usize, &&str)| json!({"parent": format!("gid://shopify/OrderTransaction/{}", at + 7), "left": amount});
+    let payments: Vec<Json> = paid.iter().enumerate().map(payment).collect();
+    let total: u64 = paid.iter().filter_map(|amount| cents(amount)).sum();
+    let total = &decimal(total);
     json!({
+        "payments": payments,
         "id": format!("{PREFIX}{id}"), "name": format!("#{id}"), "note": null, "tags": ["web"], "currencyCode": "EUR", "refundable": true,
         "updatedAt": "2026-11-01T08:00:00Z", "totalPriceSet": money(total), "totalRefundedSet": money("0.00"), "refunds": [],
         "metafield": {"id": "gid://shopify/Metafield/1", "value": "new", "compareDigest": "d0"},
@@ -176,7 +189,12 @@ async fn graphql(
             .iter()
             .filter_map(|one| one.as_field())
     }) {
-        match held.answer(field, variables) {
+        let answer = held.answer(field, variables);
+        if field.name == "refundCreate" && answer.is_ok() && held.fails_after > 0 {
+            held.fails_after -= 1;
+            return (StatusCode::BAD_GATEWAY, "<html>Bad Gateway</html>").into_response();
+        }
+        match answer {
             Ok(value) => data.insert(
                 field.response_name().to_string(),
                 picked(&value, &field.selection_set),
@@ -232,9 +250,16 @@ impl Held {
         };
         let mut shown = order.clone();
         let most = money(&decimal(left(order)));
-        let parent = json!({"id": "gid://shopify/OrderTransaction/7"});
-        let transaction = json!({"gateway": "bogus", "kind": "SUGGESTED_REFUND", "amountSet": most, "parentTransaction": parent});
-        shown["suggestedRefund"] = json!({"amountSet": most, "maximumRefundableSet": most, "suggestedTransactions": [transaction]});
+        let payments = order["payments"].as_array().unwrap().iter();
+        let transactions: Vec<Json> = payments
+            .filter(|one| one["left"] != "0.00")
+            .map(|one| {
+                let left = money(one["left"].as_str().unwrap());
+                let parent = json!({"id": one["parent"]});
+                json!({"gateway": "bogus", "kind": "SUGGESTED_REFUND", "amountSet": left, "parentTransaction": parent})
+            })
+            .collect();
+        shown["suggestedRefund"] = json!({"amountSet": most, "maximumRefundableSet": most, "suggestedTransactions": transactions});
         shown
     }
 
@@ -285,6 +310,8 @@ impl Held {
             return json!({"refund": made, "userErrors": []});
         }
         let number = self.refunds.len() + 1;
+        let is_declined = self.declined > 0;
+        self.declined = self.declined.saturating_sub(1);
         let Some(order) = self.of(input, "orderId") else {
             return json!({"refund": null, "userErrors": user_error("orderId", "Order does not exist")});
         };
@@ -292,19 +319,39 @@ impl Held {
         let Some(asked) = own["amount"].as_str().and_then(cents) else {
             return json!({"refund": null, "userErrors": user_error("transactions", "Amount is not a number")});
         };
-        if asked > left(order) || own["parentId"].is_null() {
-            return json!({"refund": null, "userErrors": user_error("transactions", "Refund amount cannot exceed the available amount")});
+        let is_foreign = input
+            .get("currency")
+            .is_some_and(|currency| *currency != order["currencyCode"]);
+        if is_foreign {
+            return json!({"refund": null, "userErrors": user_error("currency", "Currency is not that of the order")});
         }
-        let gone = cents(
-            order["totalRefundedSet"]["shopMoney"]["amount"]
-                .as_str()
-                .unwrap(),
-        )
-        .unwrap();
-        order["totalRefundedSet"] = money(&decimal(gone + asked));
-        let made = json!({"id": format!("gid://shopify/Refund/{number}"), "note": input["note"], "totalRefundedSet": money(&decimal(asked))});
+        let Some(paid) = taken(order, &own["parentId"], asked, !is_declined) else {
+            return json!({"refund": null, "userErrors": user_error("transactions", "Refund amount cannot exceed the available amount")});
+        };
+        let (status, code) = if is_declined {
+            ("FAILURE", json!("CARD_DECLINED"))
+        } else {
+            ("SUCCESS", Json::Null)
+        };
+        let transactions = json!({"nodes": [{"status": status, "errorCode": code}]});
+        let made = json!({"id": format!("gid://shopify/Refund/{number}"), "note": input["note"], "totalRefundedSet": paid, "transactions": transactions});
         order["refunds"].as_array_mut().unwrap().push(made.clone());
         self.refunds.insert(key.to_owned(), made.clone());
         json!({"refund": made, "userErrors": []})
     }
+}
+
+/// Takes an amount from what is left of a payment of an order, unless the bank declines; what was paid back. None where it
+/// is more.
+fn taken(order: &mut Json, parent: &Json, asked: u64, is_paid: bool) -> Option<Json> {
+    let payments = order["payments"].as_array_mut()?;
+    let payment = payments.iter_mut().find(|one| one["parent"] == *parent)?;
+    let rest = cents(payment["left"].as_str()?)?.checked_sub(asked)?;
+    if !is_paid {
+        return Some(money("0.00"));
+    }
+    payment["left"] = decimal(rest).into();
+    let gone = cents(order["totalRefundedSet"]["shopMoney"]["amount"].as_str()?)?;
+    order["totalRefundedSet"] = money(&decimal(gone + asked));
+    Some(money(&decimal(asked)))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use writ_proto::Reason;
 use writ_proto::host::channel::signed::Signed;
 use writ_proto::host::channel::{ChannelError, Peer, Pems, no_key};
-use writ_proto::host::cli::client_files::absent_key;
+use writ_proto::host::cli::client_files::AbsentKey;
 
 use crate::error::AppError;
 use crate::private_file::read_private;
@@ -86,8 +86,12 @@ fn with_pems<T>(
 ) -> Result<T, AppError> {
     let (ca, cert) = (read(files.ca)?, read(files.cert)?);
     if !files.key.exists() {
-        let (reason, why, fix) = absent_key(files.key, (files.cert, &cert));
-        return Err(AppError::new(reason, why).with_fix(fix));
+        let absent = AbsentKey::of(files.key, (files.cert, &cert));
+        let reason = match absent.is_certificate {
+            true => Reason::KeyInvalid,
+            false => Reason::TlsInvalid,
+        };
+        return Err(AppError::new(reason, absent.why).with_fix(absent.fix));
     }
     let key = read_private(files.key).map_err(|refusal| not_the_key(files.key, refusal.into()))?;
     let name = |path: &Path| path.display().to_string();

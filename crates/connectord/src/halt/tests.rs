@@ -130,6 +130,44 @@ async fn a_halt_that_is_set_while_an_earlier_one_ends_stands() {
 }
 
 #[tokio::test]
+async fn a_halt_that_is_set_while_somebody_waits_to_end_an_earlier_one_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(store(folder.path()));
+    store.set(&flag("tenant:acme", NOW)).await.unwrap();
+    let busy = std::fs::File::open(folder.path().join(".lock")).unwrap();
+    busy.lock().unwrap();
+    let waits = Arc::clone(&store);
+    let scope = flag("tenant:acme", NOW).scope;
+    let ends = async move { waits.clear_standing(&scope, &act(NOW)).await };
+    let ends = tokio::spawn(ends);
+    // It has looked by then, and waits for the folder.
+    tokio::task::yield_now().await;
+    let again = Flag {
+        id: "again".into(),
+        ..flag("tenant:acme", NOW + 1)
+    };
+    let text = serde_json::to_string(&again).unwrap();
+    let fresh = folder.path().join(".by-hand");
+    std::fs::write(&fresh, text).unwrap();
+    std::fs::rename(fresh, folder.path().join(text::file_name("tenant:acme"))).unwrap();
+    drop(busy);
+    let (state, ended) = ends.await.unwrap().unwrap();
+    assert_eq!((ended, state.flags.len()), (None, 1));
+    assert_eq!(state.flags[0].id, "again");
+}
+
+#[tokio::test]
+async fn a_file_that_is_of_no_halt_halts_everything_and_says_which_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    std::fs::write(folder.path().join("notes.txt"), "for tomorrow").unwrap();
+    let state = store.read(NOW).unwrap();
+    assert_eq!(state.flags[0].scope, Scope::global());
+    let reason = &state.flags[0].reason;
+    assert!(reason.contains("notes.txt"), "{reason}");
+}
+
+#[tokio::test]
 async fn a_global_halt_raises_the_epoch_for_good() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());

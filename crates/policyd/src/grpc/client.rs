@@ -8,7 +8,7 @@ use std::time::Duration;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 use writ_proto::host::channel::{Peer, Pems, no_key};
-use writ_proto::host::cli::client_files::absent_key;
+use writ_proto::host::cli::client_files::AbsentKey;
 use writ_proto::{Reason, pb};
 
 use crate::domain::request::SELF_REPORT;
@@ -80,8 +80,12 @@ pub fn peer(
 ) -> Result<Peer, AppError> {
     let (ca, cert) = (read(files.ca)?, read(files.cert)?);
     if !files.key.exists() {
-        let (reason, why, fix) = absent_key(files.key, (files.cert, &cert));
-        return Err(AppError::new(reason, why).with_fix(fix));
+        let absent = AbsentKey::of(files.key, (files.cert, &cert));
+        let reason = match absent.is_certificate {
+            true => Reason::KeyInvalid,
+            false => Reason::TlsInvalid,
+        };
+        return Err(AppError::new(reason, absent.why).with_fix(absent.fix));
     }
     let key = keys::read_private(files.key)
         .map_err(|error| not_the_key(files.key, AppError::new(error.reason, error.detail)))?;

@@ -19,7 +19,7 @@ fn without_encryption_a_redis_is_on_this_machine() {
 fn redis() -> Redis {
     let url = "redis://127.0.0.1:1/0";
     let client = Client::open(url).unwrap();
-    let config = ConnectionManagerConfig::new();
+    let config = ConnectionManagerConfig::new().set_number_of_retries(0);
     let place = RedisPlace {
         url: url.to_owned(),
         max_staleness: Duration::from_secs(3_600),
@@ -68,6 +68,18 @@ async fn an_answer_that_went_back_is_not_known_until_somebody_arms_it() {
             assert_eq!(redis.read(0).is_ok(), is_known, "{epoch} {generation}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_read_before_the_marks_were_known_answers_nobody_if_it_is_behind_them() {
+    let redis = redis();
+    redis
+        .shared
+        .take(Instant::now(), HaltMark::default(), answer(4, 9, false));
+    redis.remember(mark(4, 9)).await;
+    assert!(redis.read(0).is_ok());
+    redis.remember(mark(5, 9)).await;
+    assert!(redis.read(0).is_err());
 }
 
 #[tokio::test]

@@ -40,6 +40,15 @@ fn what_is_refused_stays_and_holds_up_nobody() {
 }
 
 #[test]
+fn a_restart_of_policyd_is_not_told_and_a_long_absence_is_told_once() {
+    let (mut away, now) = (Away::default(), Instant::now());
+    for (after, told) in [(0, false), (1, false), (2, true), (3, true)] {
+        away.told("refused", now + AWAY_FOR / 2 * after);
+        assert_eq!(away.told, told, "{after}");
+    }
+}
+
+#[test]
 fn a_message_of_reports_stays_below_its_limit_and_is_never_empty() {
     let (long, last) = fitting(&[report(1, 100_000), report(2, 90_000), report(3, 50_000)]);
     assert_eq!((long.len(), last), (2, Some(uuid::Uuid::from_u128(2))));

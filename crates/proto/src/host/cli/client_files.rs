@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::GeneralName;
 
-use crate::Reason;
 use crate::host::layers::{ConfigError, table_of};
 use crate::host::store::durable;
 
@@ -213,25 +212,47 @@ pub fn called(addr: std::net::SocketAddr) -> String {
     format!("https://{host}:{port}")
 }
 
-/// What is wrong where the key beside a certificate is not there: often it is not a certificate that was given. Its reason,
-/// why, and what mends it.
-#[must_use]
-pub fn absent_key(key: &Path, (cert, text): (&Path, &[u8])) -> (Reason, String, &'static str) {
-    let text = String::from_utf8_lossy(text);
-    let (key, cert) = (key.display(), cert.display());
-    if text.contains("PRIVATE KEY-----") {
-        let why = format!("{cert} is a private key, not a certificate");
-        let fix = "--cert takes the certificate, such as certs/agent-TENANT-NAME.pem; its key goes with --key";
-        return (Reason::TlsInvalid, why, fix);
+/// What is wrong where the key beside a certificate is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AbsentKey {
+    /// Whether what was given as the certificate is one; often it is not.
+    pub is_certificate: bool,
+    /// What is wrong.
+    pub why: String,
+    /// What mends it.
+    pub fix: &'static str,
+}
+
+impl AbsentKey {
+    /// Of a key that is not there, beside a certificate of some content.
+    #[must_use]
+    pub fn of(key: &Path, (cert, text): (&Path, &[u8])) -> Self {
+        let text = String::from_utf8_lossy(text);
+        let is_certificate = text.contains("-----BEGIN CERTIFICATE");
+        let (key, cert) = (key.display(), cert.display());
+        let (why, fix) = if is_certificate {
+            (
+                format!("{key}, the key of {cert}, is not there"),
+                "correct --cert and --key, such as certs/agent-TENANT-NAME.pem and keys/agent-TENANT-NAME-tls.pem; of a daemon, \
+                 tls.cert and tls.key_file of its configuration",
+            )
+        } else if text.contains("PRIVATE KEY-----") {
+            (
+                format!("{cert} is a private key, not a certificate"),
+                "--cert takes the certificate, such as certs/agent-TENANT-NAME.pem; its key goes with --key",
+            )
+        } else {
+            (
+                format!("{cert} is no certificate"),
+                "--cert takes a certificate, such as certs/agent-TENANT-NAME.pem",
+            )
+        };
+        Self {
+            is_certificate,
+            why,
+            fix,
+        }
     }
-    if !text.contains("-----BEGIN CERTIFICATE") {
-        let fix = "--cert takes a certificate, such as certs/agent-TENANT-NAME.pem";
-        return (Reason::TlsInvalid, format!("{cert} is no certificate"), fix);
-    }
-    let why = format!("{key}, the key of {cert}, is not there");
-    let fix = "correct --cert and --key, such as certs/agent-TENANT-NAME.pem and keys/agent-TENANT-NAME-tls.pem; of a daemon, \
-               tls.cert and tls.key_file of its configuration";
-    (Reason::KeyInvalid, why, fix)
 }
 
 /// The one URI in a certificate that says whose it is.
