@@ -356,11 +356,18 @@ impl ConnectorService for Connector {
         let ids: Vec<&str> = found.iter().map(|own| own.id.as_str()).collect();
         let signed = self.app.journal.undo_writs(own.as_str(), &ids).await;
         let signed = signed.map_err(|error| status(&AppError::from(error)))?;
-        let seen = |execution: Execution| {
-            let signed = signed.contains_key(&execution.id);
-            convert::execution(self.seen_by(agent.as_ref(), execution), signed)
-        };
-        let executions = found.into_iter().map(seen).collect();
+        let own = self.clone();
+        // A page of it is much at once: on the thread of a connection every other call there would wait.
+        let shown = tokio::task::spawn_blocking(move || {
+            let seen = |execution: Execution| {
+                let signed = signed.contains_key(&execution.id);
+                convert::execution(own.seen_by(agent.as_ref(), execution), signed)
+            };
+            found.into_iter().map(seen).collect()
+        });
+        let executions = shown
+            .await
+            .map_err(|_| status(&AppError::of(Reason::Internal)))?;
         let next_page_token = last.unwrap_or_default();
         Ok(Response::new(pb::ListExecutionsResponse {
             executions,

@@ -3,6 +3,8 @@
 use uuid::Uuid;
 use writ_proto::card::Rollout;
 
+use super::JournalError;
+
 /// A report that waits to reach policyd, as encoded protobuf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -106,6 +108,14 @@ pub struct Promoted {
     pub card: String,
     /// Hash of what the system file said of its verb then, hex.
     pub system: String,
+}
+
+/// Does what takes long on a thread of its own: on that of a connection every other call would wait for it.
+pub(super) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
+) -> Result<T, JournalError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| JournalError::Unavailable(error.to_string()))?
 }
 
 /// A rollout as it is stored: name, end, begin, revision, card, system.
