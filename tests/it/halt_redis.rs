@@ -277,7 +277,13 @@ fn an_end_is_of_the_halt_that_was_read(redis: &Redis) {
     let get = |field| redis.run(&["HGET", state, field]).trim().to_owned();
     let end = |expected| {
         let keys = ["EVAL", script, "2", state, "{writ}:own:cleared"];
-        let args = ["global", "{}", expected, r#"{"id":"hand-0"}"#, "9"];
+        let args = [
+            "global",
+            r#"{"at":100}"#,
+            expected,
+            r#"{"id":"hand-0"}"#,
+            "9",
+        ];
         redis.run(&[&keys[..], &args].concat());
         get(field)
     };
@@ -290,9 +296,14 @@ fn an_end_is_of_the_halt_that_was_read(redis: &Redis) {
     end("");
     assert_eq!(get("epoch"), "1");
     // What a hand made has got its time since it was read: no other one.
-    for (expected, stays) in [("hand-2", true), ("hand-0", false)] {
-        let counted = r#"{"id":"hand-1"}"#;
+    for (counted, expected, stays) in [
+        (r#"{"id":"hand-1","since":100}"#, "hand-2", true),
+        (r#"{"id":"hand-1","since":101}"#, "hand-0", false),
+        // One that a hand made anew since, and one that a program set.
+        (r#"{"id":"hand-1","since":160}"#, "hand-0", true),
+        (r#"{"id":"anew","since":100}"#, "hand-0", true),
+    ] {
         redis.run(&["HSET", state, field, counted]);
-        assert_eq!(end(expected), if stays { counted } else { "" });
+        assert_eq!(end(expected), if stays { counted } else { "" }, "{counted}");
     }
 }

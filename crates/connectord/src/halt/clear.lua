@@ -11,8 +11,10 @@ end
 local read, own = pcall(cjson.decode, flag == '' and hand or flag)
 if expected ~= '' then
   local id, by_hand = read and own['id'] or '', cjson.decode(hand)['id']
-  -- One that a hand made may have got its time, and an id with it, since it was read: it is the same one.
+  -- One that a hand made may have got its time, and an id with it, since it was read: it is the same one, unless that
+  -- time is later than whoever ends it looked.
   local is_counted = expected == by_hand and string.sub(id, 1, 5) == 'hand-'
+    and (tonumber(own['since']) or 0) <= (tonumber(cjson.decode(act)['at']) or 0) + 5
   if id ~= expected and not is_counted then
     return false
   end

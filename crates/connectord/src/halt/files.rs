@@ -145,12 +145,21 @@ fn flag(path: &Path, name: &str) -> Flag {
 /// The same of a file that was read.
 fn flag_of(path: &Path, name: &str, text: &str) -> Flag {
     let named = scope_of(name);
-    let is_strange = named.is_none();
+    // Nobody would look for what halts everything in a file that is of no halt, such as a copy of one.
+    let strange = named.is_none().then(|| {
+        let name: String = name.chars().filter(|c| !c.is_control()).collect();
+        format!("the file {name} in the halt store is named after no scope")
+    });
     let scope = named.unwrap_or_else(Scope::global);
     let written = serde_json::from_str::<Flag>(text).ok();
     let written = written.filter(|flag| !flag.id.is_empty() && flag.id.len() <= ID_BYTES_MAX);
     if let Some(written) = written {
-        return Flag { scope, ..written };
+        let reason = strange.unwrap_or(written.reason);
+        return Flag {
+            scope,
+            reason,
+            ..written
+        };
     }
     let (since, nanos) = modified(path);
     // One that was moved here, or copied with its time, halts since then.
@@ -160,15 +169,8 @@ fn flag_of(path: &Path, name: &str, text: &str) -> Flag {
             .saturating_mul(1_000)
             .saturating_add(nanos.div_euclid(1_000_000) + 1)
     });
-    // Nobody would look for what halts everything in a file that is of no halt.
-    let reason = is_strange.then(|| {
-        format!(
-            "{} is named after no scope; a halt store holds nothing else",
-            path.display()
-        )
-    });
     let act = Act {
-        reason: reason.unwrap_or_default(),
+        reason: strange.unwrap_or_default(),
         at: since,
         ..Act::default()
     };

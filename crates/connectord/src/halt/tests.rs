@@ -160,11 +160,16 @@ async fn a_halt_that_is_set_while_somebody_waits_to_end_an_earlier_one_stands() 
 async fn a_file_that_is_of_no_halt_halts_everything_and_says_which_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
-    std::fs::write(folder.path().join("notes.txt"), "for tomorrow").unwrap();
-    let state = store.read(NOW).unwrap();
-    assert_eq!(state.flags[0].scope, Scope::global());
-    let reason = &state.flags[0].reason;
-    assert!(reason.contains("notes.txt"), "{reason}");
+    let copy = serde_json::to_string(&flag("tenant:acme", NOW)).unwrap();
+    for (name, text) in [("notes.txt", "for tomorrow"), ("acme old", copy.as_str())] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let state = store.read(NOW).unwrap();
+        assert_eq!(state.flags[0].scope, Scope::global());
+        let reason = &state.flags[0].reason;
+        assert!(reason.contains(name), "{reason}");
+        std::fs::remove_file(path).unwrap();
+    }
 }
 
 #[tokio::test]

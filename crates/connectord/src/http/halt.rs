@@ -114,12 +114,12 @@ fn check(site: &SharedSite, now_ms: i64) {
     if now_ms.saturating_sub(last) < CHECK_EVERY_MS {
         return;
     }
-    if site.drilling.available_permits() == 0 {
-        return;
-    }
     let site = SharedSite::clone(site);
     tokio::spawn(async move {
-        if let Err(error) = site.ask_all(Instant::now()).await {
+        let Ok(_alone) = site.drilling.try_acquire() else {
+            return;
+        };
+        if let Err(error) = site.ask_now().await {
             tracing::warn!(%error, "the connectors could not be asked");
         }
     });
@@ -142,6 +142,11 @@ impl super::Site {
         if let Some(last) = self.last_drill().filter(|last| last.began >= came) {
             return Ok(last);
         }
+        self.ask_now().await
+    }
+
+    /// Asks, and remembers the answers.
+    async fn ask_now(&self) -> Result<LastDrill, HaltError> {
         let began = Instant::now();
         let nonce = ids::new_id().simple().to_string();
         let now_ms = || clock::now().timestamp_millis();
