@@ -12,6 +12,7 @@ use crate::app::SharedApp;
 use crate::app::catalog::Held;
 use crate::app::order::Order;
 use crate::app::veil;
+use crate::aside::aside;
 use crate::domain::execution::{Change, Execution};
 use crate::error::AppError;
 use crate::grpc::convert;
@@ -357,17 +358,15 @@ impl ConnectorService for Connector {
         let signed = self.app.journal.undo_writs(own.as_str(), &ids).await;
         let signed = signed.map_err(|error| status(&AppError::from(error)))?;
         let own = self.clone();
-        // A page of it is much at once: on the thread of a connection every other call there would wait.
-        let shown = tokio::task::spawn_blocking(move || {
+        let shown = aside(move || {
             let seen = |execution: Execution| {
                 let signed = signed.contains_key(&execution.id);
                 convert::execution(own.seen_by(agent.as_ref(), execution), signed)
             };
             found.into_iter().map(seen).collect()
         });
-        let executions = shown
-            .await
-            .map_err(|_| status(&AppError::of(Reason::Internal)))?;
+        let broken = || status(&AppError::of(Reason::Internal));
+        let executions = shown.await.ok_or_else(broken)?;
         let next_page_token = last.unwrap_or_default();
         Ok(Response::new(pb::ListExecutionsResponse {
             executions,

@@ -4,6 +4,8 @@ use uuid::Uuid;
 use writ_proto::card::Rollout;
 
 use super::JournalError;
+use crate::aside::aside;
+use crate::domain::execution::Execution;
 
 /// A report that waits to reach policyd, as encoded protobuf.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,12 +112,21 @@ pub struct Promoted {
     pub system: String,
 }
 
-/// Does what takes long on a thread of its own: on that of a connection every other call would wait for it.
-pub(super) async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
-) -> Result<T, JournalError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| JournalError::Unavailable(error.to_string()))?
+/// So many rows are taken apart where they were read.
+const ROWS_HERE_MAX: usize = 8;
+
+/// The executions of a page of rows.
+pub(super) async fn executions<R: Send + 'static>(
+    rows: Vec<R>,
+    read: fn(&R) -> Result<Execution, JournalError>,
+) -> Result<Vec<Execution>, JournalError> {
+    let is_short = rows.len() <= ROWS_HERE_MAX;
+    let all = move || rows.iter().map(read).collect();
+    if is_short {
+        return all();
+    }
+    let broken = || JournalError::Corrupt("a page of executions cannot be read".to_owned());
+    aside(all).await.ok_or_else(broken)?
 }
 
 /// A rollout as it is stored: name, end, begin, revision, card, system.

@@ -10,7 +10,7 @@ use writ_proto::host::store::postgres::{WriteConnection, options, pool, writes_t
 use super::PostgresWriter;
 use crate::domain::execution::Execution;
 use crate::store::JournalMark;
-use crate::store::rows::{RolloutRow, aside, earliest};
+use crate::store::rows::{RolloutRow, earliest, executions};
 use crate::store::{Filter, JournalError, OPEN_EACH_MAX, OPEN_MAX, Presented, Report, decode};
 
 const MIGRATIONS: [&str; 5] = [
@@ -122,7 +122,7 @@ impl PostgresReader {
             .push(" ORDER BY id DESC LIMIT ")
             .push_bind(i64::from(filter.limit));
         let rows = query.build().fetch_all(&self.pool).await?;
-        aside(move || rows.iter().map(execution_at).collect()).await
+        executions(rows, execution_at).await
     }
 
     pub(in crate::store) async fn open_executions(

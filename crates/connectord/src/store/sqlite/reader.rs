@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::SqliteWriter;
 use crate::domain::execution::Execution;
 use crate::store::JournalMark;
-use crate::store::rows::{RolloutRow, aside, earliest};
+use crate::store::rows::{RolloutRow, earliest, executions};
 use crate::store::{Filter, JournalError, OPEN_EACH_MAX, OPEN_MAX, Presented, Report, decode};
 
 const MIGRATIONS: [&str; 5] = [
@@ -153,7 +153,7 @@ impl SqliteReader {
     ) -> Result<Vec<Execution>, JournalError> {
         let mut query = listing("SELECT body, revision", tenant, filter);
         let rows = query.build().fetch_all(&self.pool).await?;
-        aside(move || rows.iter().map(execution_at).collect()).await
+        executions(rows, execution_at).await
     }
 
     pub(in crate::store) async fn open_executions(
