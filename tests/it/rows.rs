@@ -330,6 +330,18 @@ async fn every_list_is_one_json_document_and_every_failure_one_object() {
         );
         assert_eq!(out, "", "{args:?}");
     }
+    let rotate = [
+        "creds",
+        "rotate",
+        "crm/mian",
+        "--file",
+        "keys/sandbox.secret",
+    ];
+    let (_, err) = apart(&world, "connectord", &rotate, operator);
+    assert!(
+        err.contains("UNKNOWN_CONNECTION") && err.contains("crm/main"),
+        "{err}"
+    );
     // A name that matches nothing is told, and undoes nothing in silence.
     let args = [
         "undo", "--since", "15m", "--action", "set_stge", "--reason", "x",

@@ -9,11 +9,12 @@ pub use compare::{check, compared, restored};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use writ_proto::Reason;
 use writ_proto::host::store::durable;
-use writ_proto::host::store::owner::{A_MOMENT, folder_of, lock_in_turn};
+use writ_proto::host::store::owner::{folder_of, lock_in_turn};
 use writ_proto::host::store::postgres::without_password;
 use writ_proto::ids::TenantId;
 use writ_proto::keyset::KeySet;
@@ -21,6 +22,9 @@ use writ_proto::keyset::KeySet;
 use crate::config::Config;
 use crate::domain::log::merkle::Hash;
 use crate::error::AppError;
+
+/// How long another process is waited for that has the file.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How far a log has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,8 +213,8 @@ impl MarkFile {
             std::fs::create_dir_all(folder).map_err(|error| wrong(folder, error))?;
         }
         let lock = self.path.with_extension("lock");
-        let _turn =
-            lock_in_turn(&lock, folder_of(&lock), A_MOMENT).map_err(|error| wrong(&lock, error))?;
+        let _turn = lock_in_turn(&lock, folder_of(&lock), LOCK_WAIT_MAX)
+            .map_err(|error| wrong(&lock, error))?;
         let mut marks = self.load()?;
         marks.not_behind(&before, &self.log);
         change(&mut marks)?;

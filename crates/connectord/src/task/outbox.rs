@@ -30,7 +30,7 @@ pub async fn deliver(app: SharedApp, policyd: Peer) {
     let (mut wait, mut away) = (IDLE, Away::default());
     // Nothing may be waiting for days, and a wrong address is to be seen before that.
     while let Err(error) = policyd.connect().await {
-        away.told(&error.to_string(), Instant::now());
+        away.tell(&error.to_string(), Instant::now());
         tokio::time::sleep(START_STEP).await;
     }
     let mut cursor = Cursor::default();
@@ -43,7 +43,9 @@ pub async fn deliver(app: SharedApp, policyd: Peer) {
             Err(failed) => {
                 match failed {
                     Failed::Journal(why) => tracing::debug!(why, "the outbox is read later"),
-                    Failed::Policyd(why) => away.told(&why, Instant::now()),
+                    Failed::Policyd(why) => {
+                        away.tell(&why, Instant::now());
+                    }
                 }
                 (wait.max(IDLE) * 2).min(BACKOFF_MAX)
             }
@@ -69,15 +71,17 @@ struct Away {
 }
 
 impl Away {
-    /// Told once, and not of a restart.
-    fn told(&mut self, why: &str, now: Instant) {
+    /// Told once, and not of a restart; whether it was now.
+    fn tell(&mut self, why: &str, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);
-        if !self.told && now >= since + AWAY_FOR {
+        let is_due = !self.told && now >= since + AWAY_FOR;
+        if is_due {
             tracing::warn!(
                 "policyd takes no reports ({why}); they wait here. Start it, or correct addr under [policyd] in connectord.toml"
             );
             self.told = true;
         }
+        is_due
     }
 }
 

@@ -105,8 +105,9 @@ const HALTS_UNKNOWN_MS: i64 = 10_000;
 /// milliseconds.
 #[must_use]
 pub fn are_halts_known(asked_ms: i64, began_ms: i64, now_ms: i64) -> bool {
+    let since_ms = if asked_ms > 0 { asked_ms } else { began_ms };
     // A clock that was set back says nothing of how long ago it was.
-    (0..HALTS_UNKNOWN_MS).contains(&now_ms.saturating_sub(asked_ms.max(began_ms)))
+    (0..HALTS_UNKNOWN_MS).contains(&now_ms.saturating_sub(since_ms))
 }
 
 /// Shared handle.

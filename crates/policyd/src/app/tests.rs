@@ -319,6 +319,8 @@ fn halts_of_a_connectord_that_is_silent_are_unknown() {
         (150_000, 100_000, 160_000, false),
         (150_000, 100_000, 149_999, false),
         (0, 100_000, 99_999, false),
+        // It started before the clock was set back, and connectord answers.
+        (90_000, 100_000, 90_100, true),
     ] {
         assert_eq!(are_halts_known(asked, began, now), known, "{asked} {now}");
     }

@@ -79,7 +79,15 @@ pub(crate) fn run(common: &Common, command: &KeysCommand, output: Output) -> Res
             let _lock = keys::lock(path).map_err(of_key)?;
             let document = revoked(&in_force(&config, &trust)?, kid)?;
             keys::publish(path, &document, &trust).map_err(of_key)?;
-            MarkFile::open(&config)?.trust(&document)?;
+            // It is revoked by then, whatever becomes of this.
+            let remembered = MarkFile::open(&config).and_then(|marks| marks.trust(&document));
+            if let Err(error) = remembered {
+                output.note(&format!(
+                    "WARNING: {kid} is revoked, but that could not be written down ({}): until a policyd runs, an older trust document that is put back \
+                     would be taken",
+                    error.public
+                ));
+            }
             let checkpoints = document
                 .entries()
                 .iter()

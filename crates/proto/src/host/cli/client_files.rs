@@ -286,6 +286,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_key_that_is_not_there_is_told_by_what_was_given_as_the_certificate() {
+        for (text, is_certificate, why) in [
+            (
+                "-----BEGIN CERTIFICATE-----",
+                true,
+                "k.pem, the key of c.pem, is not there",
+            ),
+            (
+                "-----BEGIN PRIVATE KEY-----",
+                false,
+                "c.pem is a private key, not a certificate",
+            ),
+            ("hello", false, "c.pem is no certificate"),
+        ] {
+            let cert = (Path::new("c.pem"), text.as_bytes());
+            let absent = AbsentKey::of(Path::new("k.pem"), cert);
+            assert_eq!(
+                (absent.is_certificate, absent.why.as_str()),
+                (is_certificate, why)
+            );
+        }
+    }
+
+    #[test]
     fn the_key_is_looked_for_where_init_puts_it() {
         for (cert, key) in [
             ("certs/agent-a-b.pem", "keys/agent-a-b-tls.pem"),
