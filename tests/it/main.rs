@@ -31,6 +31,7 @@ mod house;
 mod in_force;
 mod incidents;
 mod kills;
+mod lint;
 mod matrix;
 mod mcp;
 mod mcp_clients;

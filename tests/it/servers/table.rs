@@ -21,18 +21,26 @@ pub(super) async fn table() -> Option<(World, sqlx::PgPool, String)> {
     let make = format!(
         "CREATE TABLE ticket (id int PRIMARY KEY, status text NOT NULL, amount numeric(12,2), due timestamptz, tags text[], meta jsonb, secret text);
          INSERT INTO ticket VALUES (7, 'open', 12.50, '2026-11-28T10:00:00+01', ARRAY['b','a'], '{{\"x\":1e30}}', 's'), (8, 'open', 1, NULL, NULL, NULL, 's');
+         CREATE TABLE ticket_line (ticket int, nr int, price numeric(12,2), labels jsonb, PRIMARY KEY (ticket, nr));
+         INSERT INTO ticket_line VALUES (7, 1, 5, '[\"b\", \"a\"]'), (7, 2, 5, NULL), (8, 1, 5, '[]');
          CREATE ROLE {role} LOGIN PASSWORD 'pw-of-a-test';
-         GRANT SELECT ON ticket TO {role}; GRANT UPDATE (status, amount, due, tags) ON ticket TO {role};"
+         GRANT SELECT ON ticket TO {role}; GRANT UPDATE (status, amount, due, tags) ON ticket TO {role};
+         GRANT SELECT ON ticket_line TO {role}; GRANT UPDATE (price, labels) ON ticket_line TO {role};"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(make))
         .execute(&admin)
         .await
         .unwrap();
     let base = url.replace("postgres://writ@", &format!("postgres://{role}@"));
-    let cards = [(
+    let line = (
+        "line",
+        "verb = \"update_fields\"\ntarget = \"line\"\n[caps]\nrecords_per_day = 50\n[args.price]\ntype = \"decimal\"\ndecimals = 2\nmin = \"0\"\nmax = \"1000\"\n[args.labels]\ntype = \"list\"\nmax_items = 5\noptional = true\n[args.labels.of]\ntype = \"text\"\nmax_chars = 20\n",
+    );
+    let ticket = (
         "ticket",
         "verb = \"update_fields\"\ntarget = \"ticket\"\n[caps]\nrecords_per_day = 50\n[args.status]\ntype = \"choice\"\nvalues = [\"open\", \"closed\"]\noptional = true\n[args.amount]\ntype = \"decimal\"\ndecimals = 2\nmin = \"0\"\nmax = \"1000\"\noptional = true\n[args.due]\ntype = \"timestamp\"\nmin = \"2020-01-01\"\nmax = \"2035-01-01\"\noptional = true\n[args.tags]\ntype = \"list\"\nmax_items = 5\noptional = true\n[args.tags.of]\ntype = \"text\"\nmax_chars = 20\n",
-    )];
+    );
+    let cards = [line, ticket];
     let world = world("db/main", "table", base, "pw-of-a-test", &cards);
     Some((world, admin, role))
 }
@@ -123,6 +131,35 @@ async fn a_table_changes_one_row_of_its_version_or_nothing() {
         (false, "TARGET_MISMATCH"),
         "{alias:?}"
     );
+    world.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_two_columns_name_is_changed_and_none_of_its_neighbours() {
+    let Some((world, admin, _)) = table().await else {
+        return;
+    };
+    let mut agent = world.agent().await;
+    let rows = async || -> String {
+        let all = "SELECT string_agg(concat_ws(' ', ticket, nr, price, labels), '|' ORDER BY ticket, nr) FROM ticket_line";
+        sqlx::query_scalar(all).fetch_one(&admin).await.unwrap()
+    };
+    let before = "7 1 5.00 [\"b\", \"a\"]|7 2 5.00|8 1 5.00 []";
+    assert_eq!(rows().await, before);
+    let line = |id: &str, args: Json| wish("db/main", "line", ("line", id), args);
+    let args = json!({"price": 7.25, "labels": ["x", "a \"quoted\" one"]});
+    let done = present(&mut agent, &line("7-1", args)).await.unwrap();
+    assert!(done.wrote && !done.seen_other, "{done:?}");
+    let after = "7 1 7.25 [\"x\", \"a \\\"quoted\\\" one\"]|7 2 5.00|8 1 5.00 []";
+    assert_eq!(rows().await, after);
+    let back = undone(&world, &mut agent, &done).await;
+    assert!(back.undone, "{back:?}");
+    assert_eq!(rows().await, before);
+    let missing = present(&mut agent, &line("8-2", json!({"price": 1}))).await;
+    assert_eq!(missing.unwrap().reason_code, "TARGET_NOT_FOUND");
+    let nobody = present(&mut agent, &line("7", json!({"price": 1}))).await;
+    assert!(nobody.is_err() || nobody.is_ok_and(|done| !done.wrote));
+    assert_eq!(rows().await, before);
     world.settle().await;
 }
 

@@ -1,7 +1,7 @@
 //! Shopify: notes and tags by comparing, a metafield by its digest, refunds that are asked for once and held to what it says is left.
 
 use e2e::World;
-use e2e::vendors::shopify::{Shopify, TOKEN};
+use e2e::vendors::shopify::{CLIENT, Shopify, TOKEN};
 use serde_json::{Value as Json, json};
 use writ_proto::pb::ExecutionState as State;
 
@@ -115,7 +115,7 @@ async fn a_refund_is_of_what_is_left_and_goes_to_one_payment() {
         ("1001", "39.50", "EUR", ""),
         ("1001", "1.00", "EUR", "BUDGET_EXCEEDED"),
         // 100.00 are left, and 20.00 of them on the card that is paid back first.
-        ("1003", "20.01", "EUR", "SYSTEM_REFUSED"),
+        ("1003", "20.01", "EUR", "BUDGET_EXCEEDED"),
         ("1003", "20.00", "EUR", ""),
         ("1003", "80.00", "EUR", ""),
         ("9", "1.00", "EUR", "TARGET_NOT_FOUND"),
@@ -142,17 +142,46 @@ async fn a_refund_is_of_what_is_left_and_goes_to_one_payment() {
 async fn a_refund_that_the_bank_did_not_pay_is_none() {
     let (world, shopify) = started_with("1s").await;
     let mut agent = world.agent().await;
-    shopify.held().declined = 1;
+    shopify.held().statuses = vec!["FAILURE"];
     let failed = present(&mut agent, &pay("1001", "2.00", "EUR")).await;
     let failed = failed.unwrap();
     assert_eq!(failed.reason_code, "SYSTEM_REFUSED", "{failed:?}");
     assert!(failed.message.contains("CARD_DECLINED"), "{failed:?}");
     // The same, where its answer is lost: what is recorded and not paid is not a refund.
-    (shopify.held().declined, shopify.held().fails_after) = (1, 1);
+    {
+        let mut held = shopify.held();
+        (held.statuses, held.fails_after) = (vec!["FAILURE"], 1);
+    }
     let doubt = present(&mut agent, &pay("1001", "2.00", "EUR")).await;
     let doubt = doubt.unwrap();
     assert_eq!(doubt.state, i32::from(State::InDoubt), "{doubt:?}");
     settled(&mut agent, &doubt.name, State::ReconciledNotApplied).await;
+    // What is under way counts, and what went wrong somewhere may have been paid.
+    for (status, state) in [
+        ("PENDING", State::Done),
+        ("AWAITING_RESPONSE", State::Done),
+        ("ERROR", State::InDoubt),
+        ("UNKNOWN", State::InDoubt),
+    ] {
+        shopify.held().statuses = vec![status];
+        let paid = present(&mut agent, &pay("1002", "2.00", "EUR")).await;
+        assert_eq!(paid.unwrap().state, i32::from(state), "{status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_whose_payment_shopify_does_not_name_is_not_paid_back() {
+    let (world, shopify) = started().await;
+    let mut agent = world.agent().await;
+    shopify.held().orders.get_mut("1001").unwrap()["payments"][0]["parent"] = Json::Null;
+    let refused = present(&mut agent, &pay("1001", "2.00", "EUR")).await;
+    let refused = refused.unwrap();
+    assert!(
+        !refused.wrote && refused.state == i32::from(State::Failed),
+        "{refused:?}"
+    );
+    let heard = shopify.served.heard();
+    assert!(heard.iter().all(|one| !one.body.contains("refundCreate")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,6 +195,32 @@ async fn a_page_of_a_gateway_after_a_refund_is_a_doubt_and_ends_as_one_refund() 
     settled(&mut agent, &doubt.name, State::ReconciledApplied).await;
     let refunds = shopify.held().orders["1001"]["refunds"].clone();
     assert_eq!(refunds.as_array().unwrap().len(), 1, "{refunds}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_with_a_client_id_gets_its_token_and_shows_it_as_shopify_wants_it() {
+    let shopify = Shopify::start().await;
+    let system = ("shop/main", "shopify", shopify.served.base());
+    let own = |text: String| {
+        let text = text.replace(
+            "\nauth = { header = { name = \"X-Shopify-Access-Token\", value = \"{secret.token}\" } }\nsecret = [\"token\"]",
+            "\nauth = { oauth2 = { grant = \"client_credentials\", token = \"/admin/oauth/access_token\", header = \"X-Shopify-Access-Token\" } }\nsecret = [\"client_id\", \"client_secret\"]",
+        );
+        assert!(text.contains("\nauth = { oauth2"));
+        text
+    };
+    let world = world_with(system, &format!("{}:{}", CLIENT.0, CLIENT.1), &CARDS, own);
+    let mut agent = world.agent().await;
+    for note in ["call", "called"] {
+        let noted = of_order("order_fields", "order", json!({"note": note}));
+        let noted = present(&mut agent, &noted).await.unwrap();
+        assert!(noted.wrote, "{noted:?}");
+    }
+    let heard = shopify.served.heard();
+    let tokens = heard
+        .iter()
+        .filter(|one| one.path.ends_with("access_token"));
+    assert_eq!(tokens.count(), 1, "one token for all calls");
 }
 
 pub(in super::super) async fn conforms_here() {

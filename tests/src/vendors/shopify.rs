@@ -9,12 +9,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use axum::{Json as Body, Router};
+use axum::{Form, Json as Body, Router};
 use serde_json::{Map, Value as Json, json};
 
 use super::Served;
 
 pub const TOKEN: &str = "shpat_0123456789abcdef0123456789abcdef";
+/// Id and secret of an app.
+pub const CLIENT: (&str, &str) = ("app-1", "shpss_fedcba9876543210");
 const PREFIX: &str = "gid://shopify/Order/";
 
 /// What it holds.
@@ -26,8 +28,8 @@ pub struct Held {
     refunds: BTreeMap<String, Json>,
     /// So many requests are throttled.
     pub throttled: u32,
-    /// So many refunds are recorded, and the bank pays nothing.
-    pub declined: u32,
+    /// What becomes of the payment of the next refunds; of those that are not paid nothing goes back.
+    pub statuses: Vec<&'static str>,
     /// So many refunds are made and answered with 502.
     pub fails_after: u32,
     ticks: u32,
@@ -57,6 +59,7 @@ impl Shopify {
         }));
         let app = Router::new()
             .route("/admin/api/2026-10/graphql.json", post(graphql))
+            .route("/admin/oauth/access_token", post(token))
             .with_state(Arc::clone(&held));
         Self {
             served: Served::start(app).await,
@@ -147,6 +150,22 @@ fn valued(value: &Value, variables: &Json) -> Json {
         Value::List(items) => items.iter().map(|item| valued(item, variables)).collect(),
         other => other.to_string().into(),
     }
+}
+
+/// The client credentials grant, whose answer says of no type.
+async fn token(Form(asked): Form<BTreeMap<String, String>>) -> Response {
+    let of = |name: &str| asked.get(name).map(String::as_str);
+    let client = (of("client_id"), of("client_secret"));
+    if of("grant_type") != Some("client_credentials") || client != (Some(CLIENT.0), Some(CLIENT.1))
+    {
+        return (
+            StatusCode::BAD_REQUEST,
+            Body(json!({"error": "invalid_client"})),
+        )
+            .into_response();
+    }
+    Body(json!({"access_token": TOKEN, "scope": "write_orders,read_orders", "expires_in": 86_399}))
+        .into_response()
 }
 
 fn failed(message: &str, code: &str) -> Response {
@@ -256,7 +275,7 @@ impl Held {
             .map(|one| {
                 let left = money(one["left"].as_str().unwrap());
                 let parent = json!({"id": one["parent"]});
-                json!({"gateway": "bogus", "kind": "SUGGESTED_REFUND", "amountSet": left, "parentTransaction": parent})
+                json!({"gateway": "bogus", "kind": "SUGGESTED_REFUND", "amountSet": left, "maximumRefundableSet": left, "parentTransaction": parent})
             })
             .collect();
         shown["suggestedRefund"] = json!({"amountSet": most, "maximumRefundableSet": most, "suggestedTransactions": transactions});
@@ -310,8 +329,8 @@ impl Held {
             return json!({"refund": made, "userErrors": []});
         }
         let number = self.refunds.len() + 1;
-        let is_declined = self.declined > 0;
-        self.declined = self.declined.saturating_sub(1);
+        let status = self.statuses.pop().unwrap_or("SUCCESS");
+        let is_paid = ["SUCCESS", "PENDING", "AWAITING_RESPONSE"].contains(&status);
         let Some(order) = self.of(input, "orderId") else {
             return json!({"refund": null, "userErrors": user_error("orderId", "Order does not exist")});
         };
@@ -325,13 +344,12 @@ impl Held {
         if is_foreign {
             return json!({"refund": null, "userErrors": user_error("currency", "Currency is not that of the order")});
         }
-        let Some(paid) = taken(order, &own["parentId"], asked, !is_declined) else {
+        let Some(paid) = taken(order, &own["parentId"], asked, is_paid) else {
             return json!({"refund": null, "userErrors": user_error("transactions", "Refund amount cannot exceed the available amount")});
         };
-        let (status, code) = if is_declined {
-            ("FAILURE", json!("CARD_DECLINED"))
-        } else {
-            ("SUCCESS", Json::Null)
+        let code = match is_paid {
+            true => Json::Null,
+            false => "CARD_DECLINED".into(),
         };
         let transactions = json!({"nodes": [{"status": status, "errorCode": code}]});
         let made = json!({"id": format!("gid://shopify/Refund/{number}"), "note": input["note"], "totalRefundedSet": paid, "transactions": transactions});

@@ -158,6 +158,12 @@ async fn reached(doctor: &mut Doctor<'_>, (config, name): (&Config, &str), syste
     for choice in system.choices_of_none() {
         doctor.note(&format!("connection {name}: {choice}"));
     }
+    if system.has_no_probe() {
+        doctor.note(&format!(
+            "connection {name}: its system file has no `probe`, so it was not asked anything"
+        ));
+        return;
+    }
     match system.probe().await {
         Ok(()) => doctor.ok(&format!(
             "connection {name}: it answers, and takes the credential"

@@ -73,6 +73,8 @@ pub struct OAuth2 {
     pub origin_at: Option<String>,
     /// How long a token is used where the answer does not say.
     pub lives: Duration,
+    /// The header that the system takes a token in; `Authorization: Bearer` (RFC 6750) where there is none.
+    pub header: Option<String>,
     /// Names of the parts of the credential, in their order.
     pub parts: Vec<String>,
 }
@@ -81,6 +83,7 @@ pub struct OAuth2 {
 #[derive(Clone)]
 pub struct Token {
     value: Arc<SecretString>,
+    header: Option<String>,
     until: Instant,
     number: u64,
 }
@@ -94,7 +97,18 @@ impl core::fmt::Debug for Token {
 impl Token {
     /// Puts it on a request.
     pub fn put_on(&self, request: RequestBuilder) -> RequestBuilder {
-        request.bearer_auth(self.value.expose_secret())
+        let value = self.value.expose_secret();
+        let Some(name) = &self.header else {
+            return request.bearer_auth(value);
+        };
+        match HeaderValue::from_str(value) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                request.header(name.as_str(), value)
+            }
+            // A token is plain ASCII, so there is none of this kind.
+            Err(_) => request,
+        }
     }
 
     /// Which of the tokens of this connection it is.
@@ -108,6 +122,7 @@ impl Token {
 #[derive(Debug)]
 pub struct Given {
     token: SecretString,
+    header: Option<String>,
     lives: Duration,
 }
 
@@ -186,6 +201,7 @@ impl<E: Clone> Held<E> {
         let lives = given.lives.min(LIVES_MAX);
         let token = Token {
             value: Arc::new(given.token),
+            header: given.header,
             until: Instant::now() + lives.saturating_sub(EARLIER.min(lives / 2)),
             number: self.count,
         };
@@ -224,7 +240,10 @@ impl OAuth2 {
     /// What it lacks, without anything of a token.
     pub fn given(&self, body: &Json, origin: &str) -> Result<Given, String> {
         let kind = body.get("token_type").and_then(Json::as_str);
-        if !kind.is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")) {
+        let is_bearer = kind.is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));
+        // A token for a header of the system's own need not say of which type it is.
+        let is_own = self.header.is_some() && body.get("token_type").is_none();
+        if !is_bearer && !is_own {
             return Err("the answer holds no token of the type Bearer".to_owned());
         }
         if let Some(at) = &self.origin_at {
@@ -252,6 +271,7 @@ impl OAuth2 {
             seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(LIVES_MAX));
         Ok(Given {
             token,
+            header: self.header.clone(),
             lives: lives.unwrap_or(self.lives),
         })
     }

@@ -1,5 +1,6 @@
-//! What runs no daemon: the sandbox CRM, the conformance of system files, and the test vectors.
+//! What runs no daemon: the sandbox CRM, what system files promise, and the test vectors.
 
 pub(crate) mod conform;
+pub(crate) mod lint;
 pub mod sandbox;
 pub mod vectors;

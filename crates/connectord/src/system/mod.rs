@@ -215,33 +215,18 @@ impl System {
         account_of(&fingerprint)
     }
 
+    /// Whether nothing can be asked of it that shows whether it takes the credential.
+    #[must_use]
+    pub fn has_no_probe(&self) -> bool {
+        matches!(self, Self::Http(system) if system.bound().probe.is_none())
+    }
+
     /// What the file leaves to chance: verbs that cannot be undone, guarded or told of after a lost
     /// answer.
     #[must_use]
     pub fn choices_of_none(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        for (object, one) in self.bound().into_iter().flat_map(|bound| &bound.objects) {
-            for (name, verb) in &one.verbs {
-                let mut say = |what: &str| found.push(format!("{object}.{name}: {what}"));
-                if verb.undo == file::UndoBy::None {
-                    say("undo = \"none\"");
-                }
-                if verb.once == file::Once::None && !verb.guard.is_native() {
-                    say("once = \"none\" without a guard: a repeated call would count twice");
-                }
-                if verb.guard == file::Guard::Compare {
-                    say("guard = \"compare\": an edit within the write is replaced unseen");
-                } else if verb.compares() {
-                    say(
-                        "a guard by date: an edit within the write's own second is replaced unseen",
-                    );
-                }
-                if matches!(verb.settle, file::Settle::None) {
-                    say("settle = \"none\": a person looks after each lost answer");
-                }
-            }
-        }
-        found
+        self.bound()
+            .map_or_else(Vec::new, |bound| bound.choices_of_none())
     }
 
     /// Whether the verb is undone by putting back the earlier values.

@@ -28,6 +28,7 @@ fn oauth(grant: Grant, basic: bool) -> OAuth2 {
         scope: "crm read".to_owned(),
         origin_at: Some("/instance_url".to_owned()),
         lives: Duration::from_secs(60),
+        header: None,
     }
 }
 
@@ -197,6 +198,7 @@ fn of_an_answer_only_a_bearer_token_for_this_address_is_taken() {
 #[test]
 fn a_token_is_used_until_its_end_and_a_worn_one_never_again() {
     let given = |seconds| Given {
+        header: None,
         token: SecretString::from("t".to_owned()),
         lives: Duration::from_secs(seconds),
     };
@@ -369,6 +371,7 @@ fn a_token_is_left_before_its_end_and_used_for_a_day_at_most() {
     let lives = |seconds: u64| {
         let mut held = Held::<()>::default();
         let given = Given {
+            header: None,
             token: SecretString::from("t".to_owned()),
             lives: Duration::from_secs(seconds),
         };
@@ -378,6 +381,38 @@ fn a_token_is_left_before_its_end_and_used_for_a_day_at_most() {
     assert!((3_569..=3_571).contains(&lives(3_600)));
     assert!((9..=10).contains(&lives(20)));
     assert!(lives(400 * 86_400) <= LIVES_MAX.as_secs());
+}
+
+#[test]
+fn a_token_goes_into_the_header_that_the_system_takes_it_in() {
+    let (own, usual) = (Some("x-shop-token".to_owned()), None);
+    let with = |kind: &str| serde_json::from_str(&format!(r#"{{"access_token":"t0"{kind}}}"#));
+    for (header, kind, is_given) in [
+        (&own, "", true),
+        (&own, r#","token_type":"bearer""#, true),
+        (&own, r#","token_type":"mac""#, false),
+        (&usual, "", false),
+        (&usual, r#","token_type":"Bearer""#, true),
+    ] {
+        let oauth = OAuth2 {
+            origin_at: None,
+            header: header.clone(),
+            ..oauth(Grant::ClientCredentials, false)
+        };
+        let given = oauth.given(&with(kind).unwrap(), "");
+        assert_eq!(given.is_ok(), is_given, "{header:?} {kind}");
+        let Ok(given) = given else { continue };
+        let mut held = Held::<()>::default();
+        let request = reqwest::Client::new().get("http://127.0.0.1/");
+        let request = held.take(given).put_on(request).build().unwrap();
+        let (name, value) = match header {
+            Some(name) => (name.as_str(), "t0"),
+            None => ("authorization", "Bearer t0"),
+        };
+        assert_eq!(request.headers()[name], value);
+        assert_eq!(request.headers().len(), 1);
+        assert!(request.headers()[name].is_sensitive());
+    }
 }
 
 #[test]

@@ -36,6 +36,7 @@ struct RawOAuth2 {
     scope: String,
     origin: Option<String>,
     lives: Option<String>,
+    header: Option<String>,
 }
 
 fn oauth2(raw: &Toml, parts: &[String]) -> Result<OAuth2, FileError> {
@@ -73,6 +74,7 @@ fn oauth2(raw: &Toml, parts: &[String]) -> Result<OAuth2, FileError> {
         scope: raw.scope,
         origin_at: raw.origin.as_deref().map(pointer).transpose()?,
         lives,
+        header: raw.header.as_deref().map(header_name).transpose()?,
         parts: parts.to_vec(),
     })
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use writ_proto::card::{Arg, ArgKind, Card, RecordCeiling, Tier};
 
 use super::slot::{ArgPart, Slot};
-use super::{Bound, Ceiling, Codec, FileError, Look, Object, Settle, UndoBy, Verb};
+use super::{Bound, Ceiling, Codec, FileError, Guard, Look, Object, Once, Settle, UndoBy, Verb};
 
 fn fail(why: impl Into<String>) -> FileError {
     FileError::new(why)
@@ -233,6 +233,34 @@ fn check_verb<'a>(
 }
 
 impl Bound {
+    /// What the file leaves to chance: verbs that cannot be undone, guarded or told of after a lost answer.
+    #[must_use]
+    pub fn choices_of_none(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (object, one) in &self.objects {
+            for (name, verb) in &one.verbs {
+                let mut say = |what: &str| found.push(format!("{object}.{name}: {what}"));
+                if verb.undo == UndoBy::None {
+                    say("undo = \"none\"");
+                }
+                if verb.once == Once::None && !verb.guard.is_native() {
+                    say("once = \"none\" without a guard: a repeated call would count twice");
+                }
+                if verb.guard == Guard::Compare {
+                    say("guard = \"compare\": an edit within the write is replaced unseen");
+                } else if verb.compares() {
+                    say(
+                        "a guard by date: an edit within the write's own second is replaced unseen",
+                    );
+                }
+                if matches!(verb.settle, Settle::None) {
+                    say("settle = \"none\": a person looks after each lost answer");
+                }
+            }
+        }
+        found
+    }
+
     /// Whether a card can be performed by this file, from argument to byte.
     ///
     /// # Errors

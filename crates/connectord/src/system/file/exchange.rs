@@ -252,9 +252,6 @@ impl Exchange {
         writes: bool,
     ) -> Result<Self, FileError> {
         let by_post = encoding == Encoding::Graphql || raw.reads == Some(true);
-        if writes && raw.reads.is_some() {
-            return Err(FileError::new("`reads` is for requests that only read"));
-        }
         let (method, path, query) = request_line(&raw.request, !writes && !by_post)?;
         if by_post && !writes && method != "POST" {
             return Err(FileError::new("a read by POST is a POST"));
@@ -324,6 +321,7 @@ impl Exchange {
     /// # Errors
     /// Which part cannot be filled.
     pub fn build(&self, scope: &impl Scope) -> Result<Request, String> {
+        self.check_answered(scope)?;
         let empty = "a value in the path is missing, empty, `.` or `..`";
         let segment = |value: &str| (!value.is_empty()).then(|| encoded(value));
         let path = self.path.fill(scope, segment).ok_or(empty)?;
@@ -371,6 +369,21 @@ impl Exchange {
             headers,
             body,
         })
+    }
+
+    /// What an earlier answer was to hold is there: left out, it would make another request.
+    fn check_answered(&self, scope: &impl Scope) -> Result<(), String> {
+        for (slot, _) in self.slots() {
+            let (of, at) = match &slot {
+                Slot::Prepare(number, at) => (format!("prepare {number}"), at),
+                Slot::Step(number, at) => (format!("step {number}"), at),
+                _ => continue,
+            };
+            if scope.get(&slot).is_none_or(|found| found.is_null()) {
+                return Err(format!("the answer to {of} has nothing at {at}"));
+            }
+        }
+        Ok(())
     }
 
     /// What an answer lacks of what the file expects of it.

@@ -315,10 +315,7 @@ impl Bound {
         let retry_after = raw.rate.iter().flat_map(|rate| rate.retry_after.all());
         let retry_after: Result<Vec<VersionAt>, FileError> =
             retry_after.map(|text| VersionAt::parse(text)).collect();
-        let probe = raw
-            .probe
-            .as_ref()
-            .map(|probe| Exchange::compile(probe, encoding, false));
+        let probe = raw.probe.as_ref().map(|probe| probe.as_probe(encoding));
         let probe = probe.transpose().map_err(|error| error.within("probe"))?;
         if raw.object.is_empty() {
             return Err(FileError::new("a system file names at least one object").within("object"));
@@ -395,7 +392,7 @@ impl Bound {
         let read = raw
             .read
             .as_ref()
-            .map(|read| Exchange::compile(read, encoding, false))
+            .map(|read| read.as_read(encoding))
             .transpose()
             .map_err(|error| error.within("read"))?;
         if driver == Driver::Postgres && (read.is_some() || !raw.find.is_empty()) {

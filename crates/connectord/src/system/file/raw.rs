@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::{Table, Value as Toml};
 
+use super::{Encoding, Exchange, FileError};
+
 /// A whole file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +75,7 @@ pub(super) struct RawRule {
     pub(super) is: Option<Toml>,
     pub(super) has: Option<String>,
     pub(super) present: Option<bool>,
+    pub(super) unless: Option<String>,
     pub(super) means: String,
     pub(super) say: Option<String>,
 }
@@ -118,6 +121,42 @@ pub(super) struct RawExchange {
     pub(super) among: Option<RawAmong>,
     #[serde(default)]
     pub(super) unchanged: Vec<String>,
+}
+
+impl RawExchange {
+    /// The read of an object.
+    pub(super) fn as_read(&self, encoding: Encoding) -> Result<Exchange, FileError> {
+        self.only(&["reads", "version", "id_at", "id_as"])?;
+        Exchange::compile(self, encoding, false)
+    }
+
+    /// The read that shows that the credential works.
+    pub(super) fn as_probe(&self, encoding: Encoding) -> Result<Exchange, FileError> {
+        self.only(&["reads", "expect"])?;
+        Exchange::compile(self, encoding, false)
+    }
+
+    /// Refuses what means nothing at this place: whoever wrote it relies on it.
+    pub(super) fn only(&self, here: &[&str]) -> Result<(), FileError> {
+        let places = [
+            ("reads", self.reads.is_some(), "requests that only read"),
+            ("expect", self.expect.is_some(), "steps and the probe"),
+            ("created", self.created.is_some(), "steps"),
+            ("version", self.version.is_some(), "`read` and steps"),
+            ("guard", self.guard.is_some(), "steps"),
+            ("id_at", self.id_at.is_some(), "`read`"),
+            ("id_as", self.id_as.is_some(), "`read`"),
+            ("ceiling", self.ceiling.is_some(), "prepare"),
+            ("among", self.among.is_some(), "prepare"),
+            ("unchanged", !self.unchanged.is_empty(), "prepare"),
+        ];
+        let strange = places
+            .iter()
+            .find(|(key, is_there, _)| *is_there && !here.contains(key));
+        strange.map_or(Ok(()), |(key, _, of)| {
+            Err(FileError::new(format!("`{key}` belongs to {of}")).within(key))
+        })
+    }
 }
 
 /// What an amount may not exceed.
@@ -179,6 +218,8 @@ pub(super) struct RawFind {
     pub(super) matching: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) without: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    pub(super) counts: BTreeMap<String, Vec<String>>,
     pub(super) id: Option<String>,
     pub(super) more: Option<String>,
 }

@@ -115,6 +115,26 @@ const TOO_MUCH: &[(&str, &str, &str)] = &[
     ),
     (", id_at = \"/id\" }", " }", "id_at"),
     (
+        ", id_at = \"/id\" }",
+        ", id_at = \"/id\", expect = \"/id\" }",
+        "`expect` belongs to steps and the probe",
+    ),
+    (
+        ", expect = \"/id\" }",
+        ", expect = \"/id\", reads = true }",
+        "`reads` belongs to requests that only read",
+    ),
+    (
+        ", expect = \"/id\" }",
+        ", expect = \"/id\", unchanged = [\"/stage\"] }",
+        "`unchanged` belongs to prepare",
+    ),
+    (
+        "guard = { header = \"If-Match\" }",
+        "guard = { header = \"If-Match\", weak = true }",
+        "guard = { header",
+    ),
+    (
         "match = { \"/key\" = \"{decision.key}\" }",
         "match = { \"/key\" = \"x\" }",
         "names nothing of this call",

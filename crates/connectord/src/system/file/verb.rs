@@ -64,6 +64,18 @@ pub enum Once {
     None,
 }
 
+impl Once {
+    /// The name in files.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Header(_) => "header",
+            Self::Carried => "carried",
+            Self::None => "none",
+        }
+    }
+}
+
 /// How the verb is undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UndoBy {
@@ -71,6 +83,17 @@ pub enum UndoBy {
     Restore,
     /// Not by Writ.
     None,
+}
+
+impl UndoBy {
+    /// The name in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Restore => "restore",
+            Self::None => "none",
+        }
+    }
 }
 
 /// A read before the write, which a dry run makes too.
@@ -170,18 +193,24 @@ fn words<'a>(raw: Option<&'a Toml>, key: &str, choices: &str) -> Result<&'a Toml
     raw.ok_or_else(|| FileError::new(format!("say it aloud: {choices}")).within(key))
 }
 
-/// The one member of a table, as text.
-fn member<'a>(value: &'a Toml, name: &str) -> Option<&'a str> {
-    value.as_table()?.get(name)?.as_str()
+/// The one member of a table, as text; nothing where it has another one beside it, but for `and`.
+fn member<'a>(value: &'a Toml, name: &str, and: &[&str]) -> Option<&'a str> {
+    let table = value.as_table()?;
+    let known = |key: &String| key == name || and.contains(&key.as_str());
+    table
+        .get(name)?
+        .as_str()
+        .filter(|_| table.keys().all(known))
 }
 
 const GUARDS: &str = "guard = { header = \"If-Match\" }, { body = \"/pointer\" }, \"directive\", \"compare\" or \"commutative\"";
 
 fn guard(raw: &Toml) -> Result<Guard, FileError> {
-    if let Some(name) = member(raw, "header").or_else(|| raw.as_str()?.strip_prefix("header:")) {
+    if let Some(name) = member(raw, "header", &[]).or_else(|| raw.as_str()?.strip_prefix("header:"))
+    {
         return header_name(name).map(Guard::Header);
     }
-    if let Some(at) = member(raw, "body") {
+    if let Some(at) = member(raw, "body", &[]) {
         return pointer(at).map(Guard::Body);
     }
     match raw.as_str() {
@@ -196,7 +225,7 @@ fn guard(raw: &Toml) -> Result<Guard, FileError> {
 const ONCES: &str = "once = { header = \"Idempotency-Key\", keeps = \"24h\" }, \"carried\" (the steps hold {decision.key}) or \"none\"";
 
 fn once(raw: &Toml) -> Result<Once, FileError> {
-    if let Some(name) = member(raw, "header") {
+    if let Some(name) = member(raw, "header", &["keeps"]) {
         return header_name(name).map(Once::Header);
     }
     match raw.as_str() {
@@ -408,6 +437,7 @@ fn prepared(
     encoding: Encoding,
     allowed: &Allowed,
 ) -> Result<Prepare, FileError> {
+    raw.only(&["reads", "ceiling", "among", "unchanged"])?;
     let exchange = Exchange::compile(raw, encoding, false)?;
     check_slots(&exchange, allowed)?;
     let among = raw
@@ -433,11 +463,7 @@ fn step(
     allowed: &Allowed,
     last: bool,
 ) -> Result<Step, FileError> {
-    if raw.ceiling.is_some() || raw.among.is_some() || !raw.unchanged.is_empty() {
-        return Err(FileError::new(
-            "`ceiling`, `among` and `unchanged` belong to prepare",
-        ));
-    }
+    raw.only(&["expect", "created", "version", "guard"])?;
     let guarded = match raw.guard.as_ref().and_then(Toml::as_str) {
         None if raw.guard.is_none() => last,
         Some("none") => false,

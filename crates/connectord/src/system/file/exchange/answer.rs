@@ -79,6 +79,8 @@ struct Rule {
     is: Option<Json>,
     has: Option<String>,
     present: Option<bool>,
+    /// It does not fit where something stands here.
+    unless: Option<String>,
     means: Meaning,
     say: Option<String>,
 }
@@ -124,6 +126,7 @@ fn rule(raw: &RawRule) -> Result<Rule, FileError> {
             .transpose()?,
         has: raw.has.clone(),
         present: raw.present,
+        unless: raw.unless.as_deref().map(pointer).transpose()?,
         means,
         say: raw.say.as_deref().map(pointer).transpose()?,
     })
@@ -131,15 +134,18 @@ fn rule(raw: &RawRule) -> Result<Rule, FileError> {
 
 impl Rule {
     fn fits(&self, answer: &Answer) -> bool {
-        if self.status.is_some_and(|status| status != answer.status) {
+        let at = |at: &String| answer.body.as_ref().and_then(|body| body.pointer(at));
+        let stands = |found: &Json| *found != Json::Null && *found != Json::Array(vec![]);
+        if self.status.is_some_and(|status| status != answer.status)
+            || self.unless.as_ref().and_then(at).is_some_and(stands)
+        {
             return false;
         }
-        let Some(at) = &self.at else {
+        let Some(own) = &self.at else {
             return true;
         };
-        let found = answer.body.as_ref().and_then(|body| body.pointer(at));
-        let there =
-            found.is_some_and(|found| *found != Json::Null && *found != Json::Array(vec![]));
+        let found = at(own);
+        let there = found.is_some_and(stands);
         let has = |part: &String| {
             found
                 .and_then(Json::as_str)
@@ -311,7 +317,7 @@ answers = [
   { status = 409, at = "/error", is = "IdempotentRequestError", means = "refused" },
   { status = 403, at = "/0/errorCode", is = "REQUEST_LIMIT_EXCEEDED", means = "limited" },
   { at = "/ok", is = false, means = "refused", say = "/error" },
-  { at = "/userErrors", present = true, means = "refused", say = "/userErrors/0/message" },
+  { at = "/userErrors", present = true, unless = "/refund", means = "refused", say = "/userErrors/0/message" },
   { at = "/0", has = "can't change status", means = "refused" },
 ]"#;
         let rules = rules(text, None).unwrap();
@@ -337,6 +343,10 @@ answers = [
             (refused, Some("not_in_channel".into()))
         );
         assert_eq!(says(200, json!({"userErrors": []})).0, None);
+        for (refund, means) in [(Json::Null, refused), (json!({"id": "1"}), None)] {
+            let body = json!({"userErrors": [{"message": "no"}], "refund": refund});
+            assert_eq!(says(200, body).0, means, "what was made is not refused");
+        }
         let own = json!({"userErrors": [{"message": "too \u{1b}[31mmuch\u{202e}"}]});
         assert_eq!(says(200, own), (refused, Some("too [31mmuch".into())));
         let rt = "Ticket 3: You can't change status";

@@ -106,6 +106,9 @@ impl More {
     }
 }
 
+/// Members of a hit, each with some of its values.
+pub(crate) type Values = Vec<(String, Vec<String>)>;
+
 /// One search.
 #[derive(Debug, Clone)]
 pub struct Look {
@@ -117,7 +120,9 @@ pub struct Look {
     pub(crate) items: String,
     pub(crate) matching: Matches,
     /// Members whose values tell that a hit came to nothing.
-    pub(crate) without: Vec<(String, Vec<String>)>,
+    pub(crate) without: Values,
+    /// Members whose values tell that a hit counts; any other leaves a doubt.
+    pub(crate) counts: Values,
     /// The id in an item.
     pub(crate) id: Option<String>,
     /// Whether the answer may be a part.
@@ -147,7 +152,16 @@ impl Look {
         })
     }
 
-    /// Reads the hits out of an answer.
+    /// Whether a hit says that it counts, as far as the file asks.
+    fn is_sure(&self, item: &Json) -> bool {
+        self.counts.iter().all(|(at, values)| {
+            let found = item.pointer(at).and_then(text);
+            found.is_some_and(|found| values.contains(&found))
+        })
+    }
+
+    /// Reads the hits out of an answer. One that is there, and does not say that it counts, is like one that is not
+    /// shown yet.
     ///
     /// # Errors
     /// When there is no list, or a hit without an id.
@@ -167,8 +181,11 @@ impl Look {
             // What was not asked for stands there: the filter was not obeyed, and this may be a page.
             More::Unsaid => hits.len() < list.len(),
         };
+        let hits = hits.into_iter().filter(|item| !self.is_void(item));
+        let (sure, unsure): (Vec<&Json>, Vec<&Json>) = hits.partition(|item| self.is_sure(item));
+        let more = more || !unsure.is_empty();
         let mut ids = Vec::new();
-        for item in hits.into_iter().filter(|item| !self.is_void(item)) {
+        for item in sure {
             ids.push(match &self.id {
                 None => String::new(),
                 Some(at) => match item.pointer(at) {
@@ -195,6 +212,23 @@ mod tests {
     impl Scope for Key {
         fn get(&self, _: &Slot) -> Option<Json> {
             Some(json!("k-1"))
+        }
+    }
+
+    #[test]
+    fn a_hit_that_does_not_say_that_it_counts_leaves_the_doubt() {
+        let raw = "request = \"GET /refunds\"\nitems = \"/data\"\nmatch = { \"/key\" = \"{args.key}\" }\n\
+                   without = { \"/status\" = [\"failed\"] }\ncounts = { \"/status\" = [\"paid\"] }\nid = \"/id\"\nmore = \"never\"\n";
+        let look = find(&toml::from_str(raw).unwrap(), Encoding::Json).unwrap();
+        for (status, ids, more) in [
+            (json!("paid"), 1, false),
+            (json!("failed"), 0, false),
+            (json!("error"), 0, true),
+            (json!(null), 0, true),
+        ] {
+            let data = json!([{"id": "1", "key": "k-1", "status": status}]);
+            let found = look.read(&json!({ "data": data }), &Key).unwrap();
+            assert_eq!((found.ids.len(), found.more), (ids, more), "{status}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use toml::Value as Toml;
 
 use crate::system::file::allowed::{Allowed, Place, check, check_slots};
-use crate::system::file::exchange::look::More;
+use crate::system::file::exchange::look::{More, Values};
 use crate::system::file::field::pointer;
 use crate::system::file::raw::{RawExchange, RawFind};
 use crate::system::file::slot::{Slot, Template};
@@ -23,6 +23,18 @@ pub enum Settle {
     Find(Vec<Look>),
     /// Not at all: a person looks.
     None,
+}
+
+impl Settle {
+    /// The name in files.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AfterImage(_) => "after_image",
+            Self::Find(_) => "find",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What may be chosen, for people.
@@ -107,14 +119,18 @@ fn look(raw: &RawFind, encoding: Encoding, allowed: &Allowed) -> Result<Look, Fi
             "`match` says what a hit must carry: a filter may be ignored",
         ));
     }
-    let without = raw.without.iter();
-    let without = without.map(|(at, values)| Ok((pointer(at)?, values.clone())));
+    let values = |raw: &BTreeMap<String, Vec<String>>| -> Result<Values, FileError> {
+        let each = raw.iter();
+        each.map(|(at, values)| Ok((pointer(at)?, values.clone())))
+            .collect()
+    };
     Ok(Look {
         exchange,
         q,
         items: pointer(&raw.items)?,
         matching,
-        without: without.collect::<Result<_, FileError>>()?,
+        without: values(&raw.without)?,
+        counts: values(&raw.counts)?,
         id: raw.id.as_deref().map(pointer).transpose()?,
         more: More::compile(raw.more.as_deref())?,
     })

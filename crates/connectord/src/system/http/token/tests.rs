@@ -70,6 +70,7 @@ impl World {
             origin: String::new(),
             credential: store.open(&connection).unwrap(),
             oauth: OAuth2 {
+                header: None,
                 path: "/token".to_owned(),
                 parts: Grant::RefreshToken
                     .parts()
