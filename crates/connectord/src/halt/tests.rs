@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
 
@@ -168,7 +168,19 @@ async fn a_file_that_is_of_no_halt_halts_everything_and_says_which_it_is() {
         assert_eq!(state.flags[0].scope, Scope::global());
         let reason = &state.flags[0].reason;
         assert!(reason.contains(name), "{reason}");
-        std::fs::remove_file(path).unwrap();
+        // Whoever ends that halt removes nothing of anybody's.
+        let ended = store.clear(&Scope::global(), &act(NOW)).await.unwrap();
+        assert!(ended.1.is_some() && ended.0.flags.is_empty() && !path.exists());
+        let away = std::fs::read_dir(folder.path().join(".cleared")).unwrap();
+        let mut away = away.map(|entry| entry.unwrap().path());
+        let is_it = |path: &PathBuf| {
+            let own = path.file_name().unwrap().to_str().unwrap();
+            own.starts_with(&format!("{name}.stray-"))
+        };
+        assert_eq!(
+            std::fs::read_to_string(away.find(is_it).unwrap()).unwrap(),
+            text
+        );
     }
 }
 

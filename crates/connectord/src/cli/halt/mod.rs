@@ -394,8 +394,7 @@ async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
         && let Some(own) = remote.tenant()
     {
         output.note(&format!(
-            "halts inside tenants other than {own} are shown to their own operators, to operators of every tenant, and without --cert on the \
-             machine of connectord"
+            "halts inside tenants other than {own} are listed for an operator of every tenant only"
         ));
     }
     Ok(0)

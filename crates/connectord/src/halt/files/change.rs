@@ -26,6 +26,9 @@ fn longer(flag: &Flag, standing: &Flag) -> Flag {
     }
 }
 
+/// How much of the name of a file that is of no halt stays, where it is moved away.
+const STRAY_CHARS_MAX: usize = 60;
+
 /// A flag, its file, and when that was written last: nanoseconds since 1970.
 struct Found {
     path: PathBuf,
@@ -223,19 +226,32 @@ impl Files {
     /// Takes a flag away, unless somebody made it anew meanwhile: what is moved away is looked at again, and put back if
     /// it is another one. Whether it was this one.
     fn take(&self, found: &Found) -> Result<bool, HaltError> {
+        let path = &found.path;
+        let own = path.file_name().and_then(|name| name.to_str());
+        let own = own.unwrap_or_default();
+        let is_stray = scope_of(own).is_none();
         // A name of its own: a folder or a second name of the same file that lies there would be in the way.
-        let away = format!(".{}.ended", ids::new_id().simple());
-        let (path, away) = (&found.path, self.sub(".cleared")?.join(away));
+        let id = ids::new_id().simple();
+        let away = if is_stray {
+            let own: String = own.chars().take(STRAY_CHARS_MAX).collect();
+            format!("{own}.stray-{id}")
+        } else {
+            format!(".{id}.ended")
+        };
+        let away = self.sub(".cleared")?.join(away);
         match std::fs::rename(path, &away) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
             moved => moved.map_err(|error| failed(path, error))?,
         }
-        let name = path.file_name().and_then(|name| name.to_str());
-        let moved = Found::of(away, name.unwrap_or_default());
+        let moved = Found::of(away, own);
         let is_same = moved.flag.id == found.flag.id && moved.written == found.written;
         if !is_same {
             // Never over a newer one.
             put(&moved.path, path).map_err(|error| failed(path, error))?;
+        }
+        if is_stray && is_same {
+            // It is of no halt, so it is somebody's.
+            return Ok(true);
         }
         if moved.path.is_dir() {
             drop(std::fs::remove_dir_all(&moved.path));
