@@ -6,7 +6,6 @@
 
 pub mod access;
 pub mod app;
-mod aside;
 pub mod catalog;
 pub mod cli;
 pub mod clock;

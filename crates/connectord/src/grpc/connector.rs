@@ -12,10 +12,10 @@ use crate::app::SharedApp;
 use crate::app::catalog::Held;
 use crate::app::order::Order;
 use crate::app::veil;
-use crate::aside::aside;
 use crate::domain::execution::{Change, Execution};
 use crate::error::AppError;
 use crate::grpc::convert;
+use crate::store::AT_ONCE;
 use crate::wire::outcome::changes;
 use crate::wire::sheet;
 
@@ -357,16 +357,15 @@ impl ConnectorService for Connector {
         let ids: Vec<&str> = found.iter().map(|own| own.id.as_str()).collect();
         let signed = self.app.journal.undo_writs(own.as_str(), &ids).await;
         let signed = signed.map_err(|error| status(&AppError::from(error)))?;
-        let own = self.clone();
-        let shown = aside(move || {
-            let seen = |execution: Execution| {
-                let signed = signed.contains_key(&execution.id);
-                convert::execution(own.seen_by(agent.as_ref(), execution), signed)
-            };
-            found.into_iter().map(seen).collect()
-        });
-        let broken = || status(&AppError::of(Reason::Internal));
-        let executions = shown.await.ok_or_else(broken)?;
+        let mut executions = Vec::with_capacity(found.len());
+        for (at, execution) in found.into_iter().enumerate() {
+            if at > 0 && at.is_multiple_of(AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
+            let signed = signed.contains_key(&execution.id);
+            let seen = self.seen_by(agent.as_ref(), execution);
+            executions.push(convert::execution(seen, signed));
+        }
         let next_page_token = last.unwrap_or_default();
         Ok(Response::new(pb::ListExecutionsResponse {
             executions,

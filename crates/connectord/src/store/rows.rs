@@ -4,7 +4,6 @@ use uuid::Uuid;
 use writ_proto::card::Rollout;
 
 use super::JournalError;
-use crate::aside::aside;
 use crate::domain::execution::Execution;
 
 /// A report that waits to reach policyd, as encoded protobuf.
@@ -112,21 +111,24 @@ pub struct Promoted {
     pub system: String,
 }
 
-/// So many rows are taken apart where they were read.
-const ROWS_HERE_MAX: usize = 8;
+/// So many executions are made ready before other calls of the same thread have their turn.
+pub const AT_ONCE: usize = 8;
 
 /// The executions of a page of rows.
-pub(super) async fn executions<R: Send + 'static>(
-    rows: Vec<R>,
+pub(super) async fn executions<R: Sync>(
+    rows: &[R],
     read: fn(&R) -> Result<Execution, JournalError>,
 ) -> Result<Vec<Execution>, JournalError> {
-    let is_short = rows.len() <= ROWS_HERE_MAX;
-    let all = move || rows.iter().map(read).collect();
-    if is_short {
-        return all();
+    let mut all = Vec::with_capacity(rows.len());
+    for some in rows.chunks(AT_ONCE) {
+        if !all.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        for row in some {
+            all.push(read(row)?);
+        }
     }
-    let broken = || JournalError::Corrupt("a page of executions cannot be read".to_owned());
-    aside(all).await.ok_or_else(broken)?
+    Ok(all)
 }
 
 /// A rollout as it is stored: name, end, begin, revision, card, system.

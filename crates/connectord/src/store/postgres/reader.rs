@@ -122,7 +122,7 @@ impl PostgresReader {
             .push(" ORDER BY id DESC LIMIT ")
             .push_bind(i64::from(filter.limit));
         let rows = query.build().fetch_all(&self.pool).await?;
-        executions(rows, execution_at).await
+        executions(&rows, execution_at).await
     }
 
     pub(in crate::store) async fn open_executions(

@@ -153,7 +153,7 @@ impl SqliteReader {
     ) -> Result<Vec<Execution>, JournalError> {
         let mut query = listing("SELECT body, revision", tenant, filter);
         let rows = query.build().fetch_all(&self.pool).await?;
-        executions(rows, execution_at).await
+        executions(&rows, execution_at).await
     }
 
     pub(in crate::store) async fn open_executions(
