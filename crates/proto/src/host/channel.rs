@@ -150,8 +150,11 @@ impl Peer {
             .with_custom_certificate_verifier(Arc::new(expected))
             .with_client_auth_cert(own, key);
         let mut config = config.map_err(|error| {
-            let why = format!("{} does not belong to {}: {error}", pems.key.0, pems.cert.0);
-            ChannelError::Unusable(why)
+            let (key, cert) = (pems.key.0, pems.cert.0);
+            ChannelError::Unusable(match error {
+                rustls::Error::InconsistentKeys(_) => format!("{key} is not the key of {cert}"),
+                other => format!("{key} and {cert}: {other}"),
+            })
         })?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         let no_url =

@@ -111,7 +111,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry(Reason::AlreadyExists, "ALREADY_EXISTS", "a record that carries these signals is there already", "change that record instead of making another"),
     Entry(Reason::VerbMismatch, "VERB_MISMATCH", "a reading was presented as a write, or a write as a reading", "use connectord read (Read) for an action with the verb read or find, connectord execute (Execute) for every other one"),
     Entry(Reason::SystemRefused, "SYSTEM_REFUSED", "the system of record refused the change", "read the message of the system of record"),
-    Entry(Reason::SystemUnavailable, "SYSTEM_UNAVAILABLE", "the system of record cannot be reached, and nothing was written", "retry later; if it goes on, an operator asks connectord doctor, which names the address"),
+    Entry(Reason::SystemUnavailable, "SYSTEM_UNAVAILABLE", "the system of record cannot be reached, and nothing was written", "when the system answers again, an agent asks policyd for a new writ (one that was presented is spent), and an undo is called again; connectord doctor names the address"),
     Entry(Reason::SystemRateLimited, "SYSTEM_RATE_LIMITED", "the system of record asks to slow down, and nothing was changed", "retry later"),
     Entry(Reason::SystemDenied, "SYSTEM_DENIED", "the credential of the connection may not do this, and nothing was changed", "give the credential the rights that the card needs, or put in another one: connectord creds rotate"),
     Entry(Reason::NotTaken, "NOT_TAKEN", "the system answered as if it had written, and the record shows that it did not", "read what the system said in the message; the record is as it was"),

@@ -56,7 +56,6 @@ fn failed(path: &Path, why: impl core::fmt::Display) -> AppError {
 pub(crate) fn run(common: &Common, command: &KeysCommand, output: Output) -> Result<u8, AppError> {
     let config = common.read()?;
     let trust = keys::load(&config.trust.key_file).map_err(of_key)?;
-    let path = &config.trust.keys_file;
     match command {
         KeysCommand::Ls => {
             let set = read(&config, &trust)?;
@@ -76,34 +75,7 @@ pub(crate) fn run(common: &Common, command: &KeysCommand, output: Output) -> Res
             }
         }
         KeysCommand::Revoke { kid } => {
-            let _lock = keys::lock(path).map_err(of_key)?;
-            let document = revoked(&in_force(&config, &trust)?, kid)?;
-            keys::publish(path, &document, &trust).map_err(of_key)?;
-            // It is revoked by then, whatever becomes of this.
-            let remembered = MarkFile::open(&config).and_then(|marks| marks.trust(&document));
-            if let Err(error) = remembered {
-                output.note(&format!(
-                    "WARNING: {kid} is revoked, but that could not be written down ({}): until a policyd runs, an older trust document that is put back \
-                     would be taken",
-                    error.public
-                ));
-            }
-            let checkpoints = document
-                .entries()
-                .iter()
-                .any(|entry| entry.usage == KeyUse::Checkpoint && hex::encode(entry.kid) == *kid);
-            let text = if checkpoints {
-                format!("{kid} is revoked: exports whose head it signed are proven no more")
-            } else {
-                format!(
-                    "{kid} is revoked: from its next look at the trust document on connectord believes nothing that it signed, \
-                     undo writs of earlier writes included (undo those with --unsigned)"
-                )
-            };
-            output.line(
-                &text,
-                &json!({"kid": kid, "status": "revoked", "version": document.version}),
-            );
+            revoke((&config, &trust), kid, output)?;
         }
         KeysCommand::Rotate { usage, after } => {
             let wait = seconds_of(after)
@@ -124,6 +96,48 @@ pub(crate) fn run(common: &Common, command: &KeysCommand, output: Output) -> Res
         }
     }
     Ok(0)
+}
+
+/// Lists a key as revoked, whether or not that can be written down.
+fn revoke(
+    (config, trust): (&Config, &SigningKey),
+    kid: &str,
+    output: Output,
+) -> Result<(), AppError> {
+    let path = &config.trust.keys_file;
+    let _lock = keys::lock(path).map_err(of_key)?;
+    // What cannot be looked up keeps no key good; an older document is refused.
+    let set = match in_force(config, trust) {
+        Err(error) if error.reason == Reason::StoreUnavailable => read(config, trust)?,
+        known => known?,
+    };
+    let document = revoked(&set, kid)?;
+    keys::publish(path, &document, trust).map_err(of_key)?;
+    let remembered = MarkFile::open(config).and_then(|marks| marks.trust(&document));
+    if let Err(error) = &remembered {
+        tracing::warn!(
+            "{kid} is revoked, but that could not be written down ({}): until a policyd has written it, an older trust \
+             document that is put back would be taken",
+            error.public
+        );
+    }
+    let checkpoints = document
+        .entries()
+        .iter()
+        .any(|entry| entry.usage == KeyUse::Checkpoint && hex::encode(entry.kid) == *kid);
+    let text = if checkpoints {
+        format!("{kid} is revoked: exports whose head it signed are proven no more")
+    } else {
+        format!(
+            "{kid} is revoked: from its next look at the trust document on connectord believes nothing that it signed, \
+             undo writs of earlier writes included (undo those with --unsigned)"
+        )
+    };
+    output.line(
+        &text,
+        &json!({"kid": kid, "status": "revoked", "version": document.version, "remembered": remembered.is_ok()}),
+    );
+    Ok(())
 }
 
 /// What a rotation is asked to do.
