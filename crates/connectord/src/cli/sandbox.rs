@@ -70,7 +70,7 @@ pub(super) enum SandboxCommand {
         /// File with the bearer secret, mode 0600.
         #[arg(long)]
         secret_file: PathBuf,
-        /// Kind and id, such as `deals/D-104`.
+        /// Kind and id, such as `deal/D-104`.
         record: String,
         /// field=value; a value that is JSON is taken as such.
         fields: Vec<String>,
@@ -178,9 +178,30 @@ async fn open(db: &Path) -> Result<Store, AppError> {
 }
 
 /// Reads the version and writes against it, as a person's browser would.
+/// The kind in `deals`, `deal/D-104` or `deals/D-104`, and the id: a record is named as everywhere else, too.
+fn named(text: &str) -> Result<(&'static str, Option<&str>), AppError> {
+    let (kind, id) = text
+        .split_once('/')
+        .map_or((text, None), |(kind, id)| (kind, Some(id)));
+    let known = KINDS
+        .iter()
+        .find(|known| **known == kind || known.strip_suffix('s') == Some(kind));
+    let unknown = || {
+        let kinds = KINDS.join(", ");
+        let message = format!("the sandbox has no kind `{kind}`; it has {kinds}, and effects");
+        AppError::new(Reason::RequestMalformed, message)
+    };
+    Ok((known.copied().ok_or_else(unknown)?, id))
+}
+
 async fn edit(url: &str, secret: &str, record: &str, fields: &[String]) -> Result<(), AppError> {
     let client = reqwest::Client::new();
-    let address = format!("{url}/{record}");
+    let (kind, id) = named(record)?;
+    let id = id.ok_or_else(|| {
+        let message = format!("`{record}` is no record, such as deal/D-104");
+        AppError::new(Reason::RequestMalformed, message)
+    })?;
+    let address = format!("{url}/{kind}/{id}");
     let read = client.get(&address).bearer_auth(secret).send();
     let read = heard(read.await, &address).await?;
     let version = read
@@ -220,20 +241,7 @@ async fn show(db: &Path, kind: &str, output: &Output) -> Result<(), AppError> {
         }
         return Ok(());
     }
-    // A record is named as everywhere else, too.
-    let (kind, id) = kind
-        .split_once('/')
-        .map_or((kind, None), |(kind, id)| (kind, Some(id)));
-    let known = KINDS
-        .iter()
-        .find(|known| **known == kind || known.strip_suffix('s') == Some(kind));
-    let Some(kind) = known else {
-        let message = format!(
-            "the sandbox has no kind `{kind}`; it has {}, and effects",
-            KINDS.join(", ")
-        );
-        return Err(AppError::new(Reason::RequestMalformed, message));
-    };
+    let (kind, id) = named(kind)?;
     let mut all = store.list(kind, None).await.map_err(broken)?;
     all.retain(|record| id.is_none_or(|id| record.id == id));
     if let Some(id) = id.filter(|_| all.is_empty()) {

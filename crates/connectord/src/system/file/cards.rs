@@ -213,6 +213,15 @@ fn check_verb<'a>(
             return Err(fail(why));
         }
     }
+    let holds_fields = verb.steps.iter().any(|step| {
+        let mut slots = step.exchange.slots().into_iter();
+        slots.any(|(slot, _)| slot == Slot::Fields)
+    });
+    if card.verb.names_fields() && !verb.steps.is_empty() && !holds_fields {
+        // Each by its own place then.
+        args.placed
+            .retain(|name| card.identify.iter().any(|own| own == name));
+    }
     for (at, step) in verb.steps.iter().enumerate() {
         let place = args.place(step.exchange.slots());
         place.map_err(|error| error.within(&format!("step.{at}")))?;

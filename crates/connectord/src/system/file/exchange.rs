@@ -243,6 +243,23 @@ fn body(raw: &RawExchange, encoding: Encoding) -> Result<Body, FileError> {
     }
 }
 
+/// What an earlier answer was to hold is there: left out, it would make another request.
+pub(in crate::system) fn answered<'a>(
+    mut slots: impl Iterator<Item = &'a Slot>,
+    scope: &impl Scope,
+) -> Result<(), String> {
+    let missing = slots.find_map(|slot| {
+        let (of, number, at) = match slot {
+            Slot::Prepare(number, at) => ("prepare", number, at),
+            Slot::Step(number, at) => ("step", number, at),
+            _ => return None,
+        };
+        let is_there = scope.get(slot).is_some();
+        (!is_there).then(|| format!("the answer to {of} {number} has nothing at {at}"))
+    });
+    missing.map_or(Ok(()), Err)
+}
+
 impl Exchange {
     /// Compiles a request that only reads, or one that writes. A read by POST says so itself
     /// (`reads = true`), where the system offers no other.
@@ -253,8 +270,10 @@ impl Exchange {
     ) -> Result<Self, FileError> {
         let by_post = encoding == Encoding::Graphql || raw.reads == Some(true);
         let (method, path, query) = request_line(&raw.request, !writes && !by_post)?;
-        if by_post && !writes && method != "POST" {
-            return Err(FileError::new("a read by POST is a POST"));
+        if (by_post && !writes || encoding == Encoding::Graphql) && method != "POST" {
+            return Err(FileError::new(
+                "a read by POST, and what is GraphQL, is a POST",
+            ));
         }
         if encoding == Encoding::Graphql && !writes {
             let document = raw.document.as_deref().unwrap_or_default().trim_start();
@@ -287,7 +306,7 @@ impl Exchange {
 
     /// Whether its answer can prove that it was done.
     pub(super) const fn proves(&self) -> bool {
-        !self.expect.is_empty() || self.created.is_some()
+        !self.expect.is_empty() || matches!(self.created, Some(Created::At(_)))
     }
 
     /// Where the answer tells the version of the record.
@@ -321,7 +340,7 @@ impl Exchange {
     /// # Errors
     /// Which part cannot be filled.
     pub fn build(&self, scope: &impl Scope) -> Result<Request, String> {
-        self.check_answered(scope)?;
+        answered(self.slots().iter().map(|(slot, _)| slot), scope)?;
         let empty = "a value in the path is missing, empty, `.` or `..`";
         let segment = |value: &str| (!value.is_empty()).then(|| encoded(value));
         let path = self.path.fill(scope, segment).ok_or(empty)?;
@@ -369,21 +388,6 @@ impl Exchange {
             headers,
             body,
         })
-    }
-
-    /// What an earlier answer was to hold is there: left out, it would make another request.
-    fn check_answered(&self, scope: &impl Scope) -> Result<(), String> {
-        for (slot, _) in self.slots() {
-            let (of, at) = match &slot {
-                Slot::Prepare(number, at) => (format!("prepare {number}"), at),
-                Slot::Step(number, at) => (format!("step {number}"), at),
-                _ => continue,
-            };
-            if scope.get(&slot).is_none_or(|found| found.is_null()) {
-                return Err(format!("the answer to {of} has nothing at {at}"));
-            }
-        }
-        Ok(())
     }
 
     /// What an answer lacks of what the file expects of it.

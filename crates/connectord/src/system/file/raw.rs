@@ -133,7 +133,9 @@ impl RawExchange {
     /// The read that shows that the credential works.
     pub(super) fn as_probe(&self, encoding: Encoding) -> Result<Exchange, FileError> {
         self.only(&["reads", "expect"])?;
-        Exchange::compile(self, encoding, false)
+        let probe = Exchange::compile(self, encoding, false)?;
+        super::allowed::check_slots(&probe, &super::allowed::Allowed::default())?;
+        Ok(probe)
     }
 
     /// Refuses what means nothing at this place: whoever wrote it relies on it.

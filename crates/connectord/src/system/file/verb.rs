@@ -351,6 +351,19 @@ impl Verb {
         self.prepare.iter().any(by_args)
     }
 
+    /// What is made anew, and only that and what is added, has no order with what others do.
+    fn check_order(&self, of: writ_proto::card::Verb) -> Result<(), FileError> {
+        let is_free = self.guard == Guard::Commutative;
+        let why = match (of.sets_fields(), of == writ_proto::card::Verb::CreateDraft) {
+            (true, _) if is_free => {
+                "a verb that sets fields replaces what others wrote: it is not commutative"
+            }
+            (_, true) if !is_free => "what is made anew has nothing to guard: \"commutative\"",
+            _ => return Ok(()),
+        };
+        Err(FileError::new(why).within("guard"))
+    }
+
     fn check(&self, of: writ_proto::card::Verb, object: &Object) -> Result<(), FileError> {
         let refuse = |key: &str, why: &str| Err(FileError::new(why).within(key));
         if object.table.is_some() {
@@ -391,12 +404,7 @@ impl Verb {
         if self.guard == Guard::Directive && !self.slots().any(|slot| versions(&slot)) {
             return refuse("guard", "\"directive\" means that a step holds {version}");
         }
-        if self.guard == Guard::Commutative && of.sets_fields() {
-            return refuse(
-                "guard",
-                "a verb that sets fields replaces what others wrote: it is not commutative",
-            );
-        }
+        self.check_order(of)?;
         if self.once == Once::Carried && !self.slots().any(|slot| slot == Slot::Key) {
             return refuse("once", "\"carried\" means that a step holds {decision.key}");
         }
@@ -413,7 +421,7 @@ impl Verb {
                 "a step, a prepare or its ceiling holds {args..}, which an undo does not have: use {fields}, or undo = \"none\"",
             );
         }
-        if of.sets_fields() && !self.slots().any(|slot| slot == Slot::Fields) && !by_args {
+        if of.names_fields() && !self.slots().any(|slot| slot == Slot::Fields) && !by_args {
             return refuse("step", "no step holds {fields}");
         }
         Ok(())

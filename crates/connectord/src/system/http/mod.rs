@@ -79,7 +79,7 @@ impl Http {
 
     /// Makes one call that only reads. Whatever is not an answer is an error that says what it was.
     async fn ask(&self, exchange: &Exchange, scope: &Filled<'_>) -> Result<Answer, SystemError> {
-        let request = exchange.build(scope).map_err(SystemError::Unavailable)?;
+        let request = exchange.build(scope).map_err(SystemError::Field)?;
         let answer = self.client.call(&request).await;
         let answer = answer.map_err(|error| match error {
             CallError::Denied(why) => SystemError::Denied(why),

@@ -371,9 +371,11 @@ impl Http {
         plan: &Plan,
     ) -> Result<Happened, SystemError> {
         let (mut answers, mut created_id) = (Vec::new(), None);
+        let mut is_part = false;
         for look in looks {
             let mut scope = self.scope(object, plan)?;
             scope.answers = &answers;
+            look.check_answered(&scope).map_err(SystemError::Field)?;
             scope.query = look.query(&scope);
             let body = self
                 .ask(&look.exchange, &scope)
@@ -381,11 +383,17 @@ impl Http {
                 .body
                 .unwrap_or(Json::Null);
             let found = look.read(&body, &scope).map_err(SystemError::Unavailable)?;
+            // A later look-up may have gone by what an earlier one showed beside ours.
+            is_part |= found.more;
             match found.ids.into_iter().next() {
                 Some(id) => {
                     created_id.get_or_insert(id);
                 }
-                None if found.more => {
+                None if found.unsure => {
+                    let why = "a hit is there that does not say whether it counts";
+                    return Ok(Happened::CannotTell(why.to_owned()));
+                }
+                None if is_part => {
                     let why = "the search has more pages than can be looked through";
                     return Ok(Happened::CannotTell(why.to_owned()));
                 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use crate::system::file::exchange::answered;
 use crate::system::file::field::pointer;
 use crate::system::file::slot::{Scope, Slot, Template};
 use crate::system::file::{Exchange, FileError};
@@ -136,6 +137,8 @@ pub struct Found {
     pub ids: Vec<String>,
     /// Whether the system has more than it showed.
     pub more: bool,
+    /// Whether a hit was there that does not say that it counts.
+    pub unsure: bool,
 }
 
 impl Look {
@@ -160,8 +163,14 @@ impl Look {
         })
     }
 
-    /// Reads the hits out of an answer. One that is there, and does not say that it counts, is like one that is not
-    /// shown yet.
+    /// What an earlier look-up was to show is there: what is wanted of a hit, or searched for, would be another thing
+    /// without it.
+    pub(crate) fn check_answered(&self, scope: &impl Scope) -> Result<(), String> {
+        let wanted = self.matching.slots();
+        answered(wanted.chain(self.q.iter().flat_map(Template::slots)), scope)
+    }
+
+    /// Reads the hits out of an answer.
     ///
     /// # Errors
     /// When there is no list, or a hit without an id.
@@ -183,7 +192,7 @@ impl Look {
         };
         let hits = hits.into_iter().filter(|item| !self.is_void(item));
         let (sure, unsure): (Vec<&Json>, Vec<&Json>) = hits.partition(|item| self.is_sure(item));
-        let more = more || !unsure.is_empty();
+        let unsure = !unsure.is_empty();
         let mut ids = Vec::new();
         for item in sure {
             ids.push(match &self.id {
@@ -195,7 +204,7 @@ impl Look {
                 },
             });
         }
-        Ok(Found { ids, more })
+        Ok(Found { ids, more, unsure })
     }
 }
 
@@ -206,6 +215,7 @@ mod tests {
 
     use crate::system::file::Encoding;
     use crate::system::file::exchange::settle::find;
+    use crate::system::file::raw::RawFind;
 
     struct Key;
 
@@ -219,8 +229,11 @@ mod tests {
     fn a_hit_that_does_not_say_that_it_counts_leaves_the_doubt() {
         let raw = "request = \"GET /refunds\"\nitems = \"/data\"\nmatch = { \"/key\" = \"{args.key}\" }\n\
                    without = { \"/status\" = [\"failed\"] }\ncounts = { \"/status\" = [\"paid\"] }\nid = \"/id\"\nmore = \"never\"\n";
-        let look = find(&toml::from_str(raw).unwrap(), Encoding::Json).unwrap();
-        for (status, ids, more) in [
+        let mut raw: RawFind = toml::from_str(raw).unwrap();
+        let counts = std::mem::take(&mut raw.counts);
+        let mut look = find(&raw, Encoding::Json).unwrap();
+        look.counts = counts.into_iter().collect();
+        for (status, ids, unsure) in [
             (json!("paid"), 1, false),
             (json!("failed"), 0, false),
             (json!("error"), 0, true),
@@ -228,7 +241,7 @@ mod tests {
         ] {
             let data = json!([{"id": "1", "key": "k-1", "status": status}]);
             let found = look.read(&json!({ "data": data }), &Key).unwrap();
-            assert_eq!((found.ids.len(), found.more), (ids, more), "{status}");
+            assert_eq!((found.ids.len(), found.unsure), (ids, unsure), "{status}");
         }
     }
 

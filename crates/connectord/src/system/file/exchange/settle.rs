@@ -141,5 +141,8 @@ pub(crate) fn find(raw: &RawFind, encoding: Encoding) -> Result<Look, FileError>
     if raw.id.is_none() {
         return Err(FileError::new("id says where a hit has its id"));
     }
+    if !raw.counts.is_empty() {
+        return Err(FileError::new("`counts` is for look-ups that settle"));
+    }
     look(raw, encoding, &Allowed::default().and(Place::Args, true))
 }
