@@ -246,7 +246,7 @@ async fn a_preview_shows_what_an_undo_would_write() {
     let (status, planned) = run(&world, &["undo", "--since", "1h", "--dry-run"]);
     let change = r#"stage: "qualified" -> "new""#;
     let whose = format!("{}  deal/D-104  set_stage by triage  20", id(&done));
-    let end = format!("  {change}  would be undone");
+    let end = format!("  would put back {change}");
     let told = |line: &str| line.starts_with(&whose) && line.ends_with(&end);
     assert!(planned.lines().any(told), "{planned}");
     assert_eq!(status, Some(0), "{planned}");

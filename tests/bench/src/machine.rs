@@ -64,7 +64,10 @@ fn fsync(folder: &Path) -> std::io::Result<Duration> {
 pub fn cpu_ns(pid: u32) -> Option<u64> {
     let mut sum = 0_u64;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-        let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        // One that has ended since it was listed has no file.
+        let Ok(text) = std::fs::read_to_string(thread.ok()?.path().join("schedstat")) else {
+            continue;
+        };
         let ran: u64 = text.split_whitespace().next()?.parse().ok()?;
         sum = sum.saturating_add(ran);
     }

@@ -211,7 +211,7 @@ impl App {
         }
         check_seen((&order.tenant, &card), (was, to), &log, &pending)?;
         let seen = format!(
-            "{} (would-have log: {} rows, {} surprises marked)",
+            "{} (dry runs before: {}, marked as wrong: {})",
             order.reason, log.rows, log.surprises
         );
         self.move_to(&view, (&order.tenant, &order.by), (to, set), &seen)

@@ -113,11 +113,6 @@ impl Count {
         } else {
             ""
         };
-        let what = match (item.undone, item.reason_code.as_str()) {
-            (true, _) => format!("UNDONE{word}"),
-            (false, "") => format!("would be undone{word}"),
-            (false, code) => format!("REFUSED {code} {}", item.message),
-        };
         let target = item.target.clone().unwrap_or_default();
         let value = json!({"execution": item.execution, "undone": item.undone,
             "action": item.action, "target": format!("{}/{}", target.r#type, target.id), "agent": item.agent,
@@ -126,11 +121,15 @@ impl Count {
             "changes": changes(&item.changes), "unsigned": item.unsigned});
         let id = named(item);
         let fields: Vec<String> = item.changes.iter().map(changed).collect();
-        let fields = match fields.as_slice() {
-            [] => String::new(),
-            fields => format!("  {}", fields.join(", ")),
+        let fields = fields.join(", ");
+        let what = match (item.undone, item.reason_code.as_str()) {
+            (true, _) if fields.is_empty() => format!("UNDONE{word}"),
+            (true, _) => format!("UNDONE{word}: put back {fields}"),
+            (false, "") if fields.is_empty() => format!("would be undone{word}"),
+            (false, "") => format!("would put back {fields}{word}"),
+            (false, code) => format!("REFUSED {code} {}", item.message),
         };
-        output.line(&format!("{id}{fields}  {what}"), &value);
+        output.line(&format!("{id}  {what}"), &value);
     }
 
     /// A bar on the terminal; nothing where nobody watches.

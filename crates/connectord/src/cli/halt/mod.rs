@@ -394,7 +394,7 @@ async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
         && let Some(own) = remote.tenant()
     {
         output.note(&format!(
-            "halts inside tenants other than {own} are listed for an operator of every tenant only"
+            "halts inside tenants other than {own} are shown to operators for all tenants; nobody else sees them here"
         ));
     }
     Ok(0)

@@ -282,8 +282,8 @@ fn signed_by(report: &Report) -> String {
 fn unpinned(pinned: bool, output: Output) {
     if !pinned {
         output.note(
-            "The keys are those of the trust document, which itself was not checked: give --root HEX (trust.root_key of connectord.toml) \
-             where somebody may have exchanged it",
+            "The file of --trust itself was not checked. If somebody could have replaced it, verify again with --root HEX; HEX is trust.root_key in \
+             connectord.toml.",
         );
     }
 }

@@ -136,9 +136,11 @@ fn say(row: &NoticeRow, settled: &Settled, nobody: bool) {
     let (id, kind, tries) = (row.notice.id, row.notice.kind.name(), row.tries);
     let error = settled.error.as_str();
     let taken = if nobody {
-        "nobody was told: [notify] names no sink; policyd notices ls shows what was kept"
+        format!(
+            "nobody was told of {kind}: [notify] in policyd.toml names no sink. See it with `policyd notices ls`."
+        )
     } else {
-        "a notice was delivered"
+        "a notice was delivered".to_owned()
     };
     match settled.state {
         Delivery::Delivered => tracing::info!(%id, kind, tries, "{taken}"),
