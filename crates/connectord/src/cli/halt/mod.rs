@@ -390,11 +390,19 @@ async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
     }
     let text = plural(shown.len(), "halt");
     output.line(&text, &json!({"halts": shown.len(), "epoch": epoch}));
+    // Whoever sees a halt of another tenant sees all.
+    let of_another = |own: &str| {
+        shown.iter().any(|halt| {
+            let scope = halt.scope.strip_prefix("tenant:");
+            scope.is_some_and(|scope| scope.split('/').next() != Some(own))
+        })
+    };
     if let Halts::Remote(remote) = halts
         && let Some(own) = remote.tenant()
+        && !of_another(own.as_str())
     {
         output.note(&format!(
-            "halts inside tenants other than {own} are shown to operators for all tenants; nobody else sees them here"
+            "these are the halts of {own} and of everybody; a halt of another tenant is shown to that tenant's operators"
         ));
     }
     Ok(0)
