@@ -274,7 +274,8 @@ impl Held {
             .filter(|one| one["left"] != "0.00")
             .map(|one| {
                 let left = money(one["left"].as_str().unwrap());
-                let parent = json!({"id": one["parent"]});
+                let own = &one["parent"];
+                let parent = own.as_str().map(|id| json!({"id": id}));
                 json!({"gateway": "bogus", "kind": "SUGGESTED_REFUND", "amountSet": left, "maximumRefundableSet": left, "parentTransaction": parent})
             })
             .collect();
