@@ -26,8 +26,9 @@ fn longer(flag: &Flag, standing: &Flag) -> Flag {
     }
 }
 
-/// How much of the name of a file that is of no halt stays, where it is moved away.
-const STRAY_CHARS_MAX: usize = 60;
+/// How much of the name of a file that is of no halt stays, where it is moved away: with what is put behind it, it is
+/// a name of less than 255 bytes whatever its letters are.
+const STRAY_CHARS_MAX: usize = 40;
 
 /// A flag, its file, and when that was written last: nanoseconds since 1970.
 struct Found {
