@@ -87,11 +87,17 @@ async fn measured(quiet: &mut Actor, more: impl Fn() -> bool) -> (Vec<Duration>,
     (asking, trying)
 }
 
-/// The 99th percentiles of decisions and dry runs, in milliseconds, by round.
+/// Medians and 99th percentiles of decisions and of dry runs, in milliseconds, by round.
 #[derive(Default)]
 struct Figures {
-    alone: Vec<[f64; 2]>,
-    beside: Vec<[f64; 2]>,
+    alone: Vec<[Figure; 2]>,
+    beside: Vec<[Figure; 2]>,
+}
+
+#[derive(Clone, Copy)]
+struct Figure {
+    median: f64,
+    p99: f64,
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -100,28 +106,37 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 impl Figures {
-    /// `alone 2.0 ms, beside 3.0 ms, 1.5 times`: medians, the ratio by round.
+    /// `alone 2.0 ms, beside 3.0 ms, 1.5 times (median 1.0 and 1.2 ms)`: medians over the rounds, the ratio by
+    /// round.
     fn told(&self, which: usize) -> String {
-        let of = |phases: &[[f64; 2]]| median(phases.iter().map(|phase| phase[which]).collect());
+        let of = |phases: &[[Figure; 2]], part: fn(&Figure) -> f64| {
+            median(phases.iter().map(|phase| part(&phase[which])).collect())
+        };
         let rounds = self.alone.iter().zip(&self.beside);
-        let ratio = rounds.map(|(alone, beside)| beside[which] / alone[which]);
+        let ratio = rounds.map(|(alone, beside)| beside[which].p99 / alone[which].p99);
         format!(
-            "alone {:.1} ms, beside {:.1} ms, {:.1} times",
-            of(&self.alone),
-            of(&self.beside),
-            median(ratio.collect())
+            "alone {:.1} ms, beside {:.1} ms, {:.1} times (median {:.1} and {:.1} ms)",
+            of(&self.alone, |one| one.p99),
+            of(&self.beside, |one| one.p99),
+            median(ratio.collect()),
+            of(&self.alone, |one| one.median),
+            of(&self.beside, |one| one.median),
         )
     }
 }
 
-async fn phase(quiet: &mut Actor, more: impl Fn() -> bool) -> [f64; 2] {
-    let (mut asking, mut trying) = measured(quiet, more).await;
-    [p99(&mut asking), p99(&mut trying)]
+async fn phase(quiet: &mut Actor, more: impl Fn() -> bool) -> [Figure; 2] {
+    let (asking, trying) = measured(quiet, more).await;
+    [asking, trying].map(figure)
 }
 
-fn p99(times: &mut [Duration]) -> f64 {
+fn figure(mut times: Vec<Duration>) -> Figure {
     times.sort_unstable();
-    times[times.len() * 99 / 100].as_secs_f64() * 1_000.0
+    let at = |percent: usize| times[times.len() * percent / 100].as_secs_f64() * 1_000.0;
+    Figure {
+        median: at(50),
+        p99: at(99),
+    }
 }
 
 /// What was sent, and what of it could not be read.

@@ -148,6 +148,7 @@ async fn open_with_files(config: &Config) -> Result<(SharedApp, Files), AppError
         marks: Arc::new(MarkFile::open(config)?),
         trust,
         rules,
+        threads: tokio::runtime::Handle::current(),
     });
     Ok((app, files))
 }
@@ -458,8 +459,7 @@ mod tests {
     use super::*;
     use crate::app::tests::{app, journal_of};
     use crate::config::Layers;
-    use crate::domain::execution::tests::execution;
-    use crate::domain::execution::{Execution, State};
+    use crate::domain::execution::{Execution, State, tests::execution};
 
     #[tokio::test]
     async fn a_folder_of_halts_that_never_was_is_misspelt() {

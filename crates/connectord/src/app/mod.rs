@@ -60,6 +60,8 @@ pub struct App {
     pub trust: Trust,
     /// What this connectord accepts.
     pub rules: Rules,
+    /// Threads for what takes long: they serve no calls.
+    pub threads: tokio::runtime::Handle,
 }
 
 /// What this connectord accepts.

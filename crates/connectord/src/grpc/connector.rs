@@ -8,6 +8,7 @@ use writ_proto::{Caller, Reason, pb};
 
 use super::authn::{Authn, not_for, own_tenant};
 use super::status::status;
+use super::weight::{Weight, apart};
 use crate::app::SharedApp;
 use crate::app::catalog::Held;
 use crate::app::order::Order;
@@ -15,7 +16,7 @@ use crate::app::veil;
 use crate::domain::execution::{Change, Execution};
 use crate::error::AppError;
 use crate::grpc::convert;
-use crate::store::AT_ONCE;
+use crate::store::{AT_ONCE, Filter};
 use crate::wire::outcome::changes;
 use crate::wire::sheet;
 
@@ -148,6 +149,33 @@ impl Connector {
         action.problem = held.unfit.clone().unwrap_or_default();
         Ok(action)
     }
+
+    /// A page of executions, as somebody may see them.
+    async fn listed(
+        &self,
+        own: &TenantId,
+        agent: Option<String>,
+        filter: &Filter,
+    ) -> Result<pb::ListExecutionsResponse, AppError> {
+        let found = self.app.journal.list(own.as_str(), filter).await?;
+        let full = u32::try_from(found.len()).is_ok_and(|count| count == filter.limit);
+        let last = found.last().filter(|_| full).map(|own| own.id.clone());
+        let ids: Vec<&str> = found.iter().map(|own| own.id.as_str()).collect();
+        let signed = self.app.journal.undo_writs(own.as_str(), &ids).await?;
+        let mut executions = Vec::with_capacity(found.len());
+        for (at, execution) in found.into_iter().enumerate() {
+            if at > 0 && at.is_multiple_of(AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
+            let signed = signed.contains_key(&execution.id);
+            let seen = self.seen_by(agent.as_ref(), execution);
+            executions.push(convert::execution(seen, signed));
+        }
+        Ok(pb::ListExecutionsResponse {
+            executions,
+            next_page_token: last.unwrap_or_default(),
+        })
+    }
 }
 
 #[tonic::async_trait]
@@ -160,7 +188,8 @@ impl ConnectorService for Connector {
             .authn
             .tenant(&request)
             .map_err(|error| status(&error))?;
-        let pb::ListActionsRequest { parent } = request.into_inner();
+        let (weight, message) = (Weight::of(&request), request.into_inner());
+        let pb::ListActionsRequest { parent } = message;
         own_tenant(&parent, &own).map_err(|error| status(&error))?;
         let mut actions = Vec::new();
         let catalog = self.app.catalog.load_full();
@@ -172,6 +201,7 @@ impl ConnectorService for Connector {
             let shown = self.shown(&own, held).await;
             actions.push(shown.map_err(|error| status(&error))?);
         }
+        weight.listed(actions.len());
         let problems = catalog
             .problems_of(own.as_str())
             .map(str::to_owned)
@@ -301,16 +331,19 @@ impl ConnectorService for Connector {
             .authn
             .operator(&request)
             .map_err(|error| status(&error))?;
-        let message = request.into_inner();
+        let (weight, message) = (Weight::of(&request), request.into_inner());
         own_tenant(&message.parent, &own).map_err(|error| status(&error))?;
         let order = doing_without(order, message.unsigned).map_err(|error| status(&error))?;
         let page = convert::selection(message).map_err(|error| status(&error))?;
         let app = SharedApp::clone(&self.app);
-        let task = tokio::spawn(async move { app.batch_undo(&order, &page).await });
+        let work = async move { app.batch_undo(&order, &page).await };
+        // It goes on when its caller is gone.
+        let task = self.app.threads.spawn(work);
         let batch = task
             .await
             .map_err(|_| status(&AppError::of(Reason::OutcomeUnknown)))?;
         let batch = batch.map_err(|error| status(&error))?;
+        weight.undone(batch.looked_at, batch.items.len());
         Ok(Response::new(convert::batch(batch)))
     }
 
@@ -340,7 +373,7 @@ impl ConnectorService for Connector {
         request: Request<pb::ListExecutionsRequest>,
     ) -> Result<Response<pb::ListExecutionsResponse>, Status> {
         let (own, agent) = self.onlooker(&request).map_err(|error| status(&error))?;
-        let message = request.into_inner();
+        let (weight, message) = (Weight::of(&request), request.into_inner());
         own_tenant(&message.parent, &own).map_err(|error| status(&error))?;
         let mut filter = convert::filter(message).map_err(|error| status(&error))?;
         if agent.is_some() {
@@ -350,27 +383,12 @@ impl ConnectorService for Connector {
             }
             filter.agent.clone_from(&agent);
         }
-        let found = self.app.journal.list(own.as_str(), &filter).await;
-        let found = found.map_err(|error| status(&AppError::from(error)))?;
-        let full = u32::try_from(found.len()).is_ok_and(|count| count == filter.limit);
-        let last = found.last().filter(|_| full).map(|own| own.id.clone());
-        let ids: Vec<&str> = found.iter().map(|own| own.id.as_str()).collect();
-        let signed = self.app.journal.undo_writs(own.as_str(), &ids).await;
-        let signed = signed.map_err(|error| status(&AppError::from(error)))?;
-        let mut executions = Vec::with_capacity(found.len());
-        for (at, execution) in found.into_iter().enumerate() {
-            if at > 0 && at.is_multiple_of(AT_ONCE) {
-                tokio::task::yield_now().await;
-            }
-            let signed = signed.contains_key(&execution.id);
-            let seen = self.seen_by(agent.as_ref(), execution);
-            executions.push(convert::execution(seen, signed));
-        }
-        let next_page_token = last.unwrap_or_default();
-        Ok(Response::new(pb::ListExecutionsResponse {
-            executions,
-            next_page_token,
-        }))
+        let service = self.clone();
+        let list = async move { service.listed(&own, agent, &filter).await };
+        let list = apart(&self.app.threads, list).await;
+        let list = list.map_err(|error| status(&error))?;
+        weight.listed(list.executions.len());
+        Ok(Response::new(list))
     }
 
     async fn set_action_rollout(

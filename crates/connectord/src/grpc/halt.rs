@@ -17,6 +17,7 @@ use places::{DRILLS, Places, STREAMS};
 
 use super::authn::{Authn, not_for};
 use super::status::status;
+use super::weight::Weight;
 use crate::app::halts::order::{Asker, HALT_SECONDS_MAX, HaltOrder};
 use crate::app::{App, SharedApp};
 use crate::clock;
@@ -199,6 +200,7 @@ impl Halts {
         request: Request<pb::SetHaltRequest>,
     ) -> Result<pb::SetHaltResponse, AppError> {
         let asker = self.asker(&request, &request.get_ref().cause)?;
+        Weight::of(&request).halted();
         let pb::SetHaltRequest {
             scope,
             reason,
@@ -226,6 +228,7 @@ impl Halts {
         request: Request<pb::ClearHaltRequest>,
     ) -> Result<pb::ClearHaltResponse, AppError> {
         let asker = self.asker(&request, "")?;
+        Weight::of(&request).halted();
         let pb::ClearHaltRequest { scope, reason } = request.into_inner();
         let order = HaltOrder {
             asker,
@@ -414,6 +417,7 @@ impl HaltService for Halts {
         let state = self.app.halt_state();
         let state = state.map_err(|refusal| status(&AppError::from(refusal)))?;
         let halts = Eyes::of(&self.app, &peer.caller).see(&state);
+        Weight::of(&request).listed(halts.len());
         Ok(Response::new(pb::ListHaltsResponse { halts }))
     }
 

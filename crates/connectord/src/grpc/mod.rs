@@ -6,3 +6,4 @@ pub mod connector;
 pub mod convert;
 pub mod halt;
 pub mod status;
+mod weight;

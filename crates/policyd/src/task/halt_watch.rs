@@ -20,6 +20,8 @@ use crate::domain::decide::facts::HaltView;
 const PERIOD: Duration = Duration::from_millis(250);
 /// Every halt of every tenant, with its reason.
 const ANSWER_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+/// Halts that one line of the log names.
+const SHOWN_MAX: usize = 10;
 /// After this time without an answer somebody is told.
 const SILENT_MAX: Duration = Duration::from_secs(5);
 
@@ -37,10 +39,10 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
         let asked_ms = clock::now().timestamp_millis();
         match client.get_halt_state(request).await {
             Ok(response) => {
-                let view = view(response.into_inner());
+                let state = response.into_inner();
+                let (are_known, view) = (state.known, view(state));
                 if **app.halts.load() != view {
-                    let scopes: Vec<String> = view.scopes.iter().map(ToString::to_string).collect();
-                    tracing::info!(epoch = view.epoch, ?scopes, "halts changed");
+                    tracing::info!("{}", told(are_known, &view.scopes));
                     app.halts.store(Arc::new(view));
                 }
                 app.halts_asked_ms.store(asked_ms, Ordering::Release);
@@ -58,6 +60,23 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
             }
         }
     }
+}
+
+/// Which halts stand, for the log.
+fn told(are_known: bool, scopes: &[Scope]) -> String {
+    if !are_known {
+        return "connectord does not know its halts, so everything counts as halted".to_owned();
+    }
+    if scopes.is_empty() {
+        return "no halt is in force".to_owned();
+    }
+    let shown = scopes.iter().take(SHOWN_MAX).map(ToString::to_string);
+    let mut text = format!("halts in force: {}", shown.collect::<Vec<_>>().join(", "));
+    let more = scopes.len().saturating_sub(SHOWN_MAX);
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
 }
 
 /// Whether nobody listens at its address, as before it is started.
@@ -115,6 +134,19 @@ fn view(state: pb::GetHaltStateResponse) -> HaltView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_says_which_halts_are_in_force() {
+        let runs = |count: usize| -> Vec<Scope> {
+            let run = |index| format!("tenant:acme/run:r-{index}").parse().unwrap();
+            (0..count).map(run).collect()
+        };
+        assert_eq!(told(true, &[]), "no halt is in force");
+        let two = "halts in force: tenant:acme/run:r-0, tenant:acme/run:r-1";
+        assert_eq!(told(true, &runs(2)), two);
+        assert!(told(true, &runs(SHOWN_MAX + 3)).ends_with(" and 3 more"));
+        assert!(told(false, &[Scope::global()]).contains("everything counts as halted"));
+    }
 
     #[test]
     fn what_cannot_be_read_or_is_not_known_halts_everything() {

@@ -76,6 +76,16 @@ impl Bucket {
         }
     }
 
+    /// Takes what an answer cost, so far that the next call waits for its turn and is not refused.
+    fn spend_answered(&self, calls: u32, now: Instant) {
+        let mut state = self.state();
+        let most = now + self.quota.time_of(self.quota.burst) + WAIT_MAX;
+        let most = most.checked_sub(self.quota.time_of(1)).unwrap_or(now);
+        let whole = state.whole.max(now) + self.quota.time_of(calls);
+        // What others of this caller have taken beyond that stays taken.
+        state.whole = whole.min(most).max(state.whole);
+    }
+
     fn next_read(&self, now: Instant) -> Option<Instant> {
         let mut state = self.state();
         if state.slow_until <= now {
@@ -177,6 +187,14 @@ impl Pace {
         bytes % BYTES_A_CALL
     }
 
+    /// Counts an answer that cost as much as so many calls more. They are of its own allowance only, and a caller
+    /// that makes one call after the other waits for the next one a second at most.
+    pub fn answered(&self, calls: u32) {
+        if let Some(own) = self.0.first().filter(|_| calls > 0) {
+            own.spend_answered(calls, Instant::now());
+        }
+    }
+
     /// When a connection of this caller may be read; none where it may be read now. While it is slow, its
     /// connections are read one after the other.
     pub(crate) fn paused(&self) -> Option<Instant> {
@@ -254,6 +272,26 @@ mod tests {
         assert_eq!(wait, ALL.time_of(100), "the burst of all is spent");
         assert_eq!(other.take(200, now), Ok(Duration::ZERO));
         assert_eq!(Pace::default().take(u32::MAX, now), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_large_answer_is_waited_for_afterwards_and_the_next_call_is_not_refused() {
+        let rates = Rates::default();
+        let (lists, beside) = (pace(&rates, "lists"), pace(&rates, "beside"));
+        let (own, mut now) = (&lists.0[0], Instant::now());
+        own.spend_answered(OWN.burst, now);
+        assert_eq!(lists.take(1, now), Ok(OWN.time_of(1)));
+        assert_eq!(beside.take(200, now), Ok(Duration::ZERO));
+        for _ in 0..10 {
+            own.spend_answered(u32::MAX, now);
+            assert_eq!(lists.take(1, now), Ok(WAIT_MAX));
+            now += WAIT_MAX;
+        }
+        // Many at once are refused, as of any caller, and what they took is not given back.
+        while lists.take(1, now).is_ok() {}
+        own.spend_answered(1, now);
+        assert!(lists.take(1, now).is_err());
+        Pace::default().answered(u32::MAX);
     }
 
     #[test]
