@@ -77,3 +77,48 @@ async fn idle_connections_of_one_keep_nobody_else_out() {
     raw.abort();
     drop(idle);
 }
+
+/// Lists at once of one operator: more than may wait for their turn.
+const LISTS: usize = 100;
+/// Halts that are set meanwhile.
+const HALTS: usize = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_of_an_operator_take_turns_and_none_of_its_halts_waits_for_them() {
+    let mut world = World::prepare(&[]);
+    world.limited = true;
+    world.start_policyd();
+    world.start_connectord(&e2e::program("connectord"), &[]);
+    let mut operator = world.operator().await;
+    let mut lists = tokio::task::JoinSet::new();
+    for _ in 0..LISTS {
+        let mut lister = operator.clone();
+        let list = pb::ListExecutionsRequest {
+            parent: "tenants/acme".into(),
+            page_size: 1_000,
+            ..pb::ListExecutionsRequest::default()
+        };
+        lists.spawn(async move { lister.execute.list_executions(list).await });
+    }
+    // The line is full: whoever comes then is told at once, and the others wait.
+    let refused = loop {
+        let ended = tokio::time::timeout(PATIENCE, lists.join_next()).await;
+        if let Err(status) = ended.unwrap().unwrap().unwrap() {
+            break status;
+        }
+    };
+    assert!(
+        refused.message().starts_with("RATE_LIMITED"),
+        "{refused:?}"
+    );
+    for number in 0..HALTS {
+        let request = pb::SetHaltRequest {
+            scope: format!("run:r-{number}"),
+            reason: "looks odd".into(),
+            ..pb::SetHaltRequest::default()
+        };
+        operator.halt.set_halt(request).await.unwrap();
+    }
+    let running = lists.try_join_next();
+    assert!(!lists.is_empty(), "all lists were answered: {running:?}");
+}

@@ -38,7 +38,7 @@ fn every_shipped_file_passes_and_says_what_it_leaves_to_chance() {
     );
     let chance = of(&rows, "note").join("\n");
     assert!(
-        chance.contains("charge.refund: undo = \"none\""),
+        chance.contains("charge.refund: undo = \"none\": Writ cannot take back what this does"),
         "{chance}"
     );
     assert!(

@@ -25,6 +25,7 @@ use writ_proto::pb::halt_service_server::HaltServiceServer;
 
 use crate::access::Access;
 use crate::app::catalog::{Catalog, Connection};
+use crate::app::long::Long;
 use crate::app::work::Work;
 use crate::app::{App, Rules, Settling, SharedApp};
 use crate::catalog::Files;
@@ -148,7 +149,7 @@ async fn open_with_files(config: &Config) -> Result<(SharedApp, Files), AppError
         marks: Arc::new(MarkFile::open(config)?),
         trust,
         rules,
-        threads: tokio::runtime::Handle::current(),
+        long: Long::on(tokio::runtime::Handle::current()),
     });
     Ok((app, files))
 }
@@ -285,21 +286,8 @@ pub async fn check_marks(app: &SharedApp) -> Result<(), AppError> {
 /// What is in force, in one line.
 #[must_use]
 pub fn summary(app: &SharedApp) -> String {
-    let catalog = app.catalog.load();
-    let shown = |(name, connection): (&String, &Connection)| match &connection.system {
-        Ok(_) => name.clone(),
-        Err(_) => format!("{name} (UNUSABLE)"),
-    };
-    let systems: Vec<String> = catalog.connections.iter().map(shown).collect();
-    let (cards, keys) = (catalog.cards.len(), app.trust.keys().version);
-    let problems = match catalog.problems.len() {
-        0 => String::new(),
-        count => format!("  PROBLEMS {count}: connectord doctor"),
-    };
-    format!(
-        "cards {cards}  connections {}  keys v{keys}{problems}",
-        systems.join(", ")
-    )
+    let (catalog, version) = (app.catalog.load().told(), app.trust.keys().version);
+    format!("{catalog}  trust document v{version}")
 }
 
 /// A server with its limits.
@@ -397,6 +385,8 @@ impl Bound {
             Some(page) => page.end().await,
             None => Ok(()),
         };
+        // Nobody waits for what is left, and the journal is still ours.
+        enrolled.long.end().await;
         // While the journal is still ours and this process still counts: what waits for a token may write.
         crate::system::http::settled().await;
         member.abort();

@@ -59,8 +59,10 @@ impl Output {
                 if let Some(fix) = error.shown_fix() {
                     complain(format_args!("Fix: {fix}"));
                 }
-                // A page that says the same once more is none.
-                if error.own_fix.is_some() || error.public != error.reason.sentence() {
+                if error
+                    .reason
+                    .page_says_more(&error.public, error.own_fix.is_some())
+                {
                     complain(format_args!("More: policyd explain {code}"));
                 }
             }

@@ -277,7 +277,7 @@ impl Bound {
         });
         let sets: Vec<String> = sets.collect();
         format!(
-            "policies {}  keys v{}",
+            "policies {}  trust document v{}",
             sets.join(", "),
             self.app.signer.load().keys.version
         )

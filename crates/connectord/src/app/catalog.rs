@@ -75,7 +75,40 @@ pub struct Catalog {
     pub problems: Vec<Problem>,
 }
 
+/// Tenants whose cards are counted apart.
+const TOLD_MAX: usize = 5;
+
 impl Catalog {
+    /// What is there, in one line: `cards 17 (acme 16, globex 1)  connections crm/main`.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (tenant, _) in self.cards.keys() {
+            let count = counts.entry(tenant).or_default();
+            *count = count.saturating_add(1);
+        }
+        let each = counts.iter().take(TOLD_MAX);
+        let each: Vec<String> = each
+            .map(|(tenant, own)| format!("{tenant} {own}"))
+            .collect();
+        let more = if counts.len() > TOLD_MAX { ", ..." } else { "" };
+        let shown = |(name, connection): (&String, &Connection)| match &connection.system {
+            Ok(_) => name.clone(),
+            Err(_) => format!("{name} (UNUSABLE)"),
+        };
+        let systems: Vec<String> = self.connections.iter().map(shown).collect();
+        let problems = match self.problems.len() {
+            0 => String::new(),
+            count => format!("  PROBLEMS {count}: connectord doctor"),
+        };
+        let each = match each.as_slice() {
+            [] => String::new(),
+            each => format!(" ({}{more})", each.join(", ")),
+        };
+        let (cards, systems) = (self.cards.len(), systems.join(", "));
+        format!("cards {cards}{each}  connections {systems}{problems}")
+    }
+
     /// The card in force of an action.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 pub mod alike;
 pub mod catalog;
 pub mod halts;
+pub mod long;
 pub mod order;
 pub mod outcome;
 pub mod read;
@@ -60,8 +61,8 @@ pub struct App {
     pub trust: Trust,
     /// What this connectord accepts.
     pub rules: Rules,
-    /// Threads for what takes long: they serve no calls.
-    pub threads: tokio::runtime::Handle,
+    /// What takes long: lists, and undos of many.
+    pub long: long::Long,
 }
 
 /// What this connectord accepts.

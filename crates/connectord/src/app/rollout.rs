@@ -211,7 +211,7 @@ impl App {
         }
         check_seen((&order.tenant, &card), (was, to), &log, &pending)?;
         let seen = format!(
-            "{} (dry runs before: {}, marked as wrong: {})",
+            "because {:?} (dry runs before: {}, marked as wrong: {})",
             order.reason, log.rows, log.surprises
         );
         self.move_to(&view, (&order.tenant, &order.by), (to, set), &seen)
@@ -272,7 +272,7 @@ impl App {
         let (from, to_name) = (was.name(), to.rollout.name());
         let until = until.unwrap_or_default();
         let digest = hex::encode(card.digest());
-        outcome.note = format!("{from} -> {to_name}{until}, card {digest:.12}: {reason}");
+        outcome.note = format!("{from} -> {to_name}{until}, {reason}; its card is {digest:.12}");
         let (kept, system) = if to.rollout.writes() {
             (view.text.to_string(), view.system()?)
         } else {
@@ -292,6 +292,10 @@ impl App {
             system,
         };
         let moved = self.journal.set_rollout(promoted, outcome.report()).await;
+        if moved.is_ok() {
+            let action = card.name.as_str();
+            tracing::info!(tenant, action, by, "{from} -> {to_name}");
+        }
         moved.map_err(|error| match error {
             JournalError::Conflict => {
                 let message =

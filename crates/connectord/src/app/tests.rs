@@ -44,6 +44,6 @@ pub(crate) async fn app(folder: &Path) -> SharedApp {
             leeway_seconds: config.trust.leeway_seconds,
             ttl_seconds_max: config.trust.ttl_seconds_max,
         },
-        threads: tokio::runtime::Handle::current(),
+        long: long::Long::on(tokio::runtime::Handle::current()),
     })
 }

@@ -75,11 +75,15 @@ fn until(action: &pb::Action) -> Option<String> {
 }
 
 fn describe(action: &pb::Action) -> String {
+    let fields = match action.fields.as_slice() {
+        [] => "none".to_owned(),
+        fields => fields.join(","),
+    };
     format!(
         "{:<20} {:<14} fields: {:<16} tier: {:<12} rollout: {:<8}{} owner: {}\n  {}",
         action.name,
         action.connection,
-        action.fields.join(","),
+        fields,
         action.tier,
         rollout(action),
         until(action).map_or_else(String::new, |until| format!(" until {until}")),

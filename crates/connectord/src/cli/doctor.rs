@@ -75,14 +75,17 @@ pub(super) async fn run(common: &Common, output: &Output) -> Result<u8, AppError
     };
     doctor.ok("configuration");
     match door(&config) {
-        Ok(_) => doctor.ok("certificates: ours is an instance of connectord in its trust domain"),
+        Ok(_) => doctor.ok("certificates: ours names connectord in its trust domain"),
         Err(error) => doctor.error(&error),
     }
     match open_halts(&config).await {
         Ok(halts) => match halts.read(crate::clock::now().timestamp()) {
             Ok(state) => {
-                let (epoch, set) = (state.epoch, state.flags.len());
-                doctor.ok(&format!("halts: epoch {epoch}, {set} set"));
+                let what = match state.flags.len() {
+                    0 => "none is in force".to_owned(),
+                    set => format!("{} in force: connectord halt status", plural(set, "halt")),
+                };
+                doctor.ok(&format!("halts: {what}"));
             }
             Err(error) => doctor.error(&AppError::new(Reason::HaltUnknown, error.to_string())),
         },
@@ -255,7 +258,7 @@ fn beside(doctor: &mut Doctor<'_>, answers: bool, common: &Common) {
     };
     let found = disagreements(policyd, connectord);
     if found.is_empty() {
-        doctor.ok("policyd.toml beside it fits");
+        doctor.ok("policyd.toml in the same folder agrees with this configuration");
     }
     // Something may stand between an address and a port: who answers is reached.
     for found in found.iter().filter(|one| one.certain || !answers) {

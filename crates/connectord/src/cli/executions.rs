@@ -125,11 +125,13 @@ pub(super) fn describe(execution: &pb::Execution) -> String {
     for change in &execution.collateral {
         text.push_str(&format!("\n  also changed {}", changed(change)));
     }
-    if !execution.reason_code.is_empty() || !execution.message.is_empty() {
+    if !execution.reason_code.is_empty() {
         text.push_str(&format!(
             "\n  {} {}",
             execution.reason_code, execution.message
         ));
+    } else if !execution.message.is_empty() {
+        text.push_str(&format!("\n  noted: {}", execution.message));
     }
     if execution.unprotected_ms > 0 {
         let window = execution.unprotected_ms;

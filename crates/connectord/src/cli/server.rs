@@ -48,6 +48,11 @@ pub(super) async fn run(common: &Common, args: &ServerArgs) -> Result<u8, AppErr
         args.ready_file.as_ref(),
         &json!({"grpc": addr.to_string(), "http": http, "pid": std::process::id()}),
     )?;
-    bound.serve(stop()).await?;
+    let told = async {
+        stop().await;
+        tracing::info!("told to stop; the calls under way are answered first");
+    };
+    bound.serve(told).await?;
+    tracing::info!("stopped");
     Ok(0)
 }

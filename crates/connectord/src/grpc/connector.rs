@@ -8,10 +8,11 @@ use writ_proto::{Caller, Reason, pb};
 
 use super::authn::{Authn, not_for, own_tenant};
 use super::status::status;
-use super::weight::{Weight, apart};
+use super::weight::{listed, turn, undone};
 use crate::app::SharedApp;
 use crate::app::catalog::Held;
 use crate::app::order::Order;
+use crate::app::undo::UNDO_MAX;
 use crate::app::veil;
 use crate::domain::execution::{Change, Execution};
 use crate::error::AppError;
@@ -188,8 +189,8 @@ impl ConnectorService for Connector {
             .authn
             .tenant(&request)
             .map_err(|error| status(&error))?;
-        let (weight, message) = (Weight::of(&request), request.into_inner());
-        let pb::ListActionsRequest { parent } = message;
+        let mut turn = turn(&request).await?;
+        let pb::ListActionsRequest { parent } = request.into_inner();
         own_tenant(&parent, &own).map_err(|error| status(&error))?;
         let mut actions = Vec::new();
         let catalog = self.app.catalog.load_full();
@@ -201,7 +202,7 @@ impl ConnectorService for Connector {
             let shown = self.shown(&own, held).await;
             actions.push(shown.map_err(|error| status(&error))?);
         }
-        weight.listed(actions.len());
+        listed(&mut turn, u32::try_from(actions.len()).unwrap_or(u32::MAX));
         let problems = catalog
             .problems_of(own.as_str())
             .map(str::to_owned)
@@ -331,19 +332,23 @@ impl ConnectorService for Connector {
             .authn
             .operator(&request)
             .map_err(|error| status(&error))?;
-        let (weight, message) = (Weight::of(&request), request.into_inner());
+        let mut turn = turn(&request).await?;
+        let message = request.into_inner();
         own_tenant(&message.parent, &own).map_err(|error| status(&error))?;
         let order = doing_without(order, message.unsigned).map_err(|error| status(&error))?;
         let page = convert::selection(message).map_err(|error| status(&error))?;
         let app = SharedApp::clone(&self.app);
-        let work = async move { app.batch_undo(&order, &page).await };
+        let counted = page.before.is_none().then_some(UNDO_MAX);
+        let looked_at = counted.unwrap_or_default().saturating_add(page.limit);
+        undone(&mut turn, looked_at, page.limit);
+        let work = async move {
+            let _turn = turn;
+            app.batch_undo(&order, &page).await
+        };
         // It goes on when its caller is gone.
-        let task = self.app.threads.spawn(work);
-        let batch = task
-            .await
-            .map_err(|_| status(&AppError::of(Reason::OutcomeUnknown)))?;
+        let batch = self.app.long.whole(work).await;
+        let batch = batch.unwrap_or_else(|| Err(AppError::of(Reason::OutcomeUnknown)));
         let batch = batch.map_err(|error| status(&error))?;
-        weight.undone(batch.looked_at, batch.items.len());
         Ok(Response::new(convert::batch(batch)))
     }
 
@@ -373,7 +378,8 @@ impl ConnectorService for Connector {
         request: Request<pb::ListExecutionsRequest>,
     ) -> Result<Response<pb::ListExecutionsResponse>, Status> {
         let (own, agent) = self.onlooker(&request).map_err(|error| status(&error))?;
-        let (weight, message) = (Weight::of(&request), request.into_inner());
+        let mut turn = turn(&request).await?;
+        let message = request.into_inner();
         own_tenant(&message.parent, &own).map_err(|error| status(&error))?;
         let mut filter = convert::filter(message).map_err(|error| status(&error))?;
         if agent.is_some() {
@@ -383,12 +389,15 @@ impl ConnectorService for Connector {
             }
             filter.agent.clone_from(&agent);
         }
+        listed(&mut turn, filter.limit);
         let service = self.clone();
-        let list = async move { service.listed(&own, agent, &filter).await };
-        let list = apart(&self.app.threads, list).await;
-        let list = list.map_err(|error| status(&error))?;
-        weight.listed(list.executions.len());
-        Ok(Response::new(list))
+        let list = async move {
+            let _turn = turn;
+            service.listed(&own, agent, &filter).await
+        };
+        let list = self.app.long.apart(list).await;
+        let list = list.unwrap_or_else(|| Err(AppError::of(Reason::Internal)));
+        Ok(Response::new(list.map_err(|error| status(&error))?))
     }
 
     async fn set_action_rollout(

@@ -17,7 +17,7 @@ use places::{DRILLS, Places, STREAMS};
 
 use super::authn::{Authn, not_for};
 use super::status::status;
-use super::weight::Weight;
+use super::weight::{cleared, listed, turn};
 use crate::app::halts::order::{Asker, HALT_SECONDS_MAX, HaltOrder};
 use crate::app::{App, SharedApp};
 use crate::clock;
@@ -200,7 +200,6 @@ impl Halts {
         request: Request<pb::SetHaltRequest>,
     ) -> Result<pb::SetHaltResponse, AppError> {
         let asker = self.asker(&request, &request.get_ref().cause)?;
-        Weight::of(&request).halted();
         let pb::SetHaltRequest {
             scope,
             reason,
@@ -228,7 +227,6 @@ impl Halts {
         request: Request<pb::ClearHaltRequest>,
     ) -> Result<pb::ClearHaltResponse, AppError> {
         let asker = self.asker(&request, "")?;
-        Weight::of(&request).halted();
         let pb::ClearHaltRequest { scope, reason } = request.into_inner();
         let order = HaltOrder {
             asker,
@@ -405,6 +403,8 @@ impl HaltService for Halts {
         &self,
         request: Request<pb::ClearHaltRequest>,
     ) -> Result<Response<pb::ClearHaltResponse>, Status> {
+        let mut turn = turn(&request).await?;
+        cleared(&mut turn);
         let answer = self.clear(request).await;
         answer.map(Response::new).map_err(|error| status(&error))
     }
@@ -414,10 +414,11 @@ impl HaltService for Halts {
         request: Request<pb::ListHaltsRequest>,
     ) -> Result<Response<pb::ListHaltsResponse>, Status> {
         let peer = self.authn.peer(&request).map_err(|error| status(&error))?;
+        let mut turn = turn(&request).await?;
         let state = self.app.halt_state();
         let state = state.map_err(|refusal| status(&AppError::from(refusal)))?;
         let halts = Eyes::of(&self.app, &peer.caller).see(&state);
-        Weight::of(&request).listed(halts.len());
+        listed(&mut turn, u32::try_from(halts.len()).unwrap_or(u32::MAX));
         Ok(Response::new(pb::ListHaltsResponse { halts }))
     }
 

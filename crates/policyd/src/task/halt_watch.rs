@@ -41,8 +41,11 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
             Ok(response) => {
                 let state = response.into_inner();
                 let (are_known, view) = (state.known, view(state));
-                if **app.halts.load() != view {
-                    tracing::info!("{}", told(are_known, &view.scopes));
+                let held = app.halts.load_full();
+                if held.scopes != view.scopes {
+                    tell_halts(are_known, &view.scopes);
+                }
+                if *held != view {
                     app.halts.store(Arc::new(view));
                 }
                 app.halts_asked_ms.store(asked_ms, Ordering::Release);
@@ -62,11 +65,16 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
     }
 }
 
-/// Which halts stand, for the log.
-fn told(are_known: bool, scopes: &[Scope]) -> String {
-    if !are_known {
-        return "connectord does not know its halts, so everything counts as halted".to_owned();
+fn tell_halts(are_known: bool, scopes: &[Scope]) {
+    if are_known {
+        tracing::info!("{}", told(scopes));
+    } else {
+        tracing::warn!("connectord does not know its halts, so everything counts as halted");
     }
+}
+
+/// Which halts stand, for the log.
+fn told(scopes: &[Scope]) -> String {
     if scopes.is_empty() {
         return "no halt is in force".to_owned();
     }
@@ -141,11 +149,10 @@ mod tests {
             let run = |index| format!("tenant:acme/run:r-{index}").parse().unwrap();
             (0..count).map(run).collect()
         };
-        assert_eq!(told(true, &[]), "no halt is in force");
+        assert_eq!(told(&[]), "no halt is in force");
         let two = "halts in force: tenant:acme/run:r-0, tenant:acme/run:r-1";
-        assert_eq!(told(true, &runs(2)), two);
-        assert!(told(true, &runs(SHOWN_MAX + 3)).ends_with(" and 3 more"));
-        assert!(told(false, &[Scope::global()]).contains("everything counts as halted"));
+        assert_eq!(told(&runs(2)), two);
+        assert!(told(&runs(SHOWN_MAX + 3)).ends_with(" and 3 more"));
     }
 
     #[test]

@@ -312,6 +312,13 @@ impl Reason {
         )
     }
 
+    /// Whether the page of the code says more than a message with its fix, which is the message's own or that of the code.
+    #[must_use]
+    pub fn page_says_more(self, message: &str, has_own_fix: bool) -> bool {
+        let general = matches!(self, Self::RequestMalformed | Self::ConfigInvalid);
+        !general && (has_own_fix || !message.starts_with(self.sentence()))
+    }
+
     /// The code that was most likely meant.
     #[must_use]
     pub fn near(code: &str) -> Option<Self> {

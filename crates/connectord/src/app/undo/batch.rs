@@ -32,8 +32,6 @@ pub struct Batch {
     pub next: Option<String>,
     /// Executions of the selection that stood, with the first page.
     pub total: usize,
-    /// Executions that were read for it.
-    pub looked_at: usize,
     /// Executions of the page that were undone earlier.
     pub earlier: usize,
     /// Executions of the page of which it is not known whether they were written.
@@ -60,13 +58,11 @@ impl App {
     /// # Errors
     /// When the journal is away before anything was done. Refusals are inside the answer.
     pub async fn batch_undo(&self, order: &Order, page: &Filter) -> Result<Batch, AppError> {
-        let (total, counted) = self.standing(&order.tenant, page).await?;
-        let found = self.journal.list(&order.tenant, page).await?;
         let mut batch = Batch {
-            total,
-            looked_at: counted.saturating_add(found.len()),
+            total: self.standing(&order.tenant, page).await?,
             ..Batch::default()
         };
+        let found = self.journal.list(&order.tenant, page).await?;
         let (until, mut wait) = (Instant::now() + PATIENCE, WAIT_MAX);
         let full = u32::try_from(found.len()).is_ok_and(|count| count == page.limit);
         batch.next = found.last().filter(|_| full).map(|last| last.id.clone());
@@ -230,19 +226,17 @@ impl App {
         }
     }
 
-    /// How many executions of a selection stand, and how many were read for that; told with its first
-    /// page only.
-    async fn standing(&self, tenant: &str, page: &Filter) -> Result<(usize, usize), AppError> {
+    /// How many executions of a selection stand; told with its first page only.
+    async fn standing(&self, tenant: &str, page: &Filter) -> Result<usize, AppError> {
         if page.before.is_some() {
-            return Ok((0, 0));
+            return Ok(0);
         }
         let all = Filter {
             limit: UNDO_MAX,
             ..page.clone()
         };
         let found = self.journal.list(tenant, &all).await?;
-        let standing = found.iter().filter(|own| stands(own)).count();
-        Ok((standing, found.len()))
+        Ok(found.iter().filter(|own| stands(own)).count())
     }
 }
 

@@ -228,6 +228,14 @@ impl App {
             .save(&mut [&mut own, &mut target], vec![outcome.report()])
             .await
             .map_err(|_| AppError::of(Reason::OutcomeUnknown))?;
+        tracing::info!(
+            execution = target.id,
+            tenant = target.tenant,
+            action = target.action,
+            by = order.by,
+            undo = own.id,
+            "undone"
+        );
         self.after_trouble(&target).await;
         Ok(())
     }

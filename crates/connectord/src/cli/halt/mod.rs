@@ -270,18 +270,38 @@ pub(super) async fn run(
     }
 }
 
+/// A scope as it was typed, as it is stored, and the epoch then.
+type Set = (String, (String, u64));
+
+/// Sets all scopes before anything is looked up; as far as it came, and why no further.
+async fn set_all(
+    halts: &mut Halts,
+    args: &ScopeArgs,
+    seconds: u32,
+) -> Result<(Vec<Set>, Option<AppError>), AppError> {
+    let mut set = Vec::new();
+    for scope in args.named()? {
+        let one = match halts {
+            Halts::Direct(direct) => direct.set(&scope, &args.reason, seconds).await,
+            Halts::Remote(remote) => remote.set(&scope, &args.reason, seconds).await,
+        };
+        match one {
+            Ok(one) => set.push((scope, one)),
+            Err(error) => return Ok((set, Some(error))),
+        }
+    }
+    Ok((set, None))
+}
+
 async fn on(
     halts: &mut Halts,
     args: &ScopeArgs,
     (seconds, named): (u32, bool),
     output: &Output,
 ) -> Result<u8, AppError> {
+    let (set, failed) = set_all(halts, args, seconds).await?;
     let mut misspelt = 0_u8;
-    for scope in &args.named()? {
-        let (stored, epoch) = match halts {
-            Halts::Direct(direct) => direct.set(scope, &args.reason, seconds).await?,
-            Halts::Remote(remote) => remote.set(scope, &args.reason, seconds).await?,
-        };
+    for (scope, (stored, epoch)) in set {
         let strange = match halts {
             Halts::Remote(remote) => remote.strange(&stored).await,
             Halts::Direct(_) => None,
@@ -309,6 +329,9 @@ async fn on(
             }
             Halts::Direct(_) => {}
         }
+    }
+    if let Some(error) = failed {
+        return Err(error);
     }
     if args.is_default() {
         output.note("nothing was named with --scope, so everything is halted: --scope tenant:T, action:A or agent:G halts less");

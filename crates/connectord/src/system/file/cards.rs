@@ -250,7 +250,7 @@ impl Bound {
             for (name, verb) in &one.verbs {
                 let mut say = |what: &str| found.push(format!("{object}.{name}: {what}"));
                 if verb.undo == UndoBy::None {
-                    say("undo = \"none\"");
+                    say("undo = \"none\": Writ cannot take back what this does");
                 }
                 if verb.once == Once::None && !verb.guard.is_native() {
                     say("once = \"none\" without a guard: a repeated call would count twice");

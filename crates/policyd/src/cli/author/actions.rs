@@ -45,7 +45,7 @@ pub(crate) struct OfSet {
 /// What a rule can lead to.
 fn leads_to(rule: &Rule) -> &'static str {
     match (rule.forbids, &rule.approval) {
-        (true, _) => "forbidden by",
+        (true, _) => "can be forbidden by",
         (false, Some(_)) => "person decides by",
         (false, None) => "allowed by",
     }
@@ -126,7 +126,7 @@ fn rule_line(id: &str, rule: &Rule) -> String {
         format!(" ({} of role {})", need.quorum, need.role)
     });
     format!(
-        "  {:<18} {id}: {}{approval}; owner {}, approved by {} on {}",
+        "  {:<20} {id}: {}{approval}; owner {}, approved by {} on {}",
         leads_to(rule),
         rule.reason,
         rule.owner,
@@ -160,7 +160,8 @@ fn set_of<'a>(
         );
     };
     if fits.next().is_some() {
-        let why = format!("{dir} holds several tenants; add --tenant NAME: {known}");
+        let why =
+            format!("the folder {dir} has more than one tenant: name one with --tenant ({known})");
         return Err(AppError::new(Reason::RequestMalformed, why));
     }
     if let Some(agent) = &of.agent
@@ -181,11 +182,11 @@ fn set_of<'a>(
 fn summary(set: &TenantPolicies, card: &Card, agent: Option<&str>) -> (String, Json) {
     let rules = set.concerning(&card.name, agent, clock::now());
     let mut text = format!("{:<20} {}", card.name.as_str(), card.sentence);
-    for kind in ["allowed by", "person decides by", "forbidden by"] {
+    for kind in ["allowed by", "person decides by", "can be forbidden by"] {
         let ids = rules.iter().filter(|(_, rule)| leads_to(rule) == kind);
         let ids: Vec<&str> = ids.map(|(id, _)| *id).collect();
         if !ids.is_empty() {
-            text.push_str(&format!("\n  {kind:<18} {}", ids.join(", ")));
+            text.push_str(&format!("\n  {kind:<20} {}", ids.join(", ")));
         }
     }
     if rules.iter().all(|(_, rule)| rule.forbids) {

@@ -122,7 +122,8 @@ fn beside((file, ours): (&Path, &Layers), answers: bool, doctor: &mut Doctor) {
         Ok(read) => {
             let found = disagreements_of(folder, ours, &read);
             if found.is_empty() {
-                doctor.say(Finding::Ok(format!("{} fits", theirs.display())));
+                let what = format!("{} agrees with this configuration", theirs.display());
+                doctor.say(Finding::Ok(what));
             }
             // Something may stand between an address and a port: who answers is reached.
             for found in found.into_iter().filter(|one| one.certain || !answers) {

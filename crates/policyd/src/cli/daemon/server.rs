@@ -43,6 +43,11 @@ pub(crate) async fn run(common: &Common, args: &ServerArgs) -> Result<u8, AppErr
                 AppError::new(Reason::Internal, format!("{}: {error}", file.display()))
             })?;
     }
-    bound.serve(stop()).await?;
+    let told = async {
+        stop().await;
+        tracing::info!("told to stop; the calls under way are answered first");
+    };
+    bound.serve(told).await?;
+    tracing::info!("stopped");
     Ok(0)
 }

@@ -343,7 +343,9 @@ impl<F: FnMut(usize, &Row)> Story<'_, F> {
         let report = bundle::verify(&bytes, &keys, true);
         let happened = if report.is_ok() {
             let (count, again) = (report.records, report.replayed);
-            format!("OK  {count} records: hash chain, signature; {again} decisions made again")
+            format!(
+                "OK  {count} records: hash chain, signature; {again} decisions made again with the same result"
+            )
         } else {
             report.findings.join("; ")
         };

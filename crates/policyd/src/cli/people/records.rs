@@ -239,13 +239,20 @@ fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Ou
         text.push_str(&signed_by(report));
         if *values > 0 {
             text.push_str(&format!(
-                "; {}, {}",
+                "; {} and {}{}",
                 plural(*values, "value"),
-                plural(*policy_sets, "policy set")
+                plural(*policy_sets, "policy set"),
+                if report.is_ok() {
+                    ", as their digests say"
+                } else {
+                    ""
+                }
             ));
         }
         if replay {
-            text.push_str(&format!("; {replayed} decisions made again"));
+            text.push_str(&format!(
+                "; {replayed} decisions made again, with the same result"
+            ));
         }
         for (count, what) in [
             (*not_derivable, "of requests that could not be read"),
@@ -336,7 +343,11 @@ pub(crate) fn values_of(record: &pb::Record) -> serde_json::Value {
 
 /// Whether it is of a dry run.
 pub(crate) fn is_dry_run(record: &pb::Record) -> bool {
-    project(&record.leaf).is_ok_and(|read| read.mode == "dry_run")
+    mode_of(record) == "dry_run"
+}
+
+fn mode_of(record: &pb::Record) -> String {
+    project(&record.leaf).map_or_else(|_| String::new(), |read| read.mode)
 }
 
 /// The scope of a halt: the whole one where the record still has it.
@@ -362,7 +373,12 @@ pub(crate) fn describe(record: &pb::Record) -> String {
             of("denials").unwrap_or_default()
         )
     });
-    let dry = if is_dry_run(record) { "dry run" } else { "" }.to_owned();
+    let mode = match mode_of(record).as_str() {
+        "dry_run" => "dry run",
+        "execute" => "execute",
+        _ => "",
+    };
+    let mode = mode.to_owned();
     let by = value_of(&values, "by");
     // Who undid it; the agent is whose write it was.
     let who = if record.kind == "undo" && !by.is_empty() {
@@ -371,7 +387,7 @@ pub(crate) fn describe(record: &pb::Record) -> String {
         &record.agent
     };
     let words = [
-        &dry,
+        &mode,
         who,
         &target_of(record),
         &record.verdict,

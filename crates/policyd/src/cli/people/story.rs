@@ -82,13 +82,15 @@ fn told(record: &pb::Record) -> String {
         "token_refused" => format!("a writ for {} was refused: {codes}", record.action),
         "undo" => undo_told(record, &values, &codes),
         // The note holds what moved, beside the reason that somebody gave.
-        "rollout_changed" => format!(
-            "{} moved {} to {}: {}",
-            text("by"),
-            record.action,
-            record.status,
-            text("note")
-        ),
+        "rollout_changed" => {
+            let did = match record.status.as_str() {
+                "SURPRISE_MARKED" => "marked as wrong an execution of",
+                "SURPRISE_TAKEN_BACK" => "took back the mark of an execution of",
+                _ => "moved",
+            };
+            let told = format!("{} {did} {}: {}", text("by"), record.action, text("note"));
+            told.trim_end_matches([':', ' ']).to_owned()
+        }
         kind => format!("{kind} {} {} {codes}", record.action, record.status),
     }
 }

@@ -65,9 +65,12 @@ fn tipped(mut error: clap::Error, tip: String) -> clap::Error {
 fn of_option(
     error: clap::Error,
     (root, command): (&Command, &Command),
-    option: &str,
+    (option, reaches): (&str, &[&str]),
 ) -> clap::Error {
+    let name = command.get_name();
     let is_near = match error.get(ContextKind::SuggestedArg) {
+        // It is spelt well, and belongs to another command.
+        _ if reaches.contains(&option) => false,
         Some(ContextValue::String(near)) => {
             strsim::osa_distance(near.trim_start_matches('-'), option) <= NEAR
         }
@@ -76,7 +79,6 @@ fn of_option(
     if is_near {
         return error;
     }
-    let name = command.get_name();
     let inner = command.get_subcommands().map(Command::get_name);
     let inner: Vec<&str> = inner.filter(|inner| *inner != "help").collect();
     let tip = if !inner.is_empty() && name != root.get_name() {
@@ -114,6 +116,7 @@ fn advised(
     }
     if let Some(option) = stray.strip_prefix("--") {
         let option = option.split(['=', ' ']).next().unwrap_or_default();
+        let option = (option, beside.reaches);
         return of_option(error, (root, reached(root, words)), option);
     }
     if stray.starts_with('-') || error.get(ContextKind::Suggested).is_some() {

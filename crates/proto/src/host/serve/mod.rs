@@ -9,3 +9,4 @@ pub mod http;
 pub(crate) mod incoming;
 pub mod paced;
 pub mod rate;
+pub mod turn;

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::host::serve::turn::Lane;
+
 /// Longest time that a call waits for its turn.
 pub const WAIT_MAX: Duration = Duration::from_secs(1);
 /// For so long a refused call keeps the connections of its caller from being read.
@@ -37,7 +39,7 @@ impl Quota {
     }
 
     /// Nanoseconds of so many calls.
-    fn time_of(self, calls: u32) -> Duration {
+    pub(super) fn time_of(self, calls: u32) -> Duration {
         let second = Duration::from_secs(1);
         let one = second.checked_div(self.per_second).unwrap_or(second);
         one.saturating_mul(calls)
@@ -48,6 +50,7 @@ impl Quota {
 struct Bucket {
     quota: Quota,
     state: Mutex<State>,
+    lane: Arc<Lane>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -74,16 +77,6 @@ impl Bucket {
         if whole > most {
             state.slow(now, PAUSE.saturating_mul(calls));
         }
-    }
-
-    /// Takes what an answer cost, so far that the next call waits for its turn and is not refused.
-    fn spend_answered(&self, calls: u32, now: Instant) {
-        let mut state = self.state();
-        let most = now + self.quota.time_of(self.quota.burst) + WAIT_MAX;
-        let most = most.checked_sub(self.quota.time_of(1)).unwrap_or(now);
-        let whole = state.whole.max(now) + self.quota.time_of(calls);
-        // What others of this caller have taken beyond that stays taken.
-        state.whole = whole.min(most).max(state.whole);
     }
 
     fn next_read(&self, now: Instant) -> Option<Instant> {
@@ -115,9 +108,13 @@ impl Rates {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= CALLERS_MAX {
             // Who comes again finds a whole allowance, which is what it had.
-            all.retain(|_, bucket| Arc::strong_count(bucket) > 1 || bucket.state().whole > now);
+            all.retain(|_, bucket| {
+                Arc::strong_count(bucket) > 1
+                    || !bucket.lane.is_free(now)
+                    || bucket.state().whole > now
+            });
         }
-        let bucket = |(name, quota): &(String, Quota)| {
+        let bucket = |(place, (name, quota)): (usize, &(String, Quota))| {
             let fresh = || {
                 let state = State {
                     whole: now,
@@ -127,11 +124,12 @@ impl Rates {
                 Arc::new(Bucket {
                     quota: *quota,
                     state: Mutex::new(state),
+                    lane: Arc::new(Lane::new(*quota, place == 0, now)),
                 })
             };
             Arc::clone(all.entry(name.clone()).or_insert_with(fresh))
         };
-        Pace(quotas.iter().map(bucket).collect())
+        Pace(quotas.iter().enumerate().map(bucket).collect())
     }
 }
 
@@ -140,6 +138,13 @@ impl Rates {
 pub struct Pace(Vec<Arc<Bucket>>);
 
 impl Pace {
+    pub(super) fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.0
+            .iter()
+            .map(|bucket| Arc::clone(&bucket.lane))
+            .collect()
+    }
+
     /// Takes so many calls, and waits until they are due.
     ///
     /// # Errors
@@ -185,14 +190,6 @@ impl Pace {
             own.spend_read(calls, Instant::now());
         }
         bytes % BYTES_A_CALL
-    }
-
-    /// Counts an answer that cost as much as so many calls more. They are of its own allowance only, and a caller
-    /// that makes one call after the other waits for the next one a second at most.
-    pub fn answered(&self, calls: u32) {
-        if let Some(own) = self.0.first().filter(|_| calls > 0) {
-            own.spend_answered(calls, Instant::now());
-        }
     }
 
     /// When a connection of this caller may be read; none where it may be read now. While it is slow, its
@@ -272,26 +269,6 @@ mod tests {
         assert_eq!(wait, ALL.time_of(100), "the burst of all is spent");
         assert_eq!(other.take(200, now), Ok(Duration::ZERO));
         assert_eq!(Pace::default().take(u32::MAX, now), Ok(Duration::ZERO));
-    }
-
-    #[test]
-    fn a_large_answer_is_waited_for_afterwards_and_the_next_call_is_not_refused() {
-        let rates = Rates::default();
-        let (lists, beside) = (pace(&rates, "lists"), pace(&rates, "beside"));
-        let (own, mut now) = (&lists.0[0], Instant::now());
-        own.spend_answered(OWN.burst, now);
-        assert_eq!(lists.take(1, now), Ok(OWN.time_of(1)));
-        assert_eq!(beside.take(200, now), Ok(Duration::ZERO));
-        for _ in 0..10 {
-            own.spend_answered(u32::MAX, now);
-            assert_eq!(lists.take(1, now), Ok(WAIT_MAX));
-            now += WAIT_MAX;
-        }
-        // Many at once are refused, as of any caller, and what they took is not given back.
-        while lists.take(1, now).is_ok() {}
-        own.spend_answered(1, now);
-        assert!(lists.take(1, now).is_err());
-        Pace::default().answered(u32::MAX);
     }
 
     #[test]

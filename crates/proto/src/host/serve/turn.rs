@@ -1,0 +1,198 @@
+//! Calls that take long, such as lists: so many of one caller run at once, and what they cost is owed by calls
+//! of this kind alone. Whatever a caller lists, its other calls (a halt, a write) wait for none of it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::host::serve::rate::{Pace, Quota};
+
+/// Longest time that such a call waits for its turn.
+pub const TURN_MAX: Duration = Duration::from_secs(10);
+/// Most of them that one caller has under way, and those who share a rate with it.
+const OWN_MAX: usize = 2;
+const SHARED_MAX: usize = 4;
+/// Most that wait; one more is refused at once.
+const WAITING_MAX: usize = 64;
+/// Most that can be owed.
+const OWED_MAX: Duration = Duration::from_secs(30);
+
+/// What the long calls of one allowance have under way, and what they owe.
+#[derive(Debug)]
+pub(super) struct Lane {
+    quota: Quota,
+    places: Arc<Semaphore>,
+    line: Arc<Semaphore>,
+    /// When what they cost is paid.
+    paid: Mutex<Instant>,
+}
+
+impl Lane {
+    pub(super) fn new(quota: Quota, is_own: bool, now: Instant) -> Self {
+        let places = if is_own { OWN_MAX } else { SHARED_MAX };
+        Self {
+            quota,
+            places: Arc::new(Semaphore::new(places)),
+            line: Arc::new(Semaphore::new(WAITING_MAX)),
+            paid: Mutex::new(now),
+        }
+    }
+
+    fn owe(&self, calls: u32, now: Instant) {
+        let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        let owed = (*paid).max(now) + self.quota.time_of(calls);
+        *paid = owed.min(now + OWED_MAX);
+    }
+
+    /// Whether nothing of it is under way or owed.
+    pub(super) fn is_free(&self, now: Instant) -> bool {
+        let paid = *self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        paid <= now && Arc::strong_count(&self.places) == 1
+    }
+
+    /// How long the next one has to wait.
+    fn due(&self, now: Instant) -> Duration {
+        let paid = *self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        paid.saturating_duration_since(now + self.quota.time_of(self.quota.burst))
+    }
+}
+
+/// The turn of one call that takes long. What it cost is owed when it ends, however it ends.
+#[derive(Debug)]
+pub struct Turn {
+    lanes: Vec<Arc<Lane>>,
+    calls: u32,
+    _places: Vec<OwnedSemaphorePermit>,
+}
+
+impl Turn {
+    /// Adds what it costs, in calls.
+    pub fn cost(&mut self, calls: u32) {
+        self.calls = self.calls.saturating_add(calls);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        for lane in &self.lanes {
+            lane.owe(self.calls, now);
+        }
+    }
+}
+
+impl Pace {
+    /// Waits for the turn of a call that takes long.
+    ///
+    /// # Errors
+    /// How long to wait, where too many are under way or too much is owed.
+    pub async fn turn(&self) -> Result<Turn, Duration> {
+        self.turn_within(TURN_MAX).await
+    }
+
+    async fn turn_within(&self, most: Duration) -> Result<Turn, Duration> {
+        let lanes = self.lanes();
+        let own = lanes.first().map(|lane| Arc::clone(&lane.line));
+        let line = own.map(Semaphore::try_acquire_owned).transpose();
+        let _line = line.map_err(|_| most)?;
+        let mut places = Vec::new();
+        let turn = async {
+            // Always in this order, so that no two wait for each other.
+            for lane in &lanes {
+                places.extend(Arc::clone(&lane.places).acquire_owned().await);
+            }
+            let due = |lane: &Arc<Lane>| lane.due(Instant::now());
+            while let Some(due) = lanes.iter().map(due).max().filter(|due| !due.is_zero()) {
+                tokio::time::sleep(due).await;
+            }
+        };
+        let waited = tokio::time::timeout(most, turn).await;
+        waited.map_err(|_| most)?;
+        Ok(Turn {
+            lanes,
+            calls: 0,
+            _places: places,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::serve::rate::Rates;
+
+    const OWN: Quota = Quota::of(100);
+
+    fn pace(rates: &Rates, name: &str) -> Pace {
+        rates.pace(&[(name.to_owned(), OWN), ("all".to_owned(), Quota::of(1_000))])
+    }
+
+    const MOMENT: Duration = Duration::from_millis(5);
+
+    async fn waits(pace: &Pace) -> bool {
+        pace.turn_within(MOMENT).await.is_err()
+    }
+
+    /// Polls once; whether it waits.
+    async fn is_waiting<T>(mut one: std::pin::Pin<&mut impl Future<Output = T>>) -> bool {
+        std::future::poll_fn(|cx| std::task::Poll::Ready(one.as_mut().poll(cx).is_pending())).await
+    }
+
+    #[tokio::test]
+    async fn so_many_run_at_once_of_one_caller_and_of_those_beside_it() {
+        let rates = Rates::default();
+        let (first, second, third) = (pace(&rates, "a"), pace(&rates, "b"), pace(&rates, "c"));
+        let _running = [first.turn().await.unwrap(), first.turn().await.unwrap()];
+        assert!(waits(&first).await);
+        let others = [second.turn().await.unwrap(), second.turn().await.unwrap()];
+        assert!(waits(&third).await, "all places that they share are taken");
+        // Nothing else of theirs waits for it.
+        assert_eq!(first.spend(1).await, Ok(()));
+        drop(others);
+        assert!(!waits(&third).await);
+        // Who comes to a line that is full is told at once.
+        let mut line: Vec<_> = (0..WAITING_MAX).map(|_| Box::pin(first.turn())).collect();
+        for one in &mut line {
+            assert!(is_waiting(one.as_mut()).await);
+        }
+        let mut late = Box::pin(first.turn());
+        assert!(!is_waiting(late.as_mut()).await);
+        drop(line);
+        assert!(is_waiting(Box::pin(first.turn()).as_mut()).await);
+        let nobody = Pace::default();
+        drop(nobody.turn().await.unwrap());
+    }
+
+    #[test]
+    fn what_a_call_cost_is_owed_by_the_next_long_ones_and_paid_with_time() {
+        let now = Instant::now();
+        let lane = Lane::new(OWN, true, now);
+        lane.owe(OWN.burst, now);
+        assert_eq!(lane.due(now), Duration::ZERO, "the burst is free");
+        lane.owe(50, now);
+        assert_eq!(lane.due(now), OWN.time_of(50));
+        assert_eq!(lane.due(now + OWN.time_of(50)), Duration::ZERO);
+        lane.owe(u32::MAX, now);
+        assert!(lane.due(now) <= OWED_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_call_owes_what_it_cost_however_it_ends() {
+        let rates = Rates::default();
+        let lists = pace(&rates, "lists");
+        for calls in [OWN.burst, 100] {
+            let mut turn = lists.turn().await.unwrap();
+            turn.cost(calls);
+            let given_up = async move {
+                let _turn = turn;
+                std::future::pending::<()>().await;
+            };
+            drop(tokio::time::timeout(Duration::from_millis(1), given_up).await);
+        }
+        let lanes = lists.lanes();
+        assert!(lanes[0].due(Instant::now()) > OWN.time_of(50));
+        assert!(lanes[1].due(Instant::now()).is_zero());
+        assert_eq!(lists.spend(1).await, Ok(()));
+    }
+}
