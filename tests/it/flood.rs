@@ -107,10 +107,7 @@ async fn lists_of_an_operator_take_turns_and_none_of_its_halts_waits_for_them() 
             break status;
         }
     };
-    assert!(
-        refused.message().starts_with("RATE_LIMITED"),
-        "{refused:?}"
-    );
+    assert!(refused.message().starts_with("RATE_LIMITED"), "{refused:?}");
     for number in 0..HALTS {
         let request = pb::SetHaltRequest {
             scope: format!("run:r-{number}"),

@@ -282,3 +282,46 @@ fn however_a_file_is_put_in_place_it_is_seen() {
     std::fs::rename(actions, desk.folder.path().join("gone")).unwrap();
     assert_ne!(seen(), switched, "a folder that was renamed");
 }
+
+#[test]
+fn a_credential_in_a_file_is_used_and_its_change_is_seen() {
+    let mut desk = desk();
+    let path = desk.folder.path().join("mounted");
+    let connection = desk.files.config.connection.iter_mut();
+    for own in connection.filter(|own| own.name == "crm/main") {
+        own.source = Source::File(path.clone());
+    }
+    let first = desk.load(&Catalog::default(), 0);
+    assert!(first.system("acme", "crm/main").is_err(), "it is not there");
+    let seen = desk.files.fingerprint();
+    write_private(&path, b"a-secret-that-is-mounted\n").unwrap();
+    assert_ne!(desk.files.fingerprint(), seen);
+    let second = desk.load(&first, 1);
+    let account = |catalog: &Catalog| catalog.system("acme", "crm/main").unwrap().account();
+    let mounted = account(&second);
+    write_private(&path, b"another-one\n").unwrap();
+    let third = desk.load(&second, 2);
+    assert_ne!(account(&third), mounted, "it was rotated");
+    std::fs::remove_file(&path).unwrap();
+    let fourth = desk.load(&third, 3);
+    assert!(
+        fourth.system("acme", "crm/main").is_err(),
+        "it is shown no more"
+    );
+    assert!(fourth.system("globex", "crm/other").is_ok());
+    // A refresh token is replaced when it is used: it cannot lie in a file of somebody else.
+    write_private(&path, b"id:secret:refresh\n").unwrap();
+    let oauth = "auth = { oauth2 = { grant = \"refresh_token\", token = \"/token\", client = \"basic\", lives = \"15m\" } }\n";
+    let text = SANDBOX.replace("auth = { bearer = \"{secret.token}\" }\n", oauth);
+    let text = text.replace(
+        "secret = [\"token\"]",
+        "secret = [\"client_id\", \"client_secret\", \"refresh_token\"]",
+    );
+    desk.write("systems/sandbox.toml", &text);
+    let fifth = desk.load(&fourth, 4);
+    let why = fifth.system("acme", "crm/main").unwrap_err();
+    assert!(
+        why.detail.contains("a refresh token is replaced"),
+        "{why:?}"
+    );
+}

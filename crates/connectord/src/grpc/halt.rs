@@ -17,7 +17,7 @@ use places::{DRILLS, Places, STREAMS};
 
 use super::authn::{Authn, not_for};
 use super::status::status;
-use super::weight::{cleared, listed, turn};
+use super::weight::{halt_turn, listed, turn};
 use crate::app::halts::order::{Asker, HALT_SECONDS_MAX, HaltOrder};
 use crate::app::{App, SharedApp};
 use crate::clock;
@@ -395,6 +395,7 @@ impl HaltService for Halts {
         &self,
         request: Request<pb::SetHaltRequest>,
     ) -> Result<Response<pb::SetHaltResponse>, Status> {
+        let _turn = halt_turn(&request).await?;
         let answer = self.set(request).await;
         answer.map(Response::new).map_err(|error| status(&error))
     }
@@ -403,8 +404,7 @@ impl HaltService for Halts {
         &self,
         request: Request<pb::ClearHaltRequest>,
     ) -> Result<Response<pb::ClearHaltResponse>, Status> {
-        let mut turn = turn(&request).await?;
-        cleared(&mut turn);
+        let _turn = halt_turn(&request).await?;
         let answer = self.clear(request).await;
         answer.map(Response::new).map_err(|error| status(&error))
     }

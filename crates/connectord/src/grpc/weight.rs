@@ -3,24 +3,40 @@
 
 use tonic::{Request, Status};
 use writ_proto::host::serve::rate::Pace;
-use writ_proto::host::serve::turn::Turn;
+use writ_proto::host::serve::turn::{Kind, Turn};
 
 use super::status::over_rate;
 
 /// So many rows that a list may read cost as much as one call.
-const LISTED_A_CALL: u32 = 16;
+const LISTED_A_CALL: u32 = 8;
 /// So many items of a batch undo: each takes reads of its system, if not writes.
-const UNDONE_A_CALL: u32 = 4;
-/// The end of a halt is synced to the disk several times.
-const CLEARED_CALLS: u32 = 4;
+const UNDONE_A_CALL: u32 = 2;
+/// A halt that is set or ended is synced to the disk several times.
+const HALT_CALLS: u32 = 8;
 
-/// The turn of whoever asks.
+/// The turn of whoever asks for what takes long.
 ///
 /// # Errors
 /// `RATE_LIMITED`, with the time to wait.
 pub(super) async fn turn<T>(request: &Request<T>) -> Result<Turn, Status> {
+    let turn = pace(request).turn(Kind::Long).await;
+    turn.map_err(over_rate)
+}
+
+/// The turn of whoever sets or ends a halt: it waits for no list, only for other halts of the same operator.
+///
+/// # Errors
+/// `RATE_LIMITED`, with the time to wait.
+pub(super) async fn halt_turn<T>(request: &Request<T>) -> Result<Turn, Status> {
+    let turn = pace(request).turn(Kind::Synced).await;
+    let mut turn = turn.map_err(over_rate)?;
+    turn.cost(HALT_CALLS);
+    Ok(turn)
+}
+
+fn pace<T>(request: &Request<T>) -> Pace {
     let pace = request.extensions().get::<Pace>().cloned();
-    pace.unwrap_or_default().turn().await.map_err(over_rate)
+    pace.unwrap_or_default()
 }
 
 /// What a list of at most so many rows costs, whether or not it finds as many.
@@ -32,9 +48,4 @@ pub(super) fn listed(turn: &mut Turn, rows: u32) {
 pub(super) fn undone(turn: &mut Turn, rows: u32, items: u32) {
     listed(turn, rows);
     turn.cost(items.div_ceil(UNDONE_A_CALL));
-}
-
-/// What the end of a halt costs. To set one costs a call like any other: nobody waits with it.
-pub(super) fn cleared(turn: &mut Turn) {
-    turn.cost(CLEARED_CALLS);
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::host::serve::turn::Lane;
+use crate::host::serve::turn::{Kind, Lane, Lanes};
 
 /// Longest time that a call waits for its turn.
 pub const WAIT_MAX: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ impl Quota {
 struct Bucket {
     quota: Quota,
     state: Mutex<State>,
-    lane: Arc<Lane>,
+    lanes: Lanes,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +110,7 @@ impl Rates {
             // Who comes again finds a whole allowance, which is what it had.
             all.retain(|_, bucket| {
                 Arc::strong_count(bucket) > 1
-                    || !bucket.lane.is_free(now)
+                    || !bucket.lanes.are_free(now)
                     || bucket.state().whole > now
             });
         }
@@ -124,7 +124,7 @@ impl Rates {
                 Arc::new(Bucket {
                     quota: *quota,
                     state: Mutex::new(state),
-                    lane: Arc::new(Lane::new(*quota, place == 0, now)),
+                    lanes: Lanes::new(*quota, place == 0, now),
                 })
             };
             Arc::clone(all.entry(name.clone()).or_insert_with(fresh))
@@ -138,11 +138,8 @@ impl Rates {
 pub struct Pace(Vec<Arc<Bucket>>);
 
 impl Pace {
-    pub(super) fn lanes(&self) -> Vec<Arc<Lane>> {
-        self.0
-            .iter()
-            .map(|bucket| Arc::clone(&bucket.lane))
-            .collect()
+    pub(super) fn lanes(&self, kind: Kind) -> Vec<Arc<Lane>> {
+        self.0.iter().map(|bucket| bucket.lanes.of(kind)).collect()
     }
 
     /// Takes so many calls, and waits until they are due.

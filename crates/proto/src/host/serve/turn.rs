@@ -1,5 +1,5 @@
-//! Calls that take long, such as lists: so many of one caller run at once, and what they cost is owed by calls
-//! of this kind alone. Whatever a caller lists, its other calls (a halt, a write) wait for none of it.
+//! Calls that cost more than others, such as lists: so many of one caller run at once, and what they cost is owed by
+//! calls of the same kind alone. Whatever a caller lists, its halts and writes wait for none of it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,6 +7,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::host::serve::rate::{Pace, Quota};
+
+/// A kind of calls that take turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What reads or undoes much.
+    Long,
+    /// What is synced to the disk several times: halts.
+    Synced,
+}
 
 /// Longest time that such a call waits for its turn.
 pub const TURN_MAX: Duration = Duration::from_secs(10);
@@ -18,7 +27,7 @@ const WAITING_MAX: usize = 64;
 /// Most that can be owed.
 const OWED_MAX: Duration = Duration::from_secs(30);
 
-/// What the long calls of one allowance have under way, and what they owe.
+/// What the calls of one kind and allowance have under way, and what they owe.
 #[derive(Debug)]
 pub(super) struct Lane {
     quota: Quota,
@@ -29,7 +38,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(quota: Quota, is_own: bool, now: Instant) -> Self {
+    fn new(quota: Quota, is_own: bool, now: Instant) -> Self {
         let places = if is_own { OWN_MAX } else { SHARED_MAX };
         Self {
             quota,
@@ -46,7 +55,7 @@ impl Lane {
     }
 
     /// Whether nothing of it is under way or owed.
-    pub(super) fn is_free(&self, now: Instant) -> bool {
+    fn is_free(&self, now: Instant) -> bool {
         let paid = *self.paid.lock().unwrap_or_else(PoisonError::into_inner);
         paid <= now && Arc::strong_count(&self.places) == 1
     }
@@ -58,7 +67,30 @@ impl Lane {
     }
 }
 
-/// The turn of one call that takes long. What it cost is owed when it ends, however it ends.
+/// The lanes of one allowance, one a kind.
+#[derive(Debug)]
+pub(super) struct Lanes([Arc<Lane>; 2]);
+
+impl Lanes {
+    pub(super) fn new(quota: Quota, is_own: bool, now: Instant) -> Self {
+        Self([0, 1].map(|_| Arc::new(Lane::new(quota, is_own, now))))
+    }
+
+    pub(super) fn of(&self, kind: Kind) -> Arc<Lane> {
+        let [long, synced] = &self.0;
+        match kind {
+            Kind::Long => Arc::clone(long),
+            Kind::Synced => Arc::clone(synced),
+        }
+    }
+
+    /// Whether nothing of any kind is under way or owed.
+    pub(super) fn are_free(&self, now: Instant) -> bool {
+        self.0.iter().all(|lane| lane.is_free(now))
+    }
+}
+
+/// The turn of one call. What it cost is owed when it ends, however it ends.
 #[derive(Debug)]
 pub struct Turn {
     lanes: Vec<Arc<Lane>>,
@@ -83,16 +115,16 @@ impl Drop for Turn {
 }
 
 impl Pace {
-    /// Waits for the turn of a call that takes long.
+    /// Waits for the turn of a call.
     ///
     /// # Errors
     /// How long to wait, where too many are under way or too much is owed.
-    pub async fn turn(&self) -> Result<Turn, Duration> {
-        self.turn_within(TURN_MAX).await
+    pub async fn turn(&self, kind: Kind) -> Result<Turn, Duration> {
+        self.turn_within(kind, TURN_MAX).await
     }
 
-    async fn turn_within(&self, most: Duration) -> Result<Turn, Duration> {
-        let lanes = self.lanes();
+    async fn turn_within(&self, kind: Kind, most: Duration) -> Result<Turn, Duration> {
+        let lanes = self.lanes(kind);
         let own = lanes.first().map(|lane| Arc::clone(&lane.line));
         let line = own.map(Semaphore::try_acquire_owned).transpose();
         let _line = line.map_err(|_| most)?;
@@ -131,7 +163,7 @@ mod tests {
     const MOMENT: Duration = Duration::from_millis(5);
 
     async fn waits(pace: &Pace) -> bool {
-        pace.turn_within(MOMENT).await.is_err()
+        pace.turn_within(Kind::Long, MOMENT).await.is_err()
     }
 
     /// Polls once; whether it waits.
@@ -143,25 +175,34 @@ mod tests {
     async fn so_many_run_at_once_of_one_caller_and_of_those_beside_it() {
         let rates = Rates::default();
         let (first, second, third) = (pace(&rates, "a"), pace(&rates, "b"), pace(&rates, "c"));
-        let _running = [first.turn().await.unwrap(), first.turn().await.unwrap()];
+        let _running = [
+            first.turn(Kind::Long).await.unwrap(),
+            first.turn(Kind::Long).await.unwrap(),
+        ];
         assert!(waits(&first).await);
-        let others = [second.turn().await.unwrap(), second.turn().await.unwrap()];
+        let others = [
+            second.turn(Kind::Long).await.unwrap(),
+            second.turn(Kind::Long).await.unwrap(),
+        ];
         assert!(waits(&third).await, "all places that they share are taken");
         // Nothing else of theirs waits for it.
         assert_eq!(first.spend(1).await, Ok(()));
+        drop(first.turn_within(Kind::Synced, MOMENT).await.unwrap());
         drop(others);
         assert!(!waits(&third).await);
         // Who comes to a line that is full is told at once.
-        let mut line: Vec<_> = (0..WAITING_MAX).map(|_| Box::pin(first.turn())).collect();
+        let mut line: Vec<_> = (0..WAITING_MAX)
+            .map(|_| Box::pin(first.turn(Kind::Long)))
+            .collect();
         for one in &mut line {
             assert!(is_waiting(one.as_mut()).await);
         }
-        let mut late = Box::pin(first.turn());
+        let mut late = Box::pin(first.turn(Kind::Long));
         assert!(!is_waiting(late.as_mut()).await);
         drop(line);
-        assert!(is_waiting(Box::pin(first.turn()).as_mut()).await);
+        assert!(is_waiting(Box::pin(first.turn(Kind::Long)).as_mut()).await);
         let nobody = Pace::default();
-        drop(nobody.turn().await.unwrap());
+        drop(nobody.turn(Kind::Long).await.unwrap());
     }
 
     #[test]
@@ -182,7 +223,7 @@ mod tests {
         let rates = Rates::default();
         let lists = pace(&rates, "lists");
         for calls in [OWN.burst, 100] {
-            let mut turn = lists.turn().await.unwrap();
+            let mut turn = lists.turn(Kind::Long).await.unwrap();
             turn.cost(calls);
             let given_up = async move {
                 let _turn = turn;
@@ -190,7 +231,7 @@ mod tests {
             };
             drop(tokio::time::timeout(Duration::from_millis(1), given_up).await);
         }
-        let lanes = lists.lanes();
+        let lanes = lists.lanes(Kind::Long);
         assert!(lanes[0].due(Instant::now()) > OWN.time_of(50));
         assert!(lanes[1].due(Instant::now()).is_zero());
         assert_eq!(lists.spend(1).await, Ok(()));
