@@ -13,8 +13,8 @@ use writ_proto::ids::TenantId;
 use writ_proto::toml_flaw::near;
 
 use crate::app::catalog::{Catalog, Connection, HELD_MS, Held, Problem};
-use crate::config::{Config, ConnectionConfig, variable};
-use crate::credentials::{Credential, CredentialStore, Source};
+use crate::config::{Config, ConnectionConfig};
+use crate::credentials::CredentialStore;
 use crate::domain::gate::Refusal;
 use crate::error::AppError;
 use crate::system::file::{Bound, Driver};
@@ -135,11 +135,6 @@ impl Files {
                 .map(|connection| self.system_file(connection)),
         );
         files.push(config.credentials.file.clone());
-        let sources = config
-            .connection
-            .iter()
-            .map(|connection| &connection.source);
-        files.extend(sources.filter_map(|source| source.path(variable).ok().flatten()));
         let mut all = Vec::new();
         for file in files {
             all.extend_from_slice(file.as_os_str().as_encoded_bytes());
@@ -354,7 +349,7 @@ impl Files {
         let (key, system) = self.systems.get(name)?;
         let shown = system.account();
         let stands = shown.is_empty()
-            || match self.credential(name) {
+            || match self.sealed().open(name) {
                 Ok(sealed) => account_of(&sealed.fingerprint()) == shown,
                 Err(refusal) => refusal.reason != Reason::CredentialMissing,
             };
@@ -362,13 +357,9 @@ impl Files {
         stands.then(|| (*key, Arc::clone(system)))
     }
 
-    fn credential(&self, name: &str) -> Result<Credential, Refusal> {
+    fn sealed(&self) -> CredentialStore {
         let credentials = &self.config.credentials;
-        let store = CredentialStore::new(credentials.file.clone(), credentials.key_file.clone());
-        let mut all = self.config.connection.iter();
-        let own = all.find(|connection| connection.name == *name);
-        let source = own.map_or(&Source::Sealed, |connection| &connection.source);
-        store.open_from(source, name)
+        CredentialStore::new(credentials.file.clone(), credentials.key_file.clone())
     }
 
     /// That there is no system file of the name that a connection gives, and which ones there are.
@@ -415,15 +406,7 @@ impl Files {
             let why = format!("{}: {error}", path.display());
             Refusal::new(Reason::SystemFileInvalid, why)
         })?;
-        if bound.auth.rotates() && connection.source != Source::Sealed {
-            let name = &connection.name;
-            let why = format!(
-                "connection {name}: a refresh token is replaced when it is used, so its credential is sealed here: \
-                 connectord creds add {name}"
-            );
-            return Err(config(why));
-        }
-        let credential = self.credential(&connection.name)?;
+        let credential = self.sealed().open(&connection.name)?;
         let key = sha256(
             &[
                 sha256(text.as_bytes()),

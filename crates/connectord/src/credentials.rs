@@ -4,7 +4,6 @@
 pub mod auth;
 pub mod oauth;
 mod renewal;
-mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,7 +24,6 @@ use zeroize::Zeroizing;
 use crate::domain::gate::Refusal;
 use crate::private_file::{read_private, write_private};
 use auth::Auth;
-pub use source::Source;
 
 const SECRET_BYTES_MAX: usize = 16 * 1_024;
 /// Longest file of sealed credentials, in bytes.
@@ -337,22 +335,6 @@ impl CredentialStore {
             Refusal::new(Reason::CredentialMissing, detail)
         })?;
         self.opened(connection, entry)
-    }
-
-    /// Opens the secret of a connection, wherever it is. What is kept of it is keyed with the seal key all the same.
-    ///
-    /// # Errors
-    /// As [`Self::open`], or `KEY_FILE_MODE`.
-    pub fn open_from(&self, source: &Source, connection: &str) -> Result<Credential, Refusal> {
-        let Some(path) = source.path(crate::config::variable)? else {
-            return self.open(connection);
-        };
-        let secret = source.read(&path)?;
-        Ok(Credential {
-            fingerprint: self.fingerprint(&secret)?,
-            secret: Arc::new(SecretString::from(secret.to_string())),
-            home: (self.clone(), connection.to_owned()),
-        })
     }
 
     fn opened(&self, connection: &str, entry: &Sealed) -> Result<Credential, Refusal> {

@@ -20,17 +20,6 @@ fn invalid(path: &Path, why: impl core::fmt::Display) -> Refusal {
 /// # Errors
 /// `KEY_FILE_MODE` with the command that repairs it, `KEY_INVALID` when it cannot be read.
 pub fn read_private(path: &Path) -> Result<Zeroizing<String>, Refusal> {
-    check_private(path)?;
-    std::fs::read_to_string(path)
-        .map(Zeroizing::new)
-        .map_err(|error| invalid(path, error))
-}
-
-/// That nobody but the owner of a file can use it.
-///
-/// # Errors
-/// `KEY_FILE_MODE` with the command that repairs it.
-pub fn check_private(path: &Path) -> Result<(), Refusal> {
     let mode = std::fs::metadata(path)
         .map_err(|error| invalid(path, error))?
         .permissions()
@@ -43,7 +32,9 @@ pub fn check_private(path: &Path) -> Result<(), Refusal> {
         );
         return Err(Refusal::new(Reason::KeyFileMode, detail));
     }
-    Ok(())
+    std::fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(|error| invalid(path, error))
 }
 
 /// Gives a file that was just made the owner of what it will replace, or, where there is nothing, that of `like`: whoever

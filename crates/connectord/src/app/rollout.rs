@@ -272,7 +272,8 @@ impl App {
         let (from, to_name) = (was.name(), to.rollout.name());
         let until = until.unwrap_or_default();
         let digest = hex::encode(card.digest());
-        outcome.note = format!("{from} -> {to_name}{until}, {reason}; its card is {digest:.12}");
+        outcome.note =
+            format!("{from} -> {to_name}{until}, {reason}; its card is sha256:{digest:.12}");
         let (kept, system) = if to.rollout.writes() {
             (view.text.to_string(), view.system()?)
         } else {

@@ -74,17 +74,27 @@ fn until(action: &pb::Action) -> Option<String> {
     Some(until.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
+/// Who can take back what an action does, by its tier.
+fn undone_by(action: &pb::Action) -> &'static str {
+    match action.tier.as_str() {
+        _ if action.verb == "read" || action.verb == "find" => "-",
+        "reversible" => "by Writ",
+        "compensable" => "by a person",
+        _ => "by nobody",
+    }
+}
+
 fn describe(action: &pb::Action) -> String {
     let fields = match action.fields.as_slice() {
         [] => "none".to_owned(),
         fields => fields.join(","),
     };
     format!(
-        "{:<20} {:<14} fields: {:<16} tier: {:<12} rollout: {:<8}{} owner: {}\n  {}",
+        "{:<20} {:<14} fields: {:<16} undo: {:<12} rollout: {:<8}{} owner: {}\n  {}",
         action.name,
         action.connection,
         fields,
-        action.tier,
+        undone_by(action),
         rollout(action),
         until(action).map_or_else(String::new, |until| format!(" until {until}")),
         action.owner,

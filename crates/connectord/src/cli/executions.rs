@@ -141,7 +141,7 @@ pub(super) fn describe(execution: &pb::Execution) -> String {
         text.push_str(&format!("\n  would send {request}"));
     }
     if !execution.undone_by.is_empty() {
-        text.push_str(&format!("\n  undone by {}", execution.undone_by));
+        text.push_str(&format!("\n  undone; the undo is {}", execution.undone_by));
     }
     text
 }

@@ -14,7 +14,6 @@ use writ_proto::host::store::postgres::is_postgres;
 use writ_proto::ids::TenantId;
 use writ_proto::limits::{LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_TTL_SECONDS_MAX};
 
-use crate::credentials::Source;
 use crate::halt::Place;
 
 pub mod page;
@@ -234,12 +233,6 @@ pub struct ConnectionConfig {
     /// Whether the system may have an address of a private network; default false.
     #[serde(default)]
     pub private: bool,
-    /// Where its credential is: `sealed` (default), `file:PATH` or `systemd:NAME`.
-    #[serde(default = "sealed")]
-    pub credential: String,
-    /// The same, read.
-    #[serde(skip)]
-    pub source: Source,
     /// The folder of `document`, absolute.
     #[serde(skip)]
     pub folder: Option<PathBuf>,
@@ -256,8 +249,6 @@ impl ConnectionConfig {
             return Err(ConfigError::invalid(detail));
         }
         self.folder = folder.map(|folder| base.join(folder));
-        let wrong = |why| ConfigError::invalid(format!("connection `{}`: {why}", self.name));
-        self.source = Source::parse(&self.credential, base).map_err(wrong)?;
         let unknown = |tenant: &&String| TenantId::parse(tenant).is_err();
         match self.tenants.iter().find(unknown) {
             Some(tenant) => Err(ConfigError::invalid(format!(
@@ -274,10 +265,6 @@ impl ConnectionConfig {
             None => Ok(()),
         }
     }
-}
-
-fn sealed() -> String {
-    "sealed".to_owned()
 }
 
 const fn leeway() -> u32 {

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::oauth::{Grant, OAuth2};
+use super::oauth::OAuth2;
 
 /// A text with parts of the credential in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +35,6 @@ pub enum Auth {
     OAuth2(Box<OAuth2>),
     /// The password of a database login, by the name of its part.
     Password(String),
-}
-
-impl Auth {
-    /// Whether a part of the credential is replaced whenever it is used: it has to be sealed here.
-    #[must_use]
-    pub const fn rotates(&self) -> bool {
-        matches!(self, Self::OAuth2(oauth) if matches!(oauth.grant, Grant::RefreshToken))
-    }
 }
 
 impl Secret {

@@ -192,17 +192,18 @@ impl ConnectorService for Connector {
         let mut turn = turn(&request).await?;
         let pb::ListActionsRequest { parent } = request.into_inner();
         own_tenant(&parent, &own).map_err(|error| status(&error))?;
-        let mut actions = Vec::new();
         let catalog = self.app.catalog.load_full();
         let own_cards = catalog
             .cards
             .iter()
             .filter(|((tenant, _), _)| tenant == own.as_str());
+        let count = own_cards.clone().count();
+        listed(&mut turn, u32::try_from(count).unwrap_or(u32::MAX));
+        let mut actions = Vec::with_capacity(count);
         for (_, held) in own_cards {
             let shown = self.shown(&own, held).await;
             actions.push(shown.map_err(|error| status(&error))?);
         }
-        listed(&mut turn, u32::try_from(actions.len()).unwrap_or(u32::MAX));
         let problems = catalog
             .problems_of(own.as_str())
             .map(str::to_owned)

@@ -13,7 +13,7 @@ pub(super) struct Entry(
 // One entry a line, longer than other lines: the table is read as a table.
 #[rustfmt::skip]
 pub(super) const ENTRIES: &[Entry] = &[
-    Entry(Reason::Halted, "HALTED", "a halt is set for this scope", "wait until an operator clears the halt: connectord halt status"),
+    Entry(Reason::Halted, "HALTED", "a halt is set for this scope", "wait until an operator ends the halt; what is halted, an operator sees with connectord halt status --cert CERT"),
     Entry(Reason::HaltUnknown, "HALT_UNKNOWN", "the halt state cannot be read, so nothing is written", "repair the halt store (halt.store in connectord.toml) and look at it: connectord halt status; a store that lost its data must be armed: connectord halt arm --reason WHY"),
     Entry(Reason::TokenTooLarge, "TOKEN_TOO_LARGE", "the token is longer than any token this issuer signs", "pass the token bytes exactly as policyd returned them"),
     Entry(Reason::TokenMalformed, "TOKEN_MALFORMED", "the bytes are not a decision token", "pass the token bytes exactly as policyd returned them"),

@@ -25,6 +25,8 @@ use remote::Remote;
 /// Longest wait for the answers of connectords.
 const PATIENCE: Duration = Duration::from_secs(2);
 const SCOPES_MAX: usize = 100;
+/// How long it is looked whether a halted name is known.
+const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// Halts.
 #[derive(Debug, Subcommand)]
@@ -303,7 +305,11 @@ async fn on(
     let mut misspelt = 0_u8;
     for (scope, (stored, epoch)) in set {
         let strange = match halts {
-            Halts::Remote(remote) => remote.strange(&stored).await,
+            Halts::Remote(remote) => {
+                // That it halts is told soon, whatever else this certificate is busy with.
+                let looked = tokio::time::timeout(LOOK_MAX, remote.strange(&stored)).await;
+                looked.unwrap_or_default()
+            }
             Halts::Direct(_) => None,
         };
         let certain = strange.as_ref().is_some_and(|(_, certain)| *certain);
@@ -425,7 +431,7 @@ async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
         && !of_another(own.as_str())
     {
         output.note(&format!(
-            "these are the halts of {own} and of everybody; a halt of another tenant is shown to that tenant's operators"
+            "shown are the halts of {own} and those that cover every tenant, and no halts of other tenants"
         ));
     }
     Ok(0)

@@ -239,13 +239,13 @@ fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Ou
         text.push_str(&signed_by(report));
         if *values > 0 {
             text.push_str(&format!(
-                "; {} and {}{}",
+                "; {} and {} {} their digests",
                 plural(*values, "value"),
                 plural(*policy_sets, "policy set"),
                 if report.is_ok() {
-                    ", as their digests say"
+                    "match"
                 } else {
-                    ""
+                    "compared with"
                 }
             ));
         }
@@ -375,7 +375,9 @@ pub(crate) fn describe(record: &pb::Record) -> String {
     });
     let mode = match mode_of(record).as_str() {
         "dry_run" => "dry run",
-        "execute" => "execute",
+        // What was denied did nothing.
+        "execute" if record.verdict == "DENY" => "       ",
+        "execute" => "live   ",
         _ => "",
     };
     let mode = mode.to_owned();

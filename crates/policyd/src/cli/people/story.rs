@@ -59,7 +59,7 @@ fn told(record: &pb::Record) -> String {
             for (word, part) in [
                 ("", &codes),
                 ("by rule ", &rules),
-                ("of ", &record.policy_version),
+                ("under the policies ", &record.policy_version),
             ] {
                 if !part.is_empty() {
                     line.push_str(&format!(" {word}{part}"));

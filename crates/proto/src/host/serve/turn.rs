@@ -24,8 +24,8 @@ const OWN_MAX: usize = 2;
 const SHARED_MAX: usize = 4;
 /// Most that wait; one more is refused at once.
 const WAITING_MAX: usize = 64;
-/// Most that can be owed.
-const OWED_MAX: Duration = Duration::from_secs(30);
+/// Most that can be owed: a caller that makes one call after the other is never refused.
+const OWED_MAX: Duration = TURN_MAX;
 
 /// What the calls of one kind and allowance have under way, and what they owe.
 #[derive(Debug)]
@@ -133,10 +133,14 @@ impl Pace {
             // Always in this order, so that no two wait for each other.
             for lane in &lanes {
                 places.extend(Arc::clone(&lane.places).acquire_owned().await);
-            }
-            let due = |lane: &Arc<Lane>| lane.due(Instant::now());
-            while let Some(due) = lanes.iter().map(due).max().filter(|due| !due.is_zero()) {
-                tokio::time::sleep(due).await;
+                // Whoever waits for its own debt holds no place that others share.
+                loop {
+                    let due = lane.due(Instant::now());
+                    if due.is_zero() {
+                        break;
+                    }
+                    tokio::time::sleep(due).await;
+                }
             }
         };
         let waited = tokio::time::timeout(most, turn).await;
@@ -203,6 +207,27 @@ mod tests {
         assert!(is_waiting(Box::pin(first.turn(Kind::Long)).as_mut()).await);
         let nobody = Pace::default();
         drop(nobody.turn(Kind::Long).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_its_own_debt_takes_no_place_of_others() {
+        let rates = Rates::default();
+        let (debtor, first, second) = (pace(&rates, "d"), pace(&rates, "a"), pace(&rates, "b"));
+        let own = &debtor.lanes(Kind::Long)[0];
+        own.owe(u32::MAX, Instant::now());
+        let due = own.due(Instant::now());
+        assert!(
+            due > TURN_MAX / 2 && due < TURN_MAX,
+            "alone it gets through"
+        );
+        let mut waiting = [0, 1].map(|_| Box::pin(debtor.turn(Kind::Long)));
+        for one in &mut waiting {
+            assert!(is_waiting(one.as_mut()).await);
+        }
+        for other in [&first, &first, &second, &second].map(|other| other.turn(Kind::Long)) {
+            let mut other = Box::pin(other);
+            assert!(!is_waiting(other.as_mut()).await);
+        }
     }
 
     #[test]
