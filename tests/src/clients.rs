@@ -68,7 +68,15 @@ impl World {
     }
 
     async fn clients(&self, name: &str, (policyd, connectord): (u16, u16)) -> Actor {
-        let policyd = self.channel(name, policyd).await.unwrap();
+        let started = std::time::Instant::now();
+        let policyd = loop {
+            match self.channel(name, policyd).await {
+                Ok(channel) => break channel,
+                // On a busy machine a handshake may be given up.
+                Err(error) => assert!(started.elapsed() < crate::PATIENCE, "{error}"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        };
         // Some tests run policyd alone.
         let connectord = self.lazy_channel(name, connectord);
         Actor {

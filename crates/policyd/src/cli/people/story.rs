@@ -211,8 +211,8 @@ pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError
             "name a record as its card does, such as deal/D-104, or a decision by its id: policyd decisions ls",
         ));
     }
-    output.note("Lines are in the order in which things happened. # is the order in which they reached the log, which can differ a little. Missing \
-         numbers are not about this record: other records, halts, policies.");
+    output.note("Lines are in the order in which things happened. # is the place of each in the log, which also holds entries of other \
+         records, of halts and of policies.");
     output.note("Prove it: policyd records export --with-values --out FILE, then policyd records verify FILE --trust keys/public.json --replay");
     Ok(0)
 }
