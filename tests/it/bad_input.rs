@@ -373,7 +373,10 @@ async fn the_parts_of_a_credential_are_those_of_its_system_file() {
             .unwrap()
             .contains("sf/main")
     );
-    assert_eq!(add(&good), (true, "sf/main  sealed\n".to_owned()));
+    assert_eq!(
+        add(&good),
+        (true, "sf/main  stored, encrypted\n".to_owned())
+    );
     no_two_have_one_refresh_token(&world);
 }
 

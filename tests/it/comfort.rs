@@ -127,18 +127,37 @@ async fn the_story_of_a_record_is_one_answer_and_defaults_are_found() {
     let story = loop {
         let (good, said) = plain(&world, "policyd", &["story", "deal/D-104"], operator);
         assert!(good, "{said}");
-        if said.contains("undo of set_stage") {
+        if said.contains("undid set_stage, because \"test\": it was put back: {\"stage\":\"qualified\"} became {\"stage\":\"new\"}") {
             break said;
         }
         assert!(started.elapsed() < e2e::PATIENCE, "{said}");
     };
     for words in [
         "triage asked for set_stage {\"stage\":\"qualified\"}, because \"the customer asked\": ALLOW by rule set-stage under the policies acme-2026-11",
-        "ops moved set_stage: dry_run -> live, because \"",
+        "ops moved set_stage: dry_run -> live, card sha256:",
         "set_stage DONE: {\"stage\":\"new\"} became {\"stage\":\"qualified\"}",
         "Prove it: policyd records export",
     ] {
         assert!(story.contains(words), "{words}: {story}");
+    }
+    let (good, said) = plain(&world, "policyd", &["records", "ls"], operator);
+    assert!(
+        good && said.contains("live     triage  deal/D-104  ALLOW"),
+        "{said}"
+    );
+    let (good, said) = plain(&world, "connectord", &["actions", "ls"], operator);
+    let undo = |action: &str, by: &str| {
+        let line = said
+            .lines()
+            .find(|line| line.starts_with(&format!("{action} ")));
+        line.is_some_and(|line| line.contains(&format!("undo: {by}")))
+    };
+    for (action, by) in [
+        ("set_stage", "by Writ"),
+        ("refund", "by a person"),
+        ("see_contact", "- "),
+    ] {
+        assert!(good && undo(action, by), "{action}: {said}");
     }
     let (good, said) = plain(&world, "policyd", &["story", "D-104"], operator);
     assert!(!good && said.contains("such as deal/D-104"), "{said}");

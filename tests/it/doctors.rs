@@ -96,6 +96,10 @@ async fn a_doctor_is_content_with_what_works_and_believes_an_answer_only() {
     ] {
         let (ok, said) = at_home(&world, daemon, &[]);
         assert!(ok && said.contains(other), "{daemon}: {said}");
+        if daemon == "connectord" {
+            assert!(said.contains("(acme 16, globex 1)"), "{said}");
+            assert!(said.contains("halts: none is in force"), "{said}");
+        }
     }
     // Who would not let us in is connected to all the same, and does not answer.
     let stranger = World::prepare(&[]);

@@ -78,44 +78,97 @@ async fn idle_connections_of_one_keep_nobody_else_out() {
     drop(idle);
 }
 
-/// Lists at once of one operator: more than may wait for their turn.
-const LISTS: usize = 100;
+/// Calls at once of one operator: more than may wait for their turn.
+const AT_ONCE: usize = 100;
 /// Halts that are set meanwhile.
 const HALTS: usize = 20;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lists_of_an_operator_take_turns_and_none_of_its_halts_waits_for_them() {
-    let mut world = World::prepare(&[]);
-    world.limited = true;
-    world.start_policyd();
-    world.start_connectord(&e2e::program("connectord"), &[]);
-    let mut operator = world.operator().await;
-    let mut lists = tokio::task::JoinSet::new();
-    for _ in 0..LISTS {
-        let mut lister = operator.clone();
-        let list = pb::ListExecutionsRequest {
-            parent: "tenants/acme".into(),
-            page_size: 1_000,
-            ..pb::ListExecutionsRequest::default()
-        };
-        lists.spawn(async move { lister.execute.list_executions(list).await });
+type Calls = tokio::task::JoinSet<Result<(), tonic::Status>>;
+
+async fn list(mut operator: e2e::Actor) -> Result<(), tonic::Status> {
+    let list = pb::ListExecutionsRequest {
+        parent: "tenants/acme".into(),
+        page_size: 1_000,
+        ..pb::ListExecutionsRequest::default()
+    };
+    operator.execute.list_executions(list).await.map(drop)
+}
+
+async fn undo(mut operator: e2e::Actor) -> Result<(), tonic::Status> {
+    let nothing = pb::BatchUndoRequest {
+        parent: "tenants/acme".into(),
+        run_id: "nothing".into(),
+        dry_run: true,
+        ..pb::BatchUndoRequest::default()
+    };
+    operator.execute.batch_undo(nothing).await.map(drop)
+}
+
+async fn halt(mut operator: e2e::Actor, number: usize) -> Result<(), tonic::Status> {
+    let request = pb::SetHaltRequest {
+        scope: format!("run:r-{number}"),
+        reason: "looks odd".into(),
+        ..pb::SetHaltRequest::default()
+    };
+    operator.halt.set_halt(request).await.map(drop)
+}
+
+/// So many calls at once: the line is full, and whoever comes then is told at once, while the others wait.
+async fn line<F>(call: impl Fn(usize) -> F, what: &str) -> Calls
+where
+    F: Future<Output = Result<(), tonic::Status>> + Send + 'static,
+{
+    let mut calls = Calls::new();
+    for number in 0..AT_ONCE {
+        calls.spawn(call(number));
     }
-    // The line is full: whoever comes then is told at once, and the others wait.
     let refused = loop {
-        let ended = tokio::time::timeout(PATIENCE, lists.join_next()).await;
+        let ended = tokio::time::timeout(PATIENCE, calls.join_next()).await;
         if let Err(status) = ended.unwrap().unwrap().unwrap() {
             break status;
         }
     };
-    assert!(refused.message().starts_with("RATE_LIMITED"), "{refused:?}");
+    let told = refused.message();
+    assert!(
+        told.starts_with("RATE_LIMITED") && told.contains(what),
+        "{refused:?}"
+    );
+    calls
+}
+
+async fn limited() -> World {
+    let mut world = World::prepare(&[]);
+    world.limited = true;
+    world.start_policyd();
+    world.start_connectord(&e2e::program("connectord"), &[]);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undos_of_many_and_halts_of_an_operator_take_turns_too() {
+    let world = limited().await;
+    let operator = world.operator().await;
+    let other = world.actor("operator-globex-ops").await;
+    drop(line(|_| undo(operator.clone()), "undos of many under way").await);
+    drop(line(|number| halt(other.clone(), number), "halts under way").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_of_an_operator_take_turns_and_nothing_else_waits_for_them() {
+    let world = limited().await;
+    let mut operator = world.operator().await;
+    let mut lists = line(|_| list(operator.clone()), "lists under way").await;
     for number in 0..HALTS {
-        let request = pb::SetHaltRequest {
-            scope: format!("run:r-{number}"),
-            reason: "looks odd".into(),
-            ..pb::SetHaltRequest::default()
-        };
-        operator.halt.set_halt(request).await.unwrap();
+        halt(operator.clone(), number).await.unwrap();
     }
-    let running = lists.try_join_next();
-    assert!(!lists.is_empty(), "all lists were answered: {running:?}");
+    undo(operator.clone()).await.unwrap();
+    let cards = pb::ListActionsRequest {
+        parent: "tenants/acme".into(),
+    };
+    operator.execute.list_actions(cards).await.unwrap();
+    while lists.try_join_next().is_some() {}
+    assert!(
+        !lists.is_empty(),
+        "all lists were answered before the halts"
+    );
 }

@@ -131,6 +131,10 @@ async fn halts_and_keys_of_yesterday_are_not_believed() {
         let unknown = !told.status.success() && said.contains("HALT_UNKNOWN");
         assert!(unknown, "{direct:?}: {told:?}");
     }
+    let looked = world.connected(&["doctor"]).output().unwrap();
+    let said = String::from_utf8_lossy(&looked.stdout).into_owned();
+    let unknown = !looked.status.success() && said.contains("HALT_UNKNOWN");
+    assert!(unknown && !said.contains("halts: none"), "{said}");
     let armed = world.run("connectord", &["halt", "arm", "--reason", "looked at it"]);
     assert!(armed.status.success(), "{armed:?}");
 

@@ -26,6 +26,8 @@ use crate::private_file::{read_private, write_private};
 use auth::Auth;
 
 const SECRET_BYTES_MAX: usize = 16 * 1_024;
+/// Bytes of the key that seals them (XChaCha20-Poly1305).
+const KEY_BYTES: usize = 32;
 /// Longest file of sealed credentials, in bytes.
 pub const FILE_BYTES_MAX: u64 = 4 * 1_024 * 1_024;
 /// How much of a hash is enough to tell connections apart.
@@ -174,7 +176,12 @@ impl CredentialStore {
             return Err(Refusal::new(Reason::CredentialSeal, detail));
         }
         let text = read_private(&self.key_file)?;
-        Ok(Zeroizing::new(hex::decode(text.trim()).unwrap_or_default()))
+        let key = Zeroizing::new(hex::decode(text.trim()).unwrap_or_default());
+        if key.len() == KEY_BYTES {
+            return Ok(key);
+        }
+        let detail = format!("{}: not {KEY_BYTES} bytes of hex", self.key_file.display());
+        Err(Refusal::new(Reason::KeyInvalid, detail))
     }
 
     /// Which secret a text is: keyed, so that a short one cannot be guessed from it.
@@ -186,10 +193,8 @@ impl CredentialStore {
 
     fn cipher(&self) -> Result<XChaCha20Poly1305, Refusal> {
         let key = self.key()?;
-        XChaCha20Poly1305::new_from_slice(&key).map_err(|_| {
-            let detail = format!("{}: not 32 bytes of hex", self.key_file.display());
-            Refusal::new(Reason::KeyInvalid, detail)
-        })
+        XChaCha20Poly1305::new_from_slice(&key)
+            .map_err(|error| Refusal::new(Reason::KeyInvalid, error.to_string()))
     }
 
     fn read(&self) -> Result<BTreeMap<String, Sealed>, Refusal> {

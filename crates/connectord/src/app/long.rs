@@ -24,21 +24,8 @@ impl Long {
         }
     }
 
-    /// Runs work that ends with whoever waits for it; none where it panicked.
-    pub async fn apart<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Option<T> {
-        let mut one = JoinSet::new();
-        one.spawn_on(work, &self.threads);
-        let ended = one.join_next().await?;
-        ended
-            .inspect_err(|error| tracing::error!(%error, "a long call did not end by itself"))
-            .ok()
-    }
-
     /// Runs work that goes on when nobody waits for it any more, until [`Self::end`]; none where it did not end by itself.
-    pub async fn whole<T: Send + 'static>(
+    pub async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
@@ -83,18 +70,8 @@ mod tests {
         (held, work)
     }
 
-    async fn is_gone(held: &Arc<()>) -> bool {
-        for _ in 0..1_000 {
-            if Arc::strong_count(held) == 1 {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        false
-    }
-
     #[tokio::test]
-    async fn long_work_runs_on_other_threads_and_ends_with_its_caller_or_with_the_process() {
+    async fn long_work_runs_on_other_threads_and_goes_on_until_the_process_ends() {
         let threads = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -102,23 +79,13 @@ mod tests {
             .unwrap();
         let long = Long::on(threads.handle().clone());
         let (here, thread) = (std::thread::current().id(), || std::thread::current().id());
-        let there = [
-            long.apart(async move { thread() }).await,
-            long.whole(async move { thread() }).await,
-        ];
-        assert!(
-            there
-                .iter()
-                .all(|there| there.is_some_and(|there| there != here))
-        );
+        let there = long.run(async move { thread() }).await;
+        assert!(there.is_some_and(|there| there != here));
         let panics = async { assert!(tokio::task::try_id().is_none(), "by this test") };
-        assert_eq!(long.apart(panics).await, None);
+        assert_eq!(long.run(panics).await, None);
         let moment = Duration::from_millis(20);
         let (held, work) = never();
-        drop(tokio::time::timeout(moment, long.apart(work)).await);
-        assert!(is_gone(&held).await);
-        let (held, work) = never();
-        drop(tokio::time::timeout(moment, long.whole(work)).await);
+        drop(tokio::time::timeout(moment, long.run(work)).await);
         assert_eq!(Arc::strong_count(&held), 2, "it goes on");
         long.end().await;
         assert_eq!(Arc::strong_count(&held), 1);

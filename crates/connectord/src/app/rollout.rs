@@ -211,8 +211,8 @@ impl App {
         }
         check_seen((&order.tenant, &card), (was, to), &log, &pending)?;
         let seen = format!(
-            "because {:?} (dry runs before: {}, marked as wrong: {})",
-            order.reason, log.rows, log.surprises
+            "dry runs before: {}, marked as wrong: {}, because {:?}",
+            log.rows, log.surprises, order.reason
         );
         self.move_to(&view, (&order.tenant, &order.by), (to, set), &seen)
             .await?;
@@ -272,8 +272,8 @@ impl App {
         let (from, to_name) = (was.name(), to.rollout.name());
         let until = until.unwrap_or_default();
         let digest = hex::encode(card.digest());
-        outcome.note =
-            format!("{from} -> {to_name}{until}, {reason}; its card is sha256:{digest:.12}");
+        // What a person typed stands last: a note that is too long is cut there.
+        outcome.note = format!("{from} -> {to_name}{until}, card sha256:{digest:.12}, {reason}");
         let (kept, system) = if to.rollout.writes() {
             (view.text.to_string(), view.system()?)
         } else {

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
+use writ_proto::card::Verb;
 use writ_proto::pb;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
 
@@ -77,7 +78,7 @@ fn until(action: &pb::Action) -> Option<String> {
 /// Who can take back what an action does, by its tier.
 fn undone_by(action: &pb::Action) -> &'static str {
     match action.tier.as_str() {
-        _ if action.verb == "read" || action.verb == "find" => "-",
+        _ if Verb::from_name(&action.verb).is_some_and(Verb::reads) => "-",
         "reversible" => "by Writ",
         "compensable" => "by a person",
         _ => "by nobody",

@@ -238,7 +238,7 @@ pub(super) fn run(
             }
             store.put(name.as_str(), &secret, clock::now().timestamp())?;
             output.line(
-                &format!("{name}  sealed"),
+                &format!("{name}  stored, encrypted"),
                 &json!({"connection": name.as_str()}),
             );
         }

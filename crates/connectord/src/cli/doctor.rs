@@ -22,6 +22,7 @@ use crate::app::SharedApp;
 use crate::config::{Config, environment};
 use crate::error::AppError;
 use crate::grpc::client;
+use crate::marks::MarkFile;
 use crate::output::{Output, plural};
 use crate::server::{check_marks, door, open_as_it_is, open_halts, own_files, summary};
 use crate::system::System;
@@ -78,17 +79,12 @@ pub(super) async fn run(common: &Common, output: &Output) -> Result<u8, AppError
         Ok(_) => doctor.ok("certificates: ours names connectord in its trust domain"),
         Err(error) => doctor.error(&error),
     }
-    match open_halts(&config).await {
-        Ok(halts) => match halts.read(crate::clock::now().timestamp()) {
-            Ok(state) => {
-                let what = match state.flags.len() {
-                    0 => "none is in force".to_owned(),
-                    set => format!("{} in force: connectord halt status", plural(set, "halt")),
-                };
-                doctor.ok(&format!("halts: {what}"));
-            }
-            Err(error) => doctor.error(&AppError::new(Reason::HaltUnknown, error.to_string())),
-        },
+    match in_force_of(&config).await {
+        Ok(0) => doctor.ok("halts: none is in force"),
+        Ok(set) => doctor.ok(&format!(
+            "halts: {} in force: connectord halt status",
+            plural(set, "halt")
+        )),
         Err(error) => doctor.error(&error),
     }
     match open_as_it_is(&config).await {
@@ -98,6 +94,16 @@ pub(super) async fn run(common: &Common, output: &Output) -> Result<u8, AppError
     let answers = policyd(&mut doctor, &config).await;
     beside(&mut doctor, answers, common);
     Ok(u8::from(doctor.failed))
+}
+
+/// How many halts are in force.
+async fn in_force_of(config: &Config) -> Result<usize, AppError> {
+    let halts = open_halts(config).await?;
+    // What went back is not what is halted.
+    halts.remember(MarkFile::open(config)?.halts()).await;
+    let state = halts.read(crate::clock::now().timestamp());
+    let state = state.map_err(|error| AppError::new(Reason::HaltUnknown, error.to_string()))?;
+    Ok(state.flags.len())
 }
 
 /// Cards, systems, the journal, and each system of record.

@@ -64,6 +64,27 @@ fn a_secret_opens_only_for_its_connection_and_key() {
 }
 
 #[test]
+fn a_key_of_another_length_is_named_and_tells_no_secrets_apart() {
+    for text in [
+        "",
+        "07",
+        &"07".repeat(31),
+        &"07".repeat(33),
+        &"xy".repeat(32),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let key_file = folder.path().join("seal.key");
+        write_private(&key_file, text.as_bytes()).unwrap();
+        let store = CredentialStore::new(folder.path().join("credentials.json"), key_file);
+        let refused = store.put("crm/main", SECRET, 5).unwrap_err();
+        assert_eq!(refused.reason, Reason::KeyInvalid, "{text:?}");
+        // A hash under a short key is one of the secret alone.
+        let unkeyed = store.fingerprint(SECRET).unwrap_err();
+        assert_eq!(unkeyed.reason, Reason::KeyInvalid, "{text:?}");
+    }
+}
+
+#[test]
 fn an_empty_or_many_line_secret_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);

@@ -1,6 +1,7 @@
 //! `ConnectorService`.
 
 use tonic::{Request, Response, Status};
+use writ_proto::host::serve::turn::{Kind, Turn};
 use writ_proto::ids::TenantId;
 use writ_proto::limits::REASON_BYTES_MAX;
 use writ_proto::pb::connector_service_server::ConnectorService;
@@ -138,6 +139,26 @@ impl Connector {
             .await
     }
 
+    /// All actions of a tenant, and what is wrong with its cards.
+    async fn cards(
+        &self,
+        own: &TenantId,
+        mut turn: Turn,
+    ) -> Result<pb::ListActionsResponse, AppError> {
+        let catalog = self.app.catalog.load_full();
+        let cards = catalog.cards.iter();
+        let own_cards = cards.filter(|((tenant, _), _)| tenant == own.as_str());
+        let count = own_cards.clone().count();
+        listed(&mut turn, u32::try_from(count).unwrap_or(u32::MAX));
+        let mut actions = Vec::with_capacity(count);
+        for (_, held) in own_cards {
+            actions.push(self.shown(own, held).await?);
+        }
+        let problems = catalog.problems_of(own.as_str()).map(str::to_owned);
+        let problems = problems.collect();
+        Ok(pb::ListActionsResponse { actions, problems })
+    }
+
     async fn shown(&self, tenant: &TenantId, held: &Held) -> Result<pb::Action, AppError> {
         let card = &held.card;
         let rollout = self.app.rollout_of(tenant.as_str(), card).await?;
@@ -189,26 +210,17 @@ impl ConnectorService for Connector {
             .authn
             .tenant(&request)
             .map_err(|error| status(&error))?;
-        let mut turn = turn(&request).await?;
+        let turn = turn(&request, Kind::Cards).await?;
         let pb::ListActionsRequest { parent } = request.into_inner();
         own_tenant(&parent, &own).map_err(|error| status(&error))?;
-        let catalog = self.app.catalog.load_full();
-        let own_cards = catalog
-            .cards
-            .iter()
-            .filter(|((tenant, _), _)| tenant == own.as_str());
-        let count = own_cards.clone().count();
-        listed(&mut turn, u32::try_from(count).unwrap_or(u32::MAX));
-        let mut actions = Vec::with_capacity(count);
-        for (_, held) in own_cards {
-            let shown = self.shown(&own, held).await;
-            actions.push(shown.map_err(|error| status(&error))?);
-        }
-        let problems = catalog
-            .problems_of(own.as_str())
-            .map(str::to_owned)
-            .collect();
-        Ok(Response::new(pb::ListActionsResponse { actions, problems }))
+        let service = self.clone();
+        let list = self
+            .app
+            .long
+            .run(async move { service.cards(&own, turn).await })
+            .await;
+        let list = list.unwrap_or_else(|| Err(AppError::of(Reason::Internal)));
+        Ok(Response::new(list.map_err(|error| status(&error))?))
     }
 
     async fn get_action(
@@ -333,7 +345,7 @@ impl ConnectorService for Connector {
             .authn
             .operator(&request)
             .map_err(|error| status(&error))?;
-        let mut turn = turn(&request).await?;
+        let mut turn = turn(&request, Kind::Undos).await?;
         let message = request.into_inner();
         own_tenant(&message.parent, &own).map_err(|error| status(&error))?;
         let order = doing_without(order, message.unsigned).map_err(|error| status(&error))?;
@@ -346,8 +358,7 @@ impl ConnectorService for Connector {
             let _turn = turn;
             app.batch_undo(&order, &page).await
         };
-        // It goes on when its caller is gone.
-        let batch = self.app.long.whole(work).await;
+        let batch = self.app.long.run(work).await;
         let batch = batch.unwrap_or_else(|| Err(AppError::of(Reason::OutcomeUnknown)));
         let batch = batch.map_err(|error| status(&error))?;
         Ok(Response::new(convert::batch(batch)))
@@ -379,7 +390,7 @@ impl ConnectorService for Connector {
         request: Request<pb::ListExecutionsRequest>,
     ) -> Result<Response<pb::ListExecutionsResponse>, Status> {
         let (own, agent) = self.onlooker(&request).map_err(|error| status(&error))?;
-        let mut turn = turn(&request).await?;
+        let mut turn = turn(&request, Kind::Lists).await?;
         let message = request.into_inner();
         own_tenant(&message.parent, &own).map_err(|error| status(&error))?;
         let mut filter = convert::filter(message).map_err(|error| status(&error))?;
@@ -396,7 +407,7 @@ impl ConnectorService for Connector {
             let _turn = turn;
             service.listed(&own, agent, &filter).await
         };
-        let list = self.app.long.apart(list).await;
+        let list = self.app.long.run(list).await;
         let list = list.unwrap_or_else(|| Err(AppError::of(Reason::Internal)));
         Ok(Response::new(list.map_err(|error| status(&error))?))
     }

@@ -2,12 +2,14 @@
 //! `app/halts/order.rs`.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+use writ_proto::host::serve::turn::Kind;
 use writ_proto::pb::halt_service_server::HaltService;
 use writ_proto::{Caller, Reason, pb};
 
@@ -222,9 +224,11 @@ impl Halts {
         })
     }
 
+    /// Ends what its caller had seen.
     async fn clear(
         &self,
         request: Request<pb::ClearHaltRequest>,
+        seen: Option<Arc<HaltState>>,
     ) -> Result<pb::ClearHaltResponse, AppError> {
         let asker = self.asker(&request, "")?;
         let pb::ClearHaltRequest { scope, reason } = request.into_inner();
@@ -234,7 +238,7 @@ impl Halts {
             reason,
             seconds: 0,
         };
-        let (cleared, state) = self.app.clear_halt(&order).await?;
+        let (cleared, state) = self.app.clear_halt(&order, seen).await?;
         Ok(pb::ClearHaltResponse {
             epoch: state.epoch,
             cleared,
@@ -404,8 +408,10 @@ impl HaltService for Halts {
         &self,
         request: Request<pb::ClearHaltRequest>,
     ) -> Result<Response<pb::ClearHaltResponse>, Status> {
+        // A halt that somebody sets while this waits for its turn stays.
+        let seen = self.app.halt_state().ok();
         let _turn = halt_turn(&request).await?;
-        let answer = self.clear(request).await;
+        let answer = self.clear(request, seen).await;
         answer.map(Response::new).map_err(|error| status(&error))
     }
 
@@ -414,7 +420,7 @@ impl HaltService for Halts {
         request: Request<pb::ListHaltsRequest>,
     ) -> Result<Response<pb::ListHaltsResponse>, Status> {
         let peer = self.authn.peer(&request).map_err(|error| status(&error))?;
-        let mut turn = turn(&request).await?;
+        let mut turn = turn(&request, Kind::Lists).await?;
         let state = self.app.halt_state();
         let state = state.map_err(|refusal| status(&AppError::from(refusal)))?;
         let halts = Eyes::of(&self.app, &peer.caller).see(&state);

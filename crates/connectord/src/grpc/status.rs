@@ -112,10 +112,20 @@ pub fn status(error: &AppError) -> Status {
 /// The status of a call that came too early.
 #[must_use]
 pub fn over_rate(wait: Duration) -> Status {
-    let message = format!(
-        "this agent, or all agents of its tenant, call more often than [limits] allows; wait {} ms",
-        wait.as_millis()
-    );
+    let why =
+        "this caller, or all agents of its tenant together, ask for more than [limits] allows";
+    limited(why, wait)
+}
+
+/// The status of a call for whose kind too many are under way.
+#[must_use]
+pub fn busy(what: &str, wait: Duration) -> Status {
+    let why = format!("this caller, or the agents of its tenant, have too many {what} under way");
+    limited(&why, wait)
+}
+
+fn limited(why: &str, wait: Duration) -> Status {
+    let message = format!("{why}; wait {} ms", wait.as_millis());
     let error = AppError::new(Reason::RateLimited, message);
     let mut details = ErrorDetails::new();
     let fix = error.fix().to_owned();

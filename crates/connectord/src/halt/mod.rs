@@ -310,8 +310,8 @@ impl HaltStore {
         self.clear_if(scope, act, None).await
     }
 
-    /// The same of the halt that stands now, not of one that somebody sets while this waits for the store. Where the state
-    /// cannot be read whole, whatever there is of the scope is ended.
+    /// The same of the halt that was seen, not of one that somebody sets while this waits. Where the state could not be read
+    /// whole, whatever there is of the scope is ended.
     ///
     /// # Errors
     /// As with [`Self::clear`].
@@ -319,8 +319,9 @@ impl HaltStore {
         &self,
         scope: &Scope,
         act: &Act,
+        seen: Option<Arc<HaltState>>,
     ) -> Result<(HaltState, Option<Flag>), HaltError> {
-        let Ok(state) = self.read(act.at) else {
+        let Some(state) = seen else {
             return self.clear(scope, act).await;
         };
         let standing = state.standing(scope);

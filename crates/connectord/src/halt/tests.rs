@@ -138,9 +138,10 @@ async fn a_halt_that_is_set_while_somebody_waits_to_end_an_earlier_one_stands() 
     busy.lock().unwrap();
     let waits = Arc::clone(&store);
     let scope = flag("tenant:acme", NOW).scope;
-    let ends = async move { waits.clear_standing(&scope, &act(NOW)).await };
+    let seen = store.read(NOW).ok();
+    let ends = async move { waits.clear_standing(&scope, &act(NOW), seen).await };
     let ends = tokio::spawn(ends);
-    // It has looked by then, and waits for the folder.
+    // It waits for the folder.
     tokio::task::yield_now().await;
     let again = Flag {
         id: "again".into(),

@@ -147,10 +147,10 @@ fn undoes(app: &SharedApp) -> Undoes {
         let app = SharedApp::clone(&app);
         Box::pin(async move {
             let turn = turn.ok_or(Reason::RateLimited)?;
-            let task = tokio::spawn(put_back(app, wanted, turn));
-            match timeout(UNDO_ANSWER_MAX, task).await {
-                Ok(Ok(done)) => done,
-                Ok(Err(_)) => Err(Reason::Internal),
+            let work = put_back(SharedApp::clone(&app), wanted, turn);
+            match timeout(UNDO_ANSWER_MAX, app.long.run(work)).await {
+                Ok(Some(done)) => done,
+                Ok(None) => Err(Reason::Internal),
                 Err(_) => Err(Reason::OutcomeUnknown),
             }
         })

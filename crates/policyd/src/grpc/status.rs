@@ -52,7 +52,7 @@ pub fn status(error: &AppError) -> Status {
 #[must_use]
 pub fn over_rate(wait: Duration) -> Status {
     let message = format!(
-        "this agent, or all agents of its tenant, call more often than [limits] allows; wait {} ms",
+        "this caller, or all agents of its tenant together, ask for more than [limits] allows; wait {} ms",
         wait.as_millis()
     );
     let error = AppError::new(Reason::RateLimited, message);

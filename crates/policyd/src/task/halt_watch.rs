@@ -31,6 +31,7 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
     let mut client = client.max_decoding_message_size(ANSWER_BYTES_MAX);
     let mut silent = None::<Instant>;
     let (mut is_known, mut is_told) = (false, true);
+    let mut log = HaltLog::default();
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -41,11 +42,8 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
             Ok(response) => {
                 let state = response.into_inner();
                 let (are_known, view) = (state.known, view(state));
-                let held = app.halts.load_full();
-                if held.scopes != view.scopes {
-                    tell_halts(are_known, &view.scopes);
-                }
-                if *held != view {
+                log.tell(are_known, &view.scopes);
+                if *app.halts.load_full() != view {
                     app.halts.store(Arc::new(view));
                 }
                 app.halts_asked_ms.store(asked_ms, Ordering::Release);
@@ -65,26 +63,65 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
     }
 }
 
-fn tell_halts(are_known: bool, scopes: &[Scope]) {
-    if are_known {
-        tracing::info!("{}", told(scopes));
-    } else {
-        tracing::warn!("connectord does not know its halts, so everything counts as halted");
+/// What the log said last; none where connectord did not know its halts.
+struct HaltLog(Option<Vec<Scope>>);
+
+impl Default for HaltLog {
+    fn default() -> Self {
+        Self(Some(Vec::new()))
     }
 }
 
-/// Which halts stand, for the log.
-fn told(scopes: &[Scope]) -> String {
-    if scopes.is_empty() {
-        return "no halt is in force".to_owned();
+impl HaltLog {
+    fn tell(&mut self, are_known: bool, scopes: &[Scope]) {
+        match self.change(are_known, scopes) {
+            Some(halts) if are_known => tracing::info!("{halts}"),
+            Some(unknown) => tracing::warn!("{unknown}"),
+            None => {}
+        }
     }
-    let shown = scopes.iter().take(SHOWN_MAX).map(ToString::to_string);
-    let mut text = format!("halts in force: {}", shown.collect::<Vec<_>>().join(", "));
-    let more = scopes.len().saturating_sub(SHOWN_MAX);
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
+
+    /// What the log has to say now, if anything changed.
+    fn change(&mut self, are_known: bool, scopes: &[Scope]) -> Option<String> {
+        let now = are_known.then(|| scopes.to_vec());
+        if self.0 == now {
+            return None;
+        }
+        let before = std::mem::replace(&mut self.0, now).unwrap_or_default();
+        if !are_known {
+            let text = "connectord does not know its halts, so everything counts as halted";
+            return Some(text.to_owned());
+        }
+        Some(told(&before, scopes))
+    }
+}
+
+/// Which halts stand, for the log: first those that are new.
+fn told(before: &[Scope], scopes: &[Scope]) -> String {
+    let missing = |from: &[Scope], of: &[Scope]| -> Vec<Scope> {
+        let missing = of.iter().filter(|scope| !from.contains(scope));
+        missing.cloned().collect()
+    };
+    let (new, over) = (missing(before, scopes), missing(scopes, before));
+    let stood = scopes.iter().filter(|scope| !new.contains(scope));
+    let mut text = match new.iter().chain(stood).collect::<Vec<_>>().as_slice() {
+        [] => "no halt is in force".to_owned(),
+        all => format!("halts in force: {}", some_of(all)),
+    };
+    if !over.is_empty() {
+        let over: Vec<&Scope> = over.iter().collect();
+        text.push_str(&format!("; ended: {}", some_of(&over)));
     }
     text
+}
+
+fn some_of(scopes: &[&Scope]) -> String {
+    let shown = scopes.iter().take(SHOWN_MAX).map(ToString::to_string);
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match scopes.len().saturating_sub(SHOWN_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// Whether nobody listens at its address, as before it is started.
@@ -149,10 +186,36 @@ mod tests {
             let run = |index| format!("tenant:acme/run:r-{index}").parse().unwrap();
             (0..count).map(run).collect()
         };
-        assert_eq!(told(&[]), "no halt is in force");
+        let mut log = HaltLog::default();
+        assert_eq!(log.change(true, &[]), None);
         let two = "halts in force: tenant:acme/run:r-0, tenant:acme/run:r-1";
-        assert_eq!(told(&runs(2)), two);
-        assert!(told(&runs(SHOWN_MAX + 3)).ends_with(" and 3 more"));
+        assert_eq!(log.change(true, &runs(2)).unwrap(), two);
+        assert_eq!(log.change(true, &runs(2)), None);
+        // A new one is named although many stand already.
+        let many = log.change(true, &runs(SHOWN_MAX + 3)).unwrap();
+        assert!(
+            many.starts_with("halts in force: tenant:acme/run:r-2, "),
+            "{many}"
+        );
+        assert!(many.ends_with(" and 3 more"), "{many}");
+        let over = log.change(true, &runs(SHOWN_MAX + 2)).unwrap();
+        assert!(over.ends_with("; ended: tenant:acme/run:r-12"), "{over}");
+        // A global halt and halts that nobody knows are not the same.
+        let global = [Scope::global()];
+        assert!(
+            log.change(true, &global)
+                .unwrap()
+                .starts_with("halts in force: global;")
+        );
+        assert!(
+            log.change(false, &global)
+                .unwrap()
+                .contains("does not know")
+        );
+        assert_eq!(log.change(false, &global), None);
+        assert_eq!(log.change(true, &global).unwrap(), "halts in force: global");
+        log.change(false, &global).unwrap();
+        assert_eq!(log.change(true, &[]).unwrap(), "no halt is in force");
     }
 
     #[test]

@@ -361,6 +361,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_page_of_a_code_is_named_where_it_says_more() {
+        let halted = Reason::Halted;
+        assert!(!halted.page_says_more(halted.sentence(), false));
+        assert!(halted.page_says_more(halted.sentence(), true));
+        assert!(halted.page_says_more("something else", false));
+        for general in [Reason::RequestMalformed, Reason::ConfigInvalid] {
+            assert!(!general.page_says_more("something else", true));
+        }
+    }
+
+    #[test]
     fn every_reason_has_one_code_a_sentence_and_a_fix() {
         let source = include_str!("mod.rs");
         let listed = source

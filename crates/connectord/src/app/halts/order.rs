@@ -174,11 +174,15 @@ impl App {
         Err(AppError::new(Reason::RateLimited, FULL))
     }
 
-    /// Ends a halt; says whether there was one.
+    /// Ends a halt that was there when its end was asked for; says whether there was one.
     ///
     /// # Errors
     /// When the asker may not, gives no reason, or the store could not be changed.
-    pub async fn clear_halt(&self, order: &HaltOrder) -> Result<(bool, HaltState), AppError> {
+    pub async fn clear_halt(
+        &self,
+        order: &HaltOrder,
+        seen: Option<Arc<HaltState>>,
+    ) -> Result<(bool, HaltState), AppError> {
         if matches!(order.asker, Asker::Policyd(_)) {
             return Err(AppError::of(Reason::OperatorRequired));
         }
@@ -186,7 +190,7 @@ impl App {
         if order.reason.trim().is_empty() {
             return Err(malformed("a reason is required to resume"));
         }
-        let cleared = self.halts.clear_standing(&scope, &act).await;
+        let cleared = self.halts.clear_standing(&scope, &act, seen).await;
         let (state, flag) = cleared.map_err(|error| unknown(&error))?;
         if flag.is_some() {
             tracing::warn!(%scope, by = act.by, reason = act.reason, "resumed");

@@ -254,7 +254,15 @@ impl App {
         if let Some(target) = &mut target {
             target.undone_by.clone_from(&execution.id);
         }
-        self.end_with(execution, target, state, kind).await
+        let ended = self.end_with(execution, target, state, kind).await?;
+        tracing::info!(
+            execution = id,
+            tenant = ended.tenant,
+            action = ended.action,
+            undo = ended.id,
+            "undone, as a later look has shown"
+        );
+        Ok(ended)
     }
 }
 

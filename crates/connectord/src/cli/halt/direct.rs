@@ -108,7 +108,8 @@ impl Direct {
     pub(super) async fn clear(&self, typed: &str, reason: &str) -> Result<Ended, AppError> {
         let (scope, act) = (self.scope(typed)?, Self::act(reason));
         self.store.remember(self.seen).await;
-        let cleared = self.store.clear_standing(&scope, &act).await;
+        let seen = self.store.read(act.at).ok();
+        let cleared = self.store.clear_standing(&scope, &act, seen).await;
         let (state, flag) = cleared.map_err(|error| unknown(&error))?;
         let others = state.flags.iter().map(|flag| &flag.scope);
         Ok(Ended {

@@ -25,7 +25,9 @@ use remote::Remote;
 /// Longest wait for the answers of connectords.
 const PATIENCE: Duration = Duration::from_secs(2);
 const SCOPES_MAX: usize = 100;
-/// How long it is looked whether a halted name is known.
+/// After so many halts it is told how many are set.
+const PROGRESS: usize = 10;
+/// How long it is looked whether the halted names are known.
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// Halts.
@@ -279,17 +281,26 @@ type Set = (String, (String, u64));
 async fn set_all(
     halts: &mut Halts,
     args: &ScopeArgs,
-    seconds: u32,
+    (seconds, output): (u32, &Output),
 ) -> Result<(Vec<Set>, Option<AppError>), AppError> {
     let mut set = Vec::new();
-    for scope in args.named()? {
+    let scopes = args.named()?;
+    let all = scopes.len();
+    for (at, scope) in scopes.into_iter().enumerate() {
+        if at > 0 && at % PROGRESS == 0 {
+            output.note(&format!("{at} of {all} halts are set"));
+        }
         let one = match halts {
             Halts::Direct(direct) => direct.set(&scope, &args.reason, seconds).await,
             Halts::Remote(remote) => remote.set(&scope, &args.reason, seconds).await,
         };
         match one {
             Ok(one) => set.push((scope, one)),
-            Err(error) => return Ok((set, Some(error))),
+            Err(mut error) => {
+                let left = plural(all - at, "scope");
+                error.public = format!("NOT SET: {left} from {scope} on: {}", error.public);
+                return Ok((set, Some(error)));
+            }
         }
     }
     Ok((set, None))
@@ -301,15 +312,13 @@ async fn on(
     (seconds, named): (u32, bool),
     output: &Output,
 ) -> Result<u8, AppError> {
-    let (set, failed) = set_all(halts, args, seconds).await?;
+    let (set, failed) = set_all(halts, args, (seconds, output)).await?;
     let mut misspelt = 0_u8;
+    // That it halts is told soon, whatever else this certificate is busy with.
+    let until = tokio::time::Instant::now() + LOOK_MAX;
     for (scope, (stored, epoch)) in set {
         let strange = match halts {
-            Halts::Remote(remote) => {
-                // That it halts is told soon, whatever else this certificate is busy with.
-                let looked = tokio::time::timeout(LOOK_MAX, remote.strange(&stored)).await;
-                looked.unwrap_or_default()
-            }
+            Halts::Remote(remote) => remote.strange_until(&stored, until).await,
             Halts::Direct(_) => None,
         };
         let certain = strange.as_ref().is_some_and(|(_, certain)| *certain);
@@ -431,7 +440,7 @@ async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
         && !of_another(own.as_str())
     {
         output.note(&format!(
-            "shown are the halts of {own} and those that cover every tenant, and no halts of other tenants"
+            "shown are the halts of {own} and those of every tenant; what other tenants have halted is not shown"
         ));
     }
     Ok(0)

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tonic::transport::Channel;
 use writ_proto::ids::TenantId;
 use writ_proto::pb::connector_service_client::ConnectorServiceClient;
@@ -23,6 +24,10 @@ use crate::halt::{Part, Scope};
 const LATELY: i32 = 100;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Connectord did not say what is there.
+#[derive(Debug, Clone, Copy)]
+struct NotLooked;
 
 /// A connectord.
 #[derive(Debug)]
@@ -105,19 +110,40 @@ impl Remote {
         Ok((scope.unwrap_or_else(|| typed.to_owned()), answer.epoch))
     }
 
-    /// What is odd about a scope that was halted: no card and no execution is known that it could stop. Whether that is
-    /// certain: an agent may be one that has not written yet.
-    pub(super) async fn strange(&self, stored: &str) -> Option<(String, bool)> {
+    /// What is odd about a scope that was halted, looked up until a moment: no card and no execution is known that it
+    /// could stop, or nobody could look. Whether that is certain: an agent may be one that has not written yet.
+    pub(super) async fn strange_until(
+        &self,
+        stored: &str,
+        until: Instant,
+    ) -> Option<(String, bool)> {
         let scope: Scope = stored.parse().ok()?;
-        let tenant = scope.tenant().or(self.own.as_ref())?;
+        let looked = tokio::time::timeout_at(until, self.strange(&scope, stored)).await;
+        looked.unwrap_or(Err(NotLooked)).unwrap_or_else(|NotLooked| {
+            let why = format!(
+                "whether there is anything of the name in {stored} could not be looked up in time: a misspelt scope stops \
+                 nothing. `connectord actions ls` and `connectord executions ls` show the names"
+            );
+            Some((why, false))
+        })
+    }
+
+    async fn strange(
+        &self,
+        scope: &Scope,
+        stored: &str,
+    ) -> Result<Option<(String, bool)>, NotLooked> {
+        let Some(tenant) = scope.tenant().or(self.own.as_ref()) else {
+            return Ok(None);
+        };
         let parent = format!("tenants/{tenant}");
         let mut asks = ConnectorServiceClient::new(self.channel.clone());
         let actions = async |asks: &mut ConnectorServiceClient<Channel>| {
             let request = pb::ListActionsRequest {
                 parent: parent.clone(),
             };
-            let listed = asks.list_actions(request).await.ok()?;
-            Some(listed.into_inner().actions)
+            let listed = asks.list_actions(request).await.map_err(|_| NotLooked)?;
+            Ok(listed.into_inner().actions)
         };
         let (kind, typed, known): (_, _, Vec<String>) = match scope.part() {
             Part::Action(action) => {
@@ -140,15 +166,16 @@ impl Remote {
                         page_size,
                         ..pb::ListExecutionsRequest::default()
                     };
-                    let listed = asks.list_executions(request).await.ok()?.into_inner();
+                    let listed = asks.list_executions(request).await;
+                    let listed = listed.map_err(|_| NotLooked)?.into_inner();
                     seen.extend(listed.executions.into_iter().map(|one| one.agent));
                 }
                 ("agent", agent.to_string(), seen)
             }
-            Part::All | Part::Customer(_) | Part::Run(_) => return None,
+            Part::All | Part::Customer(_) | Part::Run(_) => return Ok(None),
         };
         if known.contains(&typed) {
-            return None;
+            return Ok(None);
         }
         let near = near(&typed, known.iter().map(String::as_str));
         let near = near.map_or_else(
@@ -165,7 +192,7 @@ impl Remote {
             )
         };
         let is_own = scope.tenant().is_some() && scope.tenant() == self.own.as_ref();
-        Some((why, is_own && kind != "agent"))
+        Ok(Some((why, is_own && kind != "agent")))
     }
 
     pub(super) async fn clear(&mut self, typed: &str, reason: &str) -> Result<Ended, AppError> {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{PgPool, Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
-use writ_proto::host::store::postgres::{WriteConnection, options, pool, writes_to_disk};
+use writ_proto::host::store::postgres::{
+    WriteConnection, options, pool, pool_of_lists, writes_to_disk,
+};
 
 use super::PostgresWriter;
 use crate::domain::execution::Execution;
@@ -26,6 +28,7 @@ pub(super) const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000):
 #[derive(Debug, Clone)]
 pub(in crate::store) struct PostgresReader {
     pool: PgPool,
+    lists: PgPool,
     options: PgConnectOptions,
 }
 
@@ -43,7 +46,12 @@ impl PostgresReader {
             return Err(JournalError::Unavailable(why.to_owned()));
         }
         writ_proto::host::store::schema::prepare_postgres(&pool, &MIGRATIONS).await?;
-        Ok(Self { pool, options })
+        let lists = pool_of_lists(options.clone());
+        Ok(Self {
+            pool,
+            lists,
+            options,
+        })
     }
 
     pub(in crate::store) fn writer(&self) -> PostgresWriter {
@@ -121,7 +129,7 @@ impl PostgresReader {
         query
             .push(" ORDER BY id DESC LIMIT ")
             .push_bind(i64::from(filter.limit));
-        let rows = query.build().fetch_all(&self.pool).await?;
+        let rows = query.build().fetch_all(&self.lists).await?;
         executions(&rows, execution_at).await
     }
 

@@ -25,6 +25,10 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/sqlite/0005_lists.sql"),
 ];
 const READERS_MAX: u32 = 4;
+/// Lists may look at all that a tenant has done; what a call needs waits for none of them.
+const LISTERS_MAX: u32 = 2;
+/// Longest wait of a list for those before it.
+const LIST_WAIT_MAX: Duration = Duration::from_secs(8);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Negative means KiB: the inner pages of the keys stay in memory.
@@ -35,6 +39,7 @@ pub(super) const NOW_MS: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 #[derive(Debug, Clone)]
 pub(in crate::store) struct SqliteReader {
     pool: SqlitePool,
+    lists: SqlitePool,
     options: SqliteConnectOptions,
 }
 
@@ -103,7 +108,16 @@ impl SqliteReader {
             .connect_with(options.clone())
             .await?;
         writ_proto::host::store::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
-        Ok(Self { pool, options })
+        let lists = SqlitePoolOptions::new()
+            .max_connections(LISTERS_MAX)
+            .acquire_timeout(LIST_WAIT_MAX)
+            .test_before_acquire(false)
+            .connect_lazy_with(options.clone());
+        Ok(Self {
+            pool,
+            lists,
+            options,
+        })
     }
 
     pub(in crate::store) fn writer(&self) -> SqliteWriter {
@@ -152,7 +166,7 @@ impl SqliteReader {
         filter: &Filter,
     ) -> Result<Vec<Execution>, JournalError> {
         let mut query = listing("SELECT body, revision", tenant, filter);
-        let rows = query.build().fetch_all(&self.pool).await?;
+        let rows = query.build().fetch_all(&self.lists).await?;
         executions(&rows, execution_at).await
     }
 

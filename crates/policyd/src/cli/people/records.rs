@@ -153,7 +153,11 @@ async fn export(
     })?;
     let lines = bytes.split(|byte| *byte == b'\n');
     let records = lines.filter(|line| line.starts_with(b"{\"seq\":")).count();
-    let text = format!("{} in {}", plural(records, "record"), out.display());
+    let text = format!(
+        "{} of the log in {}",
+        plural(records, "record"),
+        out.display()
+    );
     output.line(&text, &json!({"records": records, "file": out}));
     Ok(0)
 }
@@ -329,6 +333,12 @@ fn keys(path: &Path, root: Option<&str>) -> Result<KeySet, AppError> {
 }
 
 /// A text among the values of a record.
+/// Whether a record allows a write, or tells of one that was done.
+fn is_written(record: &pb::Record) -> bool {
+    let done = matches!(record.status.as_str(), "DONE" | "RECONCILED_APPLIED");
+    done || record.verdict == "ALLOW"
+}
+
 pub(crate) fn value_of(values: &serde_json::Value, name: &str) -> String {
     values
         .get(name)
@@ -375,9 +385,9 @@ pub(crate) fn describe(record: &pb::Record) -> String {
     });
     let mode = match mode_of(record).as_str() {
         "dry_run" => "dry run",
-        // What was denied did nothing.
-        "execute" if record.verdict == "DENY" => "       ",
-        "execute" => "live   ",
+        "execute" if is_written(record) => "live   ",
+        // Nothing was done, or nobody knows.
+        "execute" => "       ",
         _ => "",
     };
     let mode = mode.to_owned();

@@ -28,7 +28,8 @@ pub(crate) struct StoryArgs {
 
 /// Whether a record of the log belongs to the story: it is about the record, or it moved an action.
 fn belongs(record: &pb::Record, wanted: &str) -> bool {
-    target_of(record) == *wanted || record.kind == "rollout_changed"
+    let moved = record.kind == "rollout_changed" && !record.status.starts_with("SURPRISE_");
+    target_of(record) == *wanted || moved
 }
 
 fn json_of(values: &Json, name: &str) -> String {
@@ -88,8 +89,10 @@ fn told(record: &pb::Record) -> String {
                 "SURPRISE_TAKEN_BACK" => "took back the mark of an execution of",
                 _ => "moved",
             };
-            let told = format!("{} {did} {}: {}", text("by"), record.action, text("note"));
-            told.trim_end_matches([':', ' ']).to_owned()
+            // Where the values are erased the status says where to.
+            let note = Some(text("note")).filter(|note| !note.is_empty());
+            let note = note.unwrap_or_else(|| record.status.clone());
+            format!("{} {did} {}: {note}", text("by"), record.action)
         }
         kind => format!("{kind} {} {} {codes}", record.action, record.status),
     }
@@ -131,12 +134,12 @@ fn undo_told(record: &pb::Record, values: &serde_json::Value, codes: &str) -> St
         let action = &record.action;
         return format!("undo of {action} refused for {by}{why} ({codes}): nothing was changed");
     }
-    format!(
-        "undo of {} {} by {by}{why}{}",
-        record.action,
-        with_codes(&record.status, codes),
-        changed(values, "became"),
-    )
+    let changed = changed(values, "became");
+    let (action, status) = (&record.action, with_codes(&record.status, codes));
+    if status == "UNDONE" {
+        return format!("{by} undid {action}{why}: it was put back{changed}");
+    }
+    format!("undo of {action} by {by}{why}: {status}{changed}")
 }
 
 /// All records of a tenant that belong to a story, the newest at most.

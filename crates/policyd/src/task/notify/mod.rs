@@ -137,7 +137,7 @@ fn say(row: &NoticeRow, settled: &Settled, nobody: bool) {
     let error = settled.error.as_str();
     let taken = if nobody {
         format!(
-            "nobody was told of {kind}: [notify] in policyd.toml names no sink. See it with `policyd notices ls`."
+            "{kind} is in `policyd notices ls --cert CERT` and was sent to nobody: [notify] in policyd.toml names no webhook and no Slack channel yet"
         )
     } else {
         "a notice was delivered".to_owned()

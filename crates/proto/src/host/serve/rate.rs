@@ -138,6 +138,12 @@ impl Rates {
 pub struct Pace(Vec<Arc<Bucket>>);
 
 impl Pace {
+    /// What a caller may do that shares its allowance with nobody.
+    #[must_use]
+    pub fn alone(quota: Quota) -> Self {
+        Rates::default().pace(&[(String::new(), quota)])
+    }
+
     pub(super) fn lanes(&self, kind: Kind) -> Vec<Arc<Lane>> {
         self.0.iter().map(|bucket| bucket.lanes.of(kind)).collect()
     }

@@ -1,5 +1,5 @@
 //! Calls that cost more than others, such as lists: so many of one caller run at once, and what they cost is owed by
-//! calls of the same kind alone. Whatever a caller lists, its halts and writes wait for none of it.
+//! calls of the same kind alone. Beyond the one call that each takes of its rate, no other call waits for them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,11 +11,17 @@ use crate::host::serve::rate::{Pace, Quota};
 /// A kind of calls that take turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// What reads or undoes much.
-    Long,
-    /// What is synced to the disk several times: halts.
-    Synced,
+    /// What reads much.
+    Lists,
+    /// What shows the cards of a tenant: an agent asks for nothing without it.
+    Cards,
+    /// Undos of many, which may wait for their system.
+    Undos,
+    /// What is synced to the disk several times.
+    Halts,
 }
+
+const KINDS: usize = 4;
 
 /// Longest time that such a call waits for its turn.
 pub const TURN_MAX: Duration = Duration::from_secs(10);
@@ -24,6 +30,8 @@ const OWN_MAX: usize = 2;
 const SHARED_MAX: usize = 4;
 /// Most that wait; one more is refused at once.
 const WAITING_MAX: usize = 64;
+/// What is told at least to whoever has to come again.
+const WAIT_LEAST: Duration = Duration::from_secs(1);
 /// Most that can be owed: a caller that makes one call after the other is never refused.
 const OWED_MAX: Duration = TURN_MAX;
 
@@ -69,19 +77,22 @@ impl Lane {
 
 /// The lanes of one allowance, one a kind.
 #[derive(Debug)]
-pub(super) struct Lanes([Arc<Lane>; 2]);
+pub(super) struct Lanes([Arc<Lane>; KINDS]);
 
 impl Lanes {
     pub(super) fn new(quota: Quota, is_own: bool, now: Instant) -> Self {
-        Self([0, 1].map(|_| Arc::new(Lane::new(quota, is_own, now))))
+        Self([(); KINDS].map(|()| Arc::new(Lane::new(quota, is_own, now))))
     }
 
     pub(super) fn of(&self, kind: Kind) -> Arc<Lane> {
-        let [long, synced] = &self.0;
-        match kind {
-            Kind::Long => Arc::clone(long),
-            Kind::Synced => Arc::clone(synced),
-        }
+        let [lists, cards, undos, halts] = &self.0;
+        let lane = match kind {
+            Kind::Lists => lists,
+            Kind::Cards => cards,
+            Kind::Undos => undos,
+            Kind::Halts => halts,
+        };
+        Arc::clone(lane)
     }
 
     /// Whether nothing of any kind is under way or owed.
@@ -124,10 +135,14 @@ impl Pace {
     }
 
     async fn turn_within(&self, kind: Kind, most: Duration) -> Result<Turn, Duration> {
-        let lanes = self.lanes(kind);
+        let (lanes, began) = (self.lanes(kind), Instant::now());
+        let due = || {
+            let due = lanes.iter().map(|lane| lane.due(Instant::now()));
+            due.max().unwrap_or_default().max(WAIT_LEAST)
+        };
         let own = lanes.first().map(|lane| Arc::clone(&lane.line));
         let line = own.map(Semaphore::try_acquire_owned).transpose();
-        let _line = line.map_err(|_| most)?;
+        let _line = line.map_err(|_| due())?;
         let mut places = Vec::new();
         let turn = async {
             // Always in this order, so that no two wait for each other.
@@ -144,7 +159,11 @@ impl Pace {
             }
         };
         let waited = tokio::time::timeout(most, turn).await;
-        waited.map_err(|_| most)?;
+        waited.map_err(|_| due())?;
+        // A process that stood still meanwhile: nobody waits for this call any more.
+        if began.elapsed() > most {
+            return Err(due());
+        }
         Ok(Turn {
             lanes,
             calls: 0,
@@ -167,7 +186,7 @@ mod tests {
     const MOMENT: Duration = Duration::from_millis(5);
 
     async fn waits(pace: &Pace) -> bool {
-        pace.turn_within(Kind::Long, MOMENT).await.is_err()
+        pace.turn_within(Kind::Lists, MOMENT).await.is_err()
     }
 
     /// Polls once; whether it waits.
@@ -180,54 +199,68 @@ mod tests {
         let rates = Rates::default();
         let (first, second, third) = (pace(&rates, "a"), pace(&rates, "b"), pace(&rates, "c"));
         let _running = [
-            first.turn(Kind::Long).await.unwrap(),
-            first.turn(Kind::Long).await.unwrap(),
+            first.turn(Kind::Lists).await.unwrap(),
+            first.turn(Kind::Lists).await.unwrap(),
         ];
         assert!(waits(&first).await);
         let others = [
-            second.turn(Kind::Long).await.unwrap(),
-            second.turn(Kind::Long).await.unwrap(),
+            second.turn(Kind::Lists).await.unwrap(),
+            second.turn(Kind::Lists).await.unwrap(),
         ];
         assert!(waits(&third).await, "all places that they share are taken");
         // Nothing else of theirs waits for it.
         assert_eq!(first.spend(1).await, Ok(()));
-        drop(first.turn_within(Kind::Synced, MOMENT).await.unwrap());
+        for kind in [Kind::Halts, Kind::Cards, Kind::Undos] {
+            drop(first.turn(kind).await.unwrap());
+        }
         drop(others);
-        assert!(!waits(&third).await);
+        drop(third.turn(Kind::Lists).await.unwrap());
         // Who comes to a line that is full is told at once.
         let mut line: Vec<_> = (0..WAITING_MAX)
-            .map(|_| Box::pin(first.turn(Kind::Long)))
+            .map(|_| Box::pin(first.turn(Kind::Lists)))
             .collect();
         for one in &mut line {
             assert!(is_waiting(one.as_mut()).await);
         }
-        let mut late = Box::pin(first.turn(Kind::Long));
+        let mut late = Box::pin(first.turn(Kind::Lists));
         assert!(!is_waiting(late.as_mut()).await);
         drop(line);
-        assert!(is_waiting(Box::pin(first.turn(Kind::Long)).as_mut()).await);
+        assert!(is_waiting(Box::pin(first.turn(Kind::Lists)).as_mut()).await);
         let nobody = Pace::default();
-        drop(nobody.turn(Kind::Long).await.unwrap());
+        drop(nobody.turn(Kind::Lists).await.unwrap());
     }
 
     #[tokio::test]
     async fn who_waits_for_its_own_debt_takes_no_place_of_others() {
         let rates = Rates::default();
         let (debtor, first, second) = (pace(&rates, "d"), pace(&rates, "a"), pace(&rates, "b"));
-        let own = &debtor.lanes(Kind::Long)[0];
+        let own = &debtor.lanes(Kind::Lists)[0];
         own.owe(u32::MAX, Instant::now());
         let due = own.due(Instant::now());
         assert!(
             due > TURN_MAX / 2 && due < TURN_MAX,
             "alone it gets through"
         );
-        let mut waiting = [0, 1].map(|_| Box::pin(debtor.turn(Kind::Long)));
+        let mut waiting = [0, 1].map(|_| Box::pin(debtor.turn(Kind::Lists)));
         for one in &mut waiting {
             assert!(is_waiting(one.as_mut()).await);
         }
-        for other in [&first, &first, &second, &second].map(|other| other.turn(Kind::Long)) {
+        for other in [&first, &first, &second, &second].map(|other| other.turn(Kind::Lists)) {
             let mut other = Box::pin(other);
             assert!(!is_waiting(other.as_mut()).await);
         }
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_turn_came_while_the_process_stood_still_is_over() {
+        let rates = Rates::default();
+        let pace = pace(&rates, "a");
+        pace.lanes(Kind::Halts)[0].owe(OWN.burst + 2, Instant::now());
+        let most = OWN.time_of(6);
+        let mut late = Box::pin(pace.turn_within(Kind::Halts, most));
+        assert!(is_waiting(late.as_mut()).await);
+        std::thread::sleep(most * 2);
+        assert_eq!(late.await.map(drop), Err(WAIT_LEAST));
     }
 
     #[test]
@@ -248,7 +281,7 @@ mod tests {
         let rates = Rates::default();
         let lists = pace(&rates, "lists");
         for calls in [OWN.burst, 100] {
-            let mut turn = lists.turn(Kind::Long).await.unwrap();
+            let mut turn = lists.turn(Kind::Lists).await.unwrap();
             turn.cost(calls);
             let given_up = async move {
                 let _turn = turn;
@@ -256,7 +289,7 @@ mod tests {
             };
             drop(tokio::time::timeout(Duration::from_millis(1), given_up).await);
         }
-        let lanes = lists.lanes(Kind::Long);
+        let lanes = lists.lanes(Kind::Lists);
         assert!(lanes[0].due(Instant::now()) > OWN.time_of(50));
         assert!(lanes[1].due(Instant::now()).is_zero());
         assert_eq!(lists.spend(1).await, Ok(()));

@@ -8,6 +8,9 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 
 /// Most connections for reading.
 pub const READERS_MAX: u32 = 8;
+const LISTERS_MAX: u32 = 4;
+/// Longest wait of a list for those before it.
+const LIST_WAIT_MAX: Duration = Duration::from_secs(8);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest statement, wait for a lock, and pause inside a transaction, as the server enforces it.
 const SERVER_LIMITS: [(&str, &str); 8] = [
@@ -60,6 +63,15 @@ pub fn pool(options: PgConnectOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(READERS_MAX)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options)
+}
+
+/// A pool for lists, which may look at all that a tenant has done: other reads wait for none of them.
+#[must_use]
+pub fn pool_of_lists(options: PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(LISTERS_MAX)
+        .acquire_timeout(LIST_WAIT_MAX)
         .connect_lazy_with(options)
 }
 
