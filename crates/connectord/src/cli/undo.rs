@@ -20,6 +20,8 @@ const PAGE: i32 = 25;
 /// Pages of one batch; a larger one is narrowed or goes on with --resume.
 const PAGES_MAX: usize = 4_000;
 const BAR: usize = 30;
+/// Characters of an answer that are shown again.
+const ANSWER_SHOWN: usize = 40;
 
 /// What to undo.
 #[expect(
@@ -202,7 +204,14 @@ async fn confirmed(
     let _ = err.flush();
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
-    Ok(read.is_ok() && answer.trim().eq_ignore_ascii_case("y"))
+    let answer = answer.trim().to_lowercase();
+    let is_yes = read.is_ok() && matches!(answer.as_str(), "y" | "yes");
+    if !is_yes && !matches!(answer.as_str(), "" | "n" | "no") {
+        // What was pasted behind the command is taken for the answer.
+        let said: String = answer.chars().take(ANSWER_SHOWN).collect();
+        let _ = writeln!(err, "the answer was {said:?}, not y");
+    }
+    Ok(is_yes)
 }
 
 fn moment(text: &str) -> Result<prost_types::Timestamp, AppError> {

@@ -440,7 +440,7 @@ async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
         && !of_another(own.as_str())
     {
         output.note(&format!(
-            "shown are the halts of {own} and those of every tenant; what other tenants have halted is not shown"
+            "shown: halts of {own}, and halts that cover all tenants at once. Halts of other tenants are not shown"
         ));
     }
     Ok(0)

@@ -216,6 +216,6 @@ pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError
     }
     output.note("Lines are in the order in which things happened. # is the place of each in the log, which also holds entries of other \
          records, of halts and of policies.");
-    output.note("Prove it: policyd records export --with-values --out FILE, then policyd records verify FILE --trust keys/public.json --replay");
+    output.note("Prove it: policyd records export --with-values --out FILE --cert CERT, then policyd records verify FILE --trust keys/public.json --replay");
     Ok(0)
 }
