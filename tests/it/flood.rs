@@ -149,15 +149,63 @@ async fn undos_of_many_and_halts_of_an_operator_take_turns_too() {
     let world = limited().await;
     let operator = world.operator().await;
     let other = world.actor("operator-globex-ops").await;
-    drop(line(|_| undo(operator.clone()), "undos of many under way").await);
-    drop(line(|number| halt(other.clone(), number), "halts under way").await);
+    drop(line(|_| undo(operator.clone()), "more undos of many").await);
+    drop(line(|number| halt(other.clone(), number), "more halts").await);
+}
+
+/// Halts that are paid for before the next has its turn.
+const OWED: usize = 40;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_that_is_set_while_the_end_of_an_earlier_one_waits_for_its_turn_stays() {
+    let world = limited().await;
+    let mut operator = world.operator().await;
+    halt(operator.clone(), 0).await.unwrap();
+    let mut others = Calls::new();
+    for number in 1..OWED {
+        others.spawn(halt(operator.clone(), number));
+    }
+    others.join_next().await.unwrap().unwrap().unwrap();
+    let mut ending = operator.clone();
+    let ends = pb::ClearHaltRequest {
+        scope: "run:r-0".into(),
+        reason: "looked at".into(),
+    };
+    let ends = tokio::spawn(async move { ending.halt.clear_halt(ends).await });
+    // By the answers to these it stands in the line.
+    for _ in 0..ROUNDS {
+        let state = pb::GetHaltStateRequest::default();
+        operator.halt.get_halt_state(state).await.unwrap();
+    }
+    assert!(!ends.is_finished());
+    let anew = [
+        "halt",
+        "on",
+        "--scope",
+        "tenant:acme/run:r-0",
+        "--reason",
+        "again",
+    ];
+    let anew = tokio::task::block_in_place(|| world.run("connectord", &anew));
+    assert!(anew.status.success(), "{anew:?}");
+    let ended = ends.await.unwrap().unwrap().into_inner();
+    assert!(!ended.cleared, "{ended:?}");
+    let state = pb::GetHaltStateRequest::default();
+    let state = operator
+        .halt
+        .get_halt_state(state)
+        .await
+        .unwrap()
+        .into_inner();
+    let stands = |halt: &pb::Halt| halt.scope.ends_with("run:r-0") && halt.reason == "again";
+    assert!(state.halts.iter().any(stands), "{state:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_of_an_operator_take_turns_and_nothing_else_waits_for_them() {
     let world = limited().await;
     let mut operator = world.operator().await;
-    let mut lists = line(|_| list(operator.clone()), "lists under way").await;
+    let mut lists = line(|_| list(operator.clone()), "more lists").await;
     for number in 0..HALTS {
         halt(operator.clone(), number).await.unwrap();
     }

@@ -142,6 +142,21 @@ async fn the_command_line_refuses_what_is_no_scope_and_resumes_only_with_a_reaso
         let (done, told) = run(&["halt", "on", "--scope", scope]);
         assert!(!done && told.contains(reason), "{scope}: {told}");
     }
+    // As far as it came is told, and what is left.
+    let known = ["--scope", "tenant:acme/run:r-1"];
+    let left = [
+        "--scope",
+        "tenant:nosuch/agent:x",
+        "--scope",
+        "tenant:globex",
+    ];
+    let (done, told) = run(&[&["halt", "on"], &known[..], &left].concat());
+    let not = "NOT SET: 2 scopes from tenant:nosuch/agent:x on";
+    let is_set = || world.path("state/halt/tenant:acme%2Frun:r-1").exists();
+    assert!(!done && is_set() && told.contains(not), "{told}");
+    let (done, told) = run(&[&["halt", "off", "--reason", "well"], &known[..], &left].concat());
+    let not = "NOT RESUMED: 2 scopes from";
+    assert!(!done && !is_set() && told.contains(not), "{told}");
     let two = [
         "--scope",
         "tenant:acme/agent:triage",

@@ -132,17 +132,23 @@ fn check_seen(
 }
 
 impl App {
-    /// The would-have log of an action since its last promotion. A demotion takes no mark away.
+    /// The would-have log of an action since its last promotion. A demotion takes no mark away. It may be read `apart`
+    /// from what must not wait ([`Filter::apart`]).
     ///
     /// # Errors
     /// When the journal is away.
-    pub async fn would_have(&self, tenant: &str, action: &str) -> Result<WouldHave, AppError> {
+    pub async fn would_have(
+        &self,
+        (tenant, action): (&str, &str),
+        apart: bool,
+    ) -> Result<WouldHave, AppError> {
         let set = self.journal.rollout(tenant, action).await?;
         let filter = Filter {
             action: Some(action.to_owned()),
             execute: Some(false),
             since_ms: set.map(|set| set.set_ms),
             limit: u32::try_from(PAGE_SIZE_MAX).unwrap_or(u32::MAX),
+            apart,
             ..Filter::default()
         };
         // Marked rows are looked for apart: one must not hide behind a thousand newer ones, nor one
@@ -203,7 +209,9 @@ impl App {
         let was = Self::within(&card, set.as_ref());
         check_pilot(&card, was, to.rollout)?;
         let pending = self.pending(&order.tenant, &card, set.as_ref());
-        let mut log = self.would_have(&order.tenant, action).await?;
+        // Taking it back to dry run waits for nobody who lists.
+        let apart = to.rollout.writes();
+        let mut log = self.would_have((&order.tenant, action), apart).await?;
         let stays = was == to.rollout && set.as_ref().map_or(0, |set| set.until_ms) == to.until_ms;
         if stays && pending.is_empty() {
             log.unchanged = true;

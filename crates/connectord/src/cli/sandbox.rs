@@ -14,7 +14,7 @@ use super::Common;
 use super::server::{ready, stop};
 use crate::error::AppError;
 use crate::lab::sandbox::{KINDS, Store, bind, serve};
-use crate::output::Output;
+use crate::output::{Output, plural};
 use crate::private_file::read_private;
 
 /// The sandbox CRM.
@@ -310,7 +310,7 @@ pub(super) async fn run(
             let body = json!({"kind": kind, "count": count, "delay_ms": delay_ms});
             let url = url_of(url.as_ref(), common);
             fault(&url, secret.trim(), &body).await?;
-            output.line(&format!("{kind} for {count} writes"), &body);
+            output.line(&format!("{kind} for {}", plural(*count, "write")), &body);
         }
     }
     Ok(0)

@@ -320,10 +320,10 @@ impl ConnectorService for Connector {
         order.request = convert::optional_request(&request_id).map_err(|error| status(&error))?;
         let id = name_in(&name, "executions", &own).map_err(|error| status(&error))?;
         let (app, agent) = (SharedApp::clone(&self.app), order.agent.clone());
-        let task = tokio::spawn(async move { app.undo(&order, &id).await });
-        let item = task
-            .await
-            .map_err(|_| status(&AppError::of(Reason::OutcomeUnknown)))?;
+        let work = async move { app.undo(&order, &id).await };
+        // It goes on when its caller is gone.
+        let item = self.app.long.run(work).await;
+        let item = item.unwrap_or_else(|| Err(AppError::of(Reason::OutcomeUnknown)));
         let mut item = item.map_err(|error| status(&error))?;
         if agent.is_some() {
             let card = self.app.card(own.as_str(), &item.execution.action).ok();

@@ -301,6 +301,7 @@ pub fn filter(message: pb::ListExecutionsRequest) -> Result<Filter, AppError> {
         Err(_) => return Err(malformed("mode is not known")),
     };
     Ok(Filter {
+        apart: true,
         state: wanted_state(state)?,
         run: given(run_id),
         action: given(action),
@@ -344,6 +345,7 @@ pub fn selection(message: pb::BatchUndoRequest) -> Result<Filter, AppError> {
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let size = u32::try_from(page_size).unwrap_or_default();
     Ok(Filter {
+        apart: true,
         run: given(run_id),
         action: given(action),
         agent: given(agent),

@@ -120,7 +120,9 @@ pub fn over_rate(wait: Duration) -> Status {
 /// The status of a call for whose kind too many are under way.
 #[must_use]
 pub fn busy(what: &str, wait: Duration) -> Status {
-    let why = format!("this caller, or the agents of its tenant, have too many {what} under way");
+    let why = format!(
+        "this caller, or the agents of its tenant, ask for more {what} than take their turn"
+    );
     limited(&why, wait)
 }
 

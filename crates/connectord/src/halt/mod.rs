@@ -311,7 +311,7 @@ impl HaltStore {
     }
 
     /// The same of the halt that was seen, not of one that somebody sets while this waits. Where the state could not be read
-    /// whole, whatever there is of the scope is ended.
+    /// whole, and cannot be now, whatever there is of the scope is ended.
     ///
     /// # Errors
     /// As with [`Self::clear`].
@@ -321,12 +321,18 @@ impl HaltStore {
         act: &Act,
         seen: Option<Arc<HaltState>>,
     ) -> Result<(HaltState, Option<Flag>), HaltError> {
+        let now = self.read(act.at);
         let Some(state) = seen else {
-            return self.clear(scope, act).await;
+            // What can be read by now was not seen.
+            return match now {
+                Ok(state) => Ok((Arc::unwrap_or_clone(state), None)),
+                Err(_) => self.clear(scope, act).await,
+            };
         };
         let standing = state.standing(scope);
-        // What Redis said may be a moment old, and nothing waits there.
-        if standing.is_none() && matches!(self, Self::Files(_)) {
+        // What Redis said may be a moment old; what was set since is another one.
+        let is_there = now.is_ok_and(|now| now.standing(scope).is_some());
+        if standing.is_none() && (is_there || matches!(self, Self::Files(_))) {
             return Ok((Arc::unwrap_or_clone(state), None));
         }
         self.clear_if(scope, act, standing.as_ref()).await

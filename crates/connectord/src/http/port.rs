@@ -150,8 +150,8 @@ fn undoes(app: &SharedApp) -> Undoes {
             let work = put_back(SharedApp::clone(&app), wanted, turn);
             match timeout(UNDO_ANSWER_MAX, app.long.run(work)).await {
                 Ok(Some(done)) => done,
-                Ok(None) => Err(Reason::Internal),
-                Err(_) => Err(Reason::OutcomeUnknown),
+                // Whatever it had done by then is in the journal.
+                Ok(None) | Err(_) => Err(Reason::OutcomeUnknown),
             }
         })
     })

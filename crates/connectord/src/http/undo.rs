@@ -224,7 +224,7 @@ fn not_told(reason: Reason) -> Response {
         }
         _ => (
             StatusCode::GATEWAY_TIMEOUT,
-            "the undo takes longer than this page can wait, and goes on; undo again in a minute \
+            "the undo takes longer than this page can wait; what it has done is kept, and it may go on; undo again in a minute \
              to see what is left",
         ),
     };

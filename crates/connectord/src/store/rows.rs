@@ -62,6 +62,8 @@ pub struct Filter {
     pub until_ms: Option<i64>,
     /// At most this many.
     pub limit: u32,
+    /// Whether it is read for somebody who looks, over connections that nothing else waits for.
+    pub apart: bool,
 }
 
 /// How much later than its id an execution can have been made.

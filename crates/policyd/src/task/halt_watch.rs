@@ -2,6 +2,7 @@
 //! denied early. connectord's own check is the one that counts: stale knowledge here only means
 //! that a writ is refused there.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -42,11 +43,12 @@ pub async fn follow(app: SharedApp, connectord: Peer) {
             Ok(response) => {
                 let state = response.into_inner();
                 let (are_known, view) = (state.known, view(state));
-                log.tell(are_known, &view.scopes);
-                if *app.halts.load_full() != view {
-                    app.halts.store(Arc::new(view));
+                let view = Arc::new(view);
+                if app.halts.load_full() != view {
+                    app.halts.store(Arc::clone(&view));
                 }
                 app.halts_asked_ms.store(asked_ms, Ordering::Release);
+                log.tell(are_known, &view.scopes);
                 if is_told {
                     tracing::info!("connectord answers");
                 }
@@ -98,18 +100,19 @@ impl HaltLog {
 
 /// Which halts stand, for the log: first those that are new.
 fn told(before: &[Scope], scopes: &[Scope]) -> String {
-    let missing = |from: &[Scope], of: &[Scope]| -> Vec<Scope> {
-        let missing = of.iter().filter(|scope| !from.contains(scope));
-        missing.cloned().collect()
-    };
-    let (new, over) = (missing(before, scopes), missing(scopes, before));
-    let stood = scopes.iter().filter(|scope| !new.contains(scope));
-    let mut text = match new.iter().chain(stood).collect::<Vec<_>>().as_slice() {
+    let (before, now): (BTreeSet<&Scope>, BTreeSet<&Scope>) =
+        (before.iter().collect(), scopes.iter().collect());
+    let all: Vec<&Scope> = now
+        .difference(&before)
+        .chain(now.intersection(&before))
+        .copied()
+        .collect();
+    let mut text = match all.as_slice() {
         [] => "no halt is in force".to_owned(),
         all => format!("halts in force: {}", some_of(all)),
     };
+    let over: Vec<&Scope> = before.difference(&now).copied().collect();
     if !over.is_empty() {
-        let over: Vec<&Scope> = over.iter().collect();
         text.push_str(&format!("; ended: {}", some_of(&over)));
     }
     text
@@ -194,7 +197,7 @@ mod tests {
         // A new one is named although many stand already.
         let many = log.change(true, &runs(SHOWN_MAX + 3)).unwrap();
         assert!(
-            many.starts_with("halts in force: tenant:acme/run:r-2, "),
+            many.starts_with("halts in force: tenant:acme/run:r-10, "),
             "{many}"
         );
         assert!(many.ends_with(" and 3 more"), "{many}");

@@ -244,9 +244,8 @@ impl App {
         if !due || self.may_be_halted(tenant, card) {
             return Ok(());
         }
-        if self.would_have(tenant, card.name.as_str()).await?.surprises > 0
-            || self.has_open_doubts(tenant, card).await?
-        {
+        let log = self.would_have((tenant, card.name.as_str()), false).await?;
+        if log.surprises > 0 || self.has_open_doubts(tenant, card).await? {
             return Ok(());
         }
         let limit = u32::try_from(PAGE_SIZE_MAX).unwrap_or(u32::MAX);

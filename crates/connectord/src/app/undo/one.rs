@@ -265,7 +265,9 @@ impl App {
             let detail = "the system file says that this verb is not undone";
             return Err(Refusal::new(Reason::UndoImpossible, detail));
         }
-        Self::check_last(&self.journal, (execution, foreseen), LATER_MAX).await?;
+        // A preview, which anybody may ask for, waits with those who list.
+        let pages = (LATER_MAX, order.dry_run);
+        Self::check_last(&self.journal, (execution, foreseen), pages).await?;
         let written = execution
             .changes
             .iter()
@@ -331,13 +333,14 @@ impl App {
     async fn check_last(
         journal: &Journal,
         (execution, foreseen): (&Execution, &Foreseen),
-        page: u32,
+        (page, apart): (u32, bool),
     ) -> Result<(), Refusal> {
         let mut filter = Filter {
             target: Some(execution.target.clone()),
             execute: Some(true),
             since_ms: Some(execution.created_ms),
             limit: page,
+            apart,
             ..Filter::default()
         };
         let stands_on = |own: &&Execution| {

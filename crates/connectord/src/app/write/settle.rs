@@ -254,14 +254,18 @@ impl App {
         if let Some(target) = &mut target {
             target.undone_by.clone_from(&execution.id);
         }
+        let (is_marked, said_by) = (target.is_some(), execution.settled_by.clone());
         let ended = self.end_with(execution, target, state, kind).await?;
-        tracing::info!(
-            execution = id,
-            tenant = ended.tenant,
-            action = ended.action,
-            undo = ended.id,
-            "undone, as a later look has shown"
-        );
+        if is_marked {
+            tracing::info!(
+                execution = id,
+                tenant = ended.tenant,
+                action = ended.action,
+                undo = ended.id,
+                said_by,
+                "undone, as was found out later"
+            );
+        }
         Ok(ended)
     }
 }

@@ -296,10 +296,8 @@ async fn set_all(
         };
         match one {
             Ok(one) => set.push((scope, one)),
-            Err(mut error) => {
-                let left = plural(all - at, "scope");
-                error.public = format!("NOT SET: {left} from {scope} on: {}", error.public);
-                return Ok((set, Some(error)));
+            Err(error) => {
+                return Ok((set, Some(off::so_far("NOT SET", (all - at, &scope), error))));
             }
         }
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Ended, Halts, ScopeArgs, malformed};
 use crate::error::AppError;
-use crate::output::Output;
+use crate::output::{Output, plural};
 
 /// Most halts that are named to somebody who asked for another.
 const SHOWN_MAX: usize = 5;
@@ -18,12 +18,20 @@ pub(super) async fn run(
         return Err(malformed("--reason is required to resume"));
     }
     let mut missing = 0_u8;
-    let mut all = Vec::new();
-    for scope in &args.named()? {
-        all.push(match halts {
-            Halts::Direct(direct) => direct.clear(scope, &args.reason).await?,
-            Halts::Remote(remote) => remote.clear(scope, &args.reason).await?,
-        });
+    let (mut all, mut failed) = (Vec::new(), None);
+    let scopes = args.named()?;
+    for (at, scope) in scopes.iter().enumerate() {
+        let ended = match halts {
+            Halts::Direct(direct) => direct.clear(scope, &args.reason).await,
+            Halts::Remote(remote) => remote.clear(scope, &args.reason).await,
+        };
+        match ended {
+            Ok(ended) => all.push(ended),
+            Err(error) => {
+                failed = Some(so_far("NOT RESUMED", (scopes.len() - at, scope), error));
+                break;
+            }
+        }
     }
     let standing = standing_of(halts).await;
     for ended in all {
@@ -49,7 +57,7 @@ pub(super) async fn run(
                 "still_halted_by": ended.still}),
         );
     }
-    Ok(missing)
+    failed.map_or(Ok(missing), Err)
 }
 
 /// What else covers a scope: "RUNNING" alone would be taken for the end of a halt that goes on.
@@ -71,6 +79,13 @@ fn still_of(ended: &Ended, is_direct: bool) -> String {
                 .to_owned()
         }
     }
+}
+
+/// Why no more was done, and of how many scopes it was not.
+pub(super) fn so_far(what: &str, (left, scope): (usize, &str), mut error: AppError) -> AppError {
+    let left = plural(left, "scope");
+    error.public = format!("{what}: {left} from {scope} on: {}", error.public);
+    error
 }
 
 /// What is halted beside it, or instead of it.

@@ -121,8 +121,8 @@ impl Remote {
         let looked = tokio::time::timeout_at(until, self.strange(&scope, stored)).await;
         looked.unwrap_or(Err(NotLooked)).unwrap_or_else(|NotLooked| {
             let why = format!(
-                "whether there is anything of the name in {stored} could not be looked up in time: a misspelt scope stops \
-                 nothing. `connectord actions ls` and `connectord executions ls` show the names"
+                "whether there is anything of the name in {stored} could not be looked up: a misspelt scope stops nothing. \
+                 `connectord actions ls` and `connectord executions ls` show the names"
             );
             Some((why, false))
         })
@@ -133,7 +133,11 @@ impl Remote {
         scope: &Scope,
         stored: &str,
     ) -> Result<Option<(String, bool)>, NotLooked> {
-        let Some(tenant) = scope.tenant().or(self.own.as_ref()) else {
+        let tenant = scope.tenant().or(self.own.as_ref());
+        // What another tenant has is not shown.
+        let Some(tenant) =
+            tenant.filter(|tenant| self.own.as_ref().is_none_or(|own| own == *tenant))
+        else {
             return Ok(None);
         };
         let parent = format!("tenants/{tenant}");

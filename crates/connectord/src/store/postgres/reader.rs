@@ -129,7 +129,12 @@ impl PostgresReader {
         query
             .push(" ORDER BY id DESC LIMIT ")
             .push_bind(i64::from(filter.limit));
-        let rows = query.build().fetch_all(&self.lists).await?;
+        let pool = if filter.apart {
+            &self.lists
+        } else {
+            &self.pool
+        };
+        let rows = query.build().fetch_all(pool).await?;
         executions(&rows, execution_at).await
     }
 

@@ -25,7 +25,7 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/sqlite/0005_lists.sql"),
 ];
 const READERS_MAX: u32 = 4;
-/// Lists may look at all that a tenant has done; what a call needs waits for none of them.
+/// What somebody lists may be all that a tenant has done; no write, undo or settling waits for it.
 const LISTERS_MAX: u32 = 2;
 /// Longest wait of a list for those before it.
 const LIST_WAIT_MAX: Duration = Duration::from_secs(8);
@@ -166,7 +166,12 @@ impl SqliteReader {
         filter: &Filter,
     ) -> Result<Vec<Execution>, JournalError> {
         let mut query = listing("SELECT body, revision", tenant, filter);
-        let rows = query.build().fetch_all(&self.lists).await?;
+        let pool = if filter.apart {
+            &self.lists
+        } else {
+            &self.pool
+        };
+        let rows = query.build().fetch_all(pool).await?;
         executions(&rows, execution_at).await
     }
 

@@ -122,6 +122,12 @@ pub(crate) async fn run(command: &RecordsCommand, output: Output) -> Result<u8, 
     }
 }
 
+/// The place in the log of a line of an export.
+fn seq_of(line: &&[u8]) -> Option<u64> {
+    let line: serde_json::Value = serde_json::from_slice(line).ok()?;
+    line.get("seq")?.as_u64()
+}
+
 async fn export(
     remote: &Remote,
     (out, with_values): (&Path, bool),
@@ -152,9 +158,19 @@ async fn export(
         AppError::new(Reason::RequestMalformed, why)
     })?;
     let lines = bytes.split(|byte| *byte == b'\n');
-    let records = lines.filter(|line| line.starts_with(b"{\"seq\":")).count();
+    let records: Vec<&[u8]> = lines
+        .filter(|line| line.starts_with(b"{\"seq\":"))
+        .collect();
+    let span = records
+        .first()
+        .and_then(seq_of)
+        .zip(records.last().and_then(seq_of));
+    let span = span.map_or_else(String::new, |(first, last)| {
+        format!(", #{first} to #{last}")
+    });
+    let records = records.len();
     let text = format!(
-        "{} of the log in {}",
+        "{} of the log{span}, in {}",
         plural(records, "record"),
         out.display()
     );
@@ -332,13 +348,16 @@ fn keys(path: &Path, root: Option<&str>) -> Result<KeySet, AppError> {
     KeySet::parse_document(&text, &key).map_err(|error| broken(path, error))
 }
 
-/// A text among the values of a record.
 /// Whether a record allows a write, or tells of one that was done.
 fn is_written(record: &pb::Record) -> bool {
-    let done = matches!(record.status.as_str(), "DONE" | "RECONCILED_APPLIED");
+    let done = matches!(
+        record.status.as_str(),
+        "DONE" | "UNDONE" | "RECONCILED_APPLIED"
+    );
     done || record.verdict == "ALLOW"
 }
 
+/// A text among the values of a record.
 pub(crate) fn value_of(values: &serde_json::Value, name: &str) -> String {
     values
         .get(name)

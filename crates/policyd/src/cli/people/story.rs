@@ -90,9 +90,12 @@ fn told(record: &pb::Record) -> String {
                 _ => "moved",
             };
             // Where the values are erased the status says where to.
-            let note = Some(text("note")).filter(|note| !note.is_empty());
-            let note = note.unwrap_or_else(|| record.status.clone());
-            format!("{} {did} {}: {note}", text("by"), record.action)
+            let note = match text("note") {
+                note if note.is_empty() && did == "moved" => record.status.clone(),
+                note => note,
+            };
+            let told = format!("{} {did} {}: {note}", text("by"), record.action);
+            told.trim_end_matches([':', ' ']).to_owned()
         }
         kind => format!("{kind} {} {} {codes}", record.action, record.status),
     }

@@ -15,7 +15,7 @@ use writ_proto::Reason;
 
 use crate::app::SharedApp;
 use crate::config::NotifyConfig;
-use crate::domain::incident::notice::{Delivery, backoff_ms};
+use crate::domain::incident::notice::{Delivery, Notice, backoff_ms};
 use crate::error::AppError;
 use crate::store::notice::{NoticeRow, Settled};
 use crate::{clock, ids};
@@ -27,6 +27,8 @@ const PERIOD: Duration = Duration::from_millis(500);
 const TAKE_MAX: usize = 8;
 /// Longer than the messages of one notice to all sinks take.
 const LEASE_MS: i64 = 60_000;
+/// Names and values of a notice that its line of the log shows.
+const FIELDS_SHOWN: usize = 4;
 const BACKOFF_MS_MAX: i64 = 30 * 60 * 1_000;
 const RETRY_AFTER_SECONDS_MAX: i64 = 3_600;
 /// What was delivered is removed after this time; what was given up is not.
@@ -132,18 +134,32 @@ fn left_alone_ms(asked_seconds: Option<i64>) -> i64 {
     seconds.saturating_mul(1_000)
 }
 
+/// `a notice (a halt was set at 16:01:16Z; by acme/ops, scope tenant:acme) is kept ..`.
+fn kept(notice: &Notice) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(notice.time_ms);
+    let time = time.map_or_else(String::new, |time| time.format(" at %H:%M:%SZ").to_string());
+    let fields = notice.fields.iter().take(FIELDS_SHOWN);
+    let fields: Vec<String> = fields
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    format!(
+        "a notice ({}{time}; {}) is kept for `policyd notices ls --cert CERT`, and nobody was told: [notify] in policyd.toml names \
+         no webhook and no Slack channel",
+        notice.title,
+        fields.join(", ")
+    )
+}
+
 fn say(row: &NoticeRow, settled: &Settled, nobody: bool) {
     let (id, kind, tries) = (row.notice.id, row.notice.kind.name(), row.tries);
     let error = settled.error.as_str();
-    let taken = if nobody {
-        format!(
-            "{kind} is in `policyd notices ls --cert CERT` and was sent to nobody: [notify] in policyd.toml names no webhook and no Slack channel yet"
-        )
+    let told = if nobody {
+        kept(&row.notice)
     } else {
-        "a notice was delivered".to_owned()
+        format!("a notice was delivered at try {tries}")
     };
     match settled.state {
-        Delivery::Delivered => tracing::info!(%id, kind, tries, "{taken}"),
+        Delivery::Delivered => tracing::info!(%id, kind, "{told}"),
         Delivery::Waiting => tracing::warn!(%id, kind, tries, error, "a notice was not taken"),
         Delivery::Dead => tracing::error!(%id, kind, tries, error, "a notice was given up"),
     }

@@ -47,6 +47,44 @@ async fn a_list_reads_the_executions_of_its_tenant_alone() {
     }
 }
 
+/// Whoever lists at length keeps nobody from what a write, an undo or a promotion reads.
+#[tokio::test]
+async fn nothing_waits_for_those_who_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("journal.db").display());
+    let reader = SqliteReader::open(&url).await.unwrap();
+    let mut listing = Vec::new();
+    for _ in 0..LISTERS_MAX {
+        listing.push(reader.lists.acquire().await.unwrap());
+    }
+    let filter = |apart| Filter {
+        limit: 1,
+        apart,
+        ..Filter::default()
+    };
+    assert!(
+        reader
+            .list("acme", &filter(false))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        reader
+            .execution("acme", Uuid::nil())
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let moment = Duration::from_millis(50);
+    let (own, other) = (filter(true), filter(true));
+    let mut waits = Box::pin(reader.list("acme", &own));
+    assert!(tokio::time::timeout(moment, &mut waits).await.is_err());
+    drop(listing);
+    assert!(waits.await.unwrap().is_empty());
+    assert!(reader.list("globex", &other).await.unwrap().is_empty());
+}
+
 /// With less than `FULL` a commit in WAL may be gone after a power cut.
 #[tokio::test]
 async fn what_is_answered_is_on_disk() {

@@ -101,7 +101,7 @@ pub(crate) fn run(args: &InitArgs, output: Output) -> Result<u8, AppError> {
     write(&dir.join("connectord.toml"), &hands)?;
     let port = |offset: u16| args.port_base.saturating_add(offset);
     let text = format!(
-        "wrote {}: policyd.toml connectord.toml policies/ systems/ certs/ (development CA) keys/ (one Ed25519 key for each use, mode 0600)\n\
+        "wrote {}: policyd.toml connectord.toml policies/ systems/ certs/ (development CA) keys/ (private keys and secrets, mode 0600; public.json has the public ones)\n\
          policyd on {}, connectord on {}, the halt page on {}, the sandbox CRM on {}\n\
          next: policyd dev {} starts all of them, or by hand: cd {} && connectord creds add crm/main --file keys/sandbox.secret",
         dir.display(),
