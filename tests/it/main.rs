@@ -59,6 +59,7 @@ mod servers;
 mod story;
 mod templates;
 mod tidy;
+mod tutorial;
 mod typos;
 mod undo;
 mod undo_writ;

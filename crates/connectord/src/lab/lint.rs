@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use writ_proto::card::Card;
+use writ_proto::card::{Card, with_article};
 
 use crate::error::AppError;
 use crate::output::Output;
@@ -95,9 +95,9 @@ pub(crate) fn run(args: &LintArgs, output: &Output) -> Result<u8, AppError> {
             Ok(card) => say(
                 "ok",
                 &format!(
-                    "{name}: {} of a {} can be performed",
+                    "{name}: {} of {} can be performed",
                     card.verb.name(),
-                    card.target
+                    with_article(&card.target)
                 ),
             ),
             Err(why) => {

@@ -108,8 +108,11 @@ fn told(before: &[Scope], scopes: &[Scope]) -> String {
         .copied()
         .collect();
     let mut text = match all.as_slice() {
-        [] => "no halt is in force".to_owned(),
-        all => format!("halts in force: {}", some_of(all)),
+        [] => "heard from connectord: nothing is halted any more".to_owned(),
+        all => format!(
+            "heard from connectord, and denied from now on: {}",
+            some_of(all)
+        ),
     };
     let over: Vec<&Scope> = before.difference(&now).copied().collect();
     if !over.is_empty() {
@@ -191,15 +194,12 @@ mod tests {
         };
         let mut log = HaltLog::default();
         assert_eq!(log.change(true, &[]), None);
-        let two = "halts in force: tenant:acme/run:r-0, tenant:acme/run:r-1";
+        let two = "heard from connectord, and denied from now on: tenant:acme/run:r-0, tenant:acme/run:r-1";
         assert_eq!(log.change(true, &runs(2)).unwrap(), two);
         assert_eq!(log.change(true, &runs(2)), None);
         // A new one is named although many stand already.
         let many = log.change(true, &runs(SHOWN_MAX + 3)).unwrap();
-        assert!(
-            many.starts_with("halts in force: tenant:acme/run:r-10, "),
-            "{many}"
-        );
+        assert!(many.contains(": tenant:acme/run:r-10, "), "{many}");
         assert!(many.ends_with(" and 3 more"), "{many}");
         let over = log.change(true, &runs(SHOWN_MAX + 2)).unwrap();
         assert!(over.ends_with("; ended: tenant:acme/run:r-12"), "{over}");
@@ -208,7 +208,7 @@ mod tests {
         assert!(
             log.change(true, &global)
                 .unwrap()
-                .starts_with("halts in force: global;")
+                .starts_with("heard from connectord, and denied from now on: global;")
         );
         assert!(
             log.change(false, &global)
@@ -216,9 +216,15 @@ mod tests {
                 .contains("does not know")
         );
         assert_eq!(log.change(false, &global), None);
-        assert_eq!(log.change(true, &global).unwrap(), "halts in force: global");
+        assert_eq!(
+            log.change(true, &global).unwrap(),
+            "heard from connectord, and denied from now on: global"
+        );
         log.change(false, &global).unwrap();
-        assert_eq!(log.change(true, &[]).unwrap(), "no halt is in force");
+        assert_eq!(
+            log.change(true, &[]).unwrap(),
+            "heard from connectord: nothing is halted any more"
+        );
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use mechanical::same_words;
 pub use pilot::{Pilot, Widen};
 pub use rules::{Caps, Demotion, Hours, Intent, RecordCeiling};
 pub use sight::{Mask, Sight};
-pub use verb::{NO_RECORD, Verb};
+pub use verb::{NO_RECORD, Verb, with_article};
 
 /// What undoing takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -90,7 +90,8 @@ impl Verb {
 }
 
 /// `a deal`, `an order`.
-fn with_article(noun: &str) -> String {
+#[must_use]
+pub fn with_article(noun: &str) -> String {
     let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) {
         "an"
     } else {

@@ -196,8 +196,12 @@ pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError
     // connectord's part is recorded a moment after it happened, behind what policyd did meanwhile.
     let mut own: Vec<&pb::Record> = own.collect();
     own.sort_by_key(|record| (time_of(record), record.seq));
+    if !own.is_empty() {
+        output.note("Lines are in the order in which things happened. # is the place of each in the log: what connectord did gets there a moment \
+             later, so # may jump. The log also holds entries of other records, of halts and of policies.");
+    }
     for record in &own {
-        let time = time_of(record).format("%Y-%m-%d %H:%M:%SZ");
+        let time = time_of(record).format("%Y-%m-%d %H:%M:%S%.3fZ");
         let line = told(record);
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
         let text = format!("{time}  #{:<5} {line}", record.seq);
@@ -217,8 +221,6 @@ pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError
             "name a record as its card does, such as deal/D-104, or a decision by its id: policyd decisions ls",
         ));
     }
-    output.note("Lines are in the order in which things happened. # is the place of each in the log, which also holds entries of other \
-         records, of halts and of policies.");
     output.note("Prove it: policyd records export --with-values --out FILE --cert CERT, then policyd records verify FILE --trust keys/public.json --replay");
     Ok(0)
 }
