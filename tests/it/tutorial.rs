@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use e2e::{Process, free_port, free_ports, program, root};
 
 /// How far the ports of one folder lie apart.
 const PORTS: u16 = 40;
-const LONGEST: Duration = Duration::from_secs(400);
+/// Seconds, of which most are spent by `conform`.
+const LONGEST: &str = "500";
 
 /// The commands of a page, and what it writes into files, in their order, as one script.
 fn script(page: &str) -> String {
@@ -85,15 +85,16 @@ async fn a_system_of_ones_own_is_guarded_as_the_page_says() {
         .replace(":8090/", &format!(":{desk}/"));
     let ports = [base, base + 10, base + 30].map(|port| port.to_string());
     let path = program("policyd").parent().unwrap().display().to_string();
-    let mut command = Command::new("bash");
+    // It ends the daemons too, whatever they do.
+    let mut command = Command::new("timeout");
     command
-        .args(["-c", &script(&page)])
+        .args(["-k", "10", LONGEST, "bash", "-c", &script(&page)])
         .current_dir(folder.path())
         .env("PATH", format!("{path}:{}", e2e::search_path()))
         .env("PORTS", ports.join(" "))
         .stdin(std::process::Stdio::null());
     let run = tokio::task::spawn_blocking(move || command.output().unwrap());
-    let output = tokio::time::timeout(LONGEST, run).await.unwrap().unwrap();
+    let output = run.await.unwrap();
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),

@@ -210,7 +210,7 @@ impl App {
         check_pilot(&card, was, to.rollout)?;
         let pending = self.pending(&order.tenant, &card, set.as_ref());
         // Taking it back to dry run waits for nobody who lists.
-        let apart = to.rollout.writes();
+        let apart = to.rollout.writes() || !was.writes();
         let mut log = self.would_have((&order.tenant, action), apart).await?;
         let stays = was == to.rollout && set.as_ref().map_or(0, |set| set.until_ms) == to.until_ms;
         if stays && pending.is_empty() {
@@ -219,7 +219,7 @@ impl App {
         }
         check_seen((&order.tenant, &card), (was, to), &log, &pending)?;
         let seen = format!(
-            "dry runs before: {}, marked as wrong: {}, because {:?}",
+            "dry runs before: {}, marked as wrong: {}; the reason: {:?}",
             log.rows, log.surprises, order.reason
         );
         self.move_to(&view, (&order.tenant, &order.by), (to, set), &seen)

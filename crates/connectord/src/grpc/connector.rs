@@ -9,7 +9,7 @@ use writ_proto::{Caller, Reason, pb};
 
 use super::authn::{Authn, not_for, own_tenant};
 use super::status::status;
-use super::weight::{listed, turn, undone};
+use super::weight::{listed, turn, undo_turn, undone};
 use crate::app::SharedApp;
 use crate::app::catalog::Held;
 use crate::app::order::Order;
@@ -309,6 +309,7 @@ impl ConnectorService for Connector {
         let message = request.get_ref();
         let order = self.order_of_anybody(&request, &message.reason, message.dry_run);
         let (own, order) = order.map_err(|error| status(&error))?;
+        let turn = undo_turn(&request, order.agent.is_some(), order.dry_run).await?;
         let pb::UndoRequest {
             name,
             reason: _,
@@ -320,7 +321,10 @@ impl ConnectorService for Connector {
         order.request = convert::optional_request(&request_id).map_err(|error| status(&error))?;
         let id = name_in(&name, "executions", &own).map_err(|error| status(&error))?;
         let (app, agent) = (SharedApp::clone(&self.app), order.agent.clone());
-        let work = async move { app.undo(&order, &id).await };
+        let work = async move {
+            let _turn = turn;
+            app.undo(&order, &id).await
+        };
         // It goes on when its caller is gone.
         let item = self.app.long.run(work).await;
         let item = item.unwrap_or_else(|| Err(AppError::of(Reason::OutcomeUnknown)));

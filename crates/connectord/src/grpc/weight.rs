@@ -11,6 +11,8 @@ use super::status::busy;
 const LISTED_A_CALL: u32 = 8;
 /// So many items of a batch undo: each takes reads of its system, if not writes.
 const UNDONE_A_CALL: u32 = 2;
+/// Rows that an undo looks at, for later writes to its record, cost as many as these.
+const LOOKED_BACK: u32 = 100;
 /// A halt that is set or ended is synced to the disk several times.
 const HALT_CALLS: u32 = 8;
 
@@ -31,6 +33,26 @@ pub(super) async fn halt_turn<T>(request: &Request<T>) -> Result<Turn, Status> {
     let mut turn = turn(request, Kind::Halts).await?;
     turn.cost(HALT_CALLS);
     Ok(turn)
+}
+
+/// The turn of whoever undoes one write: an agent waits for other undos of agents of its tenant, a preview for lists, and an
+/// operator who undoes for nobody.
+///
+/// # Errors
+/// `RATE_LIMITED`, with the time to wait.
+pub(super) async fn undo_turn<T>(
+    request: &Request<T>,
+    is_agent: bool,
+    is_preview: bool,
+) -> Result<Option<Turn>, Status> {
+    let kind = match (is_agent, is_preview) {
+        (_, true) => Kind::Lists,
+        (true, false) => Kind::Undos,
+        (false, false) => return Ok(None),
+    };
+    let mut turn = turn(request, kind).await?;
+    undone(&mut turn, LOOKED_BACK, 1);
+    Ok(Some(turn))
 }
 
 const fn what(kind: Kind) -> &'static str {
@@ -59,64 +81,4 @@ pub(super) fn undone(turn: &mut Turn, rows: u32, items: u32) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use writ_proto::host::serve::rate::Quota;
-
-    use super::*;
-
-    /// A rate so low that the next one waits for whatever is owed beyond the burst.
-    const SLOW: Quota = Quota {
-        per_second: 4,
-        burst: 20,
-    };
-    const MOMENT: Duration = Duration::from_millis(50);
-
-    fn request() -> Request<()> {
-        let mut request = Request::new(());
-        request.extensions_mut().insert(Pace::alone(SLOW));
-        request
-    }
-
-    /// Whether the next of a kind has to wait after one that cost so much.
-    async fn is_late(kind: Kind, cost: impl Fn(&mut Turn)) -> bool {
-        let request = request();
-        let mut first = turn(&request, kind).await.unwrap();
-        cost(&mut first);
-        drop(first);
-        let next = tokio::time::timeout(MOMENT, turn(&request, kind));
-        next.await.is_err()
-    }
-
-    #[tokio::test]
-    async fn a_call_that_takes_long_costs_what_it_may_read_and_do() {
-        let within = SLOW.burst;
-        for (rows, late) in [
-            (within * LISTED_A_CALL, false),
-            (within * LISTED_A_CALL + 1, true),
-        ] {
-            assert_eq!(
-                is_late(Kind::Lists, |turn| listed(turn, rows)).await,
-                late,
-                "{rows} rows"
-            );
-        }
-        let halves = within / 2;
-        for more in [0, 1] {
-            let (rows, items) = (halves * LISTED_A_CALL, halves * UNDONE_A_CALL + more);
-            let late = is_late(Kind::Undos, |turn| undone(turn, rows, items)).await;
-            assert_eq!(late, more == 1, "{rows} rows and {items} items");
-        }
-    }
-
-    #[tokio::test]
-    async fn so_many_halts_are_free_and_the_next_waits() {
-        let request = request();
-        for _ in 0..=SLOW.burst / HALT_CALLS {
-            drop(halt_turn(&request).await.unwrap());
-        }
-        let next = tokio::time::timeout(MOMENT, halt_turn(&request)).await;
-        assert!(next.is_err(), "{next:?}");
-    }
-}
+mod tests;

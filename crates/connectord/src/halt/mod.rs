@@ -321,21 +321,17 @@ impl HaltStore {
         act: &Act,
         seen: Option<Arc<HaltState>>,
     ) -> Result<(HaltState, Option<Flag>), HaltError> {
-        let now = self.read(act.at);
         let Some(state) = seen else {
-            // What can be read by now was not seen.
-            return match now {
+            return match self.read(act.at) {
                 Ok(state) => Ok((Arc::unwrap_or_clone(state), None)),
                 Err(_) => self.clear(scope, act).await,
             };
         };
-        let standing = state.standing(scope);
-        // What Redis said may be a moment old; what was set since is another one.
-        let is_there = now.is_ok_and(|now| now.standing(scope).is_some());
-        if standing.is_none() && (is_there || matches!(self, Self::Files(_))) {
-            return Ok((Arc::unwrap_or_clone(state), None));
+        match state.standing(scope) {
+            Some(standing) => self.clear_if(scope, act, Some(&standing)).await,
+            // What is there by now was not seen.
+            None => Ok((Arc::unwrap_or_clone(state), None)),
         }
-        self.clear_if(scope, act, standing.as_ref()).await
     }
 
     /// The same, if it is still the expected one ([`HaltState::standing`]); nothing is ended otherwise.

@@ -1,6 +1,7 @@
 //! `connectord halt off`: what is resumed by it, and what is not.
 
 use serde_json::json;
+use writ_proto::Reason;
 
 use super::{Ended, Halts, ScopeArgs, malformed};
 use crate::error::AppError;
@@ -33,10 +34,11 @@ pub(super) async fn run(
             }
         }
     }
-    let standing = standing_of(halts).await;
+    let all_standing = standing_of(halts).await;
+    let standing = all_standing.as_deref().map(shown);
     for ended in all {
         let is_covered = ended.still.as_ref().is_some_and(|still| !still.is_empty());
-        let anew = !ended.cleared && names(standing.as_deref()).any(|one| one == ended.scope);
+        let anew = !ended.cleared && all_standing.iter().flatten().any(|one| *one == ended.scope);
         let word = match (ended.cleared, is_covered) {
             (true, false) => "RUNNING",
             (true, true) => "STILL_HALTED",
@@ -44,10 +46,9 @@ pub(super) async fn run(
             (false, _) => "NOT_SET",
         };
         missing |= u8::from(!ended.cleared);
-        let is_direct = matches!(halts, Halts::Direct(_));
-        let still = still_of(&ended, is_direct);
+        let still = still_of(&ended, matches!(halts, Halts::Direct(_)));
         let instead = match anew {
-            true => ": it was set anew meanwhile; look at it, and ask again".to_owned(),
+            true => ": it was set meanwhile, or could not be read when this was asked for; look at it, and ask again".to_owned(),
             false => instead_of(&ended, standing.as_deref()),
         };
         let text = format!("{word} {}{still}{instead}", ended.scope);
@@ -81,10 +82,24 @@ fn still_of(ended: &Ended, is_direct: bool) -> String {
     }
 }
 
-/// Why no more was done, and of how many scopes it was not.
+/// Why no more was done, and of how many scopes it was not, as far as that is known.
 pub(super) fn so_far(what: &str, (left, scope): (usize, &str), mut error: AppError) -> AppError {
-    let left = plural(left, "scope");
-    error.public = format!("{what}: {left} from {scope} on: {}", error.public);
+    let is_refused = matches!(
+        error.reason,
+        Reason::RequestMalformed
+            | Reason::UnknownTenant
+            | Reason::OperatorRequired
+            | Reason::GlobalOperatorRequired
+            | Reason::RateLimited
+    );
+    let (left, why) = (plural(left, "scope"), &error.public);
+    error.public = if is_refused {
+        format!("{what}: {left} from {scope} on: {why}")
+    } else {
+        format!(
+            "NOT CONFIRMED: {left} from {scope} on; `connectord halt status` says what stands: {why}"
+        )
+    };
     error
 }
 
@@ -115,17 +130,21 @@ fn names(standing: Option<&str>) -> impl Iterator<Item = &str> {
 }
 
 /// Which halts are set, for somebody who named none or only one of them; nothing where it cannot be told.
-async fn standing_of(halts: &mut Halts) -> Option<String> {
+async fn standing_of(halts: &mut Halts) -> Option<Vec<String>> {
     let listed = match halts {
         Halts::Direct(direct) => direct.list().await,
         Halts::Remote(remote) => remote.list().await,
     };
     let (all, _) = listed.ok()?;
-    let names: Vec<&str> = all.iter().map(|one| one.scope.as_str()).collect();
+    Some(all.into_iter().map(|one| one.scope).collect())
+}
+
+/// The first of them, and how many there are beside.
+fn shown(names: &[String]) -> String {
     let (first, more) = names.split_at(names.len().min(SHOWN_MAX));
     let more = match more.len() {
         0 => String::new(),
         count => format!(" and {count} more"),
     };
-    Some(format!("{}{more}", first.join(", ")))
+    format!("{}{more}", first.join(", "))
 }

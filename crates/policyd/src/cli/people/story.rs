@@ -197,8 +197,8 @@ pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError
     let mut own: Vec<&pb::Record> = own.collect();
     own.sort_by_key(|record| (time_of(record), record.seq));
     if !own.is_empty() {
-        output.note("Lines are in the order in which things happened. # is the place of each in the log: what connectord did gets there a moment \
-             later, so # may jump. The log also holds entries of other records, of halts and of policies.");
+        output.note("Lines are in the order in which things happened. # is the number of the entry in the log. What connectord did is logged a moment \
+             later, so a # can stand before a smaller one. A # that is not here is an entry about something else: another record, a halt, a policy.");
     }
     for record in &own {
         let time = time_of(record).format("%Y-%m-%d %H:%M:%S%.3fZ");
