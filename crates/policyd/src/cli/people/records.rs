@@ -301,7 +301,7 @@ fn told(report: &Report, (file, pinned, replay): (&Path, bool, bool), output: Ou
 fn signed_by(report: &Report) -> String {
     match report.signed_by.as_str() {
         "" => String::new(),
-        other => format!(", signed by {other}"),
+        other => format!(", signed by the log key {other}"),
     }
 }
 

@@ -197,8 +197,11 @@ pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError
     let mut own: Vec<&pb::Record> = own.collect();
     own.sort_by_key(|record| (time_of(record), record.seq));
     if !own.is_empty() {
-        output.note("Lines are in the order in which things happened. # is the number of the entry in the log. What connectord did is logged a moment \
-             later, so a # can stand before a smaller one. A # that is not here is an entry about something else: another record, a halt, a policy.");
+        output.note("# is the number of an entry in the log; the numbers that are missing are entries about something else: another record, a halt, a policy.");
+    }
+    if !own.is_sorted_by_key(|record| record.seq) {
+        output.note("The lines are in the order in which things happened. connectord's entries reach the log a moment after that, so their numbers can be \
+             higher than those of the lines below them.");
     }
     for record in &own {
         let time = time_of(record).format("%Y-%m-%d %H:%M:%S%.3fZ");
