@@ -149,7 +149,7 @@ async fn undos_of_many_and_halts_of_an_operator_take_turns_too() {
     let world = limited().await;
     let operator = world.operator().await;
     let other = world.actor("operator-globex-ops").await;
-    drop(line(|_| undo(operator.clone()), "more undos of many").await);
+    drop(line(|_| undo(operator.clone()), "more undos than").await);
     drop(line(|number| halt(other.clone(), number), "more halts").await);
 }
 

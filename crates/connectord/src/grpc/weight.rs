@@ -59,7 +59,7 @@ const fn what(kind: Kind) -> &'static str {
     match kind {
         Kind::Lists => "lists",
         Kind::Cards => "lists of actions",
-        Kind::Undos => "undos of many",
+        Kind::Undos => "undos",
         Kind::Halts => "halts",
     }
 }

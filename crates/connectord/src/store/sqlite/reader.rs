@@ -25,7 +25,7 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/sqlite/0005_lists.sql"),
 ];
 const READERS_MAX: u32 = 4;
-/// What somebody lists may be all that a tenant has done; no write, undo or settling waits for it.
+/// What somebody lists may be all that a tenant has done; no write, no settling and no undo of an operator waits for it.
 const LISTERS_MAX: u32 = 2;
 /// Longest wait of a list for those before it.
 const LIST_WAIT_MAX: Duration = Duration::from_secs(8);

@@ -200,8 +200,8 @@ pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError
         output.note("# is the number of an entry in the log; the numbers that are missing are entries about something else: another record, a halt, a policy.");
     }
     if !own.is_sorted_by_key(|record| record.seq) {
-        output.note("The lines are in the order in which things happened. connectord's entries reach the log a moment after that, so their numbers can be \
-             higher than those of the lines below them.");
+        output.note("The lines are in the order in which things happened. The numbers can be out of that order, because what connectord did is logged a \
+             moment after it happened.");
     }
     for record in &own {
         let time = time_of(record).format("%Y-%m-%d %H:%M:%S%.3fZ");

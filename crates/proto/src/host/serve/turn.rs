@@ -15,7 +15,7 @@ pub enum Kind {
     Lists,
     /// What shows the cards of a tenant: an agent asks for nothing without it.
     Cards,
-    /// Undos of many, which may wait for their system.
+    /// Undos of many, and of agents, which may wait for their system.
     Undos,
     /// What is synced to the disk several times.
     Halts,
