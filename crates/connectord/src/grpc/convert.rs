@@ -328,7 +328,7 @@ pub fn selection(message: pb::BatchUndoRequest) -> Result<Filter, AppError> {
         since,
         action,
         reason: _,
-        dry_run,
+        dry_run: _,
         agent,
         target_id,
         page_size,
@@ -345,7 +345,6 @@ pub fn selection(message: pb::BatchUndoRequest) -> Result<Filter, AppError> {
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let size = u32::try_from(page_size).unwrap_or_default();
     Ok(Filter {
-        apart: dry_run,
         run: given(run_id),
         action: given(action),
         agent: given(agent),

@@ -265,8 +265,8 @@ impl App {
             let detail = "the system file says that this verb is not undone";
             return Err(Refusal::new(Reason::UndoImpossible, detail));
         }
-        // Previews, and undos of agents, wait with those who list.
-        let pages = (LATER_MAX, order.dry_run || order.agent.is_some());
+        // Agents wait with those who list; no undo of an operator, nor the plan shown before it, waits for them.
+        let pages = (LATER_MAX, order.agent.is_some());
         Self::check_last(&self.journal, (execution, foreseen), pages).await?;
         let written = execution
             .changes
