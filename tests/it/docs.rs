@@ -145,50 +145,62 @@ fn the_command_line_reference_is_current() {
     assert!(stored == page, "docs/cli.md is old; UPDATE=1 rewrites it");
 }
 
-#[test]
-fn the_readme_starts_a_writ_as_it_says() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let ports = [
-        ("sandbox serve", 7380),
-        ("policyd server", 7350),
-        ("connectord server", 7360),
-    ];
-    for (_, port) in ports {
-        let free = std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        assert!(
-            free,
-            "port {port} is taken; the commands of the README use it"
-        );
-    }
-    let mut script = "set -euo pipefail\ntrap 'kill $(jobs -p)' EXIT\n".to_owned();
-    let section = readme.split_once("## Start your own").unwrap().1;
+/// The commands of a section, as one script: one that starts servers runs beside the next.
+fn script(page: &str, heading: &str) -> String {
+    let text = std::fs::read_to_string(root().join(page)).unwrap();
+    let section = text.split_once(heading).unwrap().1;
     let section = section.split_once("\n## ").unwrap().0;
-    let blocks = section.split("```\n").skip(1).step_by(2);
-    for line in blocks.flat_map(str::lines) {
+    let mut script = "set -euo pipefail\ntrap 'kill $(jobs -p); wait' EXIT\n".to_owned();
+    for line in section
+        .split("```\n")
+        .skip(1)
+        .step_by(2)
+        .flat_map(str::lines)
+    {
         script.push_str(line);
-        script.push('\n');
-        let started = ports.iter().find(|(what, _)| line.contains(what));
-        if let Some((_, port)) = started {
+        let started: &[u16] = match line.trim_end_matches(" &") {
+            "policyd dev my-writ" => &[7380, 7350, 7360],
+            "policyd server" => &[7350],
+            "connectord server" => &[7360],
+            other if other.starts_with("connectord sandbox serve") => &[7380],
+            _ => &[],
+        };
+        let beside = !started.is_empty() && !line.ends_with('&');
+        script.push_str(if beside { " &\n" } else { "\n" });
+        for port in started {
             // A person is slower than this script.
             script.push_str(&format!(
                 "for _ in $(seq 200); do (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null && break; sleep 0.05; done\n"
             ));
         }
     }
+    script
+}
+
+/// Runs it in a folder of its own; gives what it printed.
+fn run(script: &str) -> String {
+    for port in [7350, 7360, 7380] {
+        let free = std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+        assert!(free, "port {port} is taken; the documents use it");
+    }
     let folder = tempfile::tempdir().unwrap();
     let binaries = program("policyd").parent().unwrap().to_owned();
     let path = format!("{}:{}", binaries.display(), e2e::search_path());
     let output = Command::new("bash")
-        .args(["-c", &script])
+        .args(["-c", script])
         .current_dir(folder.path())
         .env("PATH", path)
         .output()
         .unwrap();
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{out}\n{err}");
+    out
+}
+
+#[test]
+fn a_writ_starts_as_the_documents_say() {
+    let out = run(&script("README.md", "## Start your own"));
     for told in [
         "ALLOW",
         "would change",
@@ -197,6 +209,10 @@ fn the_readme_starts_a_writ_as_it_says() {
         "HALTED tenant:acme/agent:triage",
         "log.jsonl: OK",
     ] {
-        assert!(out.contains(told), "{told}: {out}\n{err}");
+        assert!(out.contains(told), "{told}: {out}");
     }
+    let asks = "policyd authorize set_stage stage=qualified --target deal/D-104 --cert certs/agent-acme-triage.pem --dry-run\n";
+    let by_hand = script("docs/operations.md", "## Start\n") + asks;
+    let out = run(&by_hand);
+    assert!(out.contains("ALLOW"), "{out}");
 }

@@ -104,6 +104,20 @@ async fn undo(mut operator: e2e::Actor) -> Result<(), tonic::Status> {
     operator.execute.batch_undo(nothing).await.map(drop)
 }
 
+/// Of what is not there, which is found out after its turn.
+async fn undo_one(mut actor: e2e::Actor, tenant: &str, dry_run: bool) -> Result<(), tonic::Status> {
+    let nothing = pb::UndoRequest {
+        name: format!("tenants/{tenant}/executions/019b0000-0000-7000-8000-000000000000"),
+        reason: "test".into(),
+        dry_run,
+        ..pb::UndoRequest::default()
+    };
+    match actor.execute.undo(nothing).await {
+        Err(status) if status.code() == tonic::Code::NotFound => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 async fn halt(mut operator: e2e::Actor, number: usize) -> Result<(), tonic::Status> {
     let request = pb::SetHaltRequest {
         scope: format!("run:r-{number}"),
@@ -151,6 +165,22 @@ async fn undos_of_many_and_halts_of_an_operator_take_turns_too() {
     let other = world.actor("operator-globex-ops").await;
     drop(line(|_| undo(operator.clone()), "more undos than").await);
     drop(line(|number| halt(other.clone(), number), "more halts").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn single_undos_of_an_agent_and_previews_take_turns_and_an_operator_waits_for_none_of_them() {
+    let world = limited().await;
+    let agent = world.agent().await;
+    let _undos = line(
+        |_| undo_one(agent.clone(), "acme", false),
+        "more undos than",
+    )
+    .await;
+    let operator = world.actor("operator-globex-ops").await;
+    let _previews = line(|_| undo_one(operator.clone(), "globex", true), "more lists").await;
+    undo_one(world.operator().await, "acme", false)
+        .await
+        .unwrap();
 }
 
 /// Halts that are paid for before the next has its turn.

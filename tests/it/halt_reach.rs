@@ -151,11 +151,11 @@ async fn the_command_line_refuses_what_is_no_scope_and_resumes_only_with_a_reaso
         "tenant:globex",
     ];
     let (done, told) = run(&[&["halt", "on"], &known[..], &left].concat());
-    let not = "NOT SET: 2 scopes from tenant:nosuch/agent:x on";
+    let not = "NOT SET: tenant:nosuch/agent:x and the 1 scope after it";
     let is_set = || world.path("state/halt/tenant:acme%2Frun:r-1").exists();
     assert!(!done && is_set() && told.contains(not), "{told}");
     let (done, told) = run(&[&["halt", "off", "--reason", "well"], &known[..], &left].concat());
-    let not = "NOT RESUMED: 2 scopes from";
+    let not = "NOT RESUMED: tenant:nosuch/agent:x and the 1 scope after it";
     assert!(!done && !is_set() && told.contains(not), "{told}");
     let two = [
         "--scope",

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::domain::execution::Execution;
 use crate::domain::gate::Refusal;
 use crate::domain::promotion::differences;
-use crate::store::{Filter, JournalError, Promoted};
+use crate::store::{Filter, JournalError, Promoted, Readers};
 use crate::system::System;
 
 /// Longest time-boxed live, in milliseconds.
@@ -132,15 +132,15 @@ fn check_seen(
 }
 
 impl App {
-    /// The would-have log of an action since its last promotion. A demotion takes no mark away. It may be read `apart`
-    /// from what must not wait ([`Filter::apart`]).
+    /// The would-have log of an action since its last promotion. A demotion takes no mark away. A promotion waits for
+    /// those who list.
     ///
     /// # Errors
     /// When the journal is away.
     pub async fn would_have(
         &self,
         (tenant, action): (&str, &str),
-        apart: bool,
+        readers: Readers,
     ) -> Result<WouldHave, AppError> {
         let set = self.journal.rollout(tenant, action).await?;
         let filter = Filter {
@@ -148,7 +148,7 @@ impl App {
             execute: Some(false),
             since_ms: set.map(|set| set.set_ms),
             limit: u32::try_from(PAGE_SIZE_MAX).unwrap_or(u32::MAX),
-            apart,
+            readers,
             ..Filter::default()
         };
         // Marked rows are looked for apart: one must not hide behind a thousand newer ones, nor one
@@ -210,8 +210,11 @@ impl App {
         check_pilot(&card, was, to.rollout)?;
         let pending = self.pending(&order.tenant, &card, set.as_ref());
         // Taking it back to dry run waits for nobody who lists.
-        let apart = to.rollout.writes() || !was.writes();
-        let mut log = self.would_have((&order.tenant, action), apart).await?;
+        let readers = match to.rollout.writes() || !was.writes() {
+            true => Readers::Lists,
+            false => Readers::Writes,
+        };
+        let mut log = self.would_have((&order.tenant, action), readers).await?;
         let stays = was == to.rollout && set.as_ref().map_or(0, |set| set.until_ms) == to.until_ms;
         if stays && pending.is_empty() {
             log.unchanged = true;

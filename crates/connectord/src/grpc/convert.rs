@@ -15,7 +15,7 @@ use crate::app::undo::{Batch, Undone};
 use crate::domain::execution::{Execution, Proof, State};
 use crate::domain::gate::Call;
 use crate::error::AppError;
-use crate::store::Filter;
+use crate::store::{Filter, Readers};
 use crate::wire::outcome::{changes, timestamp};
 
 /// Executions that one call of a batch looks at: each takes a few round trips.
@@ -301,7 +301,7 @@ pub fn filter(message: pb::ListExecutionsRequest) -> Result<Filter, AppError> {
         Err(_) => return Err(malformed("mode is not known")),
     };
     Ok(Filter {
-        apart: true,
+        readers: Readers::Lists,
         state: wanted_state(state)?,
         run: given(run_id),
         action: given(action),
@@ -357,6 +357,7 @@ pub fn selection(message: pb::BatchUndoRequest) -> Result<Filter, AppError> {
             0 => UNDO_PAGE_DEFAULT,
             size => size.min(UNDO_PAGE_MAX),
         },
+        readers: Readers::Undos,
         ..Filter::default()
     })
 }

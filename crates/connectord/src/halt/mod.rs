@@ -329,8 +329,11 @@ impl HaltStore {
         };
         match state.standing(scope) {
             Some(standing) => self.clear_if(scope, act, Some(&standing)).await,
-            // What is there by now was not seen.
-            None => Ok((Arc::unwrap_or_clone(state), None)),
+            // What is there by now was not seen: it is told, and stays.
+            None => match self {
+                Self::Files(files) => Ok((files.look(act.at)?, None)),
+                Self::Redis(redis) => Ok((redis.fresh(act.at).await?, None)),
+            },
         }
     }
 

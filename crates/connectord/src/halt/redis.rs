@@ -365,7 +365,8 @@ impl Redis {
         Ok(members)
     }
 
-    async fn fresh(&self, now: i64) -> Result<HaltState, HaltError> {
+    /// The state, asked for now.
+    pub(super) async fn fresh(&self, now: i64) -> Result<HaltState, HaltError> {
         self.shared.refresh().await;
         self.read(now)
     }

@@ -40,7 +40,7 @@ pub use claim::{Claim, Claimed, Presented};
 pub use mark::JournalMark;
 use postgres::{PostgresReader, PostgresWriter};
 use rollouts::Seen;
-pub use rows::{AT_ONCE, Filter, Promoted, Report, UndoWrit, Waiting};
+pub use rows::{AT_ONCE, Filter, Promoted, Readers, Report, UndoWrit, Waiting};
 use sqlite::{SqliteReader, SqliteWriter};
 
 /// Longest wait for a commit.

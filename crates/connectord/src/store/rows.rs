@@ -62,8 +62,20 @@ pub struct Filter {
     pub until_ms: Option<i64>,
     /// At most this many.
     pub limit: u32,
-    /// Whether it is read for somebody who looks, over connections that nothing else waits for.
-    pub apart: bool,
+    /// For what they are read.
+    pub readers: Readers,
+}
+
+/// Over which connections executions are listed: nothing waits for a list of another kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Readers {
+    /// Those of writes and of settling.
+    #[default]
+    Writes,
+    /// Those of undos that an operator asks for, and of what is shown before them.
+    Undos,
+    /// Those of whoever looks.
+    Lists,
 }
 
 /// How much later than its id an execution can have been made.

@@ -13,7 +13,7 @@ use super::{Move, View};
 use crate::domain::execution::{Execution, State};
 use crate::domain::rollout::{calm, demoted};
 use crate::halt::{Customer, Subject};
-use crate::store::{Filter, Promoted};
+use crate::store::{Filter, Promoted, Readers};
 use crate::{clock, crash};
 
 /// An undo is an execution too, so twice as many are read as the rule looks at.
@@ -244,7 +244,9 @@ impl App {
         if !due || self.may_be_halted(tenant, card) {
             return Ok(());
         }
-        let log = self.would_have((tenant, card.name.as_str()), false).await?;
+        let log = self
+            .would_have((tenant, card.name.as_str()), Readers::Writes)
+            .await?;
         if log.surprises > 0 || self.has_open_doubts(tenant, card).await? {
             return Ok(());
         }

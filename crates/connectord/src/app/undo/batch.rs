@@ -12,7 +12,7 @@ use super::writ::PATIENCE;
 use super::{UNDO_MAX, Undone, is_doubtful, stands};
 use crate::domain::execution::{Execution, State};
 use crate::domain::gate::Refusal;
-use crate::store::Filter;
+use crate::store::{Filter, Readers};
 
 /// After so long the undo of the last minutes begins with no further record.
 const RECENT_TIME: Duration = Duration::from_secs(8);
@@ -143,6 +143,7 @@ impl App {
             since_ms: Some(since_ms),
             until_ms: Some(until_ms),
             limit: RECENT_PAGE,
+            readers: Readers::Undos,
             ..Filter::default()
         };
         loop {
@@ -186,6 +187,7 @@ impl App {
             since_ms: Some(since_ms),
             until_ms: Some(until_ms),
             limit: UNDO_MAX,
+            readers: Readers::Undos,
             ..Filter::default()
         };
         let mut found = self.journal.list(tenant, &filter).await?;

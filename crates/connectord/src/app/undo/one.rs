@@ -19,7 +19,7 @@ use crate::domain::image::Image;
 use crate::domain::plan::Plan;
 use crate::domain::undo;
 use crate::domain::undo_writ::UndoPermit;
-use crate::store::{Filter, Journal};
+use crate::store::{Filter, Journal, Readers};
 use crate::system::{Leave, Prepared, System, Wanted};
 use crate::{clock, crash, ids};
 
@@ -265,8 +265,11 @@ impl App {
             let detail = "the system file says that this verb is not undone";
             return Err(Refusal::new(Reason::UndoImpossible, detail));
         }
-        // Agents wait with those who list; no undo of an operator, nor the plan shown before it, waits for them.
-        let pages = (LATER_MAX, order.agent.is_some());
+        let readers = match order.agent {
+            Some(_) => Readers::Lists,
+            None => Readers::Undos,
+        };
+        let pages = (LATER_MAX, readers);
         Self::check_last(&self.journal, (execution, foreseen), pages).await?;
         let written = execution
             .changes
@@ -333,14 +336,14 @@ impl App {
     async fn check_last(
         journal: &Journal,
         (execution, foreseen): (&Execution, &Foreseen),
-        (page, apart): (u32, bool),
+        (page, readers): (u32, Readers),
     ) -> Result<(), Refusal> {
         let mut filter = Filter {
             target: Some(execution.target.clone()),
             execute: Some(true),
             since_ms: Some(execution.created_ms),
             limit: page,
-            apart,
+            readers,
             ..Filter::default()
         };
         let stands_on = |own: &&Execution| {

@@ -418,7 +418,11 @@ async fn status(halts: &mut Halts, output: &Output) -> Result<u8, AppError> {
         } else {
             format!("  by {by}")
         };
-        let text = format!("HALTED {scope}  since {since}{end}{by_whom}  {reason}");
+        let why = match reason.as_str() {
+            "" => String::new(),
+            reason => format!("  because {reason:?}"),
+        };
+        let text = format!("HALTED {scope}  since {since}{end}{by_whom}{why}");
         output.line(
             &text,
             &json!({"scope": scope, "by": by, "reason": reason, "since": since, "until": until}),

@@ -9,6 +9,7 @@ use crate::output::{Output, plural};
 
 /// Most halts that are named to somebody who asked for another.
 const SHOWN_MAX: usize = 5;
+const LOOK: &str = "`connectord halt status` says what stands";
 
 pub(super) async fn run(
     halts: &mut Halts,
@@ -82,7 +83,7 @@ fn still_of(ended: &Ended, is_direct: bool) -> String {
     }
 }
 
-/// Why no more was done, and of how many scopes it was not, as far as that is known.
+/// Why it ended at a scope, of so many that were left with it: what was not done, as far as that is known.
 pub(super) fn so_far(what: &str, (left, scope): (usize, &str), mut error: AppError) -> AppError {
     let is_refused = matches!(
         error.reason,
@@ -91,14 +92,19 @@ pub(super) fn so_far(what: &str, (left, scope): (usize, &str), mut error: AppErr
             | Reason::OperatorRequired
             | Reason::GlobalOperatorRequired
             | Reason::RateLimited
+            | Reason::RequestTooLarge
+            | Reason::NotFound
     );
-    let (left, why) = (plural(left, "scope"), &error.public);
-    error.public = if is_refused {
-        format!("{what}: {left} from {scope} on: {why}")
-    } else {
-        format!(
-            "NOT CONFIRMED: {left} from {scope} on; `connectord halt status` says what stands: {why}"
-        )
+    let (behind, why) = (left.saturating_sub(1), &error.public);
+    let rest = plural(behind, "scope");
+    // What is behind it was never asked for.
+    error.public = match (is_refused, behind) {
+        (true, 0) => format!("{what}: {scope}: {why}"),
+        (true, _) => format!("{what}: {scope} and the {rest} after it: {why}"),
+        (false, 0) => format!("NOT CONFIRMED: {scope}; {LOOK}: {why}"),
+        (false, _) => {
+            format!("NOT CONFIRMED: {scope}; {what}: the {rest} after it; {LOOK}: {why}")
+        }
     };
     error
 }
@@ -148,3 +154,6 @@ fn shown(names: &[String]) -> String {
     };
     format!("{}{more}", first.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use writ_proto::host::store::postgres::{
 use super::PostgresWriter;
 use crate::domain::execution::Execution;
 use crate::store::JournalMark;
-use crate::store::rows::{RolloutRow, earliest, executions};
+use crate::store::rows::{Readers, RolloutRow, earliest, executions};
 use crate::store::{Filter, JournalError, OPEN_EACH_MAX, OPEN_MAX, Presented, Report, decode};
 
 const MIGRATIONS: [&str; 5] = [
@@ -28,6 +28,7 @@ pub(super) const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000):
 #[derive(Debug, Clone)]
 pub(in crate::store) struct PostgresReader {
     pool: PgPool,
+    undos: PgPool,
     lists: PgPool,
     options: PgConnectOptions,
 }
@@ -46,10 +47,10 @@ impl PostgresReader {
             return Err(JournalError::Unavailable(why.to_owned()));
         }
         writ_proto::host::store::schema::prepare_postgres(&pool, &MIGRATIONS).await?;
-        let lists = pool_of_lists(options.clone());
         Ok(Self {
             pool,
-            lists,
+            undos: pool_of_lists(options.clone()),
+            lists: pool_of_lists(options.clone()),
             options,
         })
     }
@@ -129,10 +130,10 @@ impl PostgresReader {
         query
             .push(" ORDER BY id DESC LIMIT ")
             .push_bind(i64::from(filter.limit));
-        let pool = if filter.apart {
-            &self.lists
-        } else {
-            &self.pool
+        let pool = match filter.readers {
+            Readers::Writes => &self.pool,
+            Readers::Undos => &self.undos,
+            Readers::Lists => &self.lists,
         };
         let rows = query.build().fetch_all(pool).await?;
         executions(&rows, execution_at).await

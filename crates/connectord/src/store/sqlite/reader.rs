@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::SqliteWriter;
 use crate::domain::execution::Execution;
 use crate::store::JournalMark;
-use crate::store::rows::{RolloutRow, earliest, executions};
+use crate::store::rows::{Readers, RolloutRow, earliest, executions};
 use crate::store::{Filter, JournalError, OPEN_EACH_MAX, OPEN_MAX, Presented, Report, decode};
 
 const MIGRATIONS: [&str; 5] = [
@@ -25,7 +25,7 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/sqlite/0005_lists.sql"),
 ];
 const READERS_MAX: u32 = 4;
-/// What somebody lists may be all that a tenant has done; no write, no settling and no undo of an operator waits for it.
+/// What somebody lists may be all that a tenant has done: what waits for it is [`Readers`].
 const LISTERS_MAX: u32 = 2;
 /// Longest wait of a list for those before it.
 const LIST_WAIT_MAX: Duration = Duration::from_secs(8);
@@ -39,6 +39,7 @@ pub(super) const NOW_MS: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 #[derive(Debug, Clone)]
 pub(in crate::store) struct SqliteReader {
     pool: SqlitePool,
+    undos: SqlitePool,
     lists: SqlitePool,
     options: SqliteConnectOptions,
 }
@@ -108,14 +109,17 @@ impl SqliteReader {
             .connect_with(options.clone())
             .await?;
         writ_proto::host::store::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
-        let lists = SqlitePoolOptions::new()
-            .max_connections(LISTERS_MAX)
-            .acquire_timeout(LIST_WAIT_MAX)
-            .test_before_acquire(false)
-            .connect_lazy_with(options.clone());
+        let listers = || {
+            SqlitePoolOptions::new()
+                .max_connections(LISTERS_MAX)
+                .acquire_timeout(LIST_WAIT_MAX)
+                .test_before_acquire(false)
+                .connect_lazy_with(options.clone())
+        };
         Ok(Self {
             pool,
-            lists,
+            undos: listers(),
+            lists: listers(),
             options,
         })
     }
@@ -166,10 +170,10 @@ impl SqliteReader {
         filter: &Filter,
     ) -> Result<Vec<Execution>, JournalError> {
         let mut query = listing("SELECT body, revision", tenant, filter);
-        let pool = if filter.apart {
-            &self.lists
-        } else {
-            &self.pool
+        let pool = match filter.readers {
+            Readers::Writes => &self.pool,
+            Readers::Undos => &self.undos,
+            Readers::Lists => &self.lists,
         };
         let rows = query.build().fetch_all(pool).await?;
         executions(&rows, execution_at).await

@@ -29,7 +29,7 @@ async fn a_later_write_is_found_however_many_pages_away_or_the_undo_is_refused()
     journal.save(all, vec![]).await.unwrap();
     let foreseen = Foreseen::default();
     let check = async |own: &Execution, page: u32| {
-        let checked = App::check_last(&journal, (own, &foreseen), (page, false)).await;
+        let checked = App::check_last(&journal, (own, &foreseen), (page, Readers::Undos)).await;
         checked.map_err(|refusal| refusal.detail)
     };
     for page in [1, 2, LATER_MAX] {

@@ -57,18 +57,15 @@ async fn nothing_waits_for_those_who_list() {
     for _ in 0..LISTERS_MAX {
         listing.push(reader.lists.acquire().await.unwrap());
     }
-    let filter = |apart| Filter {
+    let filter = |readers| Filter {
         limit: 1,
-        apart,
+        readers,
         ..Filter::default()
     };
-    assert!(
-        reader
-            .list("acme", &filter(false))
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    for readers in [Readers::Writes, Readers::Undos] {
+        let list = reader.list("acme", &filter(readers)).await;
+        assert!(list.unwrap().is_empty(), "{readers:?}");
+    }
     assert!(
         reader
             .execution("acme", Uuid::nil())
@@ -77,12 +74,23 @@ async fn nothing_waits_for_those_who_list() {
             .is_none()
     );
     let moment = Duration::from_millis(50);
-    let (own, other) = (filter(true), filter(true));
+    let (own, other) = (filter(Readers::Lists), filter(Readers::Lists));
     let mut waits = Box::pin(reader.list("acme", &own));
     assert!(tokio::time::timeout(moment, &mut waits).await.is_err());
     drop(listing);
     assert!(waits.await.unwrap().is_empty());
     assert!(reader.list("globex", &other).await.unwrap().is_empty());
+    let mut undoing = Vec::new();
+    for _ in 0..LISTERS_MAX {
+        undoing.push(reader.undos.acquire().await.unwrap());
+    }
+    for readers in [Readers::Writes, Readers::Lists] {
+        let list = reader.list("acme", &filter(readers)).await;
+        assert!(list.unwrap().is_empty(), "{readers:?}");
+    }
+    let undo = filter(Readers::Undos);
+    let mut waits = Box::pin(reader.list("acme", &undo));
+    assert!(tokio::time::timeout(moment, &mut waits).await.is_err());
 }
 
 /// With less than `FULL` a commit in WAL may be gone after a power cut.
