@@ -134,7 +134,7 @@ async fn the_story_of_a_record_is_one_answer_and_defaults_are_found() {
     };
     for words in [
         "triage asked for set_stage {\"stage\":\"qualified\"}, because \"the customer asked\": ALLOW by rule set-stage under the policies acme-2026-11",
-        "ops moved set_stage: dry_run -> live, card sha256:",
+        "ops moved set_stage: dry_run -> live, under its card sha256:",
         "set_stage DONE: {\"stage\":\"new\"} became {\"stage\":\"qualified\"}",
         "Prove it: policyd records export",
     ] {

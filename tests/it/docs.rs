@@ -186,10 +186,13 @@ fn run(script: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let binaries = program("policyd").parent().unwrap().to_owned();
     let path = format!("{}:{}", binaries.display(), e2e::search_path());
+    let answer = folder.path().join("answer");
+    std::fs::write(&answer, "y\n").unwrap();
     let output = Command::new("bash")
         .args(["-c", script])
         .current_dir(folder.path())
         .env("PATH", path)
+        .stdin(std::fs::File::open(answer).unwrap())
         .output()
         .unwrap();
     let out = String::from_utf8_lossy(&output.stdout).into_owned();

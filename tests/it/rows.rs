@@ -344,7 +344,7 @@ async fn every_list_is_one_json_document_and_every_failure_one_object() {
     );
     // A name that matches nothing is told, and undoes nothing in silence.
     let args = [
-        "undo", "--since", "15m", "--action", "set_stge", "--reason", "x",
+        "undo", "--since", "15m", "--action", "set_stge", "--reason", "x", "--yes",
     ];
     let (out, _) = apart(&world, "connectord", &args, operator);
     assert!(out.contains("\"of\":0"), "{out}");

@@ -85,6 +85,8 @@ async fn a_system_of_ones_own_is_guarded_as_the_page_says() {
         .replace(":8090/", &format!(":{desk}/"));
     let ports = [base, base + 10, base + 30].map(|port| port.to_string());
     let path = program("policyd").parent().unwrap().display().to_string();
+    let answer = folder.path().join("answer");
+    std::fs::write(&answer, "y\n").unwrap();
     // It ends the daemons too, whatever they do.
     let mut command = Command::new("timeout");
     command
@@ -92,7 +94,7 @@ async fn a_system_of_ones_own_is_guarded_as_the_page_says() {
         .current_dir(folder.path())
         .env("PATH", format!("{path}:{}", e2e::search_path()))
         .env("PORTS", ports.join(" "))
-        .stdin(std::process::Stdio::null());
+        .stdin(std::fs::File::open(answer).unwrap());
     let run = tokio::task::spawn_blocking(move || command.output().unwrap());
     let output = run.await.unwrap();
     let (out, err) = (

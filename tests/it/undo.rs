@@ -71,6 +71,29 @@ async fn an_action_that_is_undone_too_often_goes_back_to_dry_run() {
     assert_eq!(last.unwrap()["status"], "dry_run");
 }
 
+fn nothing_is_undone_without_a_yes(world: &World, undo: &[&str]) {
+    // Where nobody answers, nothing is undone.
+    for unanswered in [undo, &[undo, &["--output", "json"]].concat()] {
+        let (code, told) = run(world, unanswered);
+        assert_eq!(code, Some(2), "{told}");
+    }
+    let asked = operator(world, undo);
+    let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+    for (answer, wanted) in [
+        ("n\n", "nothing was undone"),
+        ("policyd story\n", "the answer was"),
+    ] {
+        let file = world.path("answer");
+        std::fs::write(&file, answer).unwrap();
+        let input = std::fs::File::open(file).unwrap();
+        let output = world.answered("connectord", &asked, input.into());
+        let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("undo 50 writes? [y/N]"), "{told}");
+        assert!(told.contains(wanted), "{told}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_wrong_writes_are_undone_by_one_command_and_a_drifted_record_is_left() {
     let world = World::start();
@@ -115,10 +138,13 @@ async fn fifty_wrong_writes_are_undone_by_one_command_and_a_drifted_record_is_le
         "triage",
         "--reason",
         "wrong mails",
+        "--yes",
     ];
     let (code, planned) = run(&world, &[&undo[..], &["--dry-run"]].concat());
     assert!(planned.contains("would undo 49 of 50"), "{planned}");
     assert_eq!(code, Some(1), "one of them cannot be undone");
+    nothing_is_undone_without_a_yes(&world, &undo[..7]);
+    assert_eq!(world.effects().await.len(), 51);
     let (_, undone) = run(&world, &undo);
     assert!(undone.contains("undid 49 of 50"), "{undone}");
     assert_eq!(

@@ -289,11 +289,16 @@ impl World {
 
     /// Runs a program of ours in the folder.
     pub fn run(&self, name: &str, args: &[&str]) -> std::process::Output {
+        self.answered(name, args, Stdio::null())
+    }
+
+    /// The same, with what is answered to its questions.
+    pub fn answered(&self, name: &str, args: &[&str], input: Stdio) -> std::process::Output {
         let mut command = Command::new(program(name));
         command
             .current_dir(self.folder.path())
             .args(args)
-            .stdin(Stdio::null());
+            .stdin(input);
         command.output().unwrap()
     }
 

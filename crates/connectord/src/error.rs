@@ -79,7 +79,7 @@ impl From<JournalError> for AppError {
     fn from(error: JournalError) -> Self {
         let reason = match error.clone() {
             JournalError::Unavailable(_) => Reason::StoreUnavailable,
-            JournalError::Full => Reason::RateLimited,
+            JournalError::Full | JournalError::Busy => Reason::RateLimited,
             JournalError::Conflict => Reason::OutcomeUnknown,
             JournalError::OverCap(over) => return Self::new(Reason::BudgetExceeded, over.what),
             JournalError::Corrupt(_) => Reason::StoreCorrupt,

@@ -221,8 +221,12 @@ impl App {
             return Ok(log);
         }
         check_seen((&order.tenant, &card), (was, to), &log, &pending)?;
+        let runs = match log.rows {
+            1 => "dry run",
+            _ => "dry runs",
+        };
         let seen = format!(
-            "dry runs before: {}, marked as wrong: {}; the reason: {:?}",
+            "after {} {runs} ({} marked as wrong by an operator), because {:?}",
             log.rows, log.surprises, order.reason
         );
         self.move_to(&view, (&order.tenant, &order.by), (to, set), &seen)
@@ -284,7 +288,8 @@ impl App {
         let until = until.unwrap_or_default();
         let digest = hex::encode(card.digest());
         // What a person typed stands last: a note that is too long is cut there.
-        outcome.note = format!("{from} -> {to_name}{until}, card sha256:{digest:.12}, {reason}");
+        outcome.note =
+            format!("{from} -> {to_name}{until}, under its card sha256:{digest:.12}, {reason}");
         let (kept, system) = if to.rollout.writes() {
             (view.text.to_string(), view.system()?)
         } else {

@@ -175,14 +175,25 @@ fn named(item: &pb::UndoItem) -> String {
     )
 }
 
-/// Shows the plan and asks, where a person sits at the terminal.
+/// That nobody said yes, which is no leave to undo.
+fn unasked() -> AppError {
+    let message = "nobody answered whether to undo, so nothing was undone";
+    let fix = "--yes undoes without asking, --dry-run shows what would be undone";
+    AppError::new(Reason::RequestMalformed, message).with_fix(fix)
+}
+
+/// Shows the plan and asks.
 async fn confirmed(
     client: &mut ConnectorServiceClient<Channel>,
     args: &UndoArgs,
     output: &Output,
 ) -> Result<bool, AppError> {
-    if args.dry_run || args.yes || !output.is_table() || !std::io::stdin().is_terminal() {
+    if args.dry_run || args.yes {
         return Ok(true);
+    }
+    // Whoever reads JSON is no person.
+    if !output.is_table() {
+        return Err(unasked());
     }
     let mut request = selection(args)?;
     request.dry_run = true;
@@ -204,8 +215,12 @@ async fn confirmed(
     let _ = err.flush();
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
+    if matches!(read, Ok(0) | Err(_)) {
+        let _ = writeln!(err);
+        return Err(unasked());
+    }
     let answer = answer.trim().to_lowercase();
-    let is_yes = read.is_ok() && matches!(answer.as_str(), "y" | "yes");
+    let is_yes = matches!(answer.as_str(), "y" | "yes");
     if !is_yes && !matches!(answer.as_str(), "" | "n" | "no") {
         // What was pasted behind the command is taken for the answer.
         let said: String = answer.chars().take(ANSWER_SHOWN).collect();

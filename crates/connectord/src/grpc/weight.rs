@@ -35,8 +35,8 @@ pub(super) async fn halt_turn<T>(request: &Request<T>) -> Result<Turn, Status> {
     Ok(turn)
 }
 
-/// The turn of whoever undoes one write: an agent waits for other undos of agents of its tenant, a preview for lists, and an
-/// operator who undoes for nobody.
+/// The turn of whoever undoes one write: an agent waits for other undos of agents of its tenant, a preview for lists. One
+/// that an operator undoes takes no turn here; what it reads waits for other undos of its tenant.
 ///
 /// # Errors
 /// `RATE_LIMITED`, with the time to wait.
@@ -57,7 +57,7 @@ pub(super) async fn undo_turn<T>(
 
 const fn what(kind: Kind) -> &'static str {
     match kind {
-        Kind::Lists => "lists",
+        Kind::Lists => "lists and previews of undos",
         Kind::Cards => "lists of actions",
         Kind::Undos => "undos",
         Kind::Halts => "halts",

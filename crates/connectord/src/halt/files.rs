@@ -148,7 +148,7 @@ fn flag_of(path: &Path, name: &str, text: &str) -> Flag {
     // Nobody would look for what halts everything in a file that is of no halt, such as a copy of one.
     let strange = named.is_none().then(|| {
         let name: String = name.chars().filter(|c| !c.is_control()).collect();
-        format!("because of {name} in the halt store, which is named after no scope; if nobody meant to halt, move it away")
+        format!("{name} in the halt store is named after no scope; if nobody meant to halt, move it away")
     });
     let scope = named.unwrap_or_else(Scope::global);
     let written = serde_json::from_str::<Flag>(text).ok();

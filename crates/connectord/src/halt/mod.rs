@@ -332,7 +332,7 @@ impl HaltStore {
             // What is there by now was not seen: it is told, and stays.
             None => match self {
                 Self::Files(files) => Ok((files.look(act.at)?, None)),
-                Self::Redis(redis) => Ok((redis.fresh(act.at).await?, None)),
+                Self::Redis(redis) => Ok((redis.look(act.at).await?, None)),
             },
         }
     }

@@ -4,26 +4,29 @@
 //! A Redis without the positive `armed` field lost its data or never had any: not known. What was
 //! read longer ago than `max_staleness` is not known either.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, FromRedisValue, IntoConnectionInfo as _, Pipeline};
+use redis::{Client, FromRedisValue, Pipeline};
 use tokio::time::Instant;
 
 use writ_proto::host::store::durable;
 use writ_proto::host::store::owner::folder_of;
 
-use super::HaltMark;
+pub use place::RedisPlace;
 
 use super::fields::{Fields, HAND, flags, parse};
 use super::mark::ARM_AHEAD_SECONDS;
 use super::roster::GONE_MS;
 use super::{
-    Act, CLEARED_MAX, Cleared, Flag, HaltError, HaltState, MEMBERS_MAX, Member, Probe, Scope,
+    Act, CLEARED_MAX, Cleared, Flag, HaltError, HaltMark, HaltState, MEMBERS_MAX, Member, Probe,
+    Scope,
 };
 use crate::ids;
+
+mod place;
 
 /// In braces, so that a cluster keeps them in one place.
 const STATE: &str = "{writ}:halt";
@@ -37,17 +40,6 @@ const ANSWER_MAX: Duration = Duration::from_millis(500);
 const SET: &str = include_str!("set.lua");
 const CLEAR: &str = include_str!("clear.lua");
 const ARM: &str = include_str!("arm.lua");
-
-/// Where it is and how far it is believed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RedisPlace {
-    /// `redis://127.0.0.1:6379/0`.
-    pub url: String,
-    /// How old what was read may be.
-    pub max_staleness: Duration,
-    /// Keeps the highest epoch that was seen, so that a restored backup is noticed.
-    pub epoch_file: Option<PathBuf>,
-}
 
 /// A Redis and what it last said.
 #[derive(Debug, Clone)]
@@ -95,30 +87,6 @@ fn failed(why: impl core::fmt::Display) -> HaltError {
 
 fn json(value: &impl serde::Serialize) -> Result<String, HaltError> {
     serde_json::to_string(value).map_err(failed)
-}
-
-impl RedisPlace {
-    /// Checks an address: without TLS it is loopback, and there is no TLS.
-    ///
-    /// # Errors
-    /// When the text is no address of a Redis that may be used.
-    pub fn check(url: &str) -> Result<(), HaltError> {
-        if url.starts_with("rediss://") {
-            let why = "rediss:// is not supported; use redis:// on loopback, with a TLS tunnel";
-            return Err(failed(why));
-        }
-        let info = url.into_connection_info().map_err(failed)?;
-        match info.addr() {
-            redis::ConnectionAddr::Tcp(host, _)
-                if ["127.0.0.1", "::1", "localhost"].contains(&host.as_str()) =>
-            {
-                Ok(())
-            }
-            _ => Err(failed(
-                "redis:// is not encrypted and may only be on loopback",
-            )),
-        }
-    }
 }
 
 impl Redis {
@@ -365,8 +333,13 @@ impl Redis {
         Ok(members)
     }
 
-    /// The state, asked for now.
-    pub(super) async fn fresh(&self, now: i64) -> Result<HaltState, HaltError> {
+    /// The state as it answers now, or why it does not.
+    pub(super) async fn look(&self, now: i64) -> Result<HaltState, HaltError> {
+        self.shared.renew().await?;
+        self.read(now)
+    }
+
+    async fn fresh(&self, now: i64) -> Result<HaltState, HaltError> {
         self.shared.refresh().await;
         self.read(now)
     }
@@ -402,12 +375,15 @@ impl Shared {
     }
 
     async fn refresh(&self) {
-        let at = Instant::now();
-        let earlier = self.last().mark;
         // No answer is no news: what is known grows stale. A wrong answer is known at once.
-        if let Ok(answer) = self.fetch().await {
-            self.take(at, earlier, answer);
-        }
+        drop(self.renew().await);
+    }
+
+    async fn renew(&self) -> Result<(), HaltError> {
+        let (at, earlier) = (Instant::now(), self.last().mark);
+        let answer = self.fetch().await?;
+        self.take(at, earlier, answer);
+        Ok(())
     }
 
     /// Takes an answer to a question of some moment, before which so much was reached.

@@ -158,6 +158,21 @@ async fn a_halt_that_is_set_while_somebody_waits_to_end_an_earlier_one_stands() 
 }
 
 #[tokio::test]
+async fn a_halt_that_was_not_seen_is_told_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let seen = store.read(NOW).ok();
+    assert!(seen.is_some());
+    let late = flag("tenant:acme", NOW + 1);
+    store.set(&late).await.unwrap();
+    let (state, ended) = store
+        .clear_standing(&late.scope, &act(NOW + 1), seen)
+        .await
+        .unwrap();
+    assert_eq!((ended, state.flags), (None, vec![late]));
+}
+
+#[tokio::test]
 async fn a_file_that_is_of_no_halt_halts_everything_and_says_which_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());

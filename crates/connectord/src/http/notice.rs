@@ -166,6 +166,7 @@ impl Notice {
             ..
         } = self;
         let mut text = match (members, doubtful) {
+            (0, 0) if self.strange => "Nothing was undone yet.".to_owned(),
             (0, 0) => "Nothing to undo: no write of these minutes stands.".to_owned(),
             _ => format!("Undone {answered} of {members} in {took_ms} ms."),
         };

@@ -22,6 +22,7 @@ mod postgres;
 mod rollouts;
 mod rows;
 mod sqlite;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,6 +56,9 @@ pub enum JournalError {
     /// It cannot be reached; nothing was stored.
     #[error("the journal cannot be reached: {0}")]
     Unavailable(String),
+    /// Other undos of the tenant are looked up first.
+    #[error("too many undos of the tenant wait")]
+    Busy,
     /// Too much waits already; nothing was stored.
     #[error("too many writes wait")]
     Full,
@@ -175,6 +179,7 @@ impl Commit for Writer {
 #[derive(Debug, Clone)]
 pub struct Journal {
     reader: Reader,
+    turns: turns::Turns,
     writer: GroupCommit<Writer>,
     rollouts: Arc<Mutex<BTreeMap<(String, String), Seen>>>,
     reached: Arc<Mutex<JournalMark>>,
@@ -202,6 +207,7 @@ impl Journal {
         };
         Ok(Self {
             reader,
+            turns: turns::Turns::default(),
             writer: GroupCommit::new(writer, DEADLINE),
             rollouts: Arc::default(),
             reached: Arc::default(),
@@ -428,18 +434,6 @@ impl Journal {
             return Ok(None);
         };
         either!(self, reader => reader.execution(tenant, id).await)
-    }
-
-    /// Executions of a tenant, newest first.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn list(
-        &self,
-        tenant: &str,
-        filter: &Filter,
-    ) -> Result<Vec<Execution>, JournalError> {
-        either!(self, reader => reader.list(tenant, filter).await)
     }
 
     /// Executions of all tenants that have not ended and that nobody touched for a time, and all

@@ -137,7 +137,7 @@ impl App {
         order: &Order,
         (since_ms, until_ms): (i64, i64),
     ) -> Result<Totals, AppError> {
-        let (now, mut totals) = (Instant::now(), Totals::default());
+        let (mut began, mut totals) = (None, Totals::default());
         let mut page = Filter {
             execute: Some(true),
             since_ms: Some(since_ms),
@@ -155,6 +155,8 @@ impl App {
                     return Ok(totals);
                 }
             };
+            // What it had to wait for is none of its time.
+            let now = *began.get_or_insert_with(Instant::now);
             let full = u32::try_from(found.len()).is_ok_and(|count| count == page.limit);
             page.before = found.last().filter(|_| full).map(|last| last.id.clone());
             for execution in found {
@@ -169,32 +171,6 @@ impl App {
                 return Ok(totals);
             }
         }
-    }
-
-    /// What [`Self::undo_recent`] would look at: those that stand, newest first, at most so many,
-    /// and how many there are.
-    ///
-    /// # Errors
-    /// When the journal is away.
-    pub async fn recent(
-        &self,
-        tenant: &str,
-        (since_ms, until_ms): (i64, i64),
-        most: usize,
-    ) -> Result<(Vec<Execution>, usize), AppError> {
-        let filter = Filter {
-            execute: Some(true),
-            since_ms: Some(since_ms),
-            until_ms: Some(until_ms),
-            limit: UNDO_MAX,
-            readers: Readers::Undos,
-            ..Filter::default()
-        };
-        let mut found = self.journal.list(tenant, &filter).await?;
-        found.retain(stands);
-        let count = found.len();
-        found.truncate(most);
-        Ok((found, count))
     }
 
     async fn undo_and_count(

@@ -265,11 +265,7 @@ impl App {
             let detail = "the system file says that this verb is not undone";
             return Err(Refusal::new(Reason::UndoImpossible, detail));
         }
-        let readers = match order.agent {
-            Some(_) => Readers::Lists,
-            None => Readers::Undos,
-        };
-        let pages = (LATER_MAX, readers);
+        let pages = (LATER_MAX, readers_of(order.agent.is_some()));
         Self::check_last(&self.journal, (execution, foreseen), pages).await?;
         let written = execution
             .changes
@@ -443,6 +439,15 @@ impl App {
         let note = note.into_iter().filter(|part| !part.is_empty());
         (outcome.by, outcome.note) = (order.by.clone(), note.collect::<Vec<_>>().join("; "));
         self.report_refusal(&outcome).await
+    }
+}
+
+/// Agents wait with those who list; no undo of an operator waits for them.
+const fn readers_of(is_agent: bool) -> Readers {
+    if is_agent {
+        Readers::Lists
+    } else {
+        Readers::Undos
     }
 }
 

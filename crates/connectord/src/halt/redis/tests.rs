@@ -91,3 +91,16 @@ async fn an_answer_to_an_earlier_question_takes_no_halt_back() {
     redis.shared.take(earlier, mark(4, 8), answer(4, 8, false));
     assert_eq!(redis.read(0).unwrap().flags.len(), 1);
 }
+
+#[tokio::test]
+async fn what_is_told_of_a_halt_that_was_not_seen_is_no_older_answer() {
+    let redis = redis();
+    let old = answer(4, 9, false);
+    redis.shared.take(Instant::now(), HaltMark::default(), old);
+    let seen = redis.read(0).unwrap();
+    let store = crate::halt::HaltStore::Redis(redis);
+    let scope = "tenant:acme".parse().unwrap();
+    let act = Act::default();
+    let ended = store.clear_standing(&scope, &act, Some(Arc::new(seen)));
+    assert!(ended.await.is_err(), "nobody answered");
+}

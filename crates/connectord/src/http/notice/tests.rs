@@ -43,3 +43,33 @@ async fn only_our_own_notices_are_shown_and_not_for_long() {
     let told = Notice::open(&strange.sealed(&key), &key, 33_248_000);
     assert!(told.unwrap().told().text.contains("spelt right"));
 }
+
+#[test]
+fn what_was_not_looked_at_is_not_told_as_nothing_to_undo() {
+    let notice = Notice {
+        done: Done::Undone,
+        answered: 0,
+        members: 0,
+        took_ms: 41,
+        at_ms: 33_247_000,
+        strange: true,
+        doubtful: 0,
+    };
+    let told = notice.told();
+    assert!(
+        !told.good
+            && told
+                .text
+                .starts_with("Nothing was undone yet. The time was up"),
+        "{told:?}"
+    );
+    let all = Notice {
+        strange: false,
+        ..notice
+    }
+    .told();
+    assert!(
+        all.good && all.text.starts_with("Nothing to undo"),
+        "{all:?}"
+    );
+}

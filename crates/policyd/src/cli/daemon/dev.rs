@@ -127,7 +127,7 @@ fn introduce(folder: &Path, made: bool, output: Output) {
     let text = format!(
         "{word} {dir}\n  policyd      {policyd}   log {dir}/policyd.log\n  connectord   {connectord}   log {dir}/connectord.log\n  \
          sandbox CRM  http://{sandbox}   log {dir}/sandbox.log\n\n\
-         In another shell, ask for one action and try it; both are dry runs:\n  \
+         In a second terminal, ask for one action and try it; both are dry runs:\n  \
          cd {dir} && export WRIT_CERT=certs/agent-acme-triage.pem\n  \
          policyd authorize set_stage stage=qualified --target deal/D-104 --reason \"asked by mail\" --dry-run --token-out writ.bin --args-out args.bin\n  \
          connectord execute set_stage --target deal/D-104 --token writ.bin --args args.bin --dry-run\n\

@@ -309,8 +309,8 @@ fn signed_by(report: &Report) -> String {
 fn unpinned(pinned: bool, output: Output) {
     if !pinned {
         output.note(
-            "The file of --trust itself was not checked. If somebody could have replaced it, verify again with --root HEX; HEX is trust.root_key in \
-             connectord.toml.",
+            "This holds if the file of --trust is the real one. Where you are not sure of that, add --root HEX: whoever runs connectord knows it, as \
+             trust.root_key in connectord.toml.",
         );
     }
 }

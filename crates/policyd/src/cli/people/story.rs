@@ -197,7 +197,7 @@ pub(crate) async fn run(args: &StoryArgs, output: Output) -> Result<u8, AppError
     let mut own: Vec<&pb::Record> = own.collect();
     own.sort_by_key(|record| (time_of(record), record.seq));
     if !own.is_empty() {
-        output.note("# is the number of an entry in the log; the numbers that are missing are entries about something else: another record, a halt, a policy.");
+        output.note("The number after # is that of the entry in the log. Entries about other records, halts and policies are not shown.");
     }
     if !own.is_sorted_by_key(|record| record.seq) {
         output.note("The lines are in the order in which things happened. The numbers can be out of that order, because what connectord did is logged a \

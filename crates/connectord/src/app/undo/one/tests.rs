@@ -44,3 +44,9 @@ async fn a_later_write_is_found_however_many_pages_away_or_the_undo_is_refused()
     let refused = check(&first, 1).await.unwrap_err();
     assert!(refused.contains("too many"), "{refused}");
 }
+
+#[test]
+fn an_undo_of_an_operator_waits_for_nobody_who_lists() {
+    assert_eq!(readers_of(false), Readers::Undos);
+    assert_eq!(readers_of(true), Readers::Lists);
+}

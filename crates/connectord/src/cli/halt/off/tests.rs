@@ -11,6 +11,7 @@ fn of_what_is_left_it_is_told_what_was_not_done_and_what_may_have_been() {
             3,
             "NOT SET: run:r and the 2 scopes after it: why",
         ),
+        (Reason::NotFound, 1, "NOT SET: run:r: why"),
         (
             Reason::RequestTooLarge,
             2,
