@@ -175,7 +175,7 @@ async fn undos_of_many_and_halts_of_an_operator_take_turns_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn single_undos_of_an_agent_and_previews_take_turns_and_an_operator_waits_for_none_of_them() {
+async fn single_undos_of_an_agent_and_previews_take_turns_and_an_undo_of_an_operator_does_not() {
     let world = limited().await;
     let agent = world.agent().await;
     // Most of what they cost is free for an agent.

@@ -35,7 +35,7 @@ async fn the_end_of_a_halt_says_what_halts_still() {
             &["off", "--scope", all],
             &asked,
             0,
-            &["RUNNING tenant:acme", "policyd allows again"],
+            &["RUNNING tenant:acme", "policyd allows it again"],
         ),
         (
             &["off", "--scope", all],

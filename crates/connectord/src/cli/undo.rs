@@ -185,33 +185,29 @@ fn unasked() -> AppError {
 /// Shows the plan and asks.
 async fn confirmed(
     client: &mut ConnectorServiceClient<Channel>,
-    args: &UndoArgs,
+    selection: &pb::BatchUndoRequest,
     output: &Output,
 ) -> Result<bool, AppError> {
-    if args.dry_run || args.yes {
-        return Ok(true);
-    }
-    // Whoever reads JSON is no person.
-    if !output.is_table() {
-        return Err(unasked());
-    }
-    let mut request = selection(args)?;
-    request.dry_run = true;
-    let page = client
-        .batch_undo(request)
-        .await
-        .map_err(failed)?
-        .into_inner();
+    let request = pb::BatchUndoRequest {
+        dry_run: true,
+        ..selection.clone()
+    };
+    let page = client.batch_undo(request).await;
+    let page = page.map_err(failed)?.into_inner();
     let mut count = Count::default();
     for item in &page.items {
         count.item(item, output);
     }
-    if page.total == 0 {
+    if page.total == 0 && !page.total_is_cut {
         return Ok(true);
+    }
+    if !page.next_page_token.is_empty() {
+        output.note("these are the first; --dry-run shows all");
     }
     let mut err = std::io::stderr();
     let total = usize::try_from(page.total).unwrap_or(usize::MAX);
-    let _ = write!(err, "undo {}? [y/N] ", plural(total, "write"));
+    let least = if page.total_is_cut { "at least " } else { "" };
+    let _ = write!(err, "undo {least}{}? [y/N] ", plural(total, "write"));
     let _ = err.flush();
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
@@ -280,10 +276,9 @@ fn selection(args: &UndoArgs) -> Result<pb::BatchUndoRequest, AppError> {
 
 async fn batch(
     client: &mut ConnectorServiceClient<Channel>,
-    args: &UndoArgs,
+    (args, mut request): (&UndoArgs, pb::BatchUndoRequest),
     output: &Output,
 ) -> Result<Count, AppError> {
-    let mut request = selection(args)?;
     let from = request.since.filter(|_| !args.dry_run);
     let from = from.and_then(|since| chrono::DateTime::from_timestamp(since.seconds, 0));
     let mut count = Count::default();
@@ -321,13 +316,15 @@ async fn batch(
 /// nothing of another kind is touched.
 async fn check_kind(
     client: &mut ConnectorServiceClient<Channel>,
-    args: &UndoArgs,
+    (target, selection): (&str, &pb::BatchUndoRequest),
 ) -> Result<(), AppError> {
-    let Some((kind, id)) = args.target.split_once('/') else {
+    let Some((kind, id)) = target.split_once('/') else {
         return Ok(());
     };
-    let mut request = selection(args)?;
-    request.dry_run = true;
+    let mut request = pb::BatchUndoRequest {
+        dry_run: true,
+        ..selection.clone()
+    };
     let (mut other, mut is_there) = (None, false);
     for _ in 0..PAGES_MAX {
         let page = client.batch_undo(request.clone()).await;
@@ -352,32 +349,47 @@ async fn check_kind(
     Err(AppError::new(Reason::RequestMalformed, message))
 }
 
-pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError> {
-    let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
-    if args.execution.is_none() {
-        check_kind(&mut client, args).await?;
+/// One execution by its id, which needs no question.
+async fn one(
+    client: &mut ConnectorServiceClient<Channel>,
+    (args, id): (&UndoArgs, &str),
+    output: &Output,
+) -> Result<Count, AppError> {
+    // What a list or an undo prints, whole or the end of it.
+    let id = id.rsplit('/').next().unwrap_or_default();
+    let request = pb::UndoRequest {
+        name: format!("{}/executions/{id}", args.remote.parent()),
+        reason: args.reason.clone(),
+        dry_run: args.dry_run,
+        unsigned: args.unsigned,
+        request_id: crate::ids::new_id().to_string(),
+    };
+    let answer = client.undo(request).await.map_err(failed)?.into_inner();
+    let mut count = Count::default();
+    for item in answer.item.iter() {
+        count.item(item, output);
     }
+    Ok(count)
+}
+
+pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError> {
+    let asks = args.execution.is_none() && !args.dry_run && !args.yes;
+    // Whoever reads JSON is no person.
+    if asks && !output.is_table() {
+        return Err(unasked());
+    }
+    let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
     let count = if let Some(id) = &args.execution {
-        // What a list or an undo prints, whole or the end of it.
-        let id = id.rsplit('/').next().unwrap_or_default();
-        let request = pb::UndoRequest {
-            name: format!("{}/executions/{id}", args.remote.parent()),
-            reason: args.reason.clone(),
-            dry_run: args.dry_run,
-            unsigned: args.unsigned,
-            request_id: crate::ids::new_id().to_string(),
-        };
-        let answer = client.undo(request).await.map_err(failed)?.into_inner();
-        let mut count = Count::default();
-        for item in answer.item.iter() {
-            count.item(item, output);
-        }
-        count
-    } else if confirmed(&mut client, args, output).await? {
-        batch(&mut client, args, output).await?
+        one(&mut client, (args, id), output).await?
     } else {
-        output.line("nothing was undone", &json!({"undone": 0}));
-        return Ok(1);
+        // What is looked at, asked for and undone is the same, however long the answer takes.
+        let selection = selection(args)?;
+        check_kind(&mut client, (&args.target, &selection)).await?;
+        if asks && !confirmed(&mut client, &selection, output).await? {
+            output.line("nothing was undone", &json!({"undone": 0}));
+            return Ok(1);
+        }
+        batch(&mut client, (args, selection), output).await?
     };
     let (number, verb) = if args.dry_run {
         (count.planned, "would undo")

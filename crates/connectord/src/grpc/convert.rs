@@ -384,6 +384,7 @@ pub fn batch(batch: Batch) -> pb::BatchUndoResponse {
         next_page_token: batch.next.unwrap_or_default(),
         total: count(batch.total),
         undone_earlier: count(batch.earlier),
+        total_is_cut: batch.is_cut,
         in_doubt: batch.in_doubt,
     }
 }
@@ -435,3 +436,6 @@ pub fn undone(item: Undone) -> pb::UndoItem {
         create_time: Some(timestamp(execution.created_ms)),
     }
 }
+
+#[cfg(test)]
+mod tests;

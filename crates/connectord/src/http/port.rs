@@ -180,7 +180,10 @@ async fn put_back(app: SharedApp, wanted: PutBack, _turn: Turn) -> Result<Totals
         ?done,
         "undone from the page"
     );
-    done.map_err(|_| Reason::StoreUnavailable)
+    done.map_err(|error| match error.reason {
+        Reason::RateLimited => error.reason,
+        _ => Reason::StoreUnavailable,
+    })
 }
 
 /// Looks whether the journal answers, until the process ends.

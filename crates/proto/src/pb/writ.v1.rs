@@ -3297,6 +3297,9 @@ pub struct BatchUndoResponse {
     /// Executions of this page of which it is not known whether they were written.
     #[prost(string, repeated, tag = "5")]
     pub in_doubt: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether there are more executions than the 1,000 that were looked at for the total: more may stand.
+    #[prost(bool, tag = "6")]
+    pub total_is_cut: bool,
 }
 impl ::prost::Name for BatchUndoResponse {
     const NAME: &'static str = "BatchUndoResponse";

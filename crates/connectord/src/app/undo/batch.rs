@@ -32,6 +32,8 @@ pub struct Batch {
     pub next: Option<String>,
     /// Executions of the selection that stood, with the first page.
     pub total: usize,
+    /// Whether there are more than were looked at for it.
+    pub is_cut: bool,
     /// Executions of the page that were undone earlier.
     pub earlier: usize,
     /// Executions of the page of which it is not known whether they were written.
@@ -58,8 +60,10 @@ impl App {
     /// # Errors
     /// When the journal is away before anything was done. Refusals are inside the answer.
     pub async fn batch_undo(&self, order: &Order, page: &Filter) -> Result<Batch, AppError> {
+        let (total, is_cut) = self.standing(&order.tenant, page).await?;
         let mut batch = Batch {
-            total: self.standing(&order.tenant, page).await?,
+            total,
+            is_cut,
             ..Batch::default()
         };
         let found = self.journal.list(&order.tenant, page).await?;
@@ -101,10 +105,12 @@ impl App {
                     return Undone::refused(execution, Refusal::new(error.reason, error.public));
                 }
             };
-            let limited = item
-                .refusal
-                .as_ref()
-                .is_some_and(|refusal| refusal.reason == Reason::SystemRateLimited);
+            let limited = item.refusal.as_ref().is_some_and(|refusal| {
+                matches!(
+                    refusal.reason,
+                    Reason::SystemRateLimited | Reason::RateLimited
+                )
+            });
             if !limited || *wait < WAIT {
                 return item;
             }
@@ -137,7 +143,7 @@ impl App {
         order: &Order,
         (since_ms, until_ms): (i64, i64),
     ) -> Result<Totals, AppError> {
-        let (mut began, mut totals) = (None, Totals::default());
+        let (now, mut totals) = (Instant::now(), Totals::default());
         let mut page = Filter {
             execute: Some(true),
             since_ms: Some(since_ms),
@@ -155,8 +161,6 @@ impl App {
                     return Ok(totals);
                 }
             };
-            // What it had to wait for is none of its time.
-            let now = *began.get_or_insert_with(Instant::now);
             let full = u32::try_from(found.len()).is_ok_and(|count| count == page.limit);
             page.before = found.last().filter(|_| full).map(|last| last.id.clone());
             for execution in found {
@@ -191,6 +195,11 @@ impl App {
         let by = (until, &Foreseen::default());
         match Box::pin(self.undo_one(order, execution, by)).await {
             Ok(item) if item.undone => add(&mut totals.undone),
+            // Other undos of the tenant were looked up first.
+            Ok(Undone {
+                refusal: Some(refusal),
+                ..
+            }) if refusal.reason == Reason::RateLimited => totals.left = true,
             Ok(Undone {
                 refusal: Some(refusal),
                 ..
@@ -204,17 +213,19 @@ impl App {
         }
     }
 
-    /// How many executions of a selection stand; told with its first page only.
-    async fn standing(&self, tenant: &str, page: &Filter) -> Result<usize, AppError> {
+    /// How many executions of a selection stand, and whether there are more than were looked at; told with its
+    /// first page only.
+    async fn standing(&self, tenant: &str, page: &Filter) -> Result<(usize, bool), AppError> {
         if page.before.is_some() {
-            return Ok(0);
+            return Ok((0, false));
         }
         let all = Filter {
             limit: UNDO_MAX,
             ..page.clone()
         };
         let found = self.journal.list(tenant, &all).await?;
-        Ok(found.iter().filter(|own| stands(own)).count())
+        let is_cut = u32::try_from(found.len()).is_ok_and(|count| count >= UNDO_MAX);
+        Ok((found.iter().filter(|own| stands(own)).count(), is_cut))
     }
 }
 

@@ -364,7 +364,7 @@ async fn on(
     let (answered, all) = (answers.answered(), answers.peers.len());
     let took = answers.took.as_millis();
     let text = format!(
-        "{answered} of {} acknowledged in {took} ms; policyd denies within a second",
+        "{answered} of {} acknowledged in {took} ms; policyd stops allowing it within a second",
         plural(all, "connectord")
     );
     let value = json!({"acknowledged": answered, "connectors": all, "ms": took});

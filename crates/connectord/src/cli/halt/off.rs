@@ -69,7 +69,7 @@ fn still_of(ended: &Ended, is_direct: bool) -> String {
         Some([]) if ended.cleared && is_direct => {
             "  policyd learns it from connectord within a second, if connectord runs".to_owned()
         }
-        Some([]) if ended.cleared => "  policyd allows again within a second".to_owned(),
+        Some([]) if ended.cleared => "  policyd allows it again within a second".to_owned(),
         Some([]) => "  nothing was resumed".to_owned(),
         Some(scopes) if ended.cleared => {
             format!("  this halt is over, but {} covers it too", scopes.join(", "))

@@ -27,6 +27,7 @@ const MIGRATIONS: [&str; 5] = [
 const READERS_MAX: u32 = 4;
 /// What somebody lists may be all that a tenant has done: what waits for it is [`Readers`].
 const LISTERS_MAX: u32 = 2;
+const UNDOERS_MAX: u32 = 4;
 /// Longest wait of a list for those before it.
 const LIST_WAIT_MAX: Duration = Duration::from_secs(8);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -109,17 +110,17 @@ impl SqliteReader {
             .connect_with(options.clone())
             .await?;
         writ_proto::host::store::schema::prepare_sqlite(&pool, &MIGRATIONS).await?;
-        let listers = || {
+        let listers = |most| {
             SqlitePoolOptions::new()
-                .max_connections(LISTERS_MAX)
+                .max_connections(most)
                 .acquire_timeout(LIST_WAIT_MAX)
                 .test_before_acquire(false)
                 .connect_lazy_with(options.clone())
         };
         Ok(Self {
             pool,
-            undos: listers(),
-            lists: listers(),
+            undos: listers(UNDOERS_MAX),
+            lists: listers(LISTERS_MAX),
             options,
         })
     }

@@ -132,7 +132,7 @@ fn introduce(folder: &Path, made: bool, output: Output) {
          policyd authorize set_stage stage=qualified --target deal/D-104 --reason \"asked by mail\" --dry-run --token-out writ.bin --args-out args.bin\n  \
          connectord execute set_stage --target deal/D-104 --token writ.bin --args args.bin --dry-run\n\
          To go live: connectord actions promote set_stage --reason \"the dry runs look right\" --cert certs/operator-acme-ops.pem\n\
-         then both again without --dry-run.\n\nCtrl-C ends all three."
+         then authorize and execute as above, without --dry-run.\n\nCtrl-C ends all three."
     );
     let value = json!({"dir": folder, "policyd": policyd, "connectord": connectord, "sandbox": format!("http://{sandbox}")});
     output.line(&text, &value);

@@ -81,7 +81,7 @@ async fn nothing_waits_for_those_who_list() {
     assert!(waits.await.unwrap().is_empty());
     assert!(reader.list("globex", &other).await.unwrap().is_empty());
     let mut undoing = Vec::new();
-    for _ in 0..LISTERS_MAX {
+    for _ in 0..UNDOERS_MAX {
         undoing.push(reader.undos.acquire().await.unwrap());
     }
     for readers in [Readers::Writes, Readers::Lists] {
