@@ -182,31 +182,53 @@ fn unasked() -> AppError {
     AppError::new(Reason::RequestMalformed, message).with_fix(fix)
 }
 
-/// Shows the plan and asks.
-async fn confirmed(
+/// What somebody answered.
+enum Answer {
+    Yes,
+    No,
+    /// There was nothing to ask.
+    Nothing,
+}
+
+/// Shows the first of the plan and asks.
+async fn answer(
     client: &mut ConnectorServiceClient<Channel>,
     selection: &pb::BatchUndoRequest,
     output: &Output,
-) -> Result<bool, AppError> {
-    let request = pb::BatchUndoRequest {
+) -> Result<Answer, AppError> {
+    let mut request = pb::BatchUndoRequest {
         dry_run: true,
         ..selection.clone()
     };
-    let page = client.batch_undo(request).await;
-    let page = page.map_err(failed)?.into_inner();
+    let page = client.batch_undo(request.clone()).await;
+    let mut page = page.map_err(failed)?.into_inner();
+    let (total, is_cut) = (page.total, page.total_is_cut);
+    if total == 0 && !is_cut {
+        return Ok(Answer::Nothing);
+    }
+    // Those before may all be undone already.
+    for _ in 0..PAGES_MAX {
+        if !page.items.is_empty() || page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+        let next = client.batch_undo(request.clone()).await;
+        page = next.map_err(failed)?.into_inner();
+    }
     let mut count = Count::default();
     for item in &page.items {
         count.item(item, output);
     }
-    if page.total == 0 && !page.total_is_cut {
-        return Ok(true);
+    if count.seen == 0 {
+        return Ok(Answer::Nothing);
     }
     if !page.next_page_token.is_empty() {
         output.note("these are the first; --dry-run shows all");
     }
     let mut err = std::io::stderr();
-    let total = usize::try_from(page.total).unwrap_or(usize::MAX);
-    let least = if page.total_is_cut { "at least " } else { "" };
+    let total = usize::try_from(total).unwrap_or(usize::MAX);
+    let least = if is_cut { "at least " } else { "" };
+    let total = total.max(count.seen);
     let _ = write!(err, "undo {least}{}? [y/N] ", plural(total, "write"));
     let _ = err.flush();
     let mut answer = String::new();
@@ -222,7 +244,7 @@ async fn confirmed(
         let said: String = answer.chars().take(ANSWER_SHOWN).collect();
         let _ = writeln!(err, "the answer was {said:?}, not y");
     }
-    Ok(is_yes)
+    Ok(if is_yes { Answer::Yes } else { Answer::No })
 }
 
 fn moment(text: &str) -> Result<prost_types::Timestamp, AppError> {
@@ -373,21 +395,29 @@ async fn one(
 }
 
 pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError> {
-    let asks = args.execution.is_none() && !args.dry_run && !args.yes;
-    // Whoever reads JSON is no person.
-    if asks && !output.is_table() {
-        return Err(unasked());
-    }
-    let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
     let count = if let Some(id) = &args.execution {
+        let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
         one(&mut client, (args, id), output).await?
     } else {
         // What is looked at, asked for and undone is the same, however long the answer takes.
-        let selection = selection(args)?;
+        let mut selection = selection(args)?;
+        let asks = !args.dry_run && !args.yes;
+        // Whoever reads JSON is no person.
+        if asks && !output.is_table() {
+            return Err(unasked());
+        }
+        let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
         check_kind(&mut client, (&args.target, &selection)).await?;
-        if asks && !confirmed(&mut client, &selection, output).await? {
-            output.line("nothing was undone", &json!({"undone": 0}));
-            return Ok(1);
+        if asks {
+            match answer(&mut client, &selection, output).await? {
+                Answer::Yes => {}
+                Answer::No => {
+                    output.line("nothing was undone", &json!({"undone": 0}));
+                    return Ok(1);
+                }
+                // What comes to stand from here on was in nobody's view.
+                Answer::Nothing => selection.dry_run = true,
+            }
         }
         batch(&mut client, (args, selection), output).await?
     };

@@ -99,6 +99,7 @@ impl App {
         wait: &mut Duration,
     ) -> Undone {
         loop {
+            let began = Instant::now();
             let item = match Box::pin(self.undo_one(order, execution.clone(), by)).await {
                 Ok(item) => item,
                 Err(error) => {
@@ -120,7 +121,7 @@ impl App {
                 .and_then(|refusal| seconds(&refusal.detail))
                 .map_or(WAIT, Duration::from_secs);
             let pause = asked.max(WAIT).min(*wait);
-            *wait = wait.saturating_sub(pause);
+            *wait = wait.saturating_sub(began.elapsed() + pause);
             tokio::time::sleep(pause).await;
             if let Ok(Some(fresh)) = self
                 .journal
@@ -144,6 +145,7 @@ impl App {
         (since_ms, until_ms): (i64, i64),
     ) -> Result<Totals, AppError> {
         let (now, mut totals) = (Instant::now(), Totals::default());
+        let mut until = None;
         let mut page = Filter {
             execute: Some(true),
             since_ms: Some(since_ms),
@@ -163,12 +165,14 @@ impl App {
             };
             let full = u32::try_from(found.len()).is_ok_and(|count| count == page.limit);
             page.before = found.last().filter(|_| full).map(|last| last.id.clone());
+            // Whatever the list had to wait for, writs of the latest writes have their time.
+            let until = *until.get_or_insert_with(|| Instant::now() + PATIENCE);
             for execution in found {
                 if now.elapsed() >= RECENT_TIME {
                     totals.left = true;
                     return Ok(totals);
                 }
-                self.undo_and_count(order, execution, now + PATIENCE, &mut totals)
+                self.undo_and_count(order, execution, until, &mut totals)
                     .await;
             }
             if page.before.is_none() {
