@@ -52,26 +52,19 @@ pub(super) fn world_with(
     let text = change(std::fs::read_to_string(file).unwrap());
     std::fs::write(world.path(&format!("systems/{system}.toml")), text).unwrap();
     let mut rules = String::new();
+    let mut texts = Vec::new();
     for (name, rest) in cards {
         let text = format!(
             "name = \"{name}\"\nconnection = \"{connection}\"\n{}{rest}",
             CARD.trim_start()
         );
-        std::fs::write(
-            world.path(&format!("policies/acme/actions/{name}.toml")),
-            text,
-        )
-        .unwrap();
+        texts.push((*name, text));
         rules.push_str(&format!(
             "@id(\"{name}\")\n@reason(\"t\") @approved_by(\"p\") @approved_on(\"2026-01-01\")\n@owner(\"x@acme.example\")\npermit (principal in Role::\"support-agent\", \
              action == Action::\"{name}\", resource) when {{ resource.tenant == principal.tenant }};\n"
         ));
     }
-    std::fs::write(world.path("policies/acme/servers.cedar"), rules).unwrap();
-    std::fs::write(world.path("keys/other.secret"), secret).unwrap();
-    let add = ["creds", "add", connection, "--file", "keys/other.secret"];
-    assert!(world.run("connectord", &add).status.success());
-    world.connections.push((connection, system, base));
+    world.beside((connection, system, base), secret, &texts, &rules);
     world.start_policyd();
     // Nothing listens there: whoever asked a proxy of the environment would reach no system.
     let proxy = [("HTTP_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "")];

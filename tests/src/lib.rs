@@ -19,6 +19,7 @@ pub mod receiver;
 mod record;
 pub mod redis;
 mod replica;
+pub mod side_by_side;
 pub mod vendors;
 mod wish;
 
@@ -144,6 +145,25 @@ impl World {
         world.start_policyd();
         world.start_connectord(&program("connectord"), &[]);
         world
+    }
+
+    /// Adds a connection to a shipped system file, with cards of acme for it, whole, and rules that allow them.
+    pub fn beside(
+        &mut self,
+        (connection, system, base): (&'static str, &'static str, String),
+        secret: &str,
+        cards: &[(&str, String)],
+        rules: &str,
+    ) {
+        for (name, text) in cards {
+            let file = format!("policies/acme/actions/{name}.toml");
+            std::fs::write(self.path(&file), text).unwrap();
+        }
+        std::fs::write(self.path("policies/acme/servers.cedar"), rules).unwrap();
+        std::fs::write(self.path("keys/other.secret"), secret).unwrap();
+        let add = ["creds", "add", connection, "--file", "keys/other.secret"];
+        assert!(self.run("connectord", &add).status.success());
+        self.connections.push((connection, system, base));
     }
 
     /// The folder made by `init`, nothing running.

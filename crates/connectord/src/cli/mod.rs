@@ -22,7 +22,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Config, Layers, environment};
 use crate::error::AppError;
-use crate::lab::{conform, lint};
+use crate::lab::{conform, lint, scaffold};
 use crate::output::{Format, Output};
 use writ_proto::host::cli::{pages, parsed};
 use writ_proto::host::telemetry;
@@ -104,6 +104,8 @@ enum Command {
     Sandbox(sandbox::SandboxCommand),
     /// Run a file of conformance vectors through this program.
     Vectors(vectors::VectorsArgs),
+    /// Draft a system file and a card from a description in OpenAPI; what only a person knows is marked.
+    Scaffold(scaffold::ScaffoldArgs),
     /// Check a system file, and cards that are to use it; nothing is connected to.
     Lint(lint::LintArgs),
     /// Try what a system file promises on one record of the real system, which is written many times.
@@ -146,6 +148,7 @@ impl Command {
                 | Self::Undo(_)
                 | Self::Conform(_)
                 | Self::Lint(_)
+                | Self::Scaffold(_)
                 | Self::Vectors(_)
                 | Self::Executions(executions::ExecutionsCommand::Ls { .. })
                 | Self::Actions(actions::ActionsCommand::Ls(_))
@@ -301,6 +304,7 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         Command::Sandbox(command) => sandbox::run(common, command, output).await,
         Command::Vectors(args) => vectors::run(args, output),
         Command::Lint(args) => lint::run(args, output),
+        Command::Scaffold(args) => scaffold::run(args, output),
         Command::Conform(args) => Box::pin(conform::run(common.read()?, args, *output)).await,
         Command::Completions { shell } => {
             pages::completions(Cli::command(), *shell);

@@ -203,6 +203,7 @@ async fn answer(
     let page = client.batch_undo(request.clone()).await;
     let mut page = page.map_err(failed)?.into_inner();
     let (total, is_cut) = (page.total, page.total_is_cut);
+    let mut in_doubt = page.in_doubt.len();
     if total == 0 && !is_cut {
         return Ok(Answer::Nothing);
     }
@@ -214,6 +215,7 @@ async fn answer(
         request.page_token = page.next_page_token;
         let next = client.batch_undo(request.clone()).await;
         page = next.map_err(failed)?.into_inner();
+        in_doubt = in_doubt.saturating_add(page.in_doubt.len());
     }
     let mut count = Count::default();
     for item in &page.items {
@@ -229,7 +231,13 @@ async fn answer(
     let total = usize::try_from(total).unwrap_or(usize::MAX);
     let least = if is_cut { "at least " } else { "" };
     let total = total.max(count.seen);
-    let _ = write!(err, "undo {least}{}? [y/N] ", plural(total, "write"));
+    let doubt = match in_doubt {
+        0 => String::new(),
+        count if page.next_page_token.is_empty() => format!(", and {count} in doubt if written"),
+        count => format!(", and at least {count} in doubt if written"),
+    };
+    let total = plural(total, "write");
+    let _ = write!(err, "undo {least}{total}{doubt}? [y/N] ");
     let _ = err.flush();
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
@@ -394,32 +402,47 @@ async fn one(
     Ok(count)
 }
 
+/// What a selection finds, after a yes where one is needed; nothing where it ends before that.
+async fn many(args: &UndoArgs, output: &Output) -> Result<Option<Count>, AppError> {
+    // What is looked at, asked for and undone is the same, however long the answer takes.
+    let mut selection = selection(args)?;
+    let asks = !args.dry_run && !args.yes;
+    // Whoever reads JSON is no person.
+    if asks && !output.is_table() {
+        return Err(unasked());
+    }
+    let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
+    check_kind(&mut client, (&args.target, &selection)).await?;
+    if asks {
+        match answer(&mut client, &selection, output).await? {
+            Answer::Yes => {}
+            Answer::No => {
+                output.line("nothing was undone", &json!({"undone": 0}));
+                return Ok(None);
+            }
+            // What comes to stand from here on was in nobody's view.
+            Answer::Nothing => selection.dry_run = true,
+        }
+    }
+    let is_unseen = selection.dry_run && !args.dry_run;
+    let count = batch(&mut client, (args, selection), output).await?;
+    if is_unseen && count.seen > 0 {
+        let text = "nothing was undone: these were settled only now; run it again";
+        output.line(text, &json!({"undone": 0}));
+        return Ok(None);
+    }
+    Ok(Some(count))
+}
+
 pub(super) async fn run(args: &UndoArgs, output: &Output) -> Result<u8, AppError> {
     let count = if let Some(id) = &args.execution {
         let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
         one(&mut client, (args, id), output).await?
     } else {
-        // What is looked at, asked for and undone is the same, however long the answer takes.
-        let mut selection = selection(args)?;
-        let asks = !args.dry_run && !args.yes;
-        // Whoever reads JSON is no person.
-        if asks && !output.is_table() {
-            return Err(unasked());
+        match many(args, output).await? {
+            Some(count) => count,
+            None => return Ok(1),
         }
-        let mut client = ConnectorServiceClient::new(args.remote.channel().await?);
-        check_kind(&mut client, (&args.target, &selection)).await?;
-        if asks {
-            match answer(&mut client, &selection, output).await? {
-                Answer::Yes => {}
-                Answer::No => {
-                    output.line("nothing was undone", &json!({"undone": 0}));
-                    return Ok(1);
-                }
-                // What comes to stand from here on was in nobody's view.
-                Answer::Nothing => selection.dry_run = true,
-            }
-        }
-        batch(&mut client, (args, selection), output).await?
     };
     let (number, verb) = if args.dry_run {
         (count.planned, "would undo")
