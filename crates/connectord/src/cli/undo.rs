@@ -225,7 +225,7 @@ async fn answer(
         return Ok(Answer::Nothing);
     }
     if !page.next_page_token.is_empty() {
-        output.note("these are the first; --dry-run shows all");
+        output.note("these are the first; --dry-run shows all. What is in doubt behind them and was written is undone too");
     }
     let mut err = std::io::stderr();
     let total = usize::try_from(total).unwrap_or(usize::MAX);

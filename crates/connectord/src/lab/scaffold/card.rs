@@ -105,6 +105,12 @@ pub(super) fn draft((name, connection, object): (&str, &str, &str), fields: &[Fi
         if let Some(decide) = open(shape, &field.name) {
             page.decide(decide);
         }
+        if !field.said.dropped.is_empty() {
+            let (name, also) = (&field.name, field.said.dropped.join(", "));
+            page.decide(format_args!(
+                "`{name}` is also held to {also} by the description, and not by this card"
+            ));
+        }
         for line in bounds(shape) {
             page.line(line);
         }

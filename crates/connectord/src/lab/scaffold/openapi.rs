@@ -12,8 +12,9 @@ const REFS_MAX: usize = 16;
 const PARTS_MAX: usize = 64;
 /// How deep below the answer a field is looked for.
 const DEPTH_MAX: usize = 4;
-/// Schemas that are looked at for one field.
+/// Schemas that are looked at for one field, and members of them.
 const NODES_MAX: usize = 4_096;
+const MEMBERS_MAX: usize = 100_000;
 const METHODS: [&str; 3] = ["patch", "put", "post"];
 
 /// A whole description.
@@ -100,6 +101,14 @@ impl Document {
             }
         }
         parts
+    }
+
+    /// The alternatives of a schema, each with the schemas that it is made of.
+    pub(super) fn alternatives<'a>(&'a self, schema: &'a Json) -> Vec<Vec<&'a Json>> {
+        let parts = self.parts(schema).into_iter();
+        let lists = parts.flat_map(|part| ["anyOf", "oneOf"].map(|key| part.get(key)));
+        let members = lists.flatten().filter_map(Json::as_array).flatten();
+        members.take(PARTS_MAX).map(|own| self.parts(own)).collect()
     }
 
     /// The path that somebody asked for: parameters may be filled, but for the one that is the record.
@@ -215,40 +224,54 @@ impl Document {
         Some((schema, names.map(|name| name.to_lowercase()).collect()))
     }
 
-    /// What a call is sent with: `json` or `form`, and what it says.
-    pub(super) fn body<'a>(&'a self, operation: &'a Json) -> Option<(&'static str, &'a Json)> {
+    /// What a call is sent with: `json` or `form`, its media type, and what it says.
+    pub(super) fn body<'a>(
+        &'a self,
+        operation: &'a Json,
+    ) -> Option<(&'static str, &'a str, &'a Json)> {
         let own = self.resolved(operation.get("requestBody")?)?;
         let all = own.get("content")?.as_object()?;
-        let kinds = [("json", "json"), ("form", "x-www-form-urlencoded")];
+        let kinds = [
+            ("json", "application/json"),
+            ("json", "json"),
+            ("form", "x-www-form-urlencoded"),
+        ];
         kinds.into_iter().find_map(|(word, part)| {
-            let (_, own) = all.iter().find(|(kind, _)| kind.contains(part))?;
-            Some((word, own.get("schema")?))
+            let (kind, own) = all.iter().find(|(kind, _)| kind.contains(part))?;
+            Some((word, kind.as_str(), own.get("schema")?))
         })
     }
 
-    /// Where a field stands, the least deep one; and every place in which any member may stand.
+    /// Where a field stands, the least deep one; and every place in which any member may stand. Nothing is sent below
+    /// what is only read.
     pub(super) fn places<'a>(
         &'a self,
         schema: &'a Json,
-        name: &str,
+        (name, is_sent): (&str, bool),
     ) -> (Option<Place<'a>>, Vec<String>) {
         let (mut open, mut anything) = (
             VecDeque::from([(String::new(), schema, 0_usize)]),
             Vec::new(),
         );
-        let mut looked_at = 0_usize;
+        let (mut looked_at, mut members_seen) = (0_usize, 0_usize);
         while let Some((at, own, depth)) = open.pop_front() {
             looked_at = looked_at.saturating_add(1);
-            if looked_at > NODES_MAX {
+            if looked_at > NODES_MAX || members_seen > MEMBERS_MAX {
                 break;
             }
-            for part in self.parts(own) {
+            let parts = self.parts(own);
+            let only_read = |part: &&Json| part.get("readOnly") == Some(&Json::Bool(true));
+            if is_sent && parts.iter().any(only_read) {
+                continue;
+            }
+            for part in parts {
                 let open_ended = part.get("additionalProperties");
                 if open_ended.is_some_and(|more| more.is_object() || more == &Json::Bool(true)) {
                     anything.push(at.clone());
                 }
                 let members = part.get("properties").and_then(Json::as_object);
                 for (member, schema) in members.into_iter().flatten() {
+                    members_seen = members_seen.saturating_add(1);
                     let place = format!("{at}/{}", escaped(member));
                     if member == name {
                         return (

@@ -25,7 +25,32 @@ pub(super) struct Said {
     pub(super) shape: Shape,
     /// Whether it may be empty.
     pub(super) is_empty: bool,
+    /// What else is said of it, which no argument carries.
+    pub(super) dropped: Vec<&'static str>,
 }
+
+/// Keywords that narrow a value.
+const NARROWING: [&str; 12] = [
+    "pattern",
+    "minLength",
+    "maxLength",
+    "format",
+    "multipleOf",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "enum",
+    "const",
+    "not",
+];
+const NARROWING_LISTS: [&str; 5] = [
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "contains",
+    "prefixItems",
+];
 
 fn types(part: &Json) -> Vec<&str> {
     match part.get("type") {
@@ -35,18 +60,74 @@ fn types(part: &Json) -> Vec<&str> {
     }
 }
 
-/// A bound of whole numbers: OpenAPI 3.1 has an exclusive one beside it, 3.0 says of it that it is exclusive.
-fn bound<'a>(
-    find: &impl Fn(&str) -> Option<&'a Json>,
-    (key, exclusive): (&str, &str),
-    step: i64,
-) -> Option<i64> {
-    let own = find(key).and_then(Json::as_i64);
-    match find(exclusive) {
-        Some(Json::Bool(true)) => own.map(|own| own.saturating_add(step)),
-        Some(other) => other.as_i64().map(|own| own.saturating_add(step)).or(own),
-        None => own,
+/// Whether a value may be null.
+pub(super) fn may_be_empty(document: &Document, schema: &Json) -> bool {
+    let parts = document.parts(schema);
+    parts.iter().any(|part| {
+        types(part).contains(&"null") || part.get("nullable") == Some(&Json::Bool(true))
+    })
+}
+
+/// The types of a value, whatever else is said of it, and whether it may be empty.
+pub(super) fn types_of(document: &Document, schema: &Json) -> Vec<String> {
+    let parts = document.parts(schema);
+    let mut all: Vec<String> = parts
+        .iter()
+        .flat_map(|part| types(part))
+        .map(str::to_owned)
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all.retain(|one| one != "null");
+    all
+}
+
+/// The bounds of whole numbers that are said: OpenAPI 3.1 has exclusive ones beside them, 3.0 says of them that they are.
+fn bounds(parts: &[&Json], (key, exclusive): (&str, &str), step: i64) -> Vec<i64> {
+    let mut all = Vec::new();
+    for part in parts {
+        let own = part.get(key).and_then(Json::as_i64);
+        match part.get(exclusive) {
+            Some(Json::Bool(true)) => all.extend(own.map(|own| own.saturating_add(step))),
+            Some(other) => {
+                all.extend(other.as_i64().map(|own| own.saturating_add(step)));
+                all.extend(own);
+            }
+            None => all.extend(own),
+        }
     }
+    all
+}
+
+/// The words that a text is one of; none where it may be anything, or one of a few words as well.
+fn words(document: &Document, schema: &Json, parts: &[&Json]) -> Vec<String> {
+    let is_free = |own: &Vec<&Json>| {
+        let is_text = own.iter().any(|part| types(part).contains(&"string"));
+        is_text && own.iter().all(|part| part.get("enum").is_none())
+    };
+    if document.alternatives(schema).iter().any(is_free) {
+        return Vec::new();
+    }
+    let listed = parts.iter().find_map(|part| part.get("enum")?.as_array());
+    let words = listed.into_iter().flatten().filter_map(Json::as_str);
+    words.map(str::to_owned).collect()
+}
+
+/// What narrows a value and is carried by no argument of that shape.
+fn dropped(shape: &Shape, parts: &[&Json]) -> Vec<&'static str> {
+    let carried: &[&str] = match shape {
+        Shape::Text(_) => &["maxLength"],
+        Shape::Choice(_) => &["enum"],
+        Shape::Integer(..) => &["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
+        Shape::Date | Shape::Timestamp => &["format"],
+        Shape::Decimal | Shape::Boolean | Shape::List(_) => &[],
+    };
+    let of_lists = matches!(shape, Shape::List(_));
+    let lists = NARROWING_LISTS.into_iter().filter(|_| of_lists);
+    let all = NARROWING.into_iter().chain(lists);
+    let is_said = |key: &&str| parts.iter().any(|part| part.get(key).is_some());
+    all.filter(|key| !carried.contains(key) && is_said(key))
+        .collect()
 }
 
 /// What a schema says of a value.
@@ -55,10 +136,6 @@ fn bound<'a>(
 /// Why no argument can carry it.
 pub(super) fn said(document: &Document, schema: &Json) -> Result<Said, String> {
     let parts = document.parts(schema);
-    let is_null = |part: &&Json| {
-        types(part).contains(&"null") || part.get("nullable") == Some(&Json::Bool(true))
-    };
-    let is_empty = parts.iter().any(is_null);
     let truth = |key: &str| {
         parts
             .iter()
@@ -70,16 +147,7 @@ pub(super) fn said(document: &Document, schema: &Json) -> Result<Said, String> {
     let kinds = parts.iter().flat_map(|part| types(part));
     let kind = kinds.into_iter().find(|kind| *kind != "null");
     let find = |key: &str| parts.iter().find_map(|part| part.get(key));
-    // A text that may be anything, or one of a few words, may be anything.
-    let is_free = |part: &Json| types(part).contains(&"string") && part.get("enum").is_none();
-    let listed = find("enum").and_then(Json::as_array);
-    let listed = listed.filter(|_| !parts.iter().any(|part| is_free(part)) || parts.len() == 1);
-    let words: Vec<String> = listed
-        .into_iter()
-        .flatten()
-        .filter_map(Json::as_str)
-        .map(str::to_owned)
-        .collect();
+    let words = words(document, schema, &parts);
     let shape = match kind {
         Some("string") | None if !words.is_empty() => Shape::Choice(words),
         Some("string") => match find("format").and_then(Json::as_str) {
@@ -88,8 +156,12 @@ pub(super) fn said(document: &Document, schema: &Json) -> Result<Said, String> {
             _ => Shape::Text(find("maxLength").and_then(Json::as_u64)),
         },
         Some("integer") => Shape::Integer(
-            bound(&find, ("minimum", "exclusiveMinimum"), 1),
-            bound(&find, ("maximum", "exclusiveMaximum"), -1),
+            bounds(&parts, ("minimum", "exclusiveMinimum"), 1)
+                .into_iter()
+                .max(),
+            bounds(&parts, ("maximum", "exclusiveMaximum"), -1)
+                .into_iter()
+                .min(),
         ),
         Some("number") => Shape::Decimal,
         Some("boolean") => Shape::Boolean,
@@ -108,7 +180,11 @@ pub(super) fn said(document: &Document, schema: &Json) -> Result<Said, String> {
         Some(other) => return Err(format!("it is of type {other}, which no argument carries")),
         None => return Err("the description does not say what it is".to_owned()),
     };
-    Ok(Said { shape, is_empty })
+    Ok(Said {
+        dropped: dropped(&shape, &parts),
+        shape,
+        is_empty: may_be_empty(document, schema),
+    })
 }
 
 impl Shape {

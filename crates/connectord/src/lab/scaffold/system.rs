@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::openapi::{Document, Found, Place, escaped};
 use super::page::{Page, key, quoted, snake};
-use super::shape::{Said, said};
+use super::shape::{self, Said};
 
 /// What is drafted, by the words of whoever asks.
 pub(super) struct Wanted<'a> {
@@ -30,6 +30,8 @@ pub(super) struct Field {
     within: String,
     /// The same, where it is read in another place.
     elsewhere: Option<String>,
+    /// Whether it is read as something else than it is sent.
+    is_other: bool,
 }
 
 /// A draft and its fields.
@@ -56,12 +58,16 @@ fn id_of(document: &Document, parameter: Option<&Json>) -> (String, bool) {
     if find("format") == Some("uuid") {
         return (UUID.to_owned(), true);
     }
-    // Patterns of JSON Schema are anchored nowhere unless they say so, and a dot, a negation or a class of what is no
-    // letter takes a path.
+    // Patterns of JSON Schema are anchored nowhere unless they say so; only one that is spelled out in letters, digits and
+    // their ranges takes no path.
     let whole = |pattern: &'_ str| {
         let own = pattern.strip_prefix('^')?.strip_suffix('$')?;
-        let loose = [".", "[^", "\\S", "\\W", "\\D", "/", "?:", "|", "\\"];
-        let is_tight = !own.is_empty() && !loose.iter().any(|part| own.contains(part));
+        let ranges = ["a-z", "A-Z", "0-9", "a-f", "A-F"];
+        let rest = ranges
+            .iter()
+            .fold(own.to_owned(), |rest, range| rest.replace(range, ""));
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_[]{},()+*?".contains(c);
+        let is_tight = !own.is_empty() && rest.chars().all(is_plain) && !own.contains("(?");
         let is_pattern = regex::Regex::new(&format!("^(?:{own})$")).is_ok();
         (is_tight && is_pattern).then(|| own.to_owned())
     };
@@ -88,7 +94,9 @@ fn auth(document: &Document) -> (String, String, Option<&'static str>) {
         )
     };
     if schemes.iter().any(|one| text(one, "scheme") == "bearer") {
-        return bearer(None);
+        let others = (schemes.len() > 1)
+            .then_some("the description names other ways of proving who calls, too");
+        return bearer(others);
     }
     if let Some(own) = schemes.iter().find(|one| {
         let named = text(one, "name");
@@ -109,7 +117,7 @@ fn auth(document: &Document) -> (String, String, Option<&'static str>) {
         return (auth, "[\"user\", \"password\"]".to_owned(), None);
     }
     bearer(Some(
-        "the description names no way of proving who calls that is a header; docs/systems.md has OAuth",
+        "how calls are signed: the description says it in a way that is not drafted; docs/systems.md has the ways",
     ))
 }
 
@@ -119,8 +127,8 @@ fn field(
     (answer, body): (&Json, &Json),
     vendor: &str,
 ) -> Result<Field, String> {
-    let (read, anywhere) = document.places(answer, vendor);
-    let (sent, accepted) = document.places(body, vendor);
+    let (read, anywhere) = document.places(answer, (vendor, false));
+    let (sent, accepted) = document.places(body, (vendor, true));
     let free = |within: &String| Place {
         at: format!("{within}/{}", escaped(vendor)),
         schema: None,
@@ -143,19 +151,30 @@ fn field(
     let sent = sent.ok_or_else(|| unknown(body, "what is sent"))?;
     let schema = sent.schema.or(read.schema);
     let text = Said {
-        shape: super::shape::Shape::Text(None),
+        shape: shape::Shape::Text(None),
         is_empty: true,
+        dropped: Vec::new(),
     };
-    let said = schema.map_or(Ok(text), |schema| said(document, schema));
+    let drafted = schema.map_or(Ok(text), |schema| shape::said(document, schema));
+    // A field that only the answer holds is read, and may be said to be only that.
+    let shown = read.schema.map(|schema| shape::types_of(document, schema));
+    let sent_as = sent.schema.map(|schema| shape::types_of(document, schema));
+    let shows_nothing = read
+        .schema
+        .is_some_and(|schema| shape::may_be_empty(document, schema));
+    let is_other = shown.is_some() && sent_as.is_some() && shown != sent_as;
     let name = snake(vendor);
     if name.is_empty() {
         return Err(format!(
             "`{vendor}`: a field has a letter or a digit in its name"
         ));
     }
+    let mut said = drafted.map_err(|why| format!("`{vendor}`: {why}"))?;
+    said.is_empty |= shows_nothing;
     Ok(Field {
         name,
-        said: said.map_err(|why| format!("`{vendor}`: {why}"))?,
+        said,
+        is_other,
         is_described: schema.is_some(),
         elsewhere: (sent.at != read.at).then(|| sent.at.clone()),
         within: sent.within().to_owned(),
@@ -225,7 +244,7 @@ fn head(page: &mut Page, document: &Document, wanted: &Wanted<'_>, encode: &str)
 
 /// Where the answer shows the id of the record, and whether the description says so.
 fn id_at(document: &Document, answer: &Json, within: &str) -> (String, bool) {
-    let (own, _) = document.places(answer, "id");
+    let (own, _) = document.places(answer, ("id", false));
     let near = [format!("{within}/id"), "/id".to_owned()];
     let above = within
         .rsplit_once('/')
@@ -248,6 +267,7 @@ struct Calls<'a> {
     has_version: bool,
     /// What is sent, and how.
     encode: &'static str,
+    kind: &'a str,
     body: &'a Json,
 }
 
@@ -262,7 +282,7 @@ fn calls<'a>(document: &'a Document, found: &Found<'a>) -> Result<Calls<'a>, Str
     let (answer, headers) =
         answer.ok_or_else(|| format!("GET {path}: no answer in JSON is described"))?;
     let body = document.body(writing);
-    let (encode, body) =
+    let (encode, kind, body) =
         body.ok_or_else(|| format!("{method} {path}: no body in JSON or of a form is described"))?;
     let (_, base) = document.server()?;
     Ok(Calls {
@@ -273,6 +293,7 @@ fn calls<'a>(document: &'a Document, found: &Found<'a>) -> Result<Calls<'a>, Str
         answer,
         has_version: headers.iter().any(|name| name == "etag"),
         encode,
+        kind,
         body,
     })
 }
@@ -324,6 +345,11 @@ fn record(
                 "`{name}` is read here and sent as {sent:?}: is it the same value of the same record?"
             ));
         }
+        if field.is_other {
+            page.decide(format_args!(
+                "`{name}` is described otherwise in the answer than in what is sent"
+            ));
+        }
         let empty = match field.said.is_empty {
             true => ", absent = \"empty\"",
             false => "",
@@ -361,6 +387,17 @@ fn verb(
     );
     page.line("settle = \"after_image\"");
     let method = calls.method.to_uppercase();
+    if calls.encode == "json" && calls.kind != "application/json" {
+        let kind = calls.kind.escape_debug();
+        page.decide(format_args!(
+            "the description takes {kind}; application/json is sent"
+        ));
+    }
+    if !within.is_empty() {
+        page.decide(format_args!(
+            "whether {method} leaves what else stands in {within:?} as it is"
+        ));
+    }
     if method != "PATCH" {
         page.decide(format_args!(
             "whether {method} leaves what it does not name as it is"

@@ -27,6 +27,7 @@ const SHOP: &str = r##"{
         "id": {"type": "integer", "readOnly": true},
         "status": {"type": "string", "enum": ["open", "on hold", "done"]}}}]},
       "Rounds": {"type": "array", "items": {"$ref": "#/components/schemas/Rounds"}},
+      "Code": {"enum": ["A", "B"]},
       "Free": {"anyOf": [{"type": "string"}, {"type": "string", "enum": [""]}]},
       "Own": {"type": "object", "properties": {
         "customerNote": {"type": ["string", "null"], "maxLength": 80},
@@ -39,7 +40,10 @@ const SHOP: &str = r##"{
         "rounds": {"$ref": "#/components/schemas/Rounds"},
         "locked": {"$ref": "#/components/schemas/Free", "readOnly": true},
         "free": {"$ref": "#/components/schemas/Free"},
-        "few": {"type": "integer", "minimum": 0, "exclusiveMaximum": 10},
+        "few": {"type": "integer", "minimum": 5, "exclusiveMinimum": 0, "maximum": 9, "exclusiveMaximum": 8},
+        "code": {"type": "string", "maxLength": 3, "pattern": "^[A-Z]+$", "allOf": [{"$ref": "#/components/schemas/Code"}]},
+        "shut": {"type": "object", "readOnly": true, "properties": {"inner": {"type": "string"}}},
+
         "parent": {"$ref": "#/components/schemas/Nowhere"}}}
     },
     "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Shop-Key"}}
@@ -68,7 +72,7 @@ fn both(text: &str, path: &str, fields: &str) -> Result<(String, String), String
 
 #[test]
 fn a_description_becomes_a_system_file_and_a_card_that_fit() {
-    let all = "status,customerNote,shipBy,seats,weight,gift,tags,free,few";
+    let all = "status,customerNote,shipBy,seats,weight,gift,tags,free,few,code";
     let (system, card) = both(SHOP, ORDER, all).unwrap();
     assert_eq!(flaw(&system, &card), None, "{system}\n{card}");
     for line in [
@@ -82,6 +86,7 @@ fn a_description_becomes_a_system_file_and_a_card_that_fit() {
         "guard = { header = \"If-Match\" }",
         "once = { header = \"X-Idempotency-Key\" }",
         "# DECIDE: whether PUT leaves what it does not name as it is",
+        "# DECIDE: whether PUT leaves what else stands in \"/order\" as it is",
         "step = [{ request = \"PUT /api/v2/shops/main/orders/{id}\", body = { order = \"{fields}\" }, expect = \"/order/id\" }]",
     ] {
         assert!(system.lines().any(|own| own == line), "{line}\n{system}");
@@ -93,7 +98,10 @@ fn a_description_becomes_a_system_file_and_a_card_that_fit() {
         "values = [\"open\", \"on hold\", \"done\"]",
         "max_chars = 80",
         "min = 1",
-        "max = 9",
+        "min = 5",
+        "max = 7",
+        "values = [\"A\", \"B\"]",
+        "# DECIDE: `code` is also held to pattern, maxLength by the description, and not by this card",
         "[args.free]",
         "max_chars = 200",
     ] {
@@ -131,6 +139,7 @@ fn what_a_description_does_not_say_is_told_and_nothing_is_drafted() {
         (SHOP, ORDER, "a/b", "names of letters"),
         (SHOP, ORDER, "rounds", "a list of something else than texts"),
         (SHOP, ORDER, "locked", "only read"),
+        (SHOP, ORDER, "inner", "stands nowhere in what is sent"),
         ("openapi: 3.1.0", ORDER, "status", "no JSON"),
         (
             "{\"swagger\": \"2.0\"}",
@@ -213,6 +222,8 @@ fn what_a_description_says_loosely_is_marked_or_refused() {
         ("^.{36}$", "[A-Za-z0-9_-]{1,64}"),
         ("^cus_", "[A-Za-z0-9_-]{1,64}"),
         ("^[^x]{3}$", "[A-Za-z0-9_-]{1,64}"),
+        ("^[ -~]+$", "[A-Za-z0-9_-]{1,64}"),
+        ("^[+-9]+$", "[A-Za-z0-9_-]{1,64}"),
     ] {
         let said = format!("{{\"type\": \"string\", \"pattern\": \"{pattern}\"}}");
         let text = SHOP.replace(
