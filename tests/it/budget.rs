@@ -2,7 +2,7 @@
 //! it definitely was not; per customer, run and usage; raised for a time; and seen only by those
 //! whom they concern.
 
-use e2e::{Actor, World, code, note, refund, stage};
+use e2e::{Actor, World, code, note, program, refund, stage};
 use writ_proto::pb;
 
 fn budget(lines: &str) -> String {
@@ -106,7 +106,7 @@ async fn a_budget_is_held_captured_and_given_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn customers_and_runs_are_counted_apart_and_what_is_unknown_is_denied() {
-    let world = policyd_with(
+    let mut world = policyd_with(
         &[
             budget(
                 "id = \"each\"\nactions = [\"refund\"]\nscope = \"customer\"\nwindow = \"day\"\n\
@@ -119,6 +119,8 @@ async fn customers_and_runs_are_counted_apart_and_what_is_unknown_is_denied() {
         ]
         .concat(),
     );
+    world.start_sandbox();
+    world.start_connectord(&program("connectord"), &[]);
     let mut agent = world.agent().await;
     // O-6 and O-7 are of one customer, O-8 of another.
     for (order, wanted) in [

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 9] = [
+const PROTOS: [&str; 11] = [
     "common",
     "authorize",
     "record",
@@ -16,6 +16,8 @@ const PROTOS: [&str; 9] = [
     "budget",
     "incident",
     "notice",
+    "facts",
+    "plugin",
 ];
 
 #[test]

@@ -17,6 +17,7 @@ mod doctors;
 mod doubt;
 mod evidence;
 mod exact;
+mod facts;
 mod flood;
 mod halt;
 mod halt_browser;

@@ -9,6 +9,7 @@ use e2e::{Actor, World, code, refund};
 use prost::Message as _;
 use tonic::transport::Channel;
 use writ_proto::pb;
+use writ_proto::pb::fact_service_client::FactServiceClient;
 use writ_proto::pb::incident_service_client::IncidentServiceClient;
 use writ_proto::pb::key_service_client::KeyServiceClient;
 use writ_proto::pb::notice_service_client::NoticeServiceClient;
@@ -20,6 +21,7 @@ struct Caller {
     keys: KeyServiceClient<Channel>,
     incidents: IncidentServiceClient<Channel>,
     notices: NoticeServiceClient<Channel>,
+    facts: FactServiceClient<tonic::transport::Channel>,
 }
 
 /// `OK`, a verdict, or the code of the refusal.
@@ -296,7 +298,12 @@ async fn nobody_reaches_another_tenant_or_acts_as_what_he_is_not() {
             let methods = service.method.iter();
             methods.map(|method| format!("{}/{}", service.name(), method.name()))
         })
-        .filter(|name| !name.starts_with("Health/"))
+        // No daemon serves what plug-ins do.
+        .filter(|name| {
+            !["Health/", "SystemPlugin/"]
+                .iter()
+                .any(|other| name.starts_with(other))
+        })
         .collect();
     let table = [
         authorization_lines(),
@@ -317,6 +324,12 @@ async fn nobody_reaches_another_tenant_or_acts_as_what_he_is_not() {
             keys: KeyServiceClient::new(world.policyd_channel(identity).await),
             incidents: IncidentServiceClient::new(world.policyd_channel(identity).await),
             notices: NoticeServiceClient::new(world.policyd_channel(identity).await),
+            facts: FactServiceClient::new(
+                world
+                    .channel(identity, world.connectord_port)
+                    .await
+                    .unwrap(),
+            ),
         };
         for (method, attempt, agent, operator) in &table {
             let wanted = if identity.starts_with("agent") {

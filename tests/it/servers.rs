@@ -1,5 +1,5 @@
-//! Three real servers that Writ has no line of Rust for, each behind its system file alone: Kinto
-//! (documents), localstripe (it keeps no promise) and a table of PostgreSQL. What happened is read
+//! Real servers that Writ has no line of Rust for, each behind its system file alone: Kinto (documents),
+//! localstripe (it keeps no promise), a table of PostgreSQL, and Tryton behind a plug-in. What happened is read
 //! from the server itself.
 
 use e2e::{Actor, Process, Wish, World, program, root, stage};
@@ -11,6 +11,7 @@ mod kinto;
 mod localstripe;
 mod sink;
 mod table;
+mod tryton;
 
 const CARD: &str = r#"
 sentence = "Test."
@@ -43,6 +44,21 @@ pub(super) fn world_with(
     cards: &[(&str, &str)],
     change: impl Fn(String) -> String,
 ) -> World {
+    let mut world = prepared((connection, system, base), secret, cards, change);
+    world.start_policyd();
+    // Nothing listens there: whoever asked a proxy of the environment would reach no system.
+    let proxy = [("HTTP_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "")];
+    world.start_connectord(&program("connectord"), &proxy);
+    world
+}
+
+/// The same, and nothing runs yet.
+fn prepared(
+    (connection, system, base): (&'static str, &'static str, String),
+    secret: &str,
+    cards: &[(&str, &str)],
+    change: impl Fn(String) -> String,
+) -> World {
     let mut world = World::prepare(&[]);
     let own = ["deploy/systems", "tests/systems"];
     let mut files = own
@@ -65,10 +81,6 @@ pub(super) fn world_with(
         ));
     }
     world.beside((connection, system, base), secret, &texts, &rules);
-    world.start_policyd();
-    // Nothing listens there: whoever asked a proxy of the environment would reach no system.
-    let proxy = [("HTTP_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "")];
-    world.start_connectord(&program("connectord"), &proxy);
     world
 }
 

@@ -219,9 +219,9 @@ const SLIPS: [(&str, &str, &str, &str); 41] = [
     ),
     (
         "entities.json",
-        "\"tier\": \"standard\"",
-        "\"teir\": \"standard\"",
-        "teir",
+        "\"stage\": \"new\"",
+        "\"stge\": \"new\"",
+        "stge",
     ),
     (
         "tests/story.json",

@@ -84,7 +84,7 @@ fn seeded() -> BTreeMap<(String, String), Json> {
         of(
             "orders",
             "O-7",
-            json!({"status": "paid", "number": "7", "customer": "C-1", "email": "a@example.com", "total_minor": 12000, "currency": "EUR", "hold": ""}),
+            json!({"status": "paid", "number": "7", "customer": "C-1", "email": "a@example.com", "total_minor": 12000, "refunded_minor": 0, "currency": "EUR", "hold": ""}),
         ),
     ])
 }

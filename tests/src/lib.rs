@@ -131,6 +131,8 @@ pub struct World {
     pub overrides: Vec<String>,
     /// Connections beside the sandbox CRM: name, system and base URL.
     pub connections: Vec<(&'static str, &'static str, String)>,
+    /// Sockets of plug-ins, by the connection that asks them.
+    pub plugins: Vec<(&'static str, PathBuf)>,
 }
 
 impl World {
@@ -198,6 +200,7 @@ impl World {
             stores: None,
             overrides: Vec::new(),
             connections: Vec::new(),
+            plugins: Vec::new(),
             folder,
         }
     }

@@ -22,7 +22,9 @@ impl World {
         let mut all = vec![("crm/main", "sandbox", crm)];
         all.extend_from_slice(&self.connections);
         let all = all.iter().map(|(name, system, base)| {
-            format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\", tenants=[\"acme\", \"globex\"]}}")
+            let plugin = self.plugins.iter().find(|(of, _)| of == name);
+            let plugin = plugin.map_or_else(String::new, |(_, socket)| format!(", plugin=\"{}\"", socket.display()));
+            format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\", tenants=[\"acme\", \"globex\"]{plugin}}}")
         });
         format!("connection=[{}]", all.collect::<Vec<_>>().join(", "))
     }

@@ -2,6 +2,7 @@
 //! is refused keeps what it said before, is told to its tenant, and holds up nobody else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::credentials::CredentialStore;
 use crate::domain::gate::Refusal;
 use crate::error::AppError;
 use crate::system::file::{Bound, Driver};
-use crate::system::http::{HttpClient, base_url};
+use crate::system::http::{HttpClient, Plugin, base_url};
 use crate::system::{Document, Http, Postgres, System, account_of};
 
 const CARDS_MAX: usize = 100_000;
@@ -87,6 +88,14 @@ fn card_files(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// The socket of a connection's plug-in, or nothing.
+fn plugin_of(connection: &ConnectionConfig) -> &OsStr {
+    connection
+        .plugin
+        .as_deref()
+        .map_or(OsStr::new(""), Path::as_os_str)
 }
 
 /// The zone that a policy set names. The rest of the set is policyd's.
@@ -412,6 +421,7 @@ impl Files {
                 sha256(text.as_bytes()),
                 credential.fingerprint(),
                 sha256(connection.base_url.as_bytes()),
+                sha256(plugin_of(connection).as_encoded_bytes()),
             ]
             .concat(),
         );
@@ -421,12 +431,18 @@ impl Files {
             return Ok((key, Arc::clone(system)));
         }
         let bound = Arc::new(bound);
+        if connection.plugin.is_some() != (bound.driver == Driver::Remote) {
+            let why = "`plugin` names the socket of the plug-in where the system file says driver = \"remote\", and only there";
+            return Err(config(why.to_owned()));
+        }
         let system = match bound.driver {
-            Driver::Http => {
+            Driver::Http | Driver::Remote => {
                 let base = base_url(&connection.base_url, connection.private).map_err(config)?;
                 let client = HttpClient::new(base, &bound, credential, connection.private);
                 let client = client.map_err(config)?;
-                System::Http(Box::new(Http::new(bound, client)))
+                let socket = connection.plugin.as_deref();
+                let plugin = socket.and_then(|socket| Plugin::new(&bound, socket));
+                System::Http(Box::new(Http::new(bound, client, plugin)))
             }
             Driver::Postgres => {
                 let opened = Postgres::new(bound, &connection.base_url, &credential);

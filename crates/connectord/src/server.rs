@@ -34,7 +34,7 @@ use crate::error::AppError;
 use crate::grpc::authn::Authn;
 use crate::grpc::client::{self, ClientFiles};
 use crate::grpc::status::{over_rate, status};
-use crate::grpc::{connector::Connector, halt::Halts};
+use crate::grpc::{connector::Connector, facts::Facts, halt::Halts};
 use crate::halt::{HaltStore, Place};
 use crate::http::port::Port;
 use crate::marks::{MarkFile, check_journal};
@@ -359,6 +359,7 @@ impl Bound {
             authn: authn.clone(),
         })
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let facts = Facts::new(SharedApp::clone(&app), authn.clone()).server();
         // A stream has no end of its own: the stop of the server is its end.
         let (ending, stopping) = tokio::sync::watch::channel(false);
         let stop = async move {
@@ -370,6 +371,7 @@ impl Bound {
         let mut router = builder()
             .add_service(health)
             .add_service(connector)
+            .add_service(facts)
             .add_service(halts);
         if config.server.reflection {
             let v1 = reflection()

@@ -30,6 +30,7 @@ use writ_proto::pb::key_service_server::KeyServiceServer;
 use writ_proto::pb::notice_service_server::NoticeServiceServer;
 use writ_proto::pb::record_service_server::{self, RecordServiceServer};
 
+use crate::app::ask::known::{self, Systems};
 use crate::app::ask::offers::Searches;
 use crate::app::containment::alike::denials;
 use crate::app::containment::denials::Stopped;
@@ -46,7 +47,7 @@ use crate::error::AppError;
 use crate::grpc::client::{self, ClientFiles};
 use crate::grpc::status::{over_rate, status};
 use crate::grpc::{
-    authorization::Authorization, budgets::Budgets, exports::Exports, incidents::Incidents,
+    authorization::Authorization, budgets::Budgets, exports::Exports, facts, incidents::Incidents,
     keys::Keys, records::Records,
 };
 use crate::http::authzen;
@@ -133,6 +134,7 @@ fn app(
         admission: Admission::default(),
         offers: Mutex::new(Allowance::default()),
         searches: Searches::default(),
+        systems: Systems::default(),
         reserve: Arc::new(Reserve::new(&config.store.url, config.store.reserve_mb)),
         halting,
         trips: Notify::new(),
@@ -155,7 +157,7 @@ pub fn offline(config: &Config, ledger: Ledger) -> Result<SharedApp, AppError> {
 }
 
 /// How connectord is reached, where halts are followed.
-fn connectord_of(config: &Config) -> Result<Option<Peer>, AppError> {
+fn connectord_of(config: &Config, timeout: Duration) -> Result<Option<Peer>, AppError> {
     let Some(peer) = &config.connectord else {
         return Ok(None);
     };
@@ -165,7 +167,7 @@ fn connectord_of(config: &Config) -> Result<Option<Peer>, AppError> {
         key: &config.tls.key_file,
     };
     let named = (peer.addr.as_str(), "connectord");
-    client::peer(named, &files, Duration::from_secs(1)).map(Some)
+    client::peer(named, &files, timeout).map(Some)
 }
 
 /// Makes sure that no other policyd uses a database in a file: each would count and contain without the other.
@@ -202,7 +204,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
             ..AppError::from(error)
         }
     })?;
-    let connectord = connectord_of(&config)?;
+    let connectord = connectord_of(&config, Duration::from_secs(1))?;
     // Before anybody is told that it is ready.
     let door = door(&config)?;
     let addr = config.server.grpc_addr;
@@ -212,6 +214,9 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     })?;
     let (halting, halt_queue) = halting::channel();
     let app = app(&config, table, (ledger, halting))?;
+    if let Some(peer) = connectord_of(&config, known::DEADLINE)? {
+        app.systems.ask_at(facts::source(&peer));
+    }
     app.marks.check_trust(&app.signer.load().keys)?;
     marks::check(&app.marks, &app.ledger).await?;
     let sets: Vec<_> = app.policies.load().values().cloned().collect();

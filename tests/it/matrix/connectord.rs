@@ -175,6 +175,19 @@ pub(super) fn halt_lines() -> Vec<Line> {
             "NOT_FOUND"
         ),
         line!(
+            "FactService/ReadFacts",
+            c,
+            c.facts.read_facts(pb::ReadFactsRequest {
+                parent: THERE.into(),
+                connection: "crm/main".into(),
+                object_type: "order".into(),
+                object_id: "O-7".into(),
+                fields: vec!["status".into()],
+            }),
+            "SERVICE_REQUIRED",
+            "SERVICE_REQUIRED"
+        ),
+        line!(
             "HaltService/ListHalts",
             c,
             c.actor.halt.list_halts(pb::ListHaltsRequest {}),

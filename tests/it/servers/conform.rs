@@ -8,6 +8,7 @@ use super::super::vendors;
 use super::kinto::Kinto;
 use super::localstripe::Stripe;
 use super::table::table;
+use super::tryton::Tryton;
 
 /// Cases that every table has, whether they can be tried or not.
 const CASES: usize = 45;
@@ -166,6 +167,19 @@ async fn localstripe_conforms() {
     assert!(!left.contains(&"more than the record has left".to_owned()));
 }
 
+async fn tryton_conforms() {
+    let tryton = Tryton::start().await;
+    let names = ["Acme One", "Acme", "Acme Two"].map(|name| json!({ "name": name }));
+    let left = conforms(
+        &tryton.world,
+        fields("rename_party", "party/1", "9999", names),
+    )
+    .await;
+    assert!(left.iter().all(|case| !case.contains("undo")), "{left:?}");
+    let note = adds("note_party", "party/1", "9999", &json!({"text": "called"}));
+    conforms(&tryton.world, note).await;
+}
+
 async fn a_table_conforms() {
     let Some((world, _, _)) = table().await else {
         return;
@@ -192,6 +206,7 @@ async fn every_system_conforms() {
         vendors::slack::conforms_here(),
         vendors::stripe::conforms_here(),
         vendors::zendesk::conforms_here(),
+        tryton_conforms(),
         a_table_conforms()
     );
 }

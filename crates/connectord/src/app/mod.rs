@@ -3,6 +3,7 @@
 
 pub mod alike;
 pub mod catalog;
+pub mod facts;
 pub mod halts;
 pub mod long;
 pub mod order;

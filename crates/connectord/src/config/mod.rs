@@ -233,6 +233,9 @@ pub struct ConnectionConfig {
     /// Whether the system may have an address of a private network; default false.
     #[serde(default)]
     pub private: bool,
+    /// Socket of the plug-in, for a system file with `driver = "remote"`.
+    #[serde(default)]
+    pub plugin: Option<PathBuf>,
     /// The folder of `document`, absolute.
     #[serde(skip)]
     pub folder: Option<PathBuf>,
@@ -249,6 +252,7 @@ impl ConnectionConfig {
             return Err(ConfigError::invalid(detail));
         }
         self.folder = folder.map(|folder| base.join(folder));
+        self.plugin = self.plugin.take().map(|socket| base.join(socket));
         let unknown = |tenant: &&String| TenantId::parse(tenant).is_err();
         match self.tenants.iter().find(unknown) {
             Some(tenant) => Err(ConfigError::invalid(format!(

@@ -53,6 +53,16 @@ impl Secret {
 }
 
 impl Auth {
+    /// The header that it is shown in, where that is not `Authorization`.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Header(name, _) => Some(name),
+            Self::OAuth2(oauth) => oauth.header.as_deref(),
+            Self::Bearer(_) | Self::Basic(_) | Self::Password(_) => None,
+        }
+    }
+
     /// Names of the parts that the credential has, in their order.
     #[must_use]
     pub fn parts(&self) -> &[String] {

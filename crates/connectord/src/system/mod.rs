@@ -321,10 +321,7 @@ impl System {
         prepared: &Prepared,
     ) -> Result<Vec<String>, SystemError> {
         match self {
-            Self::Http(system) => {
-                let requests = system.build(plan, prepared)?;
-                Ok(requests.iter().map(file::Request::line).collect())
-            }
+            Self::Http(system) => system.rehearse(plan, prepared).await,
             Self::Postgres(system) => system.rehearse(plan).await,
             Self::Document(system) => system.rehearse(plan).await.map(|()| Vec::new()),
         }

@@ -9,6 +9,7 @@ pub mod spending;
 
 use crate::error::AppError;
 pub use ask::admission::Admission;
+use ask::known::Systems;
 use containment::alike::Denials;
 use containment::{denials, halting};
 use evidence::signer;
@@ -57,6 +58,8 @@ pub struct App {
     pub offers: Mutex<Allowance>,
     /// Searches for counter-offers that may run now.
     pub searches: ask::offers::Searches,
+    /// What systems of record say of targets.
+    pub systems: Systems,
     /// Asks for halts.
     pub halting: halting::HaltClient,
     /// What must stay free on the disk.

@@ -22,6 +22,7 @@ use crate::config::{Config, Layers};
 use crate::domain::budget::{Key, Subject, Usage};
 use crate::domain::decide::facts::HaltView;
 use crate::domain::decide::tests::refund;
+use crate::domain::policy::tests::shipped;
 use crate::domain::record::Kind;
 use crate::domain::request::Request;
 use crate::output::{Format, Output};
@@ -33,8 +34,17 @@ pub(crate) const STRICT: &str =
     "\n[[incident]]\nid = \"strict\"\ndenials = 1\nwindow = \"10m\"\nhalt = \"agent\"\n";
 const CERTIFICATE: [u8; 32] = [7; 32];
 
-/// What `init` makes, with more lines in the set of acme.
+/// What `init` makes, with more lines in the set of acme, and its facts at hand.
 pub(crate) fn folder(set: &str) -> TempDir {
+    let folder = folder_that_asks("");
+    let (acme, known) = (folder.path().join("policies/acme"), shipped("acme"));
+    std::fs::write(acme.join("set.toml"), known.set_toml + set).unwrap();
+    std::fs::write(acme.join("entities.json"), known.entities_json).unwrap();
+    folder
+}
+
+/// The same as it is shipped: the CRM is asked for facts.
+pub(crate) fn folder_that_asks(set: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let output = Output::new(Format::Json).silenced();
     init::run(&InitArgs::new(folder.path(), 20_000), output).unwrap();

@@ -4,12 +4,13 @@ use writ_proto::Reason;
 use writ_proto::card::Card;
 use writ_proto::token::Mode;
 
-use super::budget::{Asked, Budget, Hold, Over, holds, refusal};
+use super::budget::{self, Budget, Hold, Over, holds, refusal};
 use super::record::Step;
 use super::request::Request;
 use crate::domain::approval;
 use crate::domain::decide::cedar::{Answer, evaluate};
 use crate::domain::decide::facts::Facts;
+use crate::domain::policy::facts::Asked;
 use crate::domain::policy::{ApprovalNeed, Rule};
 use crate::domain::policy::{hint, near};
 use crate::domain::request::intent;
@@ -94,6 +95,18 @@ pub fn decide(request: &Request, facts: &Facts) -> Outcome {
     outcome
 }
 
+/// The kind of the target, where its system of record has to be asked before this request can be decided. What is halted,
+/// or refused by its card, costs the system nothing.
+#[must_use]
+pub fn wants<'a>(request: &Request, facts: &'a Facts) -> Option<&'a Asked> {
+    let card = facts.policies.card(&request.action)?;
+    let is_halted = !card.verb.reads() && facts.halted(request).is_some();
+    if is_halted || refused_by_card(request, card, facts).is_some() {
+        return None;
+    }
+    facts.asks(request, card)
+}
+
 fn decide_step_by_step(request: &Request, facts: &Facts, trace: &mut Vec<Step>) -> Outcome {
     let card = facts.policies.card(&request.action);
     // A halt stops what writes; connectord has the last word on both.
@@ -124,7 +137,18 @@ fn decide_step_by_step(request: &Request, facts: &Facts, trace: &mut Vec<Step>) 
     let (Some(card), None) = (card, &refused) else {
         return refused.unwrap_or_else(|| Outcome::deny(Reason::UnknownAction, ""));
     };
-    let answer = evaluate(request, card, &facts.policies, facts.now);
+    let told = match facts.told(request, card) {
+        Ok(told) => told,
+        Err((reason, why)) => {
+            trace.push(Step::Unread { reason });
+            let message = format!("{}: {why}", Reason::FactsUnavailable.sentence());
+            return Outcome::deny(Reason::FactsUnavailable, message);
+        }
+    };
+    if let Some(readings) = facts.read_of(request, card) {
+        trace.push(Step::Facts(readings.to_vec()));
+    }
+    let answer = evaluate(request, card, (&facts.policies, &told), facts.now);
     trace.push(Step::Policies {
         allowed: answer.allowed,
         determining: answer.determining.clone(),
@@ -187,8 +211,8 @@ pub fn reserve(
     if policies.budgets.is_empty() {
         return (outcome, places);
     }
-    let customer = policies.customer_of(request);
-    let asked = Asked {
+    let customer = facts.customer_of(request);
+    let asked = budget::Asked {
         request,
         card,
         customer: customer.as_deref(),
@@ -341,5 +365,6 @@ fn allowed(rules: &[&Rule]) -> Outcome {
 pub mod cedar;
 pub mod counter_offer;
 pub mod facts;
+pub mod known;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -5,6 +5,7 @@ pub mod budgets;
 pub mod client;
 pub mod convert;
 pub mod exports;
+pub(crate) mod facts;
 pub mod incidents;
 pub mod keys;
 mod notices;

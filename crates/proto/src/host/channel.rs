@@ -2,6 +2,7 @@
 //! (SPIFFE), not by a name of DNS: no other daemon or machine of the same authority can pose as it.
 
 pub mod signed;
+pub mod socket;
 mod verify;
 
 use std::future::Future;

@@ -7549,3 +7549,850 @@ pub mod notice_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadFactsRequest {
+    /// `tenants/acme`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// Connection id.
+    #[prost(string, tag = "2")]
+    pub connection: ::prost::alloc::string::String,
+    /// Object of the system file, such as `order`.
+    #[prost(string, tag = "3")]
+    pub object_type: ::prost::alloc::string::String,
+    /// Id of the record, in its one spelling.
+    #[prost(string, tag = "4")]
+    pub object_id: ::prost::alloc::string::String,
+    /// Fields of the system file, 1 to 32.
+    #[prost(string, repeated, tag = "5")]
+    pub fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for ReadFactsRequest {
+    const NAME: &'static str = "ReadFactsRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ReadFactsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ReadFactsRequest".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadFactsResponse {
+    /// False where the system says that it has no such record.
+    #[prost(bool, tag = "1")]
+    pub exists: bool,
+    /// The fields that hold something, as a canonical CBOR map; at most 16 KiB.
+    #[prost(bytes = "vec", tag = "2")]
+    pub fields_cbor: ::prost::alloc::vec::Vec<u8>,
+    /// Version of the record, where the system tells one.
+    #[prost(string, tag = "3")]
+    pub version: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ReadFactsResponse {
+    const NAME: &'static str = "ReadFactsResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.ReadFactsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.ReadFactsResponse".into()
+    }
+}
+/// Generated client implementations.
+pub mod fact_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What systems of record say of a record, for the policies of its tenant.
+    #[derive(Debug, Clone)]
+    pub struct FactServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> FactServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> FactServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            FactServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// By policyd. Only fields that the system file declares, of objects that a card of the tenant acts on.
+        pub async fn read_facts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadFactsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadFactsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::pb::exact::ExactCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.FactService/ReadFacts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.FactService", "ReadFacts"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod fact_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with FactServiceServer.
+    #[async_trait]
+    pub trait FactService: std::marker::Send + std::marker::Sync + 'static {
+        /// By policyd. Only fields that the system file declares, of objects that a card of the tenant acts on.
+        async fn read_facts(
+            &self,
+            request: tonic::Request<super::ReadFactsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadFactsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What systems of record say of a record, for the policies of its tenant.
+    #[derive(Debug)]
+    pub struct FactServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> FactServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for FactServiceServer<T>
+    where
+        T: FactService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/writ.v1.FactService/ReadFacts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadFactsSvc<T: FactService>(pub Arc<T>);
+                    impl<
+                        T: FactService,
+                    > tonic::server::UnaryService<super::ReadFactsRequest>
+                    for ReadFactsSvc<T> {
+                        type Response = super::ReadFactsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReadFactsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FactService>::read_facts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadFactsSvc(inner);
+                        let codec = crate::pb::exact::ExactCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for FactServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "writ.v1.FactService";
+    impl<T> tonic::server::NamedService for FactServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PluginHeader {
+    /// In lower case.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PluginHeader {
+    const NAME: &'static str = "PluginHeader";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.PluginHeader".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.PluginHeader".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PluginCall {
+    /// GET, POST, PUT or PATCH.
+    #[prost(string, tag = "1")]
+    pub method: ::prost::alloc::string::String,
+    /// Under the base URL of the connection, encoded; begins with a slash.
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+    /// Encoded, without its question mark.
+    #[prost(string, tag = "3")]
+    pub query: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "4")]
+    pub headers: ::prost::alloc::vec::Vec<PluginHeader>,
+    /// JSON, or empty.
+    #[prost(bytes = "vec", tag = "5")]
+    pub body: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for PluginCall {
+    const NAME: &'static str = "PluginCall";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.PluginCall".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.PluginCall".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanRequest {
+    /// What the system file asks for.
+    #[prost(message, optional, tag = "1")]
+    pub call: ::core::option::Option<PluginCall>,
+    /// Whether it may change something. What does not must not be planned as a call that does.
+    #[prost(bool, tag = "2")]
+    pub writes: bool,
+}
+impl ::prost::Name for PlanRequest {
+    const NAME: &'static str = "PlanRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.PlanRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.PlanRequest".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanResponse {
+    /// Name and version, as `plugin` in the system file: what is planned otherwise is another plug-in.
+    #[prost(string, tag = "1")]
+    pub plugin: ::prost::alloc::string::String,
+    /// What the system is asked for. Headers of the credential, of the connection and of the media type belong to connectord.
+    #[prost(message, optional, tag = "2")]
+    pub call: ::core::option::Option<PluginCall>,
+    /// Given back with the answer; at most 64 KiB.
+    #[prost(bytes = "vec", tag = "3")]
+    pub memory: ::prost::alloc::vec::Vec<u8>,
+    /// Why there is no such call; nothing is sent then.
+    #[prost(string, tag = "4")]
+    pub refused: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PlanResponse {
+    const NAME: &'static str = "PlanResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.PlanResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.PlanResponse".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PluginAnswer {
+    /// As HTTP means it: docs/systems.md says what connectord makes of each.
+    #[prost(uint32, tag = "1")]
+    pub status: u32,
+    #[prost(message, repeated, tag = "2")]
+    pub headers: ::prost::alloc::vec::Vec<PluginHeader>,
+    /// JSON.
+    #[prost(bytes = "vec", tag = "3")]
+    pub body: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for PluginAnswer {
+    const NAME: &'static str = "PluginAnswer";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.PluginAnswer".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.PluginAnswer".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JudgeRequest {
+    /// What the system file asked for.
+    #[prost(message, optional, tag = "1")]
+    pub asked: ::core::option::Option<PluginCall>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub memory: ::prost::alloc::vec::Vec<u8>,
+    /// What the system answered. An answer without JSON is no answer, and no plug-in sees it.
+    #[prost(message, optional, tag = "3")]
+    pub answer: ::core::option::Option<PluginAnswer>,
+}
+impl ::prost::Name for JudgeRequest {
+    const NAME: &'static str = "JudgeRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.JudgeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.JudgeRequest".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JudgeResponse {
+    #[prost(string, tag = "1")]
+    pub plugin: ::prost::alloc::string::String,
+    /// The answer as the system file judges it. Where the system said no by its status, a yes here is not believed.
+    #[prost(message, optional, tag = "2")]
+    pub answer: ::core::option::Option<PluginAnswer>,
+}
+impl ::prost::Name for JudgeResponse {
+    const NAME: &'static str = "JudgeResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.JudgeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.JudgeResponse".into()
+    }
+}
+/// Generated client implementations.
+pub mod system_plugin_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// A plug-in of connectord, for a system of record that the system language cannot describe (driver = "remote"). It
+    /// translates, and does nothing else: each request that the system file makes becomes one call of the system, and the answer
+    /// of the system becomes one that the system file can judge. connectord makes the call itself: the credential, the address,
+    /// halts, limits and the journal never leave it. A plug-in keeps no state between calls.
+    #[derive(Debug, Clone)]
+    pub struct SystemPluginClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> SystemPluginClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> SystemPluginClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            SystemPluginClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        pub async fn plan(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PlanRequest>,
+        ) -> std::result::Result<tonic::Response<super::PlanResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::pb::exact::ExactCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.SystemPlugin/Plan",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("writ.v1.SystemPlugin", "Plan"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn judge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::JudgeRequest>,
+        ) -> std::result::Result<tonic::Response<super::JudgeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::pb::exact::ExactCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.SystemPlugin/Judge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.SystemPlugin", "Judge"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod system_plugin_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with SystemPluginServer.
+    #[async_trait]
+    pub trait SystemPlugin: std::marker::Send + std::marker::Sync + 'static {
+        async fn plan(
+            &self,
+            request: tonic::Request<super::PlanRequest>,
+        ) -> std::result::Result<tonic::Response<super::PlanResponse>, tonic::Status>;
+        async fn judge(
+            &self,
+            request: tonic::Request<super::JudgeRequest>,
+        ) -> std::result::Result<tonic::Response<super::JudgeResponse>, tonic::Status>;
+    }
+    /// A plug-in of connectord, for a system of record that the system language cannot describe (driver = "remote"). It
+    /// translates, and does nothing else: each request that the system file makes becomes one call of the system, and the answer
+    /// of the system becomes one that the system file can judge. connectord makes the call itself: the credential, the address,
+    /// halts, limits and the journal never leave it. A plug-in keeps no state between calls.
+    #[derive(Debug)]
+    pub struct SystemPluginServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> SystemPluginServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for SystemPluginServer<T>
+    where
+        T: SystemPlugin,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/writ.v1.SystemPlugin/Plan" => {
+                    #[allow(non_camel_case_types)]
+                    struct PlanSvc<T: SystemPlugin>(pub Arc<T>);
+                    impl<T: SystemPlugin> tonic::server::UnaryService<super::PlanRequest>
+                    for PlanSvc<T> {
+                        type Response = super::PlanResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PlanRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemPlugin>::plan(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PlanSvc(inner);
+                        let codec = crate::pb::exact::ExactCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.SystemPlugin/Judge" => {
+                    #[allow(non_camel_case_types)]
+                    struct JudgeSvc<T: SystemPlugin>(pub Arc<T>);
+                    impl<
+                        T: SystemPlugin,
+                    > tonic::server::UnaryService<super::JudgeRequest> for JudgeSvc<T> {
+                        type Response = super::JudgeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::JudgeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemPlugin>::judge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = JudgeSvc(inner);
+                        let codec = crate::pb::exact::ExactCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for SystemPluginServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "writ.v1.SystemPlugin";
+    impl<T> tonic::server::NamedService for SystemPluginServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

@@ -218,6 +218,8 @@ pub enum Reason {
     FieldUnreadable,
     /// `SYSTEM_FILE_INVALID`: a system file cannot be accepted.
     SystemFileInvalid,
+    /// `FACTS_UNAVAILABLE`: a rule needs to know what the system of record says of the target, and that could not be read.
+    FactsUnavailable,
     /// `TARGET_NOT_FOUND`: the system of record has no such record.
     TargetNotFound,
     /// `CREDENTIAL_MISSING`: there is no credential for the connection.

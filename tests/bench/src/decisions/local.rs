@@ -20,6 +20,7 @@ use crate::sample::time;
 use policyd::app::policies;
 use policyd::clock;
 use policyd::domain::decide::facts::{Facts, HaltView};
+use policyd::domain::decide::known::Known;
 use policyd::domain::decide::{Verdict, decide};
 use policyd::domain::policy::TenantPolicies;
 use policyd::domain::request::Request;
@@ -163,7 +164,7 @@ fn loaded(
     let order = |index: usize| {
         format!(
             ",{{\"uid\":{{\"type\":\"Order\",\"id\":\"X-{index}\"}},\"attrs\":{{\"tenant\":\"acme\",\
-             \"total_minor\":12000,\"status\":\"paid\"}},\"parents\":[]}}"
+             \"total\":{{\"currency\":\"EUR\",\"minor\":12000}},\"status\":\"paid\"}},\"parents\":[]}}"
         )
     };
     let more: String = (0..orders).map(order).collect();
@@ -177,6 +178,7 @@ pub(crate) fn decision(tenant: &Path, policies_total: usize, orders: usize) -> a
         now: clock::now(),
         policies: loaded(tenant, policies_total, orders)?,
         halts: HaltView::default(),
+        known: Known::NotAsked,
     };
     let args = args_from_json(r#"{"amount":{"currency":"EUR","value":49.00}}"#).map_err(fail)?;
     let acme = TenantId::parse("acme").map_err(fail)?;

@@ -37,7 +37,7 @@ pub(crate) async fn run(world: &World, table: &mut Table, output: Output) {
 }
 
 pub(crate) const fn is_http(world: &World) -> bool {
-    matches!(world.bound.driver, Driver::Http)
+    matches!(world.bound.driver, Driver::Http | Driver::Remote)
 }
 
 async fn reads(world: &World, table: &mut Table, output: Output) {

@@ -83,8 +83,13 @@ async fn normalised(world: &World) -> Tried {
         return Ok(Verdict::NotHere(NO_HTTP));
     }
     let (object, _) = world.said()?;
-    let named = world.card.args.values().map(|arg| &arg.field);
-    let field = named.filter_map(|name| object.fields.get(name)).next();
+    let written = world
+        .card
+        .args
+        .iter()
+        .filter(|(name, _)| world.args.get(name).is_some());
+    let mut fields = written.filter_map(|(_, arg)| object.fields.get(&arg.field));
+    let field = fields.next();
     let at = field.map_or("", |field| field.at());
     let fault = Fault::ReadShowsAfter(at.to_owned(), json!("Another Spelling"));
     world.begin(fault, Moment::Never).await?;

@@ -8,6 +8,7 @@ mod fields;
 mod proxy;
 mod stage;
 mod tap;
+mod translator;
 mod way;
 mod world;
 

@@ -15,6 +15,7 @@ use crate::error::AppError;
 
 use crate::lab::conform::answer::{Answer, Call, answered, cut, limited, redirected};
 use crate::lab::conform::fail;
+use crate::lab::conform::translator::Translator;
 use crate::lab::conform::way::{Fault, Moment, Way};
 
 /// Longest body that is passed on, in bytes.
@@ -38,6 +39,8 @@ pub(crate) struct Proxy {
     way: Way,
     client: reqwest::Client,
     upstream: Url,
+    /// What stands before the system, where it does not speak as the file does.
+    translator: Option<Translator>,
     /// Path at which tokens are asked for: that changes no record, and no fault is put there.
     token: Option<String>,
     origin: String,
@@ -45,7 +48,11 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Listens on a free port of loopback.
-    pub(crate) async fn start(way: &Way, upstream: Url, auth: &Auth) -> Result<Self, AppError> {
+    pub(crate) async fn start(
+        way: &Way,
+        (upstream, translator): (Url, Option<Translator>),
+        auth: &Auth,
+    ) -> Result<Self, AppError> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.map_err(fail)?;
         let origin = format!("http://{}", listener.local_addr().map_err(fail)?);
@@ -66,6 +73,7 @@ impl Proxy {
             way: way.clone(),
             client,
             upstream,
+            translator,
             token,
             origin,
         };
@@ -80,8 +88,19 @@ impl Proxy {
         format!("{}{path}", self.origin)
     }
 
-    /// Passes a call on.
+    /// Passes a call on, translated where the system file names a plug-in.
     async fn pass(&self, call: &Call) -> Result<Answer, AppError> {
+        match &self.translator {
+            Some(translator) => {
+                translator
+                    .pass(call, |call| async move { self.sent(&call).await })
+                    .await
+            }
+            None => self.sent(call).await,
+        }
+    }
+
+    async fn sent(&self, call: &Call) -> Result<Answer, AppError> {
         let mut url = self.upstream.clone();
         url.set_path(&call.path);
         url.set_query(call.query.as_deref());

@@ -15,10 +15,11 @@ use crate::domain::execution::{Change, Execution, State};
 use crate::error::AppError;
 use crate::lab::conform::proxy::Proxy;
 use crate::lab::conform::stage::{Folder, Side, Subject};
+use crate::lab::conform::translator::Translator;
 use crate::lab::conform::way::{Fault, Moment, Way};
 use crate::lab::conform::{ConformArgs, fail, map, tap};
 use crate::system::file::{Bound, Driver, Object, Verb};
-use crate::system::http::base_url;
+use crate::system::http::{Plugin, base_url};
 
 /// What the way does late is done within this time, and so long a doubt is believed in at least.
 pub(crate) const SETTLE_AFTER: Duration = Duration::from_secs(2);
@@ -69,6 +70,22 @@ fn hurried(text: &str) -> Result<String, AppError> {
     toml::to_string(&file).map_err(fail)
 }
 
+/// The same file as if the system itself spoke as the plug-in makes it: the way translates then, and fails in every manner
+/// between connectord and the plug-in.
+fn untranslated(text: &str) -> Result<String, AppError> {
+    let mut file: toml::Table = toml::from_str(text).map_err(fail)?;
+    if file.remove("plugin").is_some() {
+        file.insert("driver".into(), Toml::String("http".into()));
+        file.insert("encode".into(), Toml::String("json".into()));
+    }
+    toml::to_string(&file).map_err(fail)
+}
+
+/// The name of that file.
+fn untranslated_name(name: &str) -> String {
+    format!("{name}-untranslated")
+}
+
 fn written(path: &Path, text: &str) -> Result<(), AppError> {
     let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder).map_err(fail)?;
@@ -95,7 +112,11 @@ async fn behind(
         return Ok(base.replacen(&format!("@{host}"), &format!("@{addr}"), 1));
     }
     let upstream = base_url(base, connection.private).map_err(fail)?;
-    Ok(Proxy::start(way, upstream, &bound.auth).await?.base_url())
+    let socket = connection.plugin.as_deref();
+    let plugin = socket.and_then(|socket| Plugin::new(bound, socket));
+    let translator = plugin.map(|plugin| Translator::new(plugin, bound, &upstream));
+    let proxy = Proxy::start(way, (upstream, translator), &bound.auth).await?;
+    Ok(proxy.base_url())
 }
 
 /// Puts card and system file into the throw-away folder, and a configuration onto them.
@@ -112,6 +133,11 @@ fn staged(
     written(&place, card)?;
     let (name, text) = system;
     written(&at.join(format!("systems/{name}.toml")), text)?;
+    let other = untranslated_name(name);
+    written(
+        &at.join(format!("systems/{other}.toml")),
+        &untranslated(text)?,
+    )?;
     config.cards.dir = at.join("cards");
     config.systems.dir = at.join("systems");
     Ok(())
@@ -159,6 +185,8 @@ impl World {
         let base_url = behind(&way, &bound, &connection).await?;
         let behind = ConnectionConfig {
             base_url,
+            system: untranslated_name(&connection.system),
+            plugin: None,
             ..connection
         };
         let ours = Box::pin(side("ours", behind)).await?;

@@ -18,11 +18,11 @@ fn contacts() -> Vec<(&'static str, Json)> {
     vec![
         (
             "C-1",
-            json!({"name": "Ada Berg", "email": "ada@example.com", "phone": "", "street": "12 Main st"}),
+            json!({"name": "Ada Berg", "email": "ada@example.com", "phone": "", "street": "12 Main st", "tier": "standard"}),
         ),
         (
             "C-2",
-            json!({"name": "Ben Okoye", "email": "ben@example.com", "phone": null}),
+            json!({"name": "Ben Okoye", "email": "ben@example.com", "phone": null, "tier": "gold"}),
         ),
         (
             "C-3",
@@ -50,6 +50,10 @@ fn deals() -> Vec<(&'static str, Json)> {
 
 fn orders() -> Vec<(&'static str, Json)> {
     vec![
+        (
+            "O-6",
+            json!({"number": "2026-0006", "status": "paid", "customer": "C-1", "total_minor": 60000, "refunded_minor": 0, "currency": "EUR", "email": "orders@example.com", "hold": ""}),
+        ),
         (
             "O-7",
             json!({"number": "2026-0007", "status": "paid", "customer": "C-1", "total_minor": 12000, "refunded_minor": 0, "currency": "EUR", "email": "ada@example.com", "hold": ""}),

@@ -145,7 +145,7 @@ pub(super) fn compile(
         (Driver::Postgres, _, _) => Err(FileError::new(
             "auth = \"password\" and secret = [\"password\"] for a database",
         )),
-        (Driver::Http, None, Some((key, value))) => match key.as_str() {
+        (Driver::Http | Driver::Remote, None, Some((key, value))) => match key.as_str() {
             "bearer" => secret(&text(value)?, parts).map(Auth::Bearer),
             "basic" => secret(&text(value)?, parts).map(Auth::Basic),
             "header" => {
@@ -164,7 +164,7 @@ pub(super) fn compile(
             }
             _ => Err(FileError::new(CHOICES)),
         },
-        (Driver::Http, _, _) => Err(FileError::new(CHOICES)),
+        (Driver::Http | Driver::Remote, _, _) => Err(FileError::new(CHOICES)),
     }
 }
 

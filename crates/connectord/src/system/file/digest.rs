@@ -9,6 +9,7 @@ pub(super) fn of_verb(table: &toml::Table, object: &str, verb: &str) -> [u8; 32]
         "kind",
         "driver",
         "encode",
+        "plugin",
         "auth",
         "secret",
         "headers",

@@ -453,6 +453,12 @@ pub(super) fn header_name(name: &str) -> Result<String, FileError> {
     Ok(name.to_owned())
 }
 
+/// Whether a header is none that a file, or a plug-in, may set.
+#[must_use]
+pub fn is_own_header(name: &str) -> bool {
+    header_name(name).is_err()
+}
+
 /// Pointers, one or several.
 pub(super) fn pointers(texts: &Texts) -> Result<Vec<String>, FileError> {
     texts.all().iter().map(|text| pointer(text)).collect()

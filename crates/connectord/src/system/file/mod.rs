@@ -26,7 +26,7 @@ pub use exchange::answer::{Answer, Judged, Meaning, Rules, clean};
 pub use codec::{Codec, opaque};
 pub use exchange::look::{Found, Look, Matches};
 pub use exchange::settle::Settle;
-pub use exchange::{Exchange, Request, Sent};
+pub use exchange::{Exchange, Request, Sent, is_own_header};
 pub use field::Field;
 use raw::{RawObject, RawSystem};
 pub use table::Table;
@@ -137,6 +137,8 @@ pub enum Encoding {
 pub enum Driver {
     /// HTTP with JSON answers.
     Http,
+    /// The same, behind a plug-in that translates.
+    Remote,
     /// PostgreSQL.
     Postgres,
 }
@@ -219,6 +221,8 @@ pub struct Bound {
     pub kind: String,
     /// Who performs the calls.
     pub driver: Driver,
+    /// Name and version of the plug-in that translates.
+    pub plugin: Option<String>,
     /// How the credential is shown.
     pub auth: crate::credentials::auth::Auth,
     /// Headers of every request, with `{base_url}` in them.
@@ -291,7 +295,7 @@ impl Bound {
     }
 
     fn of(raw: &RawSystem, table: &toml::Table) -> Result<Self, FileError> {
-        let (driver, encoding) = driven(raw)?;
+        let (driver, encoding) = raw.driven()?;
         let auth = auth::compile(raw.auth.as_ref(), &raw.secret, driver)
             .map_err(|error| error.within("auth"))?;
         let mut headers = Vec::new();
@@ -324,6 +328,7 @@ impl Bound {
         Ok(Self {
             kind: raw.kind.clone(),
             driver,
+            plugin: raw.plugin.clone(),
             auth,
             headers,
             encoding,
@@ -443,34 +448,6 @@ impl Bound {
         }
         Ok(object)
     }
-}
-
-/// Who performs the calls, and how bodies are written.
-fn driven(raw: &RawSystem) -> Result<(Driver, Encoding), FileError> {
-    let driver = match raw.driver.as_str() {
-        "http" => Driver::Http,
-        "postgres" => Driver::Postgres,
-        other => {
-            let why = format!(
-                "there is no driver `{other}`; known: http, postgres (and `document`, which needs no file)"
-            );
-            return Err(FileError::new(why).within("driver"));
-        }
-    };
-    let encoding = match (driver, raw.encode.as_deref()) {
-        (Driver::Http, Some("json")) | (Driver::Postgres, None) => Encoding::Json,
-        (Driver::Http, Some("form")) => Encoding::Form,
-        (Driver::Http, Some("graphql")) => Encoding::Graphql,
-        (Driver::Http, _) => {
-            return Err(
-                FileError::new("encode = \"json\", \"form\" or \"graphql\"").within("encode")
-            );
-        }
-        (Driver::Postgres, Some(_)) => {
-            return Err(FileError::new("a database has no `encode`").within("encode"));
-        }
-    };
-    Ok((driver, encoding))
 }
 
 fn header(name: &str, value: &str) -> Result<(String, slot::Template), FileError> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::{Table, Value as Toml};
 
-use super::{Encoding, Exchange, FileError};
+use super::{Driver, Encoding, Exchange, FileError};
 
 /// A whole file.
 #[derive(Debug, Clone, Deserialize)]
@@ -16,6 +16,8 @@ pub(super) struct RawSystem {
     pub(super) kind: String,
     pub(super) driver: String,
     pub(super) encode: Option<String>,
+    /// Of the driver `remote`: name and version of the plug-in, `tryton/1`.
+    pub(super) plugin: Option<String>,
     pub(super) auth: Option<Toml>,
     #[serde(default)]
     pub(super) secret: Vec<String>,
@@ -32,6 +34,57 @@ pub(super) struct RawSystem {
     pub(super) probe: Option<RawExchange>,
     #[serde(default)]
     pub(super) object: BTreeMap<String, RawObject>,
+}
+
+/// Longest name and version of a plug-in, in bytes.
+const PLUGIN_BYTES_MAX: usize = 64;
+
+impl RawSystem {
+    /// Who performs the calls, and how bodies are written.
+    pub(super) fn driven(&self) -> Result<(Driver, Encoding), FileError> {
+        let driver = match self.driver.as_str() {
+            "http" => Driver::Http,
+            "postgres" => Driver::Postgres,
+            "remote" => Driver::Remote,
+            other => {
+                let why = format!(
+                    "there is no driver `{other}`; known: http, postgres, remote (and `document`, which needs no file)"
+                );
+                return Err(FileError::new(why).within("driver"));
+            }
+        };
+        let encoding = match (driver, self.encode.as_deref()) {
+            (Driver::Http, Some("json")) | (Driver::Postgres | Driver::Remote, None) => {
+                Encoding::Json
+            }
+            (Driver::Http, Some("form")) => Encoding::Form,
+            (Driver::Http, Some("graphql")) => Encoding::Graphql,
+            (Driver::Http, _) => {
+                let why = "encode = \"json\", \"form\" or \"graphql\"";
+                return Err(FileError::new(why).within("encode"));
+            }
+            (Driver::Postgres, Some(_)) => {
+                return Err(FileError::new("a database has no `encode`").within("encode"));
+            }
+            (Driver::Remote, Some(_)) => {
+                let why = "a plug-in is asked in JSON: leave `encode` out";
+                return Err(FileError::new(why).within("encode"));
+            }
+        };
+        let plugin = self.plugin.as_deref();
+        let is_plain = |name: &str| {
+            let mut letters = name.bytes();
+            let plain = letters.all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte));
+            plain && !name.is_empty() && name.len() <= PLUGIN_BYTES_MAX
+        };
+        if plugin.is_some_and(is_plain) != (driver == Driver::Remote)
+            || plugin.is_some_and(|name| !is_plain(name))
+        {
+            let why = "the driver remote, and no other, names its plug-in and the version of it: plugin = \"tryton/1\"";
+            return Err(FileError::new(why).within("plugin"));
+        }
+        Ok((driver, encoding))
+    }
 }
 
 /// One text or several.

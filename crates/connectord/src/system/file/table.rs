@@ -43,10 +43,10 @@ impl Table {
                 (Driver::Postgres, _) => {
                     Err(FileError::new("table = \"schema.table\"").within("table"))
                 }
-                (Driver::Http, Some(_)) => {
+                (Driver::Http | Driver::Remote, Some(_)) => {
                     Err(FileError::new("a table is for the driver postgres").within("table"))
                 }
-                (Driver::Http, None) => Ok(None),
+                (Driver::Http | Driver::Remote, None) => Ok(None),
             };
         };
         let (schema, table) = name

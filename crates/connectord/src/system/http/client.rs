@@ -386,12 +386,14 @@ pub(super) async fn read(mut response: Response, waits: &[VersionAt]) -> Result<
     if answer.media.is_empty() || answer.media.contains("json") {
         answer.body = serde_json::from_slice(&bytes).ok();
     }
-    let usual = answer.header("retry-after").and_then(seconds);
-    answer.wait = waits
-        .iter()
-        .find_map(|at| seconds(&at.read(&answer)?))
-        .or(usual);
+    answer.wait = asked_to_wait(&answer, waits);
     Ok(answer)
+}
+
+/// Seconds that an answer asks to wait: where the file says, or in `Retry-After`.
+pub(super) fn asked_to_wait(answer: &Answer, waits: &[VersionAt]) -> Option<u64> {
+    let own = waits.iter().find_map(|at| seconds(&at.read(answer)?));
+    own.or_else(|| answer.header("retry-after").and_then(seconds))
 }
 
 #[cfg(test)]

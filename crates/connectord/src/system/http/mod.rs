@@ -3,6 +3,7 @@
 
 mod ceiling;
 mod client;
+mod plugin;
 mod scope;
 mod token;
 mod write;
@@ -13,9 +14,11 @@ use serde_json::Value as Json;
 use writ_proto::value::Map;
 
 pub use client::{CallError, HttpClient, base_url};
+use plugin::Planned;
+pub use plugin::Plugin;
 pub use token::{lasts, settled};
 
-use super::file::{Answer, Bound, Exchange, Judged, Meaning, Object};
+use super::file::{Answer, Bound, Exchange, Judged, Meaning, Object, Request};
 use super::{NotDone, SystemError, Wanted};
 use crate::domain::identity::MATCHES_MAX;
 use crate::domain::image::Image;
@@ -28,6 +31,8 @@ pub struct Http {
     bound: Arc<Bound>,
     client: HttpClient,
     origin: String,
+    /// What translates calls and answers, where the driver is `remote`.
+    plugin: Option<Plugin>,
 }
 
 /// What a system said, or what came instead, after the meaning that it has.
@@ -39,14 +44,15 @@ fn told(answer: &Answer, said: Option<String>) -> String {
 }
 
 impl Http {
-    /// A driver for a compiled file and a client.
+    /// A driver for a compiled file and a client, with the plug-in of a file that names one.
     #[must_use]
-    pub fn new(bound: Arc<Bound>, client: HttpClient) -> Self {
+    pub fn new(bound: Arc<Bound>, client: HttpClient, plugin: Option<Plugin>) -> Self {
         let origin = client.origin();
         Self {
             bound,
             client,
             origin,
+            plugin,
         }
     }
 
@@ -77,14 +83,33 @@ impl Http {
         })
     }
 
+    /// What goes out for a request of the file.
+    async fn planned(&self, request: Request, writes: bool) -> Result<Planned, SystemError> {
+        match &self.plugin {
+            Some(plugin) => plugin.plan(&request, writes).await,
+            None => Ok(Planned::as_it_is(request)),
+        }
+    }
+
+    /// What the file judges for an answer to it.
+    async fn judged(&self, planned: &Planned, answer: Answer) -> Result<Answer, String> {
+        match &self.plugin {
+            Some(plugin) => plugin.judge(planned, answer, &self.bound).await,
+            None => Ok(answer),
+        }
+    }
+
     /// Makes one call that only reads. Whatever is not an answer is an error that says what it was.
     async fn ask(&self, exchange: &Exchange, scope: &Filled<'_>) -> Result<Answer, SystemError> {
         let request = exchange.build(scope).map_err(SystemError::Field)?;
-        let answer = self.client.call(&request).await;
+        let planned = self.planned(request.clone(), false).await?;
+        let answer = self.client.call(&planned.request).await;
         let answer = answer.map_err(|error| match error {
             CallError::Denied(why) => SystemError::Denied(why),
             other => SystemError::Unavailable(other.to_string()),
         })?;
+        let answer = self.judged(&planned, answer).await;
+        let answer = answer.map_err(SystemError::Unavailable)?;
         match self.bound.rules.judge(&answer, false) {
             Judged::Answered => Ok(answer),
             Judged::Not(Meaning::Denied, said) => Err(SystemError::Denied(told(&answer, said))),

@@ -149,6 +149,22 @@ impl Http {
         verb.steps.iter().enumerate().map(build).collect()
     }
 
+    /// The same as they go out.
+    ///
+    /// # Errors
+    /// What could never be sent.
+    pub async fn rehearse(
+        &self,
+        plan: &Plan,
+        prepared: &Prepared,
+    ) -> Result<Vec<String>, SystemError> {
+        let mut lines = Vec::new();
+        for request in self.build(plan, prepared)? {
+            lines.push(self.planned(request, true).await?.request.line());
+        }
+        Ok(lines)
+    }
+
     /// Makes the steps of a plan, each once. `between` is asked right before each of them.
     pub(in crate::system) async fn write(
         &self,
@@ -298,7 +314,14 @@ impl Http {
     ) -> Result<Answer, Ended> {
         let request =
             request(verb, step, scope, at).map_err(|why| Ended::Not(NotDone::Refused, why))?;
-        let answer = self.sent(verb, &request, (at, between)).await?;
+        let planned = self.planned(request, true).await;
+        let planned =
+            planned.map_err(|error| Ended::Not(NotDone::of(&error), error.to_string()))?;
+        let answer = self.sent(verb, &planned.request, (at, between)).await?;
+        let answer = self
+            .judged(&planned, answer)
+            .await
+            .map_err(Ended::Unknown)?;
         let guarded = step.guarded && verb.guard.is_native();
         match self.bound.rules.judge(&answer, guarded) {
             Judged::Answered => {}

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use writ_proto::Reason;
 use writ_proto::ids::{ActionName, AgentId, DecisionId, TenantId, TokenId};
 use writ_proto::scope::{Part, Scope};
-use writ_proto::token::Claims;
+use writ_proto::token::{Claims, Mode};
 
 use crate::app::App;
 use crate::app::ask::decided::Decided;
@@ -18,6 +18,7 @@ use crate::app::spending::over_budget::Spent;
 use crate::domain::approval;
 use crate::domain::budget::{Hold, Key};
 use crate::domain::decide::facts::Facts;
+use crate::domain::decide::known::Known;
 use crate::domain::decide::{Outcome, Verdict, decide, reserve};
 use crate::domain::policy::TenantPolicies;
 use crate::domain::record::{Draft, Kind, Step, listed, trace_value};
@@ -71,7 +72,11 @@ impl App {
 
     /// What this process knows at a moment. An agent that an incident stops is halted for itself,
     /// also while connectord has not heard of it.
-    fn facts(&self, request: &Request, now: DateTime<Utc>) -> Result<Facts, AppError> {
+    pub(crate) fn facts_here(
+        &self,
+        request: &Request,
+        now: DateTime<Utc>,
+    ) -> Result<Facts, AppError> {
         // As exact as the record: whoever decides again has this very moment.
         let now = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
         let policies = self.policies_of(&request.caller_tenant)?;
@@ -85,6 +90,7 @@ impl App {
             now,
             policies,
             halts,
+            known: Known::NotAsked,
         })
     }
 
@@ -95,7 +101,7 @@ impl App {
     /// When the caller's tenant has no policies, or a denial could not be counted.
     pub async fn simulate(&self, request: &Request, at: DateTime<Utc>) -> Result<Answer, AppError> {
         self.room()?;
-        let facts = self.facts(request, at)?;
+        let facts = self.facts(request, Some(at)).await?;
         let outcome = decide(request, &facts);
         // What cannot be counted is told; whether there is room is known only when it is held.
         let (outcome, _) = reserve(request, &facts, outcome, self.identity.ttl_seconds);
@@ -120,7 +126,7 @@ impl App {
         if let Err(full) = self.room() {
             return self.earlier_or(request, full).await;
         }
-        let facts = self.facts(request, clock::now())?;
+        let facts = self.facts(request, None).await?;
         let outcome = decide(request, &facts);
         let ttl = self.identity.ttl_seconds;
         let (outcome, holds) = reserve(request, &facts, outcome, ttl);
@@ -225,7 +231,14 @@ impl App {
         appended: Appended,
     ) -> Result<Answer, AppError> {
         match appended {
-            Appended::Stored { .. } => Ok(self.signed(decided)),
+            Appended::Stored { .. } => {
+                if decided.verdict == Verdict::Allow.name() && request.mode == Mode::Execute {
+                    let (tenant, target) = (&request.caller_tenant, request.target.as_ref());
+                    self.forget_target(tenant, &request.connection, target)
+                        .await;
+                }
+                Ok(self.signed(decided))
+            }
             Appended::DuplicateDecision(row) => self.repeated(request, &row).await,
             Appended::DuplicateOutcome
             | Appended::OverBudget { .. }

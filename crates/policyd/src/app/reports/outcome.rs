@@ -229,6 +229,11 @@ impl App {
             |error| reported.iter().map(|_| Err(error.clone())).collect(),
             |writs| writs.into_iter().map(Ok).collect::<Vec<_>>(),
         );
+        for one in reported.iter().filter(|one| one.execution.is_some()) {
+            let target = one.target.as_ref();
+            self.forget_target(&one.tenant, &one.connection, target)
+                .await;
+        }
         let done = stored.into_iter().zip(writs);
         let done = done.map(|(stored, writ)| stored.and(writ)).collect();
         if reported.iter().any(|one| refusal(one).is_some())

@@ -248,6 +248,7 @@ mod tests {
             now: "2026-11-02T11:00:00Z".parse().unwrap(),
             policies: Arc::new(TenantPolicies::build(&sources).unwrap()),
             halts: HaltView::default(),
+            known: Default::default(),
         };
         let spent = Spent {
             key: Key::new("spent", &Subject::Agent("triage".into()), "w"),

@@ -143,6 +143,10 @@ pub(crate) const FILES: &[(&str, &str)] = &[
         include_str!("../../../../../deploy/systems/stripe.toml"),
     ),
     (
+        "systems/tryton.toml",
+        include_str!("../../../../../deploy/systems/tryton.toml"),
+    ),
+    (
         "systems/zendesk.toml",
         include_str!("../../../../../deploy/systems/zendesk.toml"),
     ),

@@ -201,6 +201,12 @@ impl Budget {
         self.actions.is_empty() || self.actions.contains(action)
     }
 
+    /// Whether it counts an action for each customer by itself.
+    #[must_use]
+    pub fn counts_customers_of(&self, action: &ActionName) -> bool {
+        self.scope == Scope::Customer && self.counts(action)
+    }
+
     /// Actions that it counts; none means all.
     pub fn actions(&self) -> impl Iterator<Item = &ActionName> {
         self.actions.iter()

@@ -41,6 +41,7 @@ fn facts(budgets: &str, now: &str) -> Facts {
         now: now.parse().unwrap(),
         policies: Arc::new(with(budgets).unwrap()),
         halts: HaltView::default(),
+        known: Default::default(),
     }
 }
 

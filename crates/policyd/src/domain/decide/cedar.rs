@@ -13,6 +13,8 @@ use writ_proto::ids::RunId;
 use writ_proto::money::Money;
 use writ_proto::value::{Value, minor_units};
 
+use crate::domain::decide::facts::Facts;
+use crate::domain::decide::known::Told;
 use crate::domain::policy::schema::entity_type;
 use crate::domain::policy::{Slice, TenantPolicies};
 use crate::domain::request::Request;
@@ -46,7 +48,7 @@ impl Answer {
 pub fn evaluate(
     request: &Request,
     card: &Card,
-    set: &TenantPolicies,
+    (set, told): (&TenantPolicies, &Told),
     now: DateTime<Utc>,
 ) -> Answer {
     let Some(slice) = set.slice(&request.action) else {
@@ -55,7 +57,7 @@ pub fn evaluate(
     let Some(policies) = slice.in_force(now) else {
         return Answer::failed("no policies were prepared for this time");
     };
-    answer(request, card, set, slice, (policies, now)).unwrap_or_else(Answer::failed)
+    answer(request, card, (set, told), (slice, policies, now)).unwrap_or_else(Answer::failed)
 }
 
 /// Evaluates against every policy of the set; the reference that slices are tested against.
@@ -63,7 +65,7 @@ pub fn evaluate(
 pub fn evaluate_unsliced(
     request: &Request,
     card: &Card,
-    set: &TenantPolicies,
+    (set, told): (&TenantPolicies, &Told),
     now: DateTime<Utc>,
 ) -> Answer {
     let Some(slice) = set.slice(&request.action) else {
@@ -77,21 +79,20 @@ pub fn evaluate_unsliced(
         .cloned();
     let policies = PolicySet::from_policies(kept).map_err(|error| error.to_string());
     policies
-        .and_then(|policies| answer(request, card, set, slice, (&policies, now)))
+        .and_then(|policies| answer(request, card, (set, told), (slice, &policies, now)))
         .unwrap_or_else(Answer::failed)
 }
 
 fn answer(
     request: &Request,
     card: &Card,
-    set: &TenantPolicies,
-    slice: &Slice,
-    (policies, now): (&PolicySet, DateTime<Utc>),
+    (set, told): (&TenantPolicies, &Told),
+    (slice, policies, now): (&Slice, &PolicySet, DateTime<Utc>),
 ) -> Result<Answer, String> {
     let principal = uid("Agent", request.agent.as_str())?;
     let (kind, id) = request.target.as_ref().ok_or("the request has no target")?;
     let resource = uid(&entity_type(kind), id)?;
-    let entities = entities(request, set, slice, (&principal, &resource))?;
+    let entities = entities(request, (set, told), slice, (&principal, &resource))?;
     let context = context(request, card, set, now)?;
     let query = CedarRequest::new(
         principal,
@@ -121,16 +122,31 @@ fn answer(
 }
 
 /// The whole numbers that are known of the target of a request.
-pub(crate) fn numbers_of_target(request: &Request, set: &TenantPolicies) -> BTreeSet<i64> {
+pub(crate) fn numbers_of_target(request: &Request, card: &Card, facts: &Facts) -> BTreeSet<i64> {
     let target = request.target.as_ref();
     let uid = target.and_then(|(kind, id)| uid(&entity_type(kind), id).ok());
-    let known = uid.as_ref().and_then(|uid| set.entity(uid));
-    let facts = known.into_iter().flat_map(Entity::attrs);
-    let number = |(_, value): (&str, Result<EvalResult, _>)| match value {
-        Ok(EvalResult::Long(number)) => Some(number),
-        _ => None,
-    };
-    facts.filter_map(number).collect()
+    let told = facts.told(request, card).unwrap_or_default();
+    let known = uid
+        .as_ref()
+        .and_then(|uid| told.entity(uid).or_else(|| facts.policies.entity(uid)));
+    let mut found = BTreeSet::new();
+    for (_, value) in known.into_iter().flat_map(Entity::attrs) {
+        match value {
+            Ok(EvalResult::Long(number)) => {
+                found.insert(number);
+            }
+            // An amount, in minor units.
+            Ok(EvalResult::Record(record)) => {
+                let members = record.iter().filter_map(|(_, member)| match member {
+                    EvalResult::Long(number) => Some(*number),
+                    _ => None,
+                });
+                found.extend(members);
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
@@ -144,7 +160,7 @@ fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
 /// name, and the action with its groups.
 fn entities(
     request: &Request,
-    set: &TenantPolicies,
+    (set, told): (&TenantPolicies, &Told),
     slice: &Slice,
     (principal, resource): (&EntityUid, &EntityUid),
 ) -> Result<Entities, String> {
@@ -164,9 +180,8 @@ fn entities(
         None => chosen.push(bare(principal, request.caller_tenant.as_str())?),
     }
     // A record of another tenant has no facts here, whatever its id is.
-    let known = set
-        .entity(resource)
-        .filter(|_| request.tenant == request.caller_tenant);
+    let of = |uid: &EntityUid| told.entity(uid).or_else(|| set.entity(uid));
+    let known = of(resource).filter(|_| request.tenant == request.caller_tenant);
     match known {
         Some(known) => {
             let mut named = BTreeSet::new();
@@ -176,7 +191,7 @@ fn entities(
             // An entity must not stand in the slice twice.
             named.remove(principal);
             named.remove(resource);
-            chosen.extend(named.iter().filter_map(|uid| set.entity(uid)).cloned());
+            chosen.extend(named.iter().filter_map(of).cloned());
             chosen.push(known.clone());
         }
         None => chosen.push(bare(resource, request.tenant.as_str())?),

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use writ_proto::ids::RunId;
 use writ_proto::scope::{Customer, Part, Scope, Subject};
 
+use crate::domain::decide::known::Known;
 use crate::domain::policy::TenantPolicies;
 use crate::domain::request::Request;
 
@@ -30,6 +31,8 @@ pub struct Facts {
     pub policies: Arc<TenantPolicies>,
     /// Halts as last heard; connectord's own word is final.
     pub halts: HaltView,
+    /// What the system of record said of the target.
+    pub known: Known,
 }
 
 impl Facts {
@@ -39,7 +42,7 @@ impl Facts {
     pub fn halted(&self, request: &Request) -> Option<&Scope> {
         let by_customer = |scope: &Scope| matches!(scope.part(), Part::Customer(_));
         let customer = if self.halts.scopes.iter().any(by_customer) {
-            self.policies.customer_of(request)
+            self.customer_of(request)
         } else {
             None
         };

@@ -57,6 +57,7 @@ fn decide_with(extra: &str, request: &Request) -> Outcome {
         now: now(),
         policies: with_rules(extra),
         halts: HaltView::default(),
+        known: Default::default(),
     };
     decide(request, &facts)
 }
@@ -127,6 +128,7 @@ fn what_a_field_sets_off_is_known_to_policies() {
             now: now(),
             policies: Arc::new(TenantPolicies::build(&sources).unwrap()),
             halts: HaltView::default(),
+            known: Default::default(),
         };
         let outcome = decide(&refund("49.00"), &facts);
         assert_eq!(outcome.verdict, expected, "{declared}: {outcome:?}");
@@ -165,6 +167,7 @@ fn whether_another_tenant_is_halted_is_not_told() {
     let halted = |scope: &str| Facts {
         now: now(),
         policies: with_rules(""),
+        known: Default::default(),
         halts: HaltView {
             epoch: 0,
             scopes: vec![scope.parse().unwrap()],
@@ -195,7 +198,7 @@ fn with_links(rule: &str) -> Result<TenantPolicies, String> {
     let deal = |id: &str| format!("{{\"type\":\"Deal\",\"id\":\"{id}\"}}");
     let (one, two) = (deal("D-1"), deal("D-2"));
     let links = format!(
-        "\"total_minor\": 12000, \"deal\": {one}, \"last\": {{\"deal\": {two}}}, \
+        "\"minor\": 12000}}, \"deal\": {one}, \"last\": {{\"deal\": {two}}}, \
          \"self\": {{\"type\":\"Order\",\"id\":\"O-7\"}},"
     );
     let deals = format!(
@@ -205,7 +208,7 @@ fn with_links(rule: &str) -> Result<TenantPolicies, String> {
     );
     sources.entities_json = sources
         .entities_json
-        .replace("\"total_minor\": 12000,", &links)
+        .replace("\"minor\": 12000}", links.trim_end_matches(','))
         .replace("\n]", &deals);
     let rule = format!(
         "@id(\"linked\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") forbid (principal, action == Action::\"refund\", \
@@ -229,6 +232,7 @@ fn a_forbid_over_a_linked_fact_fires_or_is_refused_at_load_and_never_vanishes() 
             now: now(),
             policies: Arc::new(with_links(rule).unwrap()),
             halts: HaltView::default(),
+            known: Default::default(),
         };
         let outcome = decide(&refund("49.00"), &facts);
         assert_eq!(outcome.reason, Some(Reason::Forbidden), "{rule}");
@@ -291,6 +295,7 @@ fn another_tenant_is_refused_even_where_every_policy_allows_it() {
         now: now(),
         policies,
         halts: HaltView::default(),
+        known: Default::default(),
     };
     let mut request = refund("49.00");
     assert_eq!(decide(&request, &facts).verdict, Verdict::Allow);
@@ -326,6 +331,7 @@ fn every_scope_of_a_halt_stops_its_requests_and_no_others() {
             now: now(),
             policies: with_rules(""),
             halts,
+            known: Default::default(),
         };
         let mut request = refund("49.00");
         request.run = Some(writ_proto::ids::RunId::parse("r-1").unwrap());
@@ -395,8 +401,8 @@ fn slices_and_the_whole_set_agree_on_ten_thousand_requests() {
         let now = now() + chrono::Duration::seconds(seconds);
         let card = set.card(&request.action).unwrap();
         let (sliced, whole) = (
-            evaluate(&request, card, &set, now),
-            evaluate_unsliced(&request, card, &set, now),
+            evaluate(&request, card, (&set, &Default::default()), now),
+            evaluate_unsliced(&request, card, (&set, &Default::default()), now),
         );
         assert_eq!(sliced, whole);
         Ok(())
@@ -418,6 +424,7 @@ fn with_card(from: &str, to: &str, now: &str) -> Facts {
         now: now.parse().unwrap(),
         policies: Arc::new(TenantPolicies::build(&sources).unwrap()),
         halts: HaltView::default(),
+        known: Default::default(),
     }
 }
 

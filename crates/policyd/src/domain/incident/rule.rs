@@ -63,10 +63,11 @@ pub struct IncidentRule {
 }
 
 /// What is no sign of probing: the agent was stopped by people or by a fault of ours.
-pub(crate) const NEVER: [Reason; 6] = [
+pub(crate) const NEVER: [Reason; 7] = [
     Reason::Halted,
     Reason::HaltUnknown,
     Reason::PolicyError,
+    Reason::FactsUnavailable,
     Reason::StoreUnavailable,
     Reason::Unavailable,
     Reason::Internal,

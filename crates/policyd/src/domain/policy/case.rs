@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use writ_proto::Reason;
 use writ_proto::ids::{ActionName, AgentId, RequestId, RunId, TenantId};
 use writ_proto::token::Mode;
-use writ_proto::value::args_from_json;
+use writ_proto::value::{Map, Value, args_from_json, value_from_json};
 
 use crate::domain::decide::facts::{Facts, HaltView};
+use crate::domain::decide::known::{Known, Reading};
 use crate::domain::decide::{Outcome, decide};
 use crate::domain::policy::TenantPolicies;
+use crate::domain::policy::facts::FactKind;
+use crate::domain::policy::schema::entity_type;
 use crate::domain::request::{Evidence, Provenance, Request};
 
 /// One case of a test file.
@@ -48,6 +52,11 @@ pub struct Case {
     /// Version the agent relied on.
     #[serde(default)]
     pub precondition: Option<String>,
+    /// What the system of record says of the target, where the set asks it: fact to value. A customer or another record
+    /// that is asked for too is an object with its `id` and its facts. `null` stands for a record that is not there; nothing
+    /// for a system that cannot be read.
+    #[serde(default, deserialize_with = "given")]
+    pub facts: Option<serde_json::Value>,
     /// How sure the agent says it is, in percent.
     #[serde(default)]
     pub confidence: Option<u8>,
@@ -104,7 +113,9 @@ pub fn run(policies: &Arc<TenantPolicies>, json: &str) -> Result<Vec<CaseResult>
 
 fn run_one(policies: &Arc<TenantPolicies>, case: &Case) -> CaseResult {
     let name = case.name.clone();
-    let (request, now) = match request(policies, case) {
+    let parts = request(policies, case);
+    let parts = parts.and_then(|(request, now)| Ok((request, now, known(policies, case, now)?)));
+    let (request, now, known) = match parts {
         Ok(parts) => parts,
         Err(error) => {
             return CaseResult {
@@ -118,6 +129,7 @@ fn run_one(policies: &Arc<TenantPolicies>, case: &Case) -> CaseResult {
         now,
         policies: Arc::clone(policies),
         halts: HaltView::default(),
+        known,
     };
     let outcome = decide(&request, &facts);
     let code = outcome.reason.map(|reason| reason.code());
@@ -154,6 +166,96 @@ fn difference(case: &Case, outcome: &Outcome) -> String {
         "wanted {}{wanted}, got {verdict}{got}: {message}",
         case.verdict
     )
+}
+
+/// Tells `null` from a key that is not there.
+fn given<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<serde_json::Value>, D::Error> {
+    serde_json::Value::deserialize(deserializer).map(Some)
+}
+
+/// What a case says that the system of record tells.
+fn known(policies: &TenantPolicies, case: &Case, now: DateTime<Utc>) -> Result<Known, String> {
+    let (kind, id) = &case.target;
+    let away = || Known::Unread {
+        reason: Reason::SystemUnavailable,
+        why: "the case has no `facts`".to_owned(),
+    };
+    let Some(facts) = &case.facts else {
+        return Ok(away());
+    };
+    if !policies.asked.contains_key(kind) {
+        return Err(format!(
+            "`facts`: set.toml asks no system for facts of a {kind}"
+        ));
+    }
+    let asked_ms = now.timestamp_millis();
+    let mut readings = vec![Reading {
+        kind: kind.clone(),
+        id: id.clone(),
+        asked_ms,
+        exists: !facts.is_null(),
+        fields: Map::new(),
+    }];
+    for (name, value) in facts.as_object().into_iter().flatten() {
+        let of_other = value
+            .as_object()
+            .filter(|members| members.contains_key("id"));
+        let value = match of_other.map(|members| linked(policies, (kind, name), members)) {
+            Some(linked) => {
+                let mut linked = linked?;
+                linked.asked_ms = asked_ms;
+                let id = Value::Text(linked.id.clone());
+                readings.push(linked);
+                id
+            }
+            None => {
+                value_from_json(&value.to_string()).map_err(|error| format!("`facts`: {error}"))?
+            }
+        };
+        if let Some(target) = readings.first_mut() {
+            target.fields.set(name, value);
+        }
+    }
+    Ok(Known::Read(readings))
+}
+
+/// A record that a fact of the target names, with facts of its own.
+fn linked(
+    policies: &TenantPolicies,
+    (kind, fact): (&str, &str),
+    members: &serde_json::Map<String, serde_json::Value>,
+) -> Result<Reading, String> {
+    let no_record =
+        || format!("`facts`: `{fact}` of a {kind} names no record that a system is asked for");
+    let of = policies
+        .asked
+        .get(kind)
+        .and_then(|asked| asked.fields.get(fact));
+    let Some(FactKind::Entity(of)) = of else {
+        return Err(no_record());
+    };
+    let mut all = policies.asked.values();
+    let asked = all
+        .find(|asked| entity_type(&asked.kind) == *of)
+        .ok_or_else(no_record)?;
+    let id = members
+        .get("id")
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default();
+    let mut fields = Map::new();
+    for (name, value) in members.iter().filter(|(name, _)| *name != "id") {
+        let value = value_from_json(&value.to_string());
+        fields.set(name, value.map_err(|error| format!("`facts`: {error}"))?);
+    }
+    Ok(Reading {
+        kind: asked.kind.clone(),
+        id: id.to_owned(),
+        asked_ms: 0,
+        exists: true,
+        fields,
+    })
 }
 
 fn request(policies: &TenantPolicies, case: &Case) -> Result<(Request, DateTime<Utc>), String> {

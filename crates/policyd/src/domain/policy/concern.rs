@@ -30,7 +30,7 @@ impl TenantPolicies {
     }
 
     /// The agent itself and every role it is in; nothing but itself for one that entities.json does not name.
-    fn roles_of(&self, agent: &str) -> BTreeSet<EntityUid> {
+    pub(super) fn roles_of(&self, agent: &str) -> BTreeSet<EntityUid> {
         let mut found = BTreeSet::new();
         let Ok(kind) = AGENT.parse() else {
             return found;
@@ -50,7 +50,7 @@ impl TenantPolicies {
     }
 }
 
-fn applies(policy: &Policy, who: &BTreeSet<EntityUid>) -> bool {
+pub(super) fn applies(policy: &Policy, who: &BTreeSet<EntityUid>) -> bool {
     match policy.principal_constraint() {
         PrincipalConstraint::Any => true,
         PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) => who.contains(&uid),

@@ -7,6 +7,7 @@
 pub mod bounds;
 pub mod case;
 mod concern;
+pub mod facts;
 mod finding;
 mod lint;
 mod load;
@@ -16,7 +17,7 @@ pub mod schema;
 mod seal;
 mod sources;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::budget::Budget;
@@ -43,6 +44,8 @@ pub(super) struct Slice {
     /// The policies in force from a moment on until that of the next phase, in order of time.
     /// Without effective dates there is one phase.
     pub(super) phases: Vec<(DateTime<Utc>, PolicySet)>,
+    /// Facts that systems are asked for and that some policy mentions.
+    pub(super) asks: BTreeSet<String>,
     pub(super) action: EntityUid,
     /// The action and its groups: without them a forbid over a group would not fire.
     pub(super) action_entities: Entities,
@@ -58,6 +61,20 @@ impl Slice {
 }
 
 const CUSTOMER: &str = "Customer";
+
+/// The customer of a record: itself, or what its fact `customer` names.
+pub(super) fn customer_in(known: &Entity) -> Option<String> {
+    let is_customer = |uid: &EntityUid| uid.type_name().basename() == CUSTOMER;
+    let own = known.uid();
+    if is_customer(&own) {
+        return Some(own.id().unescaped().to_owned());
+    }
+    match known.attr("customer")?.ok()? {
+        EvalResult::EntityUid(uid) if is_customer(&uid) => Some(uid.id().unescaped().to_owned()),
+        EvalResult::String(text) => Some(text),
+        _ => None,
+    }
+}
 
 /// Everything policyd knows about one tenant, immutable.
 #[derive(Debug)]
@@ -82,6 +99,7 @@ pub struct TenantPolicies {
     cards: BTreeMap<ActionName, Arc<Card>>,
     rules: BTreeMap<String, Rule>,
     entities: BTreeMap<EntityUid, Entity>,
+    asked: facts::AskedKinds,
     /// What may be used up in a time.
     pub budgets: Vec<Budget>,
     /// When repeated denials become an incident.
@@ -154,18 +172,13 @@ impl TenantPolicies {
         let kind = entity_type(kind).parse().ok()?;
         let target = EntityUid::from_type_name_and_id(kind, EntityId::new(id));
         let own = request.tenant == request.caller_tenant;
-        let known = self.entity(&target).filter(|_| own)?;
-        let is_customer = |uid: &EntityUid| uid.type_name().basename() == CUSTOMER;
-        if is_customer(&target) {
-            return Some(id.clone());
-        }
-        match known.attr("customer")?.ok()? {
-            EvalResult::EntityUid(uid) if is_customer(&uid) => {
-                Some(uid.id().unescaped().to_owned())
-            }
-            EvalResult::String(text) => Some(text),
-            _ => None,
-        }
+        customer_in(self.entity(&target).filter(|_| own)?)
+    }
+
+    /// Whether a system of record is asked whose customer's a record of this kind is.
+    pub(super) fn is_customer_asked(&self, kind: &str) -> bool {
+        let asked = self.asked.get(kind);
+        asked.is_some_and(|asked| asked.fields.contains_key("customer"))
     }
 
     /// A budget by id.

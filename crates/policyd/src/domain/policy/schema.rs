@@ -83,13 +83,17 @@ fn cedar_type(kind: &ArgKind) -> String {
 pub fn schema_text<'a>(cards: impl Iterator<Item = &'a Card> + Clone, facts: &FactTypes) -> String {
     let mut out = String::from(
         "entity Role;\n\
-         entity Agent in [Role] = { \"tenant\": String };\n\
-         entity Customer = { \"tenant\": String, \"tier\": String };\n",
+         entity Agent in [Role] = { \"tenant\": String };\n",
     );
+    if !facts.contains_key("customer") {
+        out.push_str("entity Customer = { \"tenant\": String, \"tier\": String };\n");
+    }
     let targets = cards.clone().map(|card| card.target.as_str());
     let mut types: BTreeSet<&str> = targets.chain(facts.keys().map(String::as_str)).collect();
     // Declared above: a customer without known facts has no tier, so a rule that reads it denies.
-    types.remove("customer");
+    if !facts.contains_key("customer") {
+        types.remove("customer");
+    }
     for target in types {
         let name = entity_type(target);
         let _ = write!(out, "entity {name} = {{ \"tenant\": String");

@@ -7,6 +7,7 @@ use writ_proto::value::Value;
 
 use super::stamp::texts;
 use crate::domain::budget::Hold;
+use crate::domain::decide::known::Reading;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,13 @@ pub enum Step {
         digest: Option<[u8; 32]>,
         /// Why it refuses the request.
         refused: Option<Reason>,
+    },
+    /// What the system of record said of the target, and of what it names.
+    Facts(Vec<Reading>),
+    /// It could not be read.
+    Unread {
+        /// Why.
+        reason: Reason,
     },
     /// The policies, as their engine answered.
     Policies {
@@ -74,6 +82,17 @@ fn code(reason: Option<Reason>) -> Value {
     reason.map_or(Value::Null, |reason| Value::Text(reason.code().to_owned()))
 }
 
+/// Kind, id, when it was asked, whether it is there, and its fields.
+fn reading(reading: &Reading) -> Value {
+    Value::List(vec![
+        Value::Text(reading.kind.clone()),
+        Value::Text(reading.id.clone()),
+        Value::Int(reading.asked_ms),
+        Value::Bool(reading.exists),
+        Value::Map(reading.fields.clone()),
+    ])
+}
+
 impl Step {
     /// What a hold asks of its counter.
     #[must_use]
@@ -108,6 +127,8 @@ impl Step {
                 let digest = digest.map_or(Value::Null, |digest| Value::Bytes(digest.to_vec()));
                 named("card", vec![digest, code(*refused)])
             }
+            Self::Facts(readings) => named("facts", readings.iter().map(reading).collect()),
+            Self::Unread { reason } => named("facts", vec![code(Some(*reason))]),
             Self::Policies {
                 allowed,
                 determining,

@@ -14,6 +14,7 @@ use writ_proto::value::Value;
 use crate::domain::approval;
 use crate::domain::budget::{Fired, Hold, Takes};
 use crate::domain::decide::facts::{Facts, HaltView};
+use crate::domain::decide::known::{Known, Reading};
 use crate::domain::decide::{Outcome, Verdict, decide, reserve};
 use crate::domain::policy::TenantPolicies;
 use crate::domain::record::{Opened, Projection, Step, listed, trace_value};
@@ -142,6 +143,51 @@ fn halts(steps: &[Value]) -> Option<HaltView> {
         scopes,
         heard_ms,
     })
+}
+
+/// What the trace says that the system of record told.
+fn known(steps: &[Value]) -> Option<Known> {
+    let parts = steps.iter().find_map(|step| match step {
+        Value::List(parts) => match parts.split_first() {
+            Some((Value::Text(name), rest)) if name == "facts" => Some(rest),
+            _ => None,
+        },
+        _ => None,
+    });
+    match parts {
+        None => Some(Known::NotAsked),
+        Some([Value::Text(code)]) => Some(Known::Unread {
+            reason: Reason::from_code(code)?,
+            why: String::new(),
+        }),
+        Some(readings) => readings
+            .iter()
+            .map(reading)
+            .collect::<Option<_>>()
+            .map(Known::Read),
+    }
+}
+
+fn reading(value: &Value) -> Option<Reading> {
+    let Value::List(parts) = value else {
+        return None;
+    };
+    match parts.as_slice() {
+        [
+            Value::Text(kind),
+            Value::Text(id),
+            Value::Int(asked_ms),
+            Value::Bool(exists),
+            Value::Map(fields),
+        ] => Some(Reading {
+            kind: kind.clone(),
+            id: id.clone(),
+            asked_ms: *asked_ms,
+            exists: *exists,
+            fields: fields.clone(),
+        }),
+        _ => None,
+    }
 }
 
 /// A counter without room, where that is how the decision ended.
@@ -277,6 +323,7 @@ pub(crate) fn replay(
         now: now.to_utc(),
         policies: Arc::clone(policies),
         halts: halts(recorded).ok_or_else(|| missing("the first step of the trace"))?,
+        known: known(recorded).ok_or_else(|| missing("the step `facts` of the trace"))?,
     };
     let outcome = decide(&request, &facts);
     let (outcome, holds) = reserve(&request, &facts, outcome, TTL_SECONDS);

@@ -115,8 +115,14 @@ impl Scalar {
     }
 
     /// Values below the one asked at which policy may change its mind, from the largest.
-    fn candidates(&self, request: &Request, facts: &Facts) -> Vec<i64> {
-        let mut numbers = numbers_of_target(request, &facts.policies);
+    fn candidates(&self, request: &Request, card: &Card, facts: &Facts) -> Vec<i64> {
+        let known = numbers_of_target(request, card, facts);
+        let mut numbers = known.clone();
+        // What is left of one where another is used up already.
+        let left = known
+            .iter()
+            .flat_map(|all| known.iter().map(|used| all.saturating_sub(*used)));
+        numbers.extend(left);
         for policy in facts.policies.in_force(&request.action, facts.now) {
             if let Ok(json) = policy.to_json() {
                 literals(&json, &mut numbers);
@@ -137,7 +143,9 @@ impl Scalar {
 
     /// The offer with the largest allowed value.
     pub(crate) fn largest(&self, search: &mut Search<'_>) -> Option<Offer> {
-        let candidates = self.candidates(search.request, search.facts);
+        let (request, facts) = (search.request, search.facts);
+        let card = facts.policies.card(&request.action)?;
+        let candidates = self.candidates(request, card, facts);
         let mut allows = |units: i64| {
             let args = self.args(search.request, units)?;
             search.allows(&args)

@@ -39,6 +39,7 @@ fn with(sources: &crate::domain::policy::Sources) -> Facts {
         now: now(),
         policies: Arc::new(TenantPolicies::build(sources).unwrap()),
         halts: HaltView::default(),
+        known: Default::default(),
     }
 }
 

@@ -59,6 +59,17 @@ pub(crate) fn asked_for(policy: &Json) -> Vec<String> {
     found
 }
 
+/// Attributes that a policy reads or asks for with `has`, once.
+pub(crate) fn attributes(policy: &Json) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(policy, |part| {
+        found.extend(part.get("attr").and_then(Json::as_str).map(str::to_owned));
+    });
+    found.sort();
+    found.dedup();
+    found
+}
+
 /// The bodies of `when`.
 pub(crate) fn conditions(policy: &Json) -> Vec<Json> {
     clauses(policy, "when")

@@ -22,6 +22,7 @@ use crate::domain::policy::sources::Sources;
 use expression::{Comparison, Literal, asked_for, comparisons, conditions, entities};
 
 pub use bands::Gap;
+pub(in crate::domain::policy) use expression::attributes;
 
 /// How many letters may differ in what is taken for a slip: one in short words.
 const NEAR: usize = 2;

@@ -6,10 +6,11 @@ use cedar_policy::entities_errors::EntitiesError;
 use cedar_policy::{Entities, Entity, EntityUid, Schema};
 use writ_proto::Reason;
 
+use crate::domain::policy::facts::AskedKinds;
 use crate::domain::policy::finding::Place;
 use crate::domain::policy::load::words::of_facts;
 use crate::domain::policy::load::{ENTITIES_MAX, Findings, place_of_quoted};
-use crate::domain::policy::schema::FactTypes;
+use crate::domain::policy::schema::{FactTypes, entity_type};
 use crate::domain::policy::sources::Sources;
 
 /// Bytes of the id of an entity, and of a customer.
@@ -65,9 +66,21 @@ fn unread(text: &str, error: &EntitiesError, facts: &FactTypes) -> (String, Opti
     (message, at)
 }
 
+/// A fact of an entity that comes from its system of record: two places could contradict each other.
+fn told_twice<'a>(entity: &Entity, asked: &'a AskedKinds) -> Option<(&'a str, &'a str)> {
+    let uid = entity.uid();
+    let name = uid.type_name().basename();
+    let own = asked.values().find(|one| entity_type(&one.kind) == name)?;
+    let field = own
+        .fields
+        .keys()
+        .find(|field| entity.attr(field).is_some())?;
+    Some((own.kind.as_str(), field.as_str()))
+}
+
 pub(crate) fn entities(
     sources: &Sources,
-    (schema, facts): (&Schema, &FactTypes),
+    (schema, facts, asked): (&Schema, &FactTypes, &AskedKinds),
     findings: &mut Findings<'_>,
 ) -> BTreeMap<EntityUid, Entity> {
     let parsed = match Entities::from_json_str(&sources.entities_json, Some(schema)) {
@@ -82,6 +95,14 @@ pub(crate) fn entities(
     for entity in parsed.iter() {
         if entity.uid().type_name().basename() == "Action" {
             continue;
+        }
+        if let Some((kind, name)) = told_twice(entity, asked) {
+            let message = format!(
+                "{} says `{name}`, which its system of record is asked for: take it out here, or out of fields in [facts.{kind}]",
+                entity.uid()
+            );
+            let at = Place::of(&sources.entities_json, entity.uid().id().unescaped());
+            findings.add_at(Reason::PolicyInvalid, "entities.json", message, at);
         }
         let id = entity.uid().id().unescaped().to_owned();
         let customer = match entity.attr("customer").and_then(Result::ok) {

@@ -11,6 +11,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 
 use cedar_policy::{ParseErrors, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use chrono_tz::Tz;
 use serde::Deserialize;
 use writ_proto::Reason;
 use writ_proto::card::Card;
@@ -22,6 +23,7 @@ use crate::domain::approval::{ApprovalsText, WAITING_DEFAULT, waiting_max};
 use crate::domain::budget::{BUDGETS_MAX, Budget, BudgetText, Ground};
 use crate::domain::decide::counter_offer::{CounterOfferText, CounterOffers};
 use crate::domain::incident::{INCIDENT_RULES_MAX, IncidentRule, IncidentText};
+use crate::domain::policy::facts::{self, AskedKinds, FactsText};
 use crate::domain::policy::finding::{Finding, Place, PolicyErrors};
 use crate::domain::policy::lint::{hint, lint};
 use crate::domain::policy::schema::{FactTypes, facts_flaw, schema_text};
@@ -49,7 +51,7 @@ struct SetText {
     zone: String,
     environment: String,
     #[serde(default)]
-    facts: FactTypes,
+    facts: FactsText,
     #[serde(default)]
     budget: Vec<toml::Spanned<BudgetText>>,
     #[serde(default)]
@@ -107,7 +109,10 @@ fn place_of_quoted(text: &str, message: &str) -> Option<Place> {
 }
 
 /// `set.toml` of a set whose files are the listed ones.
-fn set_text(sources: &Sources, findings: &mut Findings<'_>) -> Result<SetText, PolicyErrors> {
+fn set_text(
+    sources: &Sources,
+    findings: &mut Findings<'_>,
+) -> Result<(SetText, FactTypes, AskedKinds), PolicyErrors> {
     for (file, why) in sources.unlike_lock() {
         findings.add(Reason::PolicyInvalid, &file, why);
     }
@@ -118,11 +123,18 @@ fn set_text(sources: &Sources, findings: &mut Findings<'_>) -> Result<SetText, P
         findings.of_toml(&sources.set_toml, &error);
         PolicyErrors(findings.0.clone())
     })?;
-    if let Some(why) = facts_flaw(&set.facts) {
-        findings.of_set(why);
-        return Err(PolicyErrors(findings.0.clone()));
+    let facts = facts::read(&set.facts);
+    let facts = facts.and_then(|(types, asked)| match facts_flaw(&types) {
+        Some(why) => Err(why),
+        None => Ok((types, asked)),
+    });
+    match facts {
+        Ok((types, asked)) => Ok((set, types, asked)),
+        Err(why) => {
+            findings.of_set(why);
+            Err(PolicyErrors(findings.0.clone()))
+        }
     }
-    Ok(set)
 }
 
 /// Cedar names the type that it does not know, without quoting it.
@@ -136,18 +148,24 @@ fn unknown_zone(zone: &str) -> String {
     format!("unknown zone `{zone}`{}", hint(near(zone, known)))
 }
 
-pub(crate) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
-    let mut findings = Findings(Vec::new(), &sources.set_toml);
-    let set = set_text(sources, &mut findings)?;
+/// The zone of a set, whose name is looked at too.
+fn zone(set: &SetText, findings: &mut Findings<'_>) -> Option<Tz> {
     if !rule::is_short(&set.id) {
         findings.of_set("id: 1 to 500 bytes, and no control characters");
     }
-    let zone = set.zone.parse();
-    if zone.is_err() {
+    let zone = set.zone.parse().ok();
+    if zone.is_none() {
         findings.of_set(unknown_zone(&set.zone));
     }
+    zone
+}
+
+pub(crate) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
+    let mut findings = Findings(Vec::new(), &sources.set_toml);
+    let (set, types, asked) = set_text(sources, &mut findings)?;
+    let zone = zone(&set, &mut findings);
     let cards = cards(sources, &mut findings);
-    let text = schema_text(cards.values().map(AsRef::as_ref), &set.facts);
+    let text = schema_text(cards.values().map(AsRef::as_ref), &types);
     let schema = Schema::from_cedarschema_str(&text);
     let (rules, policies) = policies(sources, &mut findings);
     let schema = match schema {
@@ -159,11 +177,16 @@ pub(crate) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
         }
     };
     let all = validated((sources, &cards), &policies, &schema, &mut findings);
-    let entities = entities(sources, (&schema, &set.facts), &mut findings);
-    let slices = slices(&cards, &rules, &policies, &schema, &mut findings);
+    let entities = entities(sources, (&schema, &types, &asked), &mut findings);
+    let slices = slices(
+        &cards,
+        (&rules, &policies),
+        (&schema, &asked),
+        &mut findings,
+    );
     let ground = Ground {
         cards: &cards,
-        facts: &set.facts,
+        facts: &types,
     };
     let budgets = budgets(&set.budget, &sources.set_toml, &ground, &mut findings);
     let incident_rules = incident_rules(set.incident, &cards, &mut findings);
@@ -180,7 +203,7 @@ pub(crate) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
         return Err(PolicyErrors(findings.0));
     }
     let digest = sources.digest();
-    let zone = zone.map_err(|_| PolicyErrors(Vec::new()))?;
+    let zone = zone.ok_or(PolicyErrors(Vec::new()))?;
     let mut set = TenantPolicies {
         tenant: sources.tenant.clone(),
         label: set.id,
@@ -195,6 +218,7 @@ pub(crate) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
         cards,
         rules,
         entities,
+        asked,
         budgets,
         incident_rules,
         counter_offers,

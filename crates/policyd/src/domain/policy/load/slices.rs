@@ -9,22 +9,34 @@ use writ_proto::Reason;
 use writ_proto::card::Card;
 use writ_proto::ids::ActionName;
 
+use crate::domain::policy::facts::{AskedKinds, names_of};
+use crate::domain::policy::lint::attributes;
 use crate::domain::policy::load::{Findings, MOMENTS_MAX, Rules};
 use crate::domain::policy::schema::groups;
 use crate::domain::policy::{Rule, Slice};
 
 pub(crate) fn slices(
     cards: &BTreeMap<ActionName, Arc<Card>>,
-    rules: &Rules,
-    policies: &[(String, Policy)],
-    schema: &Schema,
+    (rules, policies): (&Rules, &[(String, Policy)]),
+    (schema, asked): (&Schema, &AskedKinds),
     findings: &mut Findings<'_>,
 ) -> BTreeMap<ActionName, Slice> {
     let mut slices = BTreeMap::new();
     let known = schema.action_entities().ok();
+    let facts = names_of(asked);
+    let mentioned: Vec<BTreeSet<String>> = policies
+        .iter()
+        .map(|(_, policy)| mentioned(policy, &facts))
+        .collect();
     for (name, card) in cards {
         match slice(card, rules, policies, known.as_ref()) {
-            Ok(slice) => {
+            Ok((mut slice, chosen)) => {
+                slice.asks = chosen
+                    .iter()
+                    .filter_map(|at| mentioned.get(*at))
+                    .flatten()
+                    .cloned()
+                    .collect();
                 slices.insert(name.clone(), slice);
             }
             Err(message) => findings.add(Reason::PolicyInvalid, name.as_str(), message),
@@ -48,7 +60,7 @@ fn slice(
     rules: &Rules,
     policies: &[(String, Policy)],
     known: Option<&Entities>,
-) -> Result<Slice, String> {
+) -> Result<(Slice, Vec<usize>), String> {
     let action = uid("Action", card.name.as_str())?;
     let mut own = BTreeSet::from([action.clone()]);
     for group in groups(card) {
@@ -70,17 +82,29 @@ fn slice(
         ActionConstraint::Eq(named) => named == action,
         ActionConstraint::In(named) => named.iter().any(|uid| own.contains(uid)),
     };
-    let chosen: Vec<Policy> = policies
-        .iter()
-        .map(|(_, policy)| policy)
-        .filter(|p| concerns(p))
-        .cloned()
-        .collect();
-    Ok(Slice {
+    let all = policies.iter().enumerate();
+    let chosen = all.filter(|(_, (_, policy))| concerns(policy));
+    let (places, chosen): (Vec<usize>, Vec<Policy>) =
+        chosen.map(|(at, (_, policy))| (at, policy.clone())).unzip();
+    let slice = Slice {
         phases: phases(&chosen, rules)?,
+        asks: BTreeSet::new(),
         action,
         action_entities,
-    })
+    };
+    Ok((slice, places))
+}
+
+/// Which of these facts a policy reads or asks for with `has`. What cannot be looked through mentions all.
+fn mentioned(policy: &Policy, facts: &BTreeSet<String>) -> BTreeSet<String> {
+    if facts.is_empty() {
+        return BTreeSet::new();
+    }
+    let Ok(json) = policy.to_json() else {
+        return facts.clone();
+    };
+    let named = attributes(&json).into_iter();
+    named.filter(|name| facts.contains(name)).collect()
 }
 
 /// The policies between each two moments at which one of them begins or ends.

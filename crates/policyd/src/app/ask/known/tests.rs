@@ -1,0 +1,121 @@
+//! The system is asked once for all who wait, and not again before the answer is old.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use writ_proto::value::args_from_json;
+
+use super::*;
+use crate::app::SharedApp;
+use crate::app::tests::{STRICT, config, folder_that_asks, opened};
+use crate::domain::decide::Verdict;
+use crate::domain::decide::tests::refund;
+
+const ORDER: &str = "{\"customer\":\"C-2\",\"status\":\"paid\",\"total\":{\"currency\":\"EUR\",\"value\":450},\
+                     \"refunded\":{\"currency\":\"EUR\",\"value\":0}}";
+
+/// An app that asks a system which answers after a pause, and how often it was asked.
+async fn asking(
+    pause: Duration,
+    order: Result<&'static str, Reason>,
+) -> (tempfile::TempDir, SharedApp, Arc<AtomicUsize>) {
+    let folder = folder_that_asks(STRICT);
+    let app = opened(&config(&folder)).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    app.systems.ask_at(Arc::new(move |question: Question| {
+        let count = Arc::clone(&count);
+        Box::pin(async move {
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(pause).await;
+            match question.object.as_str() {
+                "order" => order
+                    .map(|text| args_from_json(text).ok())
+                    .map_err(AppError::of),
+                _ => Ok(args_from_json("{\"tier\":\"gold\"}").ok()),
+            }
+        })
+    }));
+    (folder, app, asked)
+}
+
+fn other(number: u128) -> Request {
+    let mut request = refund("1.00");
+    request.request_id = writ_proto::ids::RequestId::new(uuid::Uuid::from_u128(number));
+    request
+}
+
+#[tokio::test]
+async fn all_who_wait_share_one_question_and_its_answer() {
+    let (_folder, app, asked) = asking(Duration::from_millis(30), Ok(ORDER)).await;
+    let (one, two) = (other(1), other(2));
+    let (first, second) = tokio::join!(app.facts(&one, None), app.facts(&two, None));
+    assert!(matches!(first.unwrap().known, Known::Read(readings) if readings.len() == 2));
+    assert!(matches!(second.unwrap().known, Known::Read(_)));
+    assert_eq!(
+        asked.load(Ordering::Relaxed),
+        2,
+        "the order once, and its customer once"
+    );
+    app.facts(&one, None).await.unwrap();
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn what_is_about_to_change_is_asked_for_again() {
+    let (_folder, app, asked) = asking(Duration::ZERO, Ok(ORDER)).await;
+    let answer = app.authorize(&other(1)).await.unwrap();
+    assert_eq!(answer.decided.verdict, Verdict::Allow.name(), "{answer:?}");
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    app.authorize(&other(2)).await.unwrap();
+    assert_eq!(
+        asked.load(Ordering::Relaxed),
+        3,
+        "the order, and not its customer"
+    );
+}
+
+#[tokio::test]
+async fn a_failure_is_not_kept_and_denies() {
+    let (_folder, app, asked) = asking(Duration::ZERO, Err(Reason::SystemUnavailable)).await;
+    for times in 1..=2 {
+        let answer = app.authorize(&other(times)).await.unwrap();
+        assert_eq!(answer.decided.reason_code, Reason::FactsUnavailable.code());
+        assert_eq!(
+            asked.load(Ordering::Relaxed),
+            usize::try_from(times).unwrap()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_system_that_hangs_denies_in_time() {
+    let (_folder, app, _) = asking(Duration::from_secs(60), Ok(ORDER)).await;
+    let known = app.facts(&other(1), None).await.unwrap().known;
+    assert!(
+        matches!(
+            known,
+            Known::Unread {
+                reason: Reason::Deadline,
+                ..
+            }
+        ),
+        "{known:?}"
+    );
+}
+
+#[tokio::test]
+async fn without_a_connectord_nothing_is_known() {
+    let folder = folder_that_asks(STRICT);
+    let app = opened(&config(&folder)).await;
+    let known = app.facts(&other(1), None).await.unwrap().known;
+    assert!(
+        matches!(
+            known,
+            Known::Unread {
+                reason: Reason::PeerUnreachable,
+                ..
+            }
+        ),
+        "{known:?}"
+    );
+}
