@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import re
+import stat
 import sys
 from concurrent import futures
 from urllib.parse import parse_qsl
@@ -49,6 +50,13 @@ def plan(call):
     model, record = found[1], found[2] and int(found[2])
     query = parse_qsl(call.query, keep_blank_values=True, strict_parsing=bool(call.query))
     headers = {header.name: header.value for header in call.headers}
+    writes = call.method != "GET"
+    # What is not translated is refused: a guard or a key that nobody looks at would be none.
+    strange = set(headers) - ({"if-match"} if call.method == "PATCH" else set())
+    if strange:
+        raise Refused(f"{', '.join(sorted(strange))}: Tryton has nothing of the kind")
+    if writes and query:
+        raise Refused("a write has no query")
     fields = [name for key, value in query if key == "fields" for name in value.split(",")]
     fields += ["id", "_timestamp"]
     if call.method == "GET" and record:
@@ -61,10 +69,12 @@ def plan(call):
                 name, _, operator = key.partition(".")
                 if operator not in OPERATORS:
                     raise Refused(f"{key}: a search compares by nothing or by .ilike")
+                if operator == "ilike" and re.search(r"[%_\\\\]", value.removeprefix("%").removesuffix("%")):
+                    raise Refused(f"{key}: %, _ and \\\\ would match anything")
                 domain.append([name, OPERATORS[operator], value])
                 fields.append(name)
         # One more than is shown tells whether there are more.
-        return rpc(model, "search_read", domain, 0, MOST + 1, [["id", "ASC"]], fields, {}), {"many": True}
+        return rpc(model, "search_read", domain, 0, MOST + 1, [["id", "ASC"]], fields, {"active_test": False}), {"many": True}
     values = json.loads(call.body)
     if call.method == "PATCH" and record:
         context = {}
@@ -129,6 +139,8 @@ def serve(socket, proto, ready):
     class Tryton(services.SystemPluginServicer):
         def Plan(self, request, context):
             try:
+                if request.call.method != "GET" and not request.writes:
+                    raise Refused(f"{request.call.method} writes, and this may not")
                 planned, memory = plan(request.call)
             except (Refused, ValueError) as error:
                 return messages.PlanResponse(plugin=NAME, refused=str(error))
@@ -137,12 +149,19 @@ def serve(socket, proto, ready):
 
         def Judge(self, request, context):
             answer = request.answer
-            status, body = judge(json.loads(request.memory), answer.status, json.loads(answer.body))
+            try:
+                status, body = judge(json.loads(request.memory), answer.status, json.loads(answer.body))
+            except (AttributeError, KeyError, TypeError, ValueError):
+                # Nobody knows what it means.
+                status, body = 502, {"message": "an answer that this plug-in does not understand"}
             judged = messages.PluginAnswer(status=status, body=json.dumps(body).encode())
             return messages.JudgeResponse(plugin=NAME, answer=judged)
 
-    os.umask(0o077)
+    # The group of the folder, which is connectord's, may connect.
+    os.umask(0o007)
     if os.path.exists(socket):
+        if not stat.S_ISSOCK(os.stat(socket).st_mode):
+            sys.exit(f"{socket} is there, and is no socket")
         os.unlink(socket)
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
     services.add_SystemPluginServicer_to_server(Tryton(), server)

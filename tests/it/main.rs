@@ -68,4 +68,5 @@ mod undo;
 mod undo_writ;
 mod unnoticed;
 mod usage;
+mod vault;
 mod vendors;

@@ -178,6 +178,10 @@ fn only_the_gates_build_permits_and_only_credentials_read_secrets() {
             "credentials/oauth.rs",
             "credentials/oauth/tests.rs",
             "credentials/renewal.rs",
+            "credentials/source.rs",
+            "credentials/source/tests.rs",
+            "credentials/vault.rs",
+            "credentials/vault/tests.rs",
         ];
         let is_holder = holders
             .iter()

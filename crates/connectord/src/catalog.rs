@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono_tz::Tz;
 use writ_proto::Reason;
@@ -14,8 +15,11 @@ use writ_proto::ids::TenantId;
 use writ_proto::toml_flaw::near;
 
 use crate::app::catalog::{Catalog, Connection, HELD_MS, Held, Problem};
-use crate::config::{Config, ConnectionConfig};
+use crate::config::credential::CredentialFrom;
+use crate::config::{Config, ConnectionConfig, variable};
 use crate::credentials::CredentialStore;
+use crate::credentials::source::{Slot, Source, Sources};
+use crate::credentials::vault::Vault;
 use crate::domain::gate::Refusal;
 use crate::error::AppError;
 use crate::system::file::{Bound, Driver};
@@ -41,6 +45,37 @@ pub struct Files {
     cards: BTreeMap<PathBuf, (String, Arc<Card>, Arc<str>)>,
     /// Drivers and what they were made from, by connection.
     systems: BTreeMap<String, ([u8; 32], Arc<System>)>,
+    /// Where credentials are that are not sealed.
+    elsewhere: Arc<Sources>,
+    vault: Option<Arc<Vault>>,
+}
+
+/// Where credentials are that are not sealed, and the Vault that some of them are in.
+fn elsewhere(config: &Config) -> (Sources, Option<Vault>) {
+    let (mut sources, mut slots) = (Sources::new(), Vec::new());
+    for connection in &config.connection {
+        let Some(from) = &connection.credential else {
+            continue;
+        };
+        let source = match from {
+            CredentialFrom::File(path) => Source::File(path.clone()),
+            CredentialFrom::Systemd(id) => match variable("CREDENTIALS_DIRECTORY") {
+                Some(folder) => Source::File(Path::new(&folder).join(id)),
+                None => Source::Nowhere(format!(
+                    "systemd gives `{id}` to its service alone (LoadCredential=), and this process is none"
+                )),
+            },
+            CredentialFrom::Vault(path) => {
+                let slot = Arc::new(Slot::new(path));
+                slots.push(Arc::clone(&slot));
+                Source::Vault(slot)
+            }
+        };
+        sources.insert(connection.name.clone(), source);
+    }
+    let vault = config.vault.as_ref().filter(|_| !slots.is_empty());
+    let vault = vault.map(|vault| Vault::new(vault.place(), slots));
+    (sources, vault)
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -116,12 +151,25 @@ pub fn tenants_of(folder: &Path) -> std::io::Result<BTreeSet<String>> {
 impl Files {
     /// Of a configuration; nothing is read yet.
     #[must_use]
-    pub const fn new(config: Config) -> Self {
+    pub fn new(config: Config) -> Self {
+        let (sources, vault) = elsewhere(&config);
         Self {
             config,
             cards: BTreeMap::new(),
             systems: BTreeMap::new(),
+            elsewhere: Arc::new(sources),
+            vault: vault.map(Arc::new),
         }
+    }
+
+    /// The Vault that credentials are in, and how often it is asked.
+    #[must_use]
+    pub fn vault(&self) -> Option<(Arc<Vault>, Duration)> {
+        let seconds = self.config.vault.as_ref()?.refresh_seconds;
+        Some((
+            Arc::clone(self.vault.as_ref()?),
+            Duration::from_secs(seconds.into()),
+        ))
     }
 
     /// Everything that is read, by name and hash of its bytes: whether a file changed is seen here,
@@ -144,7 +192,7 @@ impl Files {
                 .map(|connection| self.system_file(connection)),
         );
         files.push(config.credentials.file.clone());
-        let mut all = Vec::new();
+        let mut all = self.sealed().mark();
         for file in files {
             all.extend_from_slice(file.as_os_str().as_encoded_bytes());
             let text = read_within(&file, SEALED_BYTES_MAX).unwrap_or_else(|why| why);
@@ -368,7 +416,8 @@ impl Files {
 
     fn sealed(&self) -> CredentialStore {
         let credentials = &self.config.credentials;
-        CredentialStore::new(credentials.file.clone(), credentials.key_file.clone())
+        let store = CredentialStore::new(credentials.file.clone(), credentials.key_file.clone());
+        store.beside(Arc::clone(&self.elsewhere))
     }
 
     /// That there is no system file of the name that a connection gives, and which ones there are.

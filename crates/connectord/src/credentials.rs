@@ -4,6 +4,8 @@
 pub mod auth;
 pub mod oauth;
 mod renewal;
+pub mod source;
+pub mod vault;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use zeroize::Zeroizing;
 use crate::domain::gate::Refusal;
 use crate::private_file::{read_private, write_private};
 use auth::Auth;
+use source::{Source, Sources};
 
 const SECRET_BYTES_MAX: usize = 16 * 1_024;
 /// Bytes of the key that seals them (XChaCha20-Poly1305).
@@ -145,6 +148,8 @@ pub struct Listed {
 pub struct CredentialStore {
     file: PathBuf,
     key_file: PathBuf,
+    /// Where credentials are that are not in the file.
+    elsewhere: Option<Arc<Sources>>,
 }
 
 /// The refresh token in a credential of that grant: a member of a JSON object, or the third part of a line.
@@ -167,7 +172,33 @@ impl CredentialStore {
     /// A store in two files.
     #[must_use]
     pub const fn new(file: PathBuf, key_file: PathBuf) -> Self {
-        Self { file, key_file }
+        Self {
+            file,
+            key_file,
+            elsewhere: None,
+        }
+    }
+
+    /// The same, where credentials of some connections are elsewhere.
+    #[must_use]
+    pub fn beside(self, sources: Arc<Sources>) -> Self {
+        Self {
+            elsewhere: Some(sources),
+            ..self
+        }
+    }
+
+    /// Where the credential of a connection is, if that is not the file.
+    #[must_use]
+    pub fn elsewhere(&self, connection: &str) -> Option<&Source> {
+        self.elsewhere.as_ref()?.get(connection)
+    }
+
+    /// Other bytes whenever a credential that is not in the file may be another one.
+    #[must_use]
+    pub fn mark(&self) -> Vec<u8> {
+        let sources = self.elsewhere.iter().flat_map(|sources| sources.values());
+        sources.flat_map(Source::mark).collect()
     }
 
     fn key(&self) -> Result<Zeroizing<Vec<u8>>, Refusal> {
@@ -324,6 +355,9 @@ impl CredentialStore {
     /// # Errors
     /// `CREDENTIAL_MISSING`, or `CREDENTIAL_SEAL` when it was changed or sealed with another key.
     pub fn open(&self, connection: &str) -> Result<Credential, Refusal> {
+        if let Some(source) = self.elsewhere(connection) {
+            return self.shown(connection, source.secret()?);
+        }
         let all = self.read()?;
         let entry = all.get(connection).ok_or_else(|| {
             if !self.file.exists() {
@@ -343,7 +377,10 @@ impl CredentialStore {
     }
 
     fn opened(&self, connection: &str, entry: &Sealed) -> Result<Credential, Refusal> {
-        let secret = self.unseal(&entry.secret, connection)?;
+        self.shown(connection, self.unseal(&entry.secret, connection)?)
+    }
+
+    fn shown(&self, connection: &str, secret: SecretString) -> Result<Credential, Refusal> {
         Ok(Credential {
             fingerprint: self.fingerprint(secret.expose_secret())?,
             secret: Arc::new(secret),

@@ -39,7 +39,10 @@ impl Tryton {
         let server = served(&folder, "tryton", &["serve", &dir, &port.to_string()]);
         let base = format!("http://127.0.0.1:{port}/crm");
         let secret = "admin:writ-of-a-test";
-        let mut world = prepared(("tryton/main", "tryton", base), secret, &CARDS, |text| text);
+        let mut world = prepared(("tryton/main", "tryton", base), secret, &CARDS, |text| {
+            // What SQLite makes of a boolean.
+            text.replace("as = \"boolean\"", "as = \"boolean\", words = [1, 0]")
+        });
         let mut tryton = {
             let socket = folder.path().join("tryton.sock");
             world.plugins.push(("tryton/main", socket));
@@ -149,7 +152,7 @@ async fn tryton_changes_through_its_plug_in_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_its_plug_in_nothing_is_sent_and_an_answer_is_a_doubt() {
+async fn without_its_plug_in_nothing_is_sent() {
     let mut tryton = Tryton::start().await;
     let mut agent = tryton.world.agent().await;
     let note = wish(

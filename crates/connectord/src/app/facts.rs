@@ -1,6 +1,9 @@
 //! What a system of record says of a record, read for the policies of its tenant: without a writ, by policyd alone, and
 //! only of objects that a card of the tenant acts on.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use writ_proto::Reason;
 use writ_proto::ids::TenantId;
 use writ_proto::limits::ARGS_BYTES_MAX;
@@ -38,12 +41,52 @@ pub struct Answer {
     pub version: Option<String>,
 }
 
+/// Reads for policies that are under way, by connection: they leave half of its places to writes.
+#[derive(Debug, Clone, Default)]
+pub struct Places(Arc<Mutex<BTreeMap<String, usize>>>);
+
+/// A place, until it is dropped.
+#[derive(Debug)]
+struct Place<'a>(&'a Places, &'a str);
+
+impl Places {
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take<'a>(&'a self, connection: &'a str, most: usize) -> Option<Place<'a>> {
+        let mut held = self.held();
+        let count = held.entry(connection.to_owned()).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count = count.saturating_add(1);
+        Some(Place(self, connection))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut held = self.0.held();
+        let left = held.get(self.1).map_or(0, |count| count.saturating_sub(1));
+        if left == 0 {
+            held.remove(self.1);
+        } else {
+            held.insert(self.1.to_owned(), left);
+        }
+    }
+}
+
 impl App {
     /// Reads fields of a record; none where the system says that there is no such record.
     ///
     /// # Errors
     /// What may not be asked, or why it could not be read.
-    pub async fn facts(&self, question: &Question) -> Result<Option<Answer>, AppError> {
+    pub async fn facts(
+        &self,
+        question: &Question,
+        places: &Places,
+    ) -> Result<Option<Answer>, AppError> {
         let Question {
             tenant,
             connection,
@@ -67,13 +110,19 @@ impl App {
             return Err(AppError::new(Reason::OutOfReach, why));
         }
         let system = catalog.system(tenant.as_str(), connection)?;
+        let Some(_place) = places.take(connection, system.places().div_euclid(2).max(1)) else {
+            let why =
+                "half of the calls that may be open to this system are reads for policies already";
+            return Err(AppError::new(Reason::SystemUnavailable, why));
+        };
         let wanted = Wanted {
             written: fields.clone(),
             seen: Vec::new(),
         };
         let image = match system.read(object, id, &wanted).await {
             Ok(image) => image,
-            Err(SystemError::NotFound(_)) => return Ok(None),
+            // An id that the system spells otherwise names no record here: a write by it is refused too.
+            Err(SystemError::NotFound(_) | SystemError::Alias(_)) => return Ok(None),
             Err(error) => return Err(AppError::new(error.reason(), error.to_string())),
         };
         let mut found = Map::new();
@@ -94,5 +143,22 @@ impl App {
             fields: found,
             version: image.version,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_for_policies_leave_places_to_writes_and_to_other_connections() {
+        let places = Places::default();
+        let held = [places.take("crm/main", 2), places.take("crm/main", 2)];
+        assert!(held.iter().all(Option::is_some));
+        assert!(places.take("crm/main", 2).is_none());
+        assert!(places.take("desk/main", 2).is_some());
+        drop(held);
+        assert!(places.take("crm/main", 2).is_some());
+        assert!(places.held().is_empty(), "nobody is inside");
     }
 }

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::Common;
 use crate::clock;
 use crate::config::Config;
+use crate::config::credential::CredentialFrom;
 use crate::credentials::CredentialStore;
 use crate::error::AppError;
 use crate::output::Output;
@@ -199,6 +200,29 @@ fn check_there(adds: bool, name: &str, there: bool) -> Result<(), AppError> {
     }
 }
 
+/// Connections whose credential is not in the sealed file, and where it is.
+fn elsewhere(config: &Config) -> Vec<(&str, String)> {
+    let all = config.connection.iter();
+    let place = |from: &CredentialFrom| match from {
+        CredentialFrom::File(path) => path.display().to_string(),
+        CredentialFrom::Systemd(id) => format!("systemd {id}"),
+        CredentialFrom::Vault(path) => format!("vault {path}"),
+    };
+    let named = all.filter_map(|one| Some((one.name.as_str(), place(one.credential.as_ref()?))));
+    named.collect()
+}
+
+/// A sealed credential that nothing would use is not taken.
+fn check_sealed(config: &Config, name: &str) -> Result<(), AppError> {
+    let mut all = elsewhere(config).into_iter();
+    let Some((_, place)) = all.find(|(other, _)| *other == name) else {
+        return Ok(());
+    };
+    let why = format!("{name}: its credential is in {place}, as connectord.toml says");
+    let error = AppError::new(Reason::RequestMalformed, why);
+    Err(error.with_fix("change it there; or take `credential` out of the [[connection]] first"))
+}
+
 pub(super) fn run(
     common: &Common,
     command: &CredsCommand,
@@ -228,6 +252,7 @@ pub(super) fn run(
             if adds || !there && near.is_some() {
                 check_known(name.as_str(), &known, *output)?;
             }
+            check_sealed(&config, name.as_str())?;
             check_there(adds, name.as_str(), there)?;
             let parts = parts_of(&config, name.as_str());
             let renews = parts.iter().flatten().any(|part| part == "refresh_token");
@@ -243,6 +268,10 @@ pub(super) fn run(
             );
         }
         CredsCommand::Ls => {
+            for (name, place) in elsewhere(&config) {
+                let text = format!("{name}  in {place}");
+                output.line(&text, &json!({"connection": name, "in": place}));
+            }
             for listed in store.list()? {
                 let added = chrono::DateTime::from_timestamp(listed.added, 0).unwrap_or_default();
                 let added = added.format("%Y-%m-%d").to_string();

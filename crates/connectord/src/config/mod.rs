@@ -16,6 +16,7 @@ use writ_proto::limits::{LEEWAY_SECONDS_DEFAULT, LEEWAY_SECONDS_MAX, TOKEN_TTL_S
 
 use crate::halt::Place;
 
+pub mod credential;
 pub mod page;
 
 pub use writ_proto::host::layers::{ConfigError, Layers};
@@ -43,6 +44,9 @@ pub struct Config {
     pub systems: FolderConfig,
     /// The sealed credentials.
     pub credentials: CredentialConfig,
+    /// The Vault that credentials may be in.
+    #[serde(default)]
+    pub vault: Option<credential::VaultConfig>,
     /// policyd, for reports; without it they wait.
     #[serde(default)]
     pub policyd: Option<PeerConfig>,
@@ -233,6 +237,9 @@ pub struct ConnectionConfig {
     /// Whether the system may have an address of a private network; default false.
     #[serde(default)]
     pub private: bool,
+    /// Where its credential is, if not in the sealed file.
+    #[serde(default)]
+    pub credential: Option<credential::CredentialFrom>,
     /// Socket of the plug-in, for a system file with `driver = "remote"`.
     #[serde(default)]
     pub plugin: Option<PathBuf>,
@@ -337,8 +344,14 @@ impl Config {
         }
         config.halt.rebase(&base)?;
         let mut names = BTreeSet::new();
+        if let Some(vault) = &mut config.vault {
+            vault.check(&base)?;
+        }
         for connection in &mut config.connection {
             connection.rebase(&base)?;
+            if let Some(from) = &mut connection.credential {
+                from.check(&base, &connection.name, config.vault.is_some())?;
+            }
             if !names.insert(connection.name.clone()) {
                 let detail = format!("connection `{}` is there twice", connection.name);
                 return Err(ConfigError::invalid(detail));

@@ -82,6 +82,11 @@ impl Credential {
             let detail = format!("the credential of `{connection}` was {how} meanwhile");
             Refusal::new(Reason::CredentialMissing, detail)
         };
+        if let Some(source) = store.elsewhere(connection) {
+            let now = store.shown(connection, source.secret()?)?;
+            let same = now.fingerprint() == self.fingerprint();
+            return if same { Ok(()) } else { Err(gone("replaced")) };
+        }
         // Read once: a file that is away for a moment says nothing of what it holds.
         let all = store.there()?.ok_or_else(|| {
             let detail = "the file of the credentials is not there";

@@ -7,7 +7,7 @@ use writ_proto::pb::fact_service_server::{FactService, FactServiceServer};
 use writ_proto::{Caller, Reason, pb};
 
 use crate::app::SharedApp;
-use crate::app::facts::{Answer, Question};
+use crate::app::facts::{Answer, Places, Question};
 use crate::error::AppError;
 use crate::grpc::authn::{Authn, not_for};
 use crate::grpc::status::status;
@@ -17,13 +17,15 @@ use crate::grpc::status::status;
 pub struct Facts {
     app: SharedApp,
     authn: Authn,
+    places: Places,
 }
 
 impl Facts {
     /// Over the use cases.
     #[must_use]
-    pub const fn new(app: SharedApp, authn: Authn) -> Self {
-        Self { app, authn }
+    pub fn new(app: SharedApp, authn: Authn) -> Self {
+        let places = Places::default();
+        Self { app, authn, places }
     }
 
     /// As it is served.
@@ -57,7 +59,7 @@ impl Facts {
             id: object_id,
             fields,
         };
-        self.app.facts(&question).await
+        self.app.facts(&question, &self.places).await
     }
 }
 

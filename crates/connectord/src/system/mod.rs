@@ -243,6 +243,12 @@ impl System {
         verb.is_some_and(|verb| matches!(verb.settle, file::Settle::Find(_)))
     }
 
+    /// How many calls to it may be open at once.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.bound().map_or(1, |bound| bound.concurrent)
+    }
+
     /// Before so long after a call was sent, "not there" proves nothing.
     #[must_use]
     pub fn settle_after(&self) -> Duration {

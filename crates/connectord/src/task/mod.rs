@@ -7,3 +7,4 @@ pub mod member;
 pub mod outbox;
 pub mod reload;
 pub mod settle;
+pub mod vault;

@@ -10,7 +10,7 @@ use super::request::Request;
 use crate::domain::approval;
 use crate::domain::decide::cedar::{Answer, evaluate};
 use crate::domain::decide::facts::Facts;
-use crate::domain::policy::facts::Asked;
+use crate::domain::policy::facts::Need;
 use crate::domain::policy::{ApprovalNeed, Rule};
 use crate::domain::policy::{hint, near};
 use crate::domain::request::intent;
@@ -95,10 +95,10 @@ pub fn decide(request: &Request, facts: &Facts) -> Outcome {
     outcome
 }
 
-/// The kind of the target, where its system of record has to be asked before this request can be decided. What is halted,
+/// What a system of record has to be asked for before this request can be decided. What is halted,
 /// or refused by its card, costs the system nothing.
 #[must_use]
-pub fn wants<'a>(request: &Request, facts: &'a Facts) -> Option<&'a Asked> {
+pub fn wants<'a>(request: &Request, facts: &'a Facts) -> Option<Need<'a>> {
     let card = facts.policies.card(&request.action)?;
     let is_halted = !card.verb.reads() && facts.halted(request).is_some();
     if is_halted || refused_by_card(request, card, facts).is_some() {
@@ -118,6 +118,10 @@ fn decide_step_by_step(request: &Request, facts: &Facts, trace: &mut Vec<Step>) 
         scope: halted.map(ToString::to_string),
     });
     if let Some(scope) = halted {
+        // Whose record it is may be what halts it, and its system said that.
+        if let Some(readings) = card.and_then(|card| facts.read_of(request, card)) {
+            trace.push(Step::Facts(readings.to_vec()));
+        }
         return Outcome::deny(Reason::Halted, format!("halted: {scope}"));
     }
     let refused = match card {

@@ -135,7 +135,7 @@ impl Proxy {
 
     /// Passes on what asks for a token; the address in the answer is that of the proxy.
     async fn issue(&self, call: &Call) -> Result<Response, AppError> {
-        let mut answer = self.pass(call).await?;
+        let mut answer = self.sent(call).await?;
         let theirs = self.upstream.origin().ascii_serialization();
         let text = String::from_utf8_lossy(&answer.body);
         answer.body = text.replace(&theirs, &self.origin).into();

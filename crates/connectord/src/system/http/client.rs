@@ -234,6 +234,14 @@ impl HttpClient {
         &self.base
     }
 
+    /// Whether a request stays under the base URL.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub(super) fn check(&self, request: &Request) -> Result<(), String> {
+        url(&self.base, &request.path, &request.query).map(drop)
+    }
+
     /// Scheme, host and port.
     #[must_use]
     pub fn origin(&self) -> String {

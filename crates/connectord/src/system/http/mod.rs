@@ -58,7 +58,11 @@ impl Http {
 
     /// Where it goes.
     pub(super) fn place(&self) -> String {
-        self.client.base().to_string()
+        match &self.plugin {
+            // Behind another plug-in it is another system.
+            Some(plugin) => format!("{} {}", self.client.base(), plugin.socket().display()),
+            None => self.client.base().to_string(),
+        }
     }
 
     /// Which credential is shown.
@@ -86,7 +90,14 @@ impl Http {
     /// What goes out for a request of the file.
     async fn planned(&self, request: Request, writes: bool) -> Result<Planned, SystemError> {
         match &self.plugin {
-            Some(plugin) => plugin.plan(&request, writes).await,
+            Some(plugin) => {
+                let planned = plugin.plan(&request, writes).await?;
+                // What would not be sent is no dry run either.
+                self.client
+                    .check(&planned.request)
+                    .map_err(SystemError::Field)?;
+                Ok(planned)
+            }
             None => Ok(Planned::as_it_is(request)),
         }
     }

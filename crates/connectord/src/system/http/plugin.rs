@@ -2,18 +2,21 @@
 //! the answer into one that the file can judge. It sees no credential and opens no connection to the system: what it plans
 //! is held to the base URL like everything else, and what it says of an answer is believed only where it says no.
 
+mod held;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value as Json;
 use tonic::transport::Channel;
+use writ_proto::host::channel::cause_of;
 use writ_proto::host::channel::socket::local;
 use writ_proto::pb;
 use writ_proto::pb::system_plugin_client::SystemPluginClient;
 
 use super::client::asked_to_wait;
 use crate::system::SystemError;
-use crate::system::file::{Answer, Bound, Request, Sent, clean, is_own_header};
+use crate::system::file::{Answer, Bound, Request, Sent, clean};
+use held::{is_shown, judged_headers, may_mean, request_of};
 
 /// Longest wait for a plug-in.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,11 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MESSAGE_BYTES_MAX: usize = 2 * 1_024 * 1_024;
 /// Most that a plug-in may have given back, in bytes.
 const MEMORY_BYTES_MAX: usize = 64 * 1_024;
-const BODY_BYTES_MAX: usize = 256 * 1_024;
-const LINE_BYTES_MAX: usize = 8 * 1_024;
-const HEADERS_MAX: usize = 16;
-/// Statuses from here on say no.
-const NO: u16 = 400;
+/// Answers without JSON that say all there is to say: the credential, and the pace.
+const PLAIN: [u16; 3] = [401, 403, 429];
 
 /// A plug-in of one connection.
 #[derive(Debug, Clone)]
@@ -73,63 +73,6 @@ fn call_of(request: &Request) -> pb::PluginCall {
     }
 }
 
-/// A call that a plug-in planned, where it is one.
-fn request_of(call: pb::PluginCall, kept: &[String]) -> Result<Request, String> {
-    let methods = ["GET", "POST", "PUT", "PATCH"];
-    let method = methods.into_iter().find(|method| *method == call.method);
-    let method =
-        method.ok_or_else(|| format!("`{}` is no method that is sent", clean(&call.method)))?;
-    let pb::PluginCall {
-        path,
-        query,
-        headers,
-        body,
-        ..
-    } = call;
-    let plain = |text: &str| {
-        text.len() <= LINE_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    if !path.starts_with('/')
-        || !plain(&path)
-        || path.contains(['?', '#'])
-        || !plain(&query)
-        || query.contains('#')
-    {
-        return Err("a path begins with a slash; path and query are encoded".to_owned());
-    }
-    if headers.len() > HEADERS_MAX {
-        return Err(format!("more than {HEADERS_MAX} headers"));
-    }
-    let mut own = Vec::new();
-    for pb::PluginHeader { name, value } in headers {
-        if is_own_header(&name) || kept.contains(&name.to_ascii_lowercase()) {
-            return Err(format!(
-                "the header `{}` belongs to connectord",
-                clean(&name)
-            ));
-        }
-        own.push((name, value));
-    }
-    let body = match body.is_empty() {
-        true => Sent::Nothing,
-        false if body.len() > BODY_BYTES_MAX => {
-            return Err(format!("a body of more than {BODY_BYTES_MAX} bytes"));
-        }
-        false => {
-            serde_json::from_slice::<Json>(&body)
-                .map_err(|_| "a body that is no JSON".to_owned())?;
-            Sent::Json(String::from_utf8(body).map_err(|_| "a body that is no text".to_owned())?)
-        }
-    };
-    Ok(Request {
-        method,
-        path,
-        query,
-        headers: own,
-        body,
-    })
-}
-
 impl Plugin {
     /// The plug-in that a system file names, on its socket. Nothing is connected yet.
     #[must_use]
@@ -150,18 +93,40 @@ impl Plugin {
         })
     }
 
-    fn away(&self, status: &tonic::Status) -> String {
-        let mut why = status.message().to_owned();
-        let mut source = std::error::Error::source(status);
-        while let Some(inner) = source {
-            why = inner.to_string();
-            source = inner.source();
+    /// Asks the plug-in, within the time it has: also one that has begun to answer.
+    async fn asked<T>(
+        &self,
+        answer: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    ) -> Result<T, String> {
+        use tonic::Code;
+        let socket = self.socket.display();
+        let late = || {
+            let seconds = TIMEOUT.as_secs();
+            Err(format!(
+                "the plug-in at {socket} did not answer within {seconds} s"
+            ))
+        };
+        let Ok(answer) = tokio::time::timeout(TIMEOUT, answer).await else {
+            return late();
+        };
+        match answer {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) if matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) => {
+                late()
+            }
+            Err(status) if status.code() == Code::Unavailable => Err(format!(
+                "the plug-in at {socket} is not there: {}",
+                clean(&cause_of(&status))
+            )),
+            // Its own words may hold what a record holds.
+            Err(status) => Err(format!("the plug-in at {socket} failed: {}", status.code())),
         }
-        format!(
-            "the plug-in at {} does not answer: {}",
-            self.socket.display(),
-            clean(&why)
-        )
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     fn check_name(&self, said: &str) -> Result<(), String> {
@@ -189,14 +154,14 @@ impl Plugin {
             call: Some(asked.clone()),
             writes,
         };
-        let answer = self.client.clone().plan(message).await;
-        let answer = answer.map_err(|status| SystemError::Unavailable(self.away(&status)))?;
+        let mut client = self.client.clone();
+        let answer = self.asked(client.plan(message)).await;
         let pb::PlanResponse {
             plugin,
             call,
             memory,
             refused,
-        } = answer.into_inner();
+        } = answer.map_err(SystemError::Unavailable)?;
         let odd = |why: String| SystemError::Field(format!("the plug-in `{}`: {why}", self.name));
         self.check_name(&plugin).map_err(odd)?;
         if !refused.is_empty() {
@@ -245,8 +210,17 @@ impl Plugin {
         bound: &Bound,
     ) -> Result<Answer, String> {
         let Some(((asked, memory), body)) = planned.asked.clone().zip(answer.body.clone()) else {
-            return Ok(answer);
+            // Of a page instead of JSON the file knows as little as the plug-in.
+            return if self_evident(&answer) {
+                Ok(answer)
+            } else {
+                Err(answer.described())
+            };
         };
+        let shown = answer
+            .headers
+            .iter()
+            .filter(|(name, _)| is_shown(name, &self.kept));
         let header = |(name, value): &(String, String)| pb::PluginHeader {
             name: name.clone(),
             value: value.clone(),
@@ -256,15 +230,15 @@ impl Plugin {
             memory,
             answer: Some(pb::PluginAnswer {
                 status: answer.status.into(),
-                headers: answer.headers.iter().map(header).collect(),
+                headers: shown.map(header).collect(),
                 body: body.to_string().into_bytes(),
             }),
         };
-        let judged = self.client.clone().judge(message).await;
+        let mut client = self.client.clone();
         let pb::JudgeResponse {
             plugin,
             answer: said,
-        } = judged.map_err(|status| self.away(&status))?.into_inner();
+        } = self.asked(client.judge(message)).await?;
         let odd = |why: &str| format!("the plug-in `{}`: {why}", self.name);
         self.check_name(&plugin)?;
         let said = said.ok_or_else(|| odd("it judged nothing"))?;
@@ -272,13 +246,13 @@ impl Plugin {
             .ok()
             .filter(|status| (200..600).contains(status));
         let status = status.ok_or_else(|| odd("it answers with no status of HTTP"))?;
-        if answer.status >= NO && status < NO {
-            return Err(odd(&format!("it takes HTTP {} for a yes", answer.status)));
+        if !may_mean(answer.status, status) {
+            return Err(odd(&format!(
+                "it takes HTTP {} for {status}",
+                answer.status
+            )));
         }
-        let headers = said.headers.into_iter().take(HEADERS_MAX);
-        let headers = headers
-            .map(|header| (header.name.to_ascii_lowercase(), header.value))
-            .collect();
+        let headers = judged_headers(said.headers).map_err(|why| odd(&why))?;
         let mut judged = Answer {
             status,
             headers,
@@ -289,6 +263,11 @@ impl Plugin {
         judged.wait = asked_to_wait(&judged, &bound.retry_after).or(answer.wait);
         Ok(judged)
     }
+}
+
+/// Whether an answer without JSON means what its status says.
+fn self_evident(answer: &Answer) -> bool {
+    answer.body.is_some() || PLAIN.contains(&answer.status)
 }
 
 #[cfg(test)]

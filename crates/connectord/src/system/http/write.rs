@@ -7,6 +7,7 @@ use writ_proto::value::Value;
 
 use super::ceiling;
 use super::client::{Ready, UNAUTHORIZED};
+use super::plugin::Planned;
 use super::scope::{Filled, http_date};
 use super::{CallError, Http, is_odd, not_done, told};
 use crate::domain::plan::Plan;
@@ -179,10 +180,6 @@ impl Http {
             Ok(found) => found,
             Err(error) => return Applied::Not(NotDone::Refused, error.to_string()),
         };
-        let looked = Instant::now();
-        if let Err(error) = self.stands(object, verb, (plan, prepared)).await {
-            return Applied::Not(NotDone::of(&error), error.to_string());
-        }
         let scope = self
             .scope(object, plan)
             .and_then(|scope| scope.with_fields(object).map_err(SystemError::Field));
@@ -192,12 +189,24 @@ impl Http {
         };
         scope.prepared = &prepared.0;
         let (mut answers, mut last) = (Vec::new(), None);
+        let mut looked = Instant::now();
         for (at, step) in verb.steps.iter().enumerate() {
             let scope = Filled {
                 answers: &answers,
                 ..scope.clone()
             };
-            let ended = self.step(verb, step, &scope, (at, between)).await;
+            // What a plug-in makes of it comes first: nothing lies between the look and the call but the call.
+            let planned = self.planned_step(verb, step, &scope, at).await;
+            if at == 0 && planned.is_ok() {
+                looked = Instant::now();
+                if let Err(error) = self.stands(object, verb, (plan, prepared)).await {
+                    return Applied::Not(NotDone::of(&error), error.to_string());
+                }
+            }
+            let ended = match planned {
+                Ok(planned) => self.step(verb, step, &scope, (planned, at, between)).await,
+                Err(ended) => Err(ended),
+            };
             match ended {
                 Ok(answer) => {
                     answers.push(answer.body.clone().unwrap_or(Json::Null));
@@ -305,18 +314,26 @@ impl Http {
         }
     }
 
+    async fn planned_step(
+        &self,
+        verb: &Verb,
+        step: &Step,
+        scope: &Filled<'_>,
+        at: usize,
+    ) -> Result<Planned, Ended> {
+        let request =
+            request(verb, step, scope, at).map_err(|why| Ended::Not(NotDone::Refused, why))?;
+        let planned = self.planned(request, true).await;
+        planned.map_err(|error| Ended::Not(NotDone::of(&error), error.to_string()))
+    }
+
     async fn step(
         &self,
         verb: &Verb,
         step: &Step,
         scope: &Filled<'_>,
-        (at, between): (usize, &Between<'_>),
+        (planned, at, between): (Planned, usize, &Between<'_>),
     ) -> Result<Answer, Ended> {
-        let request =
-            request(verb, step, scope, at).map_err(|why| Ended::Not(NotDone::Refused, why))?;
-        let planned = self.planned(request, true).await;
-        let planned =
-            planned.map_err(|error| Ended::Not(NotDone::of(&error), error.to_string()))?;
         let answer = self.sent(verb, &planned.request, (at, between)).await?;
         let answer = self
             .judged(&planned, answer)

@@ -13,14 +13,14 @@ use moka::future::Cache;
 use tokio::sync::Semaphore;
 use writ_proto::Reason;
 use writ_proto::ids::TenantId;
-use writ_proto::value::{Map, Value};
+use writ_proto::value::Map;
 
 use crate::app::App;
 use crate::clock;
 use crate::domain::decide::facts::Facts;
 use crate::domain::decide::known::{Known, Reading, id_in};
 use crate::domain::decide::wants;
-use crate::domain::policy::facts::Asked;
+use crate::domain::policy::facts::{Asked, Need};
 use crate::domain::request::Request;
 use crate::error::AppError;
 
@@ -32,6 +32,12 @@ const AT_ONCE: usize = 16;
 const KEPT_BYTES_MAX: u64 = 4 * 1_024 * 1_024;
 /// What an answer takes beside its fields.
 const KEPT_BYTES: u32 = 512;
+/// Records of one connection whose last change is remembered.
+const CHANGED_MAX: u64 = 10_000;
+/// How far a clock goes back while it is kept right, in milliseconds.
+const CLOCK_MS: i64 = 1_000;
+/// How often it is asked again where what came is no answer: somebody else asked for something else, or it was changed.
+const TRIES: usize = 3;
 /// Longest that any answer is kept; the set says how long it is used.
 const KEPT_MAX: Duration = Duration::from_secs(60);
 
@@ -68,23 +74,41 @@ struct Held {
 }
 
 impl Held {
-    /// Whether it answers such a question still.
-    fn answers(&self, asked: &Asked) -> bool {
-        let max_age = Duration::from_secs(asked.max_age_seconds.into());
+    /// Whether it answers such a question still: the same fields, not too old, and asked for after the last change that
+    /// is known of.
+    fn answers(&self, asked: &Asked, late: Duration, changed: Option<Instant>) -> bool {
+        let max_age = Duration::from_secs(asked.max_age_seconds.into()).saturating_add(late);
         let same = self.fields.iter().eq(asked.fields.keys());
-        self.read.is_ok() && same && self.asked.elapsed() <= max_age
+        let after = changed.is_none_or(|changed| self.asked >= changed);
+        same && after && self.asked.elapsed() <= max_age
     }
 }
 
-/// Connection, object and id.
-type Key = (String, String, String);
+/// Object and id.
+type Key = (String, String);
 
-/// What one tenant has of it: no tenant waits for the reads of another, or loses its answers to them.
+/// What one tenant has of one connection: nobody waits for the reads of another tenant or system, or loses answers to them.
 #[derive(Debug, Clone)]
 struct Share {
     held: Cache<Key, Arc<Held>>,
+    /// When a record was last changed, as far as that is known: what was asked for before is no answer.
+    changed: Cache<Key, Instant>,
     turns: Arc<Semaphore>,
+    health: Arc<Mutex<Health>>,
 }
+
+/// Whether the system answers.
+#[derive(Debug, Default)]
+struct Health {
+    /// Reads that failed one after the other because nobody answered.
+    failed: u32,
+    /// Until when nobody is asked.
+    rests: Option<Instant>,
+}
+
+/// Failures in a row after which a system is left alone for a moment, so that who waits for it does not keep others waiting.
+const FAILED_MAX: u32 = 3;
+const REST: Duration = Duration::from_secs(1);
 
 impl Share {
     fn new() -> Self {
@@ -98,8 +122,53 @@ impl Share {
         let cache = Cache::builder().max_capacity(KEPT_BYTES_MAX).weigher(size);
         Self {
             held: cache.time_to_live(KEPT_MAX).build(),
+            changed: Cache::builder()
+                .max_capacity(CHANGED_MAX)
+                .time_to_live(KEPT_MAX)
+                .build(),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
+            health: Arc::default(),
         }
+    }
+
+    fn health(&self) -> std::sync::MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks, unless the system did not answer a moment ago.
+    async fn ask(&self, source: &Source, question: Question) -> Read {
+        let away = |why: &str| Err(AppError::new(Reason::SystemUnavailable, why));
+        if self
+            .health()
+            .rests
+            .is_some_and(|until| Instant::now() < until)
+        {
+            return away("it did not answer a moment ago");
+        }
+        let asked = async {
+            let _turn = self.turns.acquire().await;
+            source(question).await
+        };
+        let read = tokio::time::timeout(DEADLINE, asked).await;
+        let read = read.unwrap_or_else(|_| {
+            let why = format!("connectord did not answer within {} s", DEADLINE.as_secs());
+            Err(AppError::new(Reason::Deadline, why))
+        });
+        let silent = |error: &AppError| {
+            use Reason as R;
+            matches!(
+                error.reason,
+                R::Deadline | R::Unavailable | R::SystemUnavailable | R::PeerUnreachable
+            )
+        };
+        let mut health = self.health();
+        if read.as_ref().is_err_and(silent) {
+            health.failed = health.failed.saturating_add(1);
+            health.rests = (health.failed >= FAILED_MAX).then(|| Instant::now() + REST);
+        } else {
+            *health = Health::default();
+        }
+        read
     }
 }
 
@@ -107,7 +176,7 @@ impl Share {
 #[derive(Default)]
 pub struct Systems {
     source: OnceLock<Source>,
-    tenants: Mutex<BTreeMap<TenantId, Share>>,
+    tenants: Mutex<BTreeMap<(TenantId, String), Share>>,
 }
 
 impl fmt::Debug for Systems {
@@ -124,12 +193,10 @@ impl Systems {
         drop(self.source.set(source));
     }
 
-    fn share(&self, tenant: &TenantId) -> Share {
+    fn share(&self, tenant: &TenantId, connection: &str) -> Share {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        tenants
-            .entry(tenant.clone())
-            .or_insert_with(Share::new)
-            .clone()
+        let key = (tenant.clone(), connection.to_owned());
+        tenants.entry(key).or_insert_with(Share::new).clone()
     }
 
     /// A record as its system says it is now, or said a moment ago.
@@ -142,50 +209,60 @@ impl Systems {
             let why = "policyd.toml names no connectord, which reads the system of record";
             AppError::new(Reason::PeerUnreachable, why)
         })?;
-        let share = self.share(&request.caller_tenant);
-        let question = Question {
-            tenant: request.caller_tenant.clone(),
-            connection: request.connection.clone(),
-            object: asked.object.clone(),
-            id: id.to_owned(),
-            fields: asked.fields.keys().cloned().collect(),
-        };
-        let key = (
-            question.connection.clone(),
-            question.object.clone(),
-            id.to_owned(),
-        );
-        let turns = Arc::clone(&share.turns);
-        let read = async move {
-            let _turn = turns.acquire().await;
-            let (now, now_ms) = (Instant::now(), clock::now().timestamp_millis());
-            Arc::new(Held {
-                fields: question.fields.clone(),
-                read: source(question).await,
-                asked: now,
-                asked_ms: now_ms,
-            })
-        };
-        let stale = |held: &Arc<Held>| !held.answers(asked);
-        let entry = share.held.entry(key).or_insert_with_if(read, stale).await;
-        let held = entry.into_value();
-        let found = held.read.clone()?;
-        Ok(Reading {
-            kind: asked.kind.clone(),
-            id: id.to_owned(),
-            asked_ms: held.asked_ms,
-            exists: found.is_some(),
-            fields: found.unwrap_or_default(),
-        })
+        let share = self.share(&request.caller_tenant, &request.connection);
+        let key = (asked.object.clone(), id.to_owned());
+        for _ in 0..TRIES {
+            let question = Question {
+                tenant: request.caller_tenant.clone(),
+                connection: request.connection.clone(),
+                object: asked.object.clone(),
+                id: id.to_owned(),
+                fields: asked.names(),
+            };
+            let read = async {
+                let (now, now_ms) = (Instant::now(), clock::now().timestamp_millis());
+                Arc::new(Held {
+                    fields: question.fields.clone(),
+                    read: share.ask(source, question).await,
+                    asked: now,
+                    asked_ms: now_ms,
+                })
+            };
+            let changed = share.changed.get(&key).await;
+            let stale = |held: &Arc<Held>| {
+                held.read.is_err() || !held.answers(asked, Duration::ZERO, changed)
+            };
+            let entry = share.held.entry(key.clone());
+            let held = entry.or_insert_with_if(read, stale).await.into_value();
+            // Whoever waits for the question of another gets its answer, whatever was asked.
+            if !held.answers(asked, DEADLINE, share.changed.get(&key).await) {
+                continue;
+            }
+            let found = held.read.clone()?;
+            return Ok(Reading {
+                kind: asked.kind.clone(),
+                id: id.to_owned(),
+                object: asked.object.clone(),
+                names: asked.names(),
+                asked_ms: held.asked_ms,
+                exists: found.is_some(),
+                fields: found.unwrap_or_default(),
+            });
+        }
+        let why = "it changes faster than it is read";
+        Err(AppError::new(Reason::SystemUnavailable, why))
     }
 
     /// Forgets what is known of a record, because it was changed or is about to be.
-    pub(crate) async fn forget(&self, tenant: &TenantId, key: Key) {
+    pub(crate) async fn forget(&self, tenant: &TenantId, connection: &str, key: Key) {
         let known = {
             let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-            tenants.get(tenant).cloned()
+            tenants
+                .get(&(tenant.clone(), connection.to_owned()))
+                .cloned()
         };
         if let Some(share) = known {
+            share.changed.insert(key.clone(), Instant::now()).await;
             share.held.invalidate(&key).await;
         }
     }
@@ -203,22 +280,24 @@ impl App {
         at: Option<DateTime<Utc>>,
     ) -> Result<Facts, AppError> {
         let facts = self.facts_here(request, at.unwrap_or_else(clock::now))?;
-        let Some(asked) = wants(request, &facts) else {
+        let Some(need) = wants(request, &facts) else {
             return Ok(facts);
         };
-        let known = tokio::time::timeout(DEADLINE, self.readings(request, &facts, asked)).await;
+        let known = tokio::time::timeout(DEADLINE, self.readings(request, &facts, need)).await;
         let late = |_| {
             let why = format!("connectord did not answer within {} s", DEADLINE.as_secs());
             Err(AppError::new(Reason::Deadline, why))
         };
-        let known = match known.unwrap_or_else(late) {
+        let known = known.unwrap_or_else(late);
+        let facts = self.facts_here(request, at.unwrap_or_else(clock::now))?;
+        let known = known.and_then(|readings| fresh(readings, &facts));
+        let known = match known {
             Ok(readings) => Known::Read(readings),
             Err(error) => Known::Unread {
                 reason: error.reason,
                 why: error.public,
             },
         };
-        let facts = self.facts_here(request, at.unwrap_or_else(clock::now))?;
         Ok(Facts { known, ..facts })
     }
 
@@ -226,13 +305,17 @@ impl App {
         &self,
         request: &Request,
         facts: &Facts,
-        asked: &Asked,
+        need: Need<'_>,
     ) -> Result<Vec<Reading>, AppError> {
         let (_, id) = request.target.clone().unwrap_or_default();
-        let target = self.systems.reading((request, asked), &id).await?;
-        let named = |name: &str| id_in(target.fields.get(name).unwrap_or(&Value::Null));
-        let links = facts.policies.links(request, asked, named);
-        let mut readings = vec![target.clone()];
+        let mut readings = Vec::new();
+        if let Some(asked) = need.target {
+            readings.push(self.systems.reading((request, asked), &id).await?);
+        }
+        let own = readings.first().cloned();
+        let told = |name: &str| id_in(own.as_ref()?.fields.get(name)?);
+        let links = facts.policies.links(request, need.target, told);
+        let links = links.map_err(|why| AppError::new(Reason::FieldUnreadable, why))?;
         for (linked, id) in links {
             readings.push(self.systems.reading((request, linked), &id).await?);
         }
@@ -247,17 +330,27 @@ impl App {
         target: Option<&(String, String)>,
     ) {
         let Some((kind, id)) = target else { return };
-        let object = {
-            let table = self.policies.load();
-            table
-                .get(tenant)
-                .and_then(|set| set.object_asked(kind).map(str::to_owned))
-        };
-        if let Some(object) = object {
-            let key = (connection.to_owned(), object, id.clone());
-            self.systems.forget(tenant, key).await;
-        }
+        // The type of a target is the object of its system.
+        let key = (kind.clone(), id.clone());
+        self.systems.forget(tenant, connection, key).await;
     }
+}
+
+/// What is not too old by now, also where this process stood still since it was read.
+fn fresh(readings: Vec<Reading>, facts: &Facts) -> Result<Vec<Reading>, AppError> {
+    let now_ms = clock::now().timestamp_millis();
+    let is_old = |reading: &Reading| {
+        let seconds = facts.policies.max_age_of(&reading.kind).unwrap_or_default();
+        let most = Duration::from_secs(seconds.into()).saturating_add(DEADLINE);
+        let most_ms = i64::try_from(most.as_millis()).unwrap_or(i64::MAX);
+        // A clock that was set back says nothing of how long ago it was.
+        !(-CLOCK_MS..=most_ms).contains(&now_ms.saturating_sub(reading.asked_ms))
+    };
+    if readings.iter().any(is_old) {
+        let why = "what the system said is too old by now";
+        return Err(AppError::new(Reason::Deadline, why));
+    }
+    Ok(readings)
 }
 
 #[cfg(test)]

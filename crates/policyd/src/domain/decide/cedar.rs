@@ -15,6 +15,7 @@ use writ_proto::value::{Value, minor_units};
 
 use crate::domain::decide::facts::Facts;
 use crate::domain::decide::known::Told;
+use crate::domain::policy::facts::linked;
 use crate::domain::policy::schema::entity_type;
 use crate::domain::policy::{Slice, TenantPolicies};
 use crate::domain::request::Request;
@@ -199,21 +200,6 @@ fn entities(
     let prepared = slice.action_entities.clone();
     let all = prepared.add_entities(chosen, None);
     all.map_err(|error| error.to_string())
-}
-
-/// What a fact names, also inside a record; a policy cannot follow a member of a set.
-fn linked(value: EvalResult, found: &mut BTreeSet<EntityUid>) {
-    match value {
-        EvalResult::EntityUid(uid) => {
-            found.insert(uid);
-        }
-        EvalResult::Record(record) => {
-            record
-                .iter()
-                .for_each(|(_, member)| linked(member.clone(), found));
-        }
-        _ => {}
-    }
 }
 
 fn context(

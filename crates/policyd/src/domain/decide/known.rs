@@ -10,7 +10,7 @@ use writ_proto::money::Money;
 use writ_proto::value::{Map, Value};
 
 use crate::domain::decide::facts::Facts;
-use crate::domain::policy::facts::{Asked, FactKind};
+use crate::domain::policy::facts::{Asked, FactKind, Need};
 use crate::domain::policy::{TenantPolicies, customer_in, schema::entity_type};
 use crate::domain::request::Request;
 
@@ -21,12 +21,25 @@ pub struct Reading {
     pub kind: String,
     /// Id.
     pub id: String,
+    /// Object of the system file.
+    pub object: String,
+    /// The fields that were asked for, sorted.
+    pub names: Vec<String>,
     /// When it was asked for, Unix milliseconds of policyd's clock.
     pub asked_ms: i64,
     /// Whether the system has such a record.
     pub exists: bool,
     /// The asked fields that hold something.
     pub fields: Map,
+}
+
+impl Reading {
+    /// Whether it answers what is asked of a kind of record now: nothing that was not asked for is absent.
+    #[must_use]
+    pub fn answers(&self, asked: &Asked, id: &str) -> bool {
+        let same = self.names.iter().eq(asked.fields.keys());
+        same && self.kind == asked.kind && self.object == asked.object && self.id == id
+    }
 }
 
 /// What is known of the target from its system.
@@ -57,10 +70,16 @@ impl Told {
     }
 }
 
-/// The id that a fact names; none where it is empty.
+/// Bytes of an id, which becomes part of keys.
+const ID_BYTES_MAX: usize = 256;
+
+/// The id that a fact names; none where it is empty, or no id.
 #[must_use]
 pub fn id_in(value: &Value) -> Option<String> {
     match value {
+        Value::Text(text) if text.len() > ID_BYTES_MAX || text.chars().any(char::is_control) => {
+            None
+        }
         Value::Text(text) if !text.is_empty() => Some(text.clone()),
         Value::Int(number) => Some(number.to_string()),
         _ => None,
@@ -107,7 +126,12 @@ fn expression(kind: &FactKind, value: &Value) -> Result<Option<RestrictedExpress
         }
         (FactKind::Entity(of), Value::Text(_) | Value::Int(_)) => {
             let Some(id) = id_in(value) else {
-                return Ok(None);
+                let empty = matches!(value, Value::Text(text) if text.is_empty());
+                return if empty {
+                    Ok(None)
+                } else {
+                    Err("it holds no id".to_owned())
+                };
             };
             RestrictedExpression::new_entity_uid(uid(of, &id)?)
         }
@@ -144,9 +168,9 @@ fn entity(set: &TenantPolicies, asked: &Asked, reading: &Reading) -> Result<Enti
 }
 
 impl Facts {
-    /// Whether the system of record is asked for facts of this request, and the kind of its target.
+    /// What the system of record is asked for before this request is decided.
     #[must_use]
-    pub fn asks(&self, request: &Request, card: &Card) -> Option<&Asked> {
+    pub fn asks(&self, request: &Request, card: &Card) -> Option<Need<'_>> {
         self.policies.asks(request, card, self.now)
     }
 
@@ -156,7 +180,7 @@ impl Facts {
     /// The code and the words of why that is not known. Then no rule may be asked: one that forbids by a fact would not
     /// fire.
     pub fn told(&self, request: &Request, card: &Card) -> Result<Told, (Reason, String)> {
-        let Some(asked) = self.asks(request, card) else {
+        let Some(Need { target }) = self.asks(request, card) else {
             return Ok(Told::default());
         };
         let readings = match &self.known {
@@ -167,27 +191,37 @@ impl Facts {
                 return Err((Reason::Unavailable, why));
             }
         };
-        let moved = || (Reason::Unavailable, "another record was read".to_owned());
-        let target = readings.first().ok_or_else(moved)?;
-        let is_target = |(kind, id): &(String, String)| *kind == target.kind && *id == target.id;
-        if !request.target.as_ref().is_some_and(is_target) {
-            return Err(moved());
-        }
-        let links = if target.exists {
-            self.policies
-                .links(request, asked, |name| id_in(target.fields.get(name)?))
-        } else {
-            Vec::new()
+        let other = || {
+            let why = "something else was read than is asked for now".to_owned();
+            (Reason::Unavailable, why)
         };
-        let mut wanted = vec![(asked, target.id.clone())];
-        wanted.extend(links);
+        let (_, id) = request.target.as_ref().ok_or_else(other)?;
+        let find = |asked: &Asked, id: &str| {
+            let found = readings.iter().find(|reading| reading.answers(asked, id));
+            found.ok_or_else(other)
+        };
+        let unreadable = |why: String| (Reason::FieldUnreadable, why);
         let mut told = Vec::new();
-        for (asked, id) in wanted {
-            let mut found = readings.iter();
-            let reading = found.find(|reading| reading.kind == asked.kind && reading.id == id);
-            let reading = reading.ok_or_else(moved)?;
-            let entity = entity(&self.policies, asked, reading);
-            told.push(entity.map_err(|why| (Reason::FieldUnreadable, why))?);
+        let own = match target {
+            Some(asked) => Some((asked, find(asked, id)?)),
+            None => None,
+        };
+        if let Some((asked, reading)) = own {
+            told.push(entity(&self.policies, asked, reading).map_err(unreadable)?);
+        }
+        let named = |name: &str| id_in(own?.1.fields.get(name)?);
+        let links = self.policies.links(request, target, named);
+        for (asked, id) in links.map_err(unreadable)? {
+            let reading = find(asked, &id)?;
+            // Of the target connectord makes sure before it writes. Of what it names nobody does.
+            if !reading.exists {
+                let why = format!(
+                    "the system has no {} {id}, which the target names",
+                    asked.kind
+                );
+                return Err((Reason::TargetNotFound, why));
+            }
+            told.push(entity(&self.policies, asked, reading).map_err(unreadable)?);
         }
         Ok(Told(told))
     }

@@ -13,7 +13,7 @@ use crate::domain::decide::facts::{Facts, HaltView};
 use crate::domain::decide::known::{Known, Reading};
 use crate::domain::decide::{Outcome, decide};
 use crate::domain::policy::TenantPolicies;
-use crate::domain::policy::facts::FactKind;
+use crate::domain::policy::facts::{Asked, FactKind};
 use crate::domain::policy::schema::entity_type;
 use crate::domain::request::{Evidence, Provenance, Request};
 
@@ -185,20 +185,21 @@ fn known(policies: &TenantPolicies, case: &Case, now: DateTime<Utc>) -> Result<K
     let Some(facts) = &case.facts else {
         return Ok(away());
     };
-    if !policies.asked.contains_key(kind) {
-        return Err(format!(
-            "`facts`: set.toml asks no system for facts of a {kind}"
-        ));
-    }
+    let asked = policies.asked.get(kind);
+    let asked =
+        asked.ok_or_else(|| format!("`facts`: set.toml asks no system for facts of a {kind}"))?;
     let asked_ms = now.timestamp_millis();
     let mut readings = vec![Reading {
         kind: kind.clone(),
         id: id.clone(),
+        object: asked.object.clone(),
+        names: asked.names(),
         asked_ms,
         exists: !facts.is_null(),
         fields: Map::new(),
     }];
     for (name, value) in facts.as_object().into_iter().flatten() {
+        check_name(asked, name)?;
         let of_other = value
             .as_object()
             .filter(|members| members.contains_key("id"));
@@ -219,6 +220,17 @@ fn known(policies: &TenantPolicies, case: &Case, now: DateTime<Utc>) -> Result<K
         }
     }
     Ok(Known::Read(readings))
+}
+
+/// A misspelt fact would be an absent one.
+fn check_name(asked: &Asked, name: &str) -> Result<(), String> {
+    if asked.fields.contains_key(name) {
+        return Ok(());
+    }
+    let (kind, known) = (&asked.kind, asked.names().join(", "));
+    Err(format!(
+        "`facts`: no system is asked for `{name}` of a {kind}; set.toml asks for {known}"
+    ))
 }
 
 /// A record that a fact of the target names, with facts of its own.
@@ -246,12 +258,15 @@ fn linked(
         .unwrap_or_default();
     let mut fields = Map::new();
     for (name, value) in members.iter().filter(|(name, _)| *name != "id") {
+        check_name(asked, name)?;
         let value = value_from_json(&value.to_string());
         fields.set(name, value.map_err(|error| format!("`facts`: {error}"))?);
     }
     Ok(Reading {
         kind: asked.kind.clone(),
         id: id.to_owned(),
+        object: asked.object.clone(),
+        names: asked.names(),
         asked_ms: 0,
         exists: true,
         fields,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::Effect;
+use cedar_policy::{Effect, Entity, EntityId, EntityUid, EvalResult};
 use chrono::{DateTime, Utc};
 use writ_proto::card::Card;
 use writ_proto::duration::seconds_of;
@@ -151,6 +151,9 @@ fn asked_kind(
                 "`{name}` is in fields and has no type: add {name} = \"String\""
             ));
         };
+        if name == "tenant" {
+            return Err("`tenant` is the tenant of the set, and no system says another".to_owned());
+        }
         let Some(known) = FactKind::of(text) else {
             return Err(format!("`{name}`: what a system is asked for is {KINDS}"));
         };
@@ -180,52 +183,129 @@ pub(super) fn names_of(asked: &AskedKinds) -> BTreeSet<String> {
     fields.cloned().collect()
 }
 
-impl TenantPolicies {
-    /// The kind of the target, where its system of record is asked before this request is decided: a rule in force, or a
-    /// budget, needs a fact of it, and some rule might permit the agent at all.
+/// What is asked for before a decision.
+#[derive(Debug, Clone, Copy)]
+pub struct Need<'a> {
+    /// The kind of the target, where its own system is asked for it; without one, what it names is.
+    pub target: Option<&'a Asked>,
+}
+
+impl Asked {
+    /// The fields that are asked for, in their order.
     #[must_use]
-    pub fn asks(&self, request: &Request, card: &Card, now: DateTime<Utc>) -> Option<&Asked> {
+    pub fn names(&self) -> Vec<String> {
+        self.fields.keys().cloned().collect()
+    }
+}
+
+fn uid_of(kind: &str, id: &str) -> Option<EntityUid> {
+    let kind = kind.parse().ok()?;
+    Some(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
+}
+
+/// What a fact names, also inside a record; a policy cannot follow a member of a set.
+pub(in crate::domain) fn linked(value: EvalResult, found: &mut BTreeSet<EntityUid>) {
+    match value {
+        EvalResult::EntityUid(uid) => {
+            found.insert(uid);
+        }
+        EvalResult::Record(record) => {
+            record
+                .iter()
+                .for_each(|(_, member)| linked(member.clone(), found));
+        }
+        _ => {}
+    }
+}
+
+impl TenantPolicies {
+    /// How long an answer about a kind of record may be used, in seconds.
+    #[must_use]
+    pub fn max_age_of(&self, kind: &str) -> Option<u32> {
+        self.asked.get(kind).map(|asked| asked.max_age_seconds)
+    }
+
+    /// What the system of record is asked for before this request is decided: where a rule in force, or a budget, needs
+    /// a fact of the target or of what it names, and some rule might permit the agent at all.
+    #[must_use]
+    pub fn asks(&self, request: &Request, card: &Card, now: DateTime<Utc>) -> Option<Need<'_>> {
         let (kind, _) = request.target.as_ref()?;
-        let asked = self.asked.get(kind)?;
         if request.tenant != request.caller_tenant || !card.verb.has_record() {
             return None;
         }
-        let needed = self.is_mentioned(asked, request) || self.counts_customer_of(asked, card);
-        (needed && self.may_permit(request, now)).then_some(asked)
-    }
-
-    /// The object of the system file, where a system is asked for facts of a kind of record.
-    #[must_use]
-    pub fn object_asked(&self, kind: &str) -> Option<&str> {
-        self.asked.get(kind).map(|asked| asked.object.as_str())
-    }
-
-    /// The records that facts of the target name and that are asked for too, with their ids.
-    pub fn links<'a>(
-        &'a self,
-        request: &Request,
-        asked: &'a Asked,
-        named: impl Fn(&str) -> Option<String>,
-    ) -> Vec<(&'a Asked, String)> {
-        let mut found: Vec<(&Asked, String)> = Vec::new();
-        for (field, kind) in &asked.fields {
-            let FactKind::Entity(of) = kind else { continue };
-            let linked = self
-                .asked
-                .values()
-                .find(|other| entity_type(&other.kind) == *of);
-            let linked = linked.filter(|linked| self.is_mentioned(linked, request));
-            let Some((linked, id)) = linked.zip(named(field)) else {
-                continue;
-            };
-            let twice = found
+        let is_needed = |asked: &&Asked| {
+            self.is_mentioned(asked, request) || self.counts_customer_of(asked, card)
+        };
+        let target = self.asked.get(kind).filter(is_needed);
+        let named = || {
+            self.named_here(request, target)
                 .iter()
-                .any(|(other, known)| other.kind == linked.kind && *known == id);
-            if !twice && found.len() < RECORDS_MAX.saturating_sub(1) {
-                found.push((linked, id));
+                .any(|uid| self.asked_of(uid, request).is_some())
+        };
+        let needed = target.is_some() || named();
+        (needed && self.may_permit(request, now)).then_some(Need { target })
+    }
+
+    /// The kind that an entity is of, where a system is asked for it and a rule mentions one of its facts.
+    fn asked_of(&self, uid: &EntityUid, request: &Request) -> Option<&Asked> {
+        let kind = uid.type_name().basename();
+        let mut asked = self.asked.values();
+        let asked = asked.find(|other| entity_type(&other.kind) == kind)?;
+        Some(asked).filter(|asked| self.is_mentioned(asked, request))
+    }
+
+    /// What the facts of a target name that stand in entities.json.
+    fn named_here(&self, request: &Request, target: Option<&Asked>) -> BTreeSet<EntityUid> {
+        let mut named = BTreeSet::new();
+        let uid = request
+            .target
+            .as_ref()
+            .and_then(|(kind, id)| uid_of(&entity_type(kind), id));
+        let known = uid.as_ref().and_then(|uid| self.entity(uid));
+        for (name, value) in known.into_iter().flat_map(Entity::attrs) {
+            let from_system = target.is_some_and(|asked| asked.fields.contains_key(name));
+            if let (false, Ok(value)) = (from_system, value) {
+                linked(value, &mut named);
             }
         }
-        found
+        if let Some(own) = uid {
+            named.remove(&own);
+        }
+        named
+    }
+
+    /// The records that the target names and that systems are asked for too, with their ids; `told` gives the id in a
+    /// fact that its own system told.
+    ///
+    /// # Errors
+    /// When there are more than are read: one that is left out would have no facts.
+    pub fn links(
+        &self,
+        request: &Request,
+        target: Option<&Asked>,
+        told: impl Fn(&str) -> Option<String>,
+    ) -> Result<Vec<(&Asked, String)>, String> {
+        let mut named = self.named_here(request, target);
+        for (field, kind) in target.into_iter().flat_map(|asked| &asked.fields) {
+            if let FactKind::Entity(of) = kind {
+                named.extend(told(field).and_then(|id| uid_of(of, &id)));
+            }
+        }
+        let asked = named.iter().filter_map(|uid| {
+            Some((
+                self.asked_of(uid, request)?,
+                uid.id().unescaped().to_owned(),
+            ))
+        });
+        let found: Vec<(&Asked, String)> = asked.collect();
+        if found.len() >= RECORDS_MAX {
+            let most = RECORDS_MAX.saturating_sub(1);
+            return Err(format!(
+                "it names {} records that systems are asked for, at most {most}",
+                found.len()
+            ));
+        }
+        Ok(found)
     }
 
     fn is_mentioned(&self, asked: &Asked, request: &Request) -> bool {

@@ -82,11 +82,13 @@ fn code(reason: Option<Reason>) -> Value {
     reason.map_or(Value::Null, |reason| Value::Text(reason.code().to_owned()))
 }
 
-/// Kind, id, when it was asked, whether it is there, and its fields.
+/// Kind, id, object, what was asked for, when, whether it is there, and its fields.
 fn reading(reading: &Reading) -> Value {
     Value::List(vec![
         Value::Text(reading.kind.clone()),
         Value::Text(reading.id.clone()),
+        Value::Text(reading.object.clone()),
+        Value::List(reading.names.iter().cloned().map(Value::Text).collect()),
         Value::Int(reading.asked_ms),
         Value::Bool(reading.exists),
         Value::Map(reading.fields.clone()),

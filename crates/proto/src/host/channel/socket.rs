@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -30,20 +30,36 @@ impl Service<Uri> for Socket {
     fn call(&mut self, _: Uri) -> Self::Future {
         let path = self.0.clone();
         Box::pin(async move {
-            check_folder(&path)?;
-            UnixStream::connect(path).await.map(TokioIo::new)
+            let owner = check_folder(&path)?;
+            let stream = UnixStream::connect(path).await?;
+            check_peer(&stream, owner)?;
+            Ok(TokioIo::new(stream))
         })
     }
 }
 
-/// Whoever may replace a socket is its server: nobody but the owner of its folder may.
-fn check_folder(socket: &Path) -> io::Result<()> {
-    let folder = socket.parent().unwrap_or(Path::new("."));
-    let mode = std::fs::metadata(folder)?.permissions().mode();
-    if mode & 0o022 == 0 {
+/// Whoever may replace a socket, or a folder above it, is its server: nobody but the owner of its folder may. Where a folder
+/// is for all, each may replace only what is his own (the sticky bit). Gives the owner of the folder.
+fn check_folder(socket: &Path) -> io::Result<u32> {
+    let folder = socket.parent().unwrap_or(Path::new(".")).canonicalize()?;
+    for above in folder.ancestors() {
+        let mode = std::fs::metadata(above)?.mode();
+        let is_sticky = mode & 0o1000 != 0 && above != folder;
+        if mode & 0o022 != 0 && !is_sticky {
+            let why = format!("others may write to {}: chmod go-w it", above.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+    }
+    Ok(std::fs::metadata(&folder)?.uid())
+}
+
+/// That the server of a socket is the owner of its folder.
+fn check_peer(stream: &UnixStream, owner: u32) -> io::Result<()> {
+    let peer = stream.peer_cred()?.uid();
+    if peer == owner {
         return Ok(());
     }
-    let why = format!("others may write to {}: chmod 750 it", folder.display());
+    let why = format!("the user {peer} listens there, and the folder belongs to {owner}");
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
@@ -57,17 +73,4 @@ pub fn local(socket: &Path, timeout: Duration) -> Channel {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_that_others_may_write_to_has_no_socket_of_ours() {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("s");
-        for (mode, good) in [(0o700, true), (0o755, true), (0o775, false), (0o757, false)] {
-            let permissions = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(folder.path(), permissions).unwrap();
-            assert_eq!(check_folder(&socket).is_ok(), good, "{mode:o}");
-        }
-    }
-}
+mod tests;

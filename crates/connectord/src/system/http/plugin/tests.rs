@@ -63,6 +63,9 @@ impl SystemPlugin for Told {
         request: Asked<pb::JudgeRequest>,
     ) -> Result<Response<pb::JudgeResponse>, Status> {
         *self.asked.lock().unwrap() = Some(request.into_inner());
+        if self.judge.lock().unwrap().plugin == "hangs" {
+            std::future::pending::<()>().await;
+        }
         Ok(Response::new(self.judge.lock().unwrap().clone()))
     }
 }
@@ -102,7 +105,7 @@ fn read() -> Request {
 }
 
 /// What no file could send, and what is said of it.
-fn odd() -> [(&'static str, pb::PluginCall); 16] {
+fn odd() -> [(&'static str, pb::PluginCall); 24] {
     let call = |change: &dyn Fn(&mut pb::PluginCall)| {
         let mut call = good().call.unwrap();
         change(&mut call);
@@ -164,6 +167,38 @@ fn odd() -> [(&'static str, pb::PluginCall); 16] {
             "more than 262144 bytes",
             call(&|call| call.body = vec![b' '; 300_000]),
         ),
+        (
+            "leads elsewhere",
+            call(&|call| call.path = "/../rpc".into()),
+        ),
+        (
+            "leads elsewhere",
+            call(&|call| call.path = "/a/%2E%2e/rpc".into()),
+        ),
+        (
+            "leads elsewhere",
+            call(&|call| call.path = "/..%2fother/rpc".into()),
+        ),
+        (
+            "leads elsewhere",
+            call(&|call| call.path = "/%252e%252e/rpc".into()),
+        ),
+        (
+            "holds what no header",
+            call(&|call| call.headers = vec![header("a", "b\r\nHost: c")]),
+        ),
+        (
+            "holds what no header",
+            call(&|call| call.headers = vec![header("a", &"b".repeat(2_000))]),
+        ),
+        (
+            "is there twice",
+            call(&|call| call.headers = vec![header("A", "b"), header("a", "c")]),
+        ),
+        (
+            "belongs to connectord",
+            call(&|call| call.headers = vec![header("X-HTTP-Method-Override", "DELETE")]),
+        ),
     ]
 }
 
@@ -210,7 +245,11 @@ async fn only_what_a_file_could_send_is_planned() {
 fn answer(status: u16, body: Option<&str>) -> Answer {
     Answer {
         status,
-        headers: vec![("etag".into(), "4".into())],
+        headers: vec![
+            ("etag".into(), "4".into()),
+            ("set-cookie".into(), "session=canary".into()),
+            ("x-key".into(), "canary".into()),
+        ],
         wait: None,
         body: body.map(|text| serde_json::from_str(text).unwrap()),
         media: "text/html".into(),
@@ -252,27 +291,81 @@ async fn a_plug_in_says_what_an_answer_means_but_makes_no_failure_a_success() {
         (asked.memory, asked.asked.unwrap().path),
         (vec![7], "/deals/7".to_owned())
     );
-    assert_eq!(asked.answer.unwrap().body, b"{\"result\":1}");
-    for (status, said) in [
-        (500, Some((200, "{}"))),
-        (200, Some((99, "{}"))),
-        (200, Some((700, "{}"))),
-        (200, None),
-    ] {
-        assert!(
-            judged(status, Some("{}"), said).await.is_err(),
-            "{status} {said:?}"
-        );
-    }
-    // What is no JSON is no answer, and no plug-in says otherwise.
+    let shown = asked.answer.unwrap();
+    assert_eq!(shown.body, b"{\"result\":1}");
     assert_eq!(
-        judged(200, None, Some((200, "{}"))).await.unwrap(),
-        (200, None, None)
+        shown.headers,
+        [header("etag", "4")],
+        "no plug-in sees a credential"
     );
+    for (status, said, good) in [
+        (200, 422, true),
+        (404, 412, true),
+        (500, 502, true),
+        (500, 200, false),
+        (404, 200, false),
+        (202, 200, false),
+        (302, 200, false),
+        // Nobody knows whether that was done, so nobody says that it was not.
+        (502, 422, false),
+        (409, 412, false),
+        (200, 99, false),
+        (200, 700, false),
+    ] {
+        let got = judged(status, Some("{}"), Some((said, "{}"))).await;
+        assert_eq!(got.is_ok(), good, "{status} {said}: {got:?}");
+    }
+    assert!(judged(200, Some("{}"), None).await.is_err());
+    // What is no JSON is no answer, and no plug-in says otherwise.
+    assert!(judged(200, None, Some((200, "{}"))).await.is_err());
+    assert!(judged(404, None, Some((404, "{}"))).await.is_err());
+    let limited = judged(429, None, Some((200, "{}"))).await.unwrap();
+    assert_eq!(limited, (429, None, None));
     let odd = judged(200, Some("{}"), Some((200, "<html>")))
         .await
         .unwrap();
     assert_eq!(odd, (200, None, Some(9)), "nothing proves anything");
+}
+
+#[tokio::test]
+async fn a_plug_in_that_hangs_or_is_another_one_leaves_a_doubt() {
+    let stage = stage();
+    *stage.told.plan.lock().unwrap() = good();
+    let planned = stage.plugin.plan(&read(), false).await.unwrap();
+    for (plugin, says) in [
+        ("x/2", "says it is `x/2`"),
+        ("hangs", "did not answer within 5 s"),
+    ] {
+        *stage.told.judge.lock().unwrap() = pb::JudgeResponse {
+            plugin: plugin.into(),
+            answer: Some(pb::PluginAnswer {
+                status: 200,
+                headers: vec![],
+                body: b"{}".to_vec(),
+            }),
+        };
+        let judged = stage
+            .plugin
+            .judge(&planned, answer(200, Some("{}")), &stage.bound)
+            .await;
+        let why = judged.unwrap_err();
+        assert!(why.contains(says), "{why}");
+    }
+}
+
+#[test]
+fn a_file_names_its_plug_in_and_no_other_driver_does() {
+    for (from, to, good) in [
+        ("", "", true),
+        ("plugin = \"x/1\"\n", "", false),
+        ("x/1", "x 1", false),
+        ("x/1", "", false),
+        ("\"remote\"", "\"remote\"\nencode = \"json\"", false),
+        ("\"remote\"", "\"http\"\nencode = \"json\"", false),
+    ] {
+        let bound = Bound::compile(&FILE.replace(from, to));
+        assert_eq!(bound.is_ok(), good, "{to}: {bound:?}");
+    }
 }
 
 #[tokio::test]

@@ -77,14 +77,25 @@ async fn what_is_about_to_change_is_asked_for_again() {
 #[tokio::test]
 async fn a_failure_is_not_kept_and_denies() {
     let (_folder, app, asked) = asking(Duration::ZERO, Err(Reason::SystemUnavailable)).await;
-    for times in 1..=2 {
+    for times in 1..=3 {
         let answer = app.authorize(&other(times)).await.unwrap();
         assert_eq!(answer.decided.reason_code, Reason::FactsUnavailable.code());
         assert_eq!(
             asked.load(Ordering::Relaxed),
             usize::try_from(times).unwrap()
         );
+        assert!(
+            !answer
+                .for_agent()
+                .decided
+                .message
+                .contains("cannot be reached"),
+            "an agent is not told why"
+        );
     }
+    // Three in a row: it is left alone for a moment, and nobody waits for it.
+    app.authorize(&other(4)).await.unwrap();
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]
@@ -117,5 +128,77 @@ async fn without_a_connectord_nothing_is_known() {
             }
         ),
         "{known:?}"
+    );
+}
+
+/// The set changes while somebody waits for a question of the old one.
+#[tokio::test]
+async fn whoever_waits_gets_an_answer_to_the_own_question() {
+    let (_folder, app, asked) = asking(Duration::from_millis(50), Ok(ORDER)).await;
+    let set = app.facts_here(&other(1), clock::now()).unwrap().policies;
+    let card = Arc::clone(set.card(&other(1).action).unwrap());
+    let order = set
+        .asks(&other(1), &card, clock::now())
+        .unwrap()
+        .target
+        .unwrap()
+        .clone();
+    let mut less = order.clone();
+    less.fields.remove("status");
+    let request = other(1);
+    let (first, second) = tokio::join!(
+        app.systems.reading((&request, &less), "O-7"),
+        app.systems.reading((&request, &order), "O-7")
+    );
+    assert_eq!(
+        (first.unwrap().names.len(), second.unwrap().names.len()),
+        (3, 4)
+    );
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_read_that_began_before_a_change_is_no_answer_after_it() {
+    let (_folder, app, asked) = asking(Duration::from_millis(50), Ok(ORDER)).await;
+    let request = other(1);
+    let change = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let target = ("order".to_owned(), "O-7".to_owned());
+        app.forget_target(&request.caller_tenant, "crm/main", Some(&target))
+            .await;
+    };
+    let (facts, ()) = tokio::join!(app.facts(&request, None), change);
+    assert!(matches!(facts.unwrap().known, Known::Read(_)));
+    assert_eq!(
+        asked.load(Ordering::Relaxed),
+        3,
+        "the order twice, and its customer"
+    );
+}
+
+#[tokio::test]
+async fn what_is_old_by_now_is_not_known() {
+    let (_folder, app, _) = asking(Duration::ZERO, Ok(ORDER)).await;
+    let facts = app.facts(&other(1), None).await.unwrap();
+    let Known::Read(readings) = facts.known.clone() else {
+        panic!("{:?}", facts.known)
+    };
+    let aged = |ms: i64| {
+        readings
+            .iter()
+            .map(|one| Reading {
+                asked_ms: one.asked_ms - ms,
+                ..one.clone()
+            })
+            .collect()
+    };
+    assert!(fresh(readings.clone(), &facts).is_ok());
+    assert!(
+        fresh(aged(8_000), &facts).is_err(),
+        "5 s, and 2 for the reads"
+    );
+    assert!(
+        fresh(aged(-60_000), &facts).is_err(),
+        "the clock was set back"
     );
 }

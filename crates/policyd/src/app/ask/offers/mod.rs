@@ -148,7 +148,12 @@ pub(crate) fn coarse(decided: &mut Decided) {
     decided.rules.clear();
     let reason = Reason::from_code(&decided.reason_code);
     match reason {
-        Some(reason @ (Reason::Forbidden | Reason::ApprovalRequired | Reason::Halted)) => {
+        Some(
+            reason @ (Reason::Forbidden
+            | Reason::ApprovalRequired
+            | Reason::Halted
+            | Reason::FactsUnavailable),
+        ) => {
             reason.sentence().clone_into(&mut decided.message);
         }
         Some(_) => {}

@@ -176,12 +176,19 @@ fn reading(value: &Value) -> Option<Reading> {
         [
             Value::Text(kind),
             Value::Text(id),
+            Value::Text(object),
+            Value::List(names),
             Value::Int(asked_ms),
             Value::Bool(exists),
             Value::Map(fields),
         ] => Some(Reading {
             kind: kind.clone(),
             id: id.clone(),
+            object: object.clone(),
+            names: names
+                .iter()
+                .map(|name| name.as_text().map(str::to_owned))
+                .collect::<Option<_>>()?,
             asked_ms: *asked_ms,
             exists: *exists,
             fields: fields.clone(),

@@ -18,6 +18,10 @@ fn order(total: i64, refunded: &str) -> Reading {
     Reading {
         kind: "order".into(),
         id: "O-7".into(),
+        object: "order".into(),
+        names: ["customer", "refunded", "status", "total"]
+            .map(str::to_owned)
+            .to_vec(),
         asked_ms: 7,
         exists: true,
         fields: args_from_json(&fields).unwrap(),
@@ -28,6 +32,8 @@ fn customer(tier: &str) -> Reading {
     Reading {
         kind: "customer".into(),
         id: "C-2".into(),
+        object: "contact".into(),
+        names: vec!["tier".into()],
         asked_ms: 8,
         exists: true,
         fields: args_from_json(&format!("{{\"tier\":\"{tier}\"}}")).unwrap(),
@@ -138,6 +144,14 @@ fn what_could_not_be_read_is_no_absence() {
         (Known::Read(vec![]), Reason::Unavailable),
         (Known::Read(vec![customer("gold")]), Reason::Unavailable),
         (
+            // A set that asks for less was in force when it was read: a fact that nobody asked for is not absent.
+            Known::Read(vec![Reading {
+                names: vec!["total".into()],
+                ..order(450, "0")
+            }]),
+            Reason::Unavailable,
+        ),
+        (
             Known::Read(vec![Reading {
                 id: "O-8".into(),
                 ..order(450, "0")
@@ -217,4 +231,115 @@ fn budgets_count_the_customer_that_the_system_names() {
         ..facts
     };
     assert_eq!(unknown.customer_of(&request), None);
+}
+
+fn stage(rule: &str, known: Known, entities: impl Fn(String) -> String) -> Outcome {
+    let mut sources = as_shipped("acme");
+    sources.policies.push(("extra.cedar".into(), rule.into()));
+    sources.entities_json = entities(sources.entities_json);
+    let facts = Facts {
+        policies: Arc::new(TenantPolicies::build(&sources).unwrap_or_else(|why| panic!("{why}"))),
+        ..facts(known)
+    };
+    let mut request = refund("1.00");
+    request.action = writ_proto::ids::ActionName::parse("set_stage").unwrap();
+    request.target = Some(("deal".into(), "D-104".into()));
+    request.args = args_from_json("{\"stage\":\"qualified\"}").unwrap();
+    request.args_cbor = request.args.encode();
+    decide(&request, &facts)
+}
+
+const BLOCKED: &str = "@id(\"blocked\") @reason(\"r\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") \
+    forbid (principal, action == Action::\"set_stage\", resource) when { CONDITION };";
+
+/// A deal is not asked for, and names a customer who is.
+#[test]
+fn what_a_target_of_entities_json_names_is_read_too() {
+    for condition in [
+        "resource has customer && resource.customer has tier && resource.customer.tier == \"gold\"",
+        "resource has customer.tier && resource.customer.tier == \"gold\"",
+    ] {
+        let rule = BLOCKED.replace("CONDITION", condition);
+        let c1 = |tier| {
+            Known::Read(vec![Reading {
+                id: "C-1".into(),
+                ..customer(tier)
+            }])
+        };
+        let same = |text: String| text;
+        assert_eq!(
+            stage(&rule, c1("gold"), same).reason,
+            Some(Reason::Forbidden),
+            "{condition}"
+        );
+        assert_eq!(
+            stage(&rule, c1("standard"), same).verdict,
+            Verdict::Allow,
+            "{condition}"
+        );
+        let unread = stage(&rule, unread(), same);
+        assert_eq!(
+            unread.reason,
+            Some(Reason::FactsUnavailable),
+            "{condition}: {unread:?}"
+        );
+    }
+    let only = BLOCKED.replace("CONDITION", "resource has customer.tier");
+    assert_eq!(
+        stage(&only, unread(), |text| text).reason,
+        Some(Reason::FactsUnavailable)
+    );
+}
+
+#[test]
+fn a_named_record_that_is_not_there_or_one_too_many_is_no_absence() {
+    let gone = Reading {
+        exists: false,
+        fields: Map::new(),
+        ..customer("gold")
+    };
+    let outcome = decided("1.00", Known::Read(vec![order(450, "0"), gone]));
+    assert_eq!(
+        outcome.reason,
+        Some(Reason::FactsUnavailable),
+        "{outcome:?}"
+    );
+    assert!(outcome.trace.contains(&Step::Unread {
+        reason: Reason::TargetNotFound
+    }));
+    let mut sources = as_shipped("acme");
+    let names = ["payer", "shipper", "buyer", "owner"];
+    let types: String = names
+        .map(|name| format!("{name} = \"Customer\"\n"))
+        .concat();
+    sources.set_toml = sources
+        .set_toml
+        .replace("[facts.deal]\n", &format!("[facts.deal]\n{types}"));
+    let attrs = names
+        .map(|name| format!("\"{name}\": {{\"type\": \"Customer\", \"id\": \"C-{name}\"}}, "))
+        .concat();
+    sources.entities_json = sources
+        .entities_json
+        .replace("\"stage\": \"new\"", &format!("{attrs}\"stage\": \"new\""));
+    let rule = BLOCKED.replace(
+        "CONDITION",
+        "resource has owner && resource.owner has tier && resource.owner.tier == \"gold\"",
+    );
+    sources.policies.push(("extra.cedar".into(), rule));
+    let set = TenantPolicies::build(&sources).unwrap();
+    let mut request = refund("1.00");
+    request.action = writ_proto::ids::ActionName::parse("set_stage").unwrap();
+    request.target = Some(("deal".into(), "D-104".into()));
+    let links = set.links(&request, None, |_| None);
+    assert!(links.unwrap_err().contains("names 5 records"));
+}
+
+/// Whose record it is may be what halts it: deciding again sees it too.
+#[test]
+fn a_halt_of_a_customer_that_the_system_named_has_the_facts_in_its_trace() {
+    let mut facts = facts(Known::Read(vec![order(450, "0"), customer("gold")]));
+    facts.halts.scopes = vec!["tenant:acme/customer:C-2".parse().unwrap()];
+    let outcome = decide(&refund("1.00"), &facts);
+    assert_eq!(outcome.reason, Some(Reason::Halted));
+    assert!(matches!(&outcome.trace[1], Step::Facts(readings) if readings.len() == 2));
 }

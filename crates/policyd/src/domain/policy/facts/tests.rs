@@ -121,7 +121,7 @@ fn a_system_is_asked_only_where_a_rule_or_a_budget_needs_it() {
     assert!(!asks(&whole, |request| request.tenant =
         writ_proto::ids::TenantId::parse("globex").unwrap()));
     assert!(!asks(&whole, |request| request.target =
-        Some(("deal".into(), "D-104".into()))));
+        Some(("ticket".into(), "T-1".into()))));
     // A rule that mentions none of the facts needs none; a budget by customer does.
     let mut plain = whole.clone();
     for (file, text) in &mut plain.policies {

@@ -47,12 +47,25 @@ pub(crate) fn entities(policy: &Json) -> Vec<(String, String)> {
     found
 }
 
+/// The attribute that is named, or each of a path: `has customer.tier`.
+fn names_in(attr: Option<&Json>) -> Vec<String> {
+    match attr {
+        Some(Json::String(name)) => vec![name.clone()],
+        Some(Json::Array(path)) => path
+            .iter()
+            .filter_map(Json::as_str)
+            .map(str::to_owned)
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Attributes that a policy asks for with `has`, once.
 pub(crate) fn asked_for(policy: &Json) -> Vec<String> {
     let mut found = Vec::new();
     walk(policy, |part| {
         let attr = part.get("has").and_then(|has| has.get("attr"));
-        found.extend(attr.and_then(Json::as_str).map(str::to_owned));
+        found.extend(names_in(attr));
     });
     found.sort();
     found.dedup();
@@ -63,7 +76,7 @@ pub(crate) fn asked_for(policy: &Json) -> Vec<String> {
 pub(crate) fn attributes(policy: &Json) -> Vec<String> {
     let mut found = Vec::new();
     walk(policy, |part| {
-        found.extend(part.get("attr").and_then(Json::as_str).map(str::to_owned));
+        found.extend(names_in(part.get("attr")));
     });
     found.sort();
     found.dedup();
