@@ -104,102 +104,61 @@ fn read() -> Request {
     }
 }
 
+fn with(change: impl Fn(&mut pb::PluginCall)) -> pb::PluginCall {
+    let mut call = good().call.unwrap();
+    change(&mut call);
+    call
+}
+
 /// What no file could send, and what is said of it.
-fn odd() -> [(&'static str, pb::PluginCall); 24] {
-    let call = |change: &dyn Fn(&mut pb::PluginCall)| {
-        let mut call = good().call.unwrap();
-        change(&mut call);
-        call
-    };
-    [
-        ("no method", call(&|call| call.method = "DELETE".into())),
-        ("no method", call(&|call| call.method = "post".into())),
-        (
-            "begins with a slash",
-            call(&|call| call.path = "https://elsewhere/".into()),
-        ),
-        (
-            "begins with a slash",
-            call(&|call| call.path = String::new()),
-        ),
-        (
-            "begins with a slash",
-            call(&|call| call.path = "/a?b=1".into()),
-        ),
-        (
-            "begins with a slash",
-            call(&|call| call.path = "/a b".into()),
-        ),
-        (
-            "begins with a slash",
-            call(&|call| call.path = "/a\r\nHost: b".into()),
-        ),
-        (
-            "begins with a slash",
-            call(&|call| call.query = "a=1#b".into()),
-        ),
-        (
-            "begins with a slash",
-            call(&|call| call.path = format!("/{}", "a".repeat(9_000))),
-        ),
+fn odd() -> Vec<(&'static str, pb::PluginCall)> {
+    let long = format!("/{}", "a".repeat(9_000));
+    let paths = [
+        ("begins with a slash", "https://elsewhere/"),
+        ("begins with a slash", ""),
+        ("begins with a slash", "/a?b=1"),
+        ("begins with a slash", "/a b"),
+        ("begins with a slash", "/a\r\nHost: b"),
+        ("begins with a slash", long.as_str()),
+        ("leads elsewhere", "/../rpc"),
+        ("leads elsewhere", "/a/%2E%2e/rpc"),
+        ("leads elsewhere", "/..%2fother/rpc"),
+        ("leads elsewhere", "/%252e%252e/rpc"),
+    ];
+    let big = "b".repeat(2_000);
+    let headers = [
         (
             "belongs to connectord",
-            call(&|call| call.headers = vec![header("Authorization", "Bearer x")]),
+            vec![header("Authorization", "Bearer x")],
         ),
+        ("belongs to connectord", vec![header("cookie", "x")]),
+        ("belongs to connectord", vec![header("x-key", "x")]),
+        ("belongs to connectord", vec![header("X-ALWAYS", "x")]),
         (
             "belongs to connectord",
-            call(&|call| call.headers = vec![header("cookie", "x")]),
+            vec![header("X-HTTP-Method-Override", "DELETE")],
         ),
+        ("more than 16 headers", vec![header("a", "b"); 17]),
+        ("holds what no header", vec![header("a", "b\r\nHost: c")]),
+        ("holds what no header", vec![header("a", &big)]),
+        ("is there twice", vec![header("A", "b"), header("a", "c")]),
+    ];
+    let mut all = vec![
+        ("no method", with(|call| call.method = "DELETE".into())),
+        ("no method", with(|call| call.method = "post".into())),
         (
-            "belongs to connectord",
-            call(&|call| call.headers = vec![header("x-key", "x")]),
+            "begins with a slash",
+            with(|call| call.query = "a=1#b".into()),
         ),
-        (
-            "belongs to connectord",
-            call(&|call| call.headers = vec![header("X-ALWAYS", "x")]),
-        ),
-        (
-            "more than 16 headers",
-            call(&|call| call.headers = vec![header("a", "b"); 17]),
-        ),
-        ("no JSON", call(&|call| call.body = b"a=1".to_vec())),
+        ("no JSON", with(|call| call.body = b"a=1".to_vec())),
         (
             "more than 262144 bytes",
-            call(&|call| call.body = vec![b' '; 300_000]),
+            with(|call| call.body = vec![b' '; 300_000]),
         ),
-        (
-            "leads elsewhere",
-            call(&|call| call.path = "/../rpc".into()),
-        ),
-        (
-            "leads elsewhere",
-            call(&|call| call.path = "/a/%2E%2e/rpc".into()),
-        ),
-        (
-            "leads elsewhere",
-            call(&|call| call.path = "/..%2fother/rpc".into()),
-        ),
-        (
-            "leads elsewhere",
-            call(&|call| call.path = "/%252e%252e/rpc".into()),
-        ),
-        (
-            "holds what no header",
-            call(&|call| call.headers = vec![header("a", "b\r\nHost: c")]),
-        ),
-        (
-            "holds what no header",
-            call(&|call| call.headers = vec![header("a", &"b".repeat(2_000))]),
-        ),
-        (
-            "is there twice",
-            call(&|call| call.headers = vec![header("A", "b"), header("a", "c")]),
-        ),
-        (
-            "belongs to connectord",
-            call(&|call| call.headers = vec![header("X-HTTP-Method-Override", "DELETE")]),
-        ),
-    ]
+    ];
+    all.extend(paths.map(|(says, path)| (says, with(|call| call.path = path.into()))));
+    all.extend(headers.map(|(says, own)| (says, with(|call| call.headers = own.clone()))));
+    all
 }
 
 #[tokio::test]
