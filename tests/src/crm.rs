@@ -78,6 +78,11 @@ fn seeded() -> BTreeMap<(String, String), Json> {
         ),
         of(
             "contacts",
+            "C-1",
+            json!({"name": "Ida", "email": "ida@example.com", "phone": null, "street": "2 B st", "score": 1}),
+        ),
+        of(
+            "contacts",
             "C-2",
             json!({"name": "Ben", "email": "ben@example.com", "phone": null, "street": "1 A st", "score": 1}),
         ),

@@ -15,10 +15,10 @@ use writ_proto::ids::TenantId;
 use writ_proto::toml_flaw::near;
 
 use crate::app::catalog::{Catalog, Connection, HELD_MS, Held, Problem};
-use crate::config::credential::CredentialFrom;
-use crate::config::{Config, ConnectionConfig, variable};
+use crate::config::credential::elsewhere;
+use crate::config::{Config, ConnectionConfig};
 use crate::credentials::CredentialStore;
-use crate::credentials::source::{Slot, Source, Sources};
+use crate::credentials::source::Sources;
 use crate::credentials::vault::Vault;
 use crate::domain::gate::Refusal;
 use crate::error::AppError;
@@ -26,6 +26,8 @@ use crate::system::file::{Bound, Driver};
 use crate::system::http::{HttpClient, Plugin, base_url};
 use crate::system::{Document, Http, Postgres, System, account_of};
 
+/// How long a start waits for the Vault that credentials are in.
+const VAULT_AT_START: Duration = Duration::from_secs(5);
 const CARDS_MAX: usize = 100_000;
 /// Longest card or system file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 256 * 1_024;
@@ -48,34 +50,6 @@ pub struct Files {
     /// Where credentials are that are not sealed.
     elsewhere: Arc<Sources>,
     vault: Option<Arc<Vault>>,
-}
-
-/// Where credentials are that are not sealed, and the Vault that some of them are in.
-fn elsewhere(config: &Config) -> (Sources, Option<Vault>) {
-    let (mut sources, mut slots) = (Sources::new(), Vec::new());
-    for connection in &config.connection {
-        let Some(from) = &connection.credential else {
-            continue;
-        };
-        let source = match from {
-            CredentialFrom::File(path) => Source::File(path.clone()),
-            CredentialFrom::Systemd(id) => match variable("CREDENTIALS_DIRECTORY") {
-                Some(folder) => Source::File(Path::new(&folder).join(id)),
-                None => Source::Nowhere(format!(
-                    "systemd gives `{id}` to its service alone (LoadCredential=), and this process is none"
-                )),
-            },
-            CredentialFrom::Vault(path) => {
-                let slot = Arc::new(Slot::new(path));
-                slots.push(Arc::clone(&slot));
-                Source::Vault(slot)
-            }
-        };
-        sources.insert(connection.name.clone(), source);
-    }
-    let vault = config.vault.as_ref().filter(|_| !slots.is_empty());
-    let vault = vault.map(|vault| Vault::new(vault.place(), slots));
-    (sources, vault)
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -159,6 +133,14 @@ impl Files {
             systems: BTreeMap::new(),
             elsewhere: Arc::new(sources),
             vault: vault.map(Arc::new),
+        }
+    }
+
+    /// Asks the Vault before the first load. One that hangs keeps its own connections from being used, and nobody from the
+    /// start.
+    pub async fn ask_vault(&self) {
+        if let Some(vault) = &self.vault {
+            drop(tokio::time::timeout(VAULT_AT_START, vault.refresh()).await);
         }
     }
 

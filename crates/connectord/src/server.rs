@@ -43,8 +43,6 @@ use crate::store::Journal;
 use crate::task;
 use crate::trust::Trust;
 
-/// How long a start waits for the Vault that credentials are in.
-const VAULT_AT_START: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const HEALTH_PERIOD: Duration = Duration::from_millis(500);
 /// How far the clock may be behind what an earlier process saw, in milliseconds: time stands still for so
@@ -121,10 +119,7 @@ pub(crate) async fn open_as_it_is(config: &Config) -> Result<SharedApp, AppError
 async fn open_with_files(config: &Config) -> Result<(SharedApp, Files), AppError> {
     let trust = Trust::configured(config.trust.keys_file.clone(), &config.trust.root_key)?;
     let mut files = Files::new(config.clone());
-    if let Some((vault, _)) = files.vault() {
-        // One that hangs keeps its own connections from being used, and nobody else from the start.
-        drop(tokio::time::timeout(VAULT_AT_START, vault.refresh()).await);
-    }
+    files.ask_vault().await;
     let catalog = files.load(&Catalog::default(), 0)?;
     let journal = Journal::open(&config.store.url).await.map_err(|error| {
         let public = format!("{}: {error}", without_password(&config.store.url));

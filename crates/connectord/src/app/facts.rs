@@ -2,8 +2,9 @@
 //! only of objects that a card of the tenant acts on.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use writ_proto::Reason;
 use writ_proto::ids::TenantId;
 use writ_proto::limits::ARGS_BYTES_MAX;
@@ -41,39 +42,36 @@ pub struct Answer {
     pub version: Option<String>,
 }
 
-/// Reads for policies that are under way, by connection: they leave half of its places to writes.
+/// Reads for policies that are under way: those of a connection leave half of its places to writes, those of a tenant half of
+/// that to others. Who finds none waits, as long as its caller does.
 #[derive(Debug, Clone, Default)]
-pub struct Places(Arc<Mutex<BTreeMap<String, usize>>>);
+pub struct Places(Arc<Mutex<Turns>>);
 
-/// A place, until it is dropped.
-#[derive(Debug)]
-struct Place<'a>(&'a Places, &'a str);
+/// By connection, and by tenant where that is named.
+type Turns = BTreeMap<(String, Option<TenantId>), Arc<Semaphore>>;
 
 impl Places {
-    fn held(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn of(&self, key: (String, Option<TenantId>), most: usize) -> Arc<Semaphore> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Arc::new(Semaphore::new(most.max(1)));
+        Arc::clone(turns.entry(key).or_insert_with(fresh))
     }
 
-    fn take<'a>(&'a self, connection: &'a str, most: usize) -> Option<Place<'a>> {
-        let mut held = self.held();
-        let count = held.entry(connection.to_owned()).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count = count.saturating_add(1);
-        Some(Place(self, connection))
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut held = self.0.held();
-        let left = held.get(self.1).map_or(0, |count| count.saturating_sub(1));
-        if left == 0 {
-            held.remove(self.1);
-        } else {
-            held.insert(self.1.to_owned(), left);
-        }
+    /// A place of a tenant at a connection that takes so many calls at once. Both are known: nobody makes up names.
+    async fn take(
+        &self,
+        tenant: &TenantId,
+        connection: &str,
+        places: usize,
+    ) -> Result<[OwnedSemaphorePermit; 2], AcquireError> {
+        let half = places.div_euclid(2);
+        let own = self.of(
+            (connection.to_owned(), Some(tenant.clone())),
+            half.div_euclid(2),
+        );
+        let own = own.acquire_owned().await?;
+        let all = self.of((connection.to_owned(), None), half);
+        Ok([own, all.acquire_owned().await?])
     }
 }
 
@@ -110,11 +108,8 @@ impl App {
             return Err(AppError::new(Reason::OutOfReach, why));
         }
         let system = catalog.system(tenant.as_str(), connection)?;
-        let Some(_place) = places.take(connection, system.places().div_euclid(2).max(1)) else {
-            let why =
-                "half of the calls that may be open to this system are reads for policies already";
-            return Err(AppError::new(Reason::SystemUnavailable, why));
-        };
+        let place = places.take(tenant, connection, system.places()).await;
+        let _place = place.map_err(|_| AppError::of(Reason::Internal))?;
         let wanted = Wanted {
             written: fields.clone(),
             seen: Vec::new(),
@@ -150,15 +145,30 @@ impl App {
 mod tests {
     use super::*;
 
-    #[test]
-    fn reads_for_policies_leave_places_to_writes_and_to_other_connections() {
+    #[tokio::test]
+    async fn reads_for_policies_leave_places_to_writes_and_to_other_tenants() {
         let places = Places::default();
-        let held = [places.take("crm/main", 2), places.take("crm/main", 2)];
+        let tenant = |name: &str| TenantId::parse(name).unwrap();
+        let soon = async |own: &TenantId, connection: &str| {
+            let place = places.take(own, connection, 8);
+            let place = tokio::time::timeout(std::time::Duration::from_millis(20), place).await;
+            place.ok().map(Result::unwrap)
+        };
+        let [acme, globex, other] = ["acme", "globex", "other"].map(tenant);
+        let held = [soon(&acme, "crm/main").await, soon(&acme, "crm/main").await];
         assert!(held.iter().all(Option::is_some));
-        assert!(places.take("crm/main", 2).is_none());
-        assert!(places.take("desk/main", 2).is_some());
+        assert!(soon(&acme, "crm/main").await.is_none(), "half of the half");
+        assert!(soon(&acme, "desk/main").await.is_some());
+        let theirs = [
+            soon(&globex, "crm/main").await,
+            soon(&globex, "crm/main").await,
+        ];
+        assert!(theirs.iter().all(Option::is_some));
+        assert!(
+            soon(&other, "crm/main").await.is_none(),
+            "the other half is for writes"
+        );
         drop(held);
-        assert!(places.take("crm/main", 2).is_some());
-        assert!(places.held().is_empty(), "nobody is inside");
+        assert!(soon(&other, "crm/main").await.is_some());
     }
 }

@@ -1,13 +1,16 @@
 //! Where the credential of a connection is: in the sealed file, in one that systemd or somebody else keeps, or in a Vault.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use writ_proto::duration::seconds;
 use writ_proto::host::layers::ConfigError;
 
-use crate::credentials::vault::{Login, Place};
+use super::{Config, variable};
+use crate::credentials::source::{Slot, Source, Sources};
+use crate::credentials::vault::{Login, Place, Vault};
 
 /// `credential` of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -158,4 +161,33 @@ impl VaultConfig {
             stale_after: Duration::from_secs(self.stale_after_seconds.into()),
         }
     }
+}
+
+/// Where credentials are that are not sealed, and the Vault that some of them are in.
+#[must_use]
+pub fn elsewhere(config: &Config) -> (Sources, Option<Vault>) {
+    let (mut sources, mut slots) = (Sources::new(), Vec::new());
+    for connection in &config.connection {
+        let Some(from) = &connection.credential else {
+            continue;
+        };
+        let source = match from {
+            CredentialFrom::File(path) => Source::File(path.clone()),
+            CredentialFrom::Systemd(id) => match variable("CREDENTIALS_DIRECTORY") {
+                Some(folder) => Source::File(Path::new(&folder).join(id)),
+                None => Source::Nowhere(format!(
+                    "systemd gives `{id}` to its service alone (LoadCredential=), and this process is none"
+                )),
+            },
+            CredentialFrom::Vault(path) => {
+                let slot = Arc::new(Slot::new(path));
+                slots.push(Arc::clone(&slot));
+                Source::Vault(slot)
+            }
+        };
+        sources.insert(connection.name.clone(), source);
+    }
+    let vault = config.vault.as_ref().filter(|_| !slots.is_empty());
+    let vault = vault.map(|vault| Vault::new(vault.place(), slots));
+    (sources, vault)
 }

@@ -20,12 +20,12 @@ use crate::clock;
 use crate::domain::decide::facts::Facts;
 use crate::domain::decide::known::{Known, Reading, id_in};
 use crate::domain::decide::wants;
-use crate::domain::policy::facts::{Asked, Need};
+use crate::domain::policy::facts::{Asked, Need, READ_MS_MAX};
 use crate::domain::request::Request;
 use crate::error::AppError;
 
 /// Longest wait of one decision for all that it reads.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
+pub(crate) const DEADLINE: Duration = Duration::from_millis(READ_MS_MAX);
 /// Reads of one tenant that are under way at the same time.
 const AT_ONCE: usize = 16;
 /// Bytes of answers of one tenant that are kept.
@@ -34,8 +34,6 @@ const KEPT_BYTES_MAX: u64 = 4 * 1_024 * 1_024;
 const KEPT_BYTES: u32 = 512;
 /// Records of one connection whose last change is remembered.
 const CHANGED_MAX: u64 = 10_000;
-/// How far a clock goes back while it is kept right, in milliseconds.
-const CLOCK_MS: i64 = 1_000;
 /// How often it is asked again where what came is no answer: somebody else asked for something else, or it was changed.
 const TRIES: usize = 3;
 /// Longest that any answer is kept; the set says how long it is used.
@@ -86,11 +84,13 @@ impl Held {
 
 /// Object and id.
 type Key = (String, String);
+/// The same, and the fields that are asked for.
+type Asking = (Key, Vec<String>);
 
 /// What one tenant has of one connection: nobody waits for the reads of another tenant or system, or loses answers to them.
 #[derive(Debug, Clone)]
 struct Share {
-    held: Cache<Key, Arc<Held>>,
+    held: Cache<Asking, Arc<Held>>,
     /// When a record was last changed, as far as that is known: what was asked for before is no answer.
     changed: Cache<Key, Instant>,
     turns: Arc<Semaphore>,
@@ -106,13 +106,15 @@ struct Health {
     rests: Option<Instant>,
 }
 
+/// Longest wait for one read: shorter than the whole, so that a system that hangs is known to.
+const CALL: Duration = Duration::from_millis(1_800);
 /// Failures in a row after which a system is left alone for a moment, so that who waits for it does not keep others waiting.
 const FAILED_MAX: u32 = 3;
 const REST: Duration = Duration::from_secs(1);
 
 impl Share {
     fn new() -> Self {
-        let size = |_: &Key, held: &Arc<Held>| {
+        let size = |_: &Asking, held: &Arc<Held>| {
             let fields = held.read.as_ref().ok().and_then(Option::as_ref);
             let bytes = fields.map_or(0, |fields| fields.encode().len());
             u32::try_from(bytes)
@@ -145,26 +147,29 @@ impl Share {
         {
             return away("it did not answer a moment ago");
         }
-        let asked = async {
-            let _turn = self.turns.acquire().await;
-            source(question).await
-        };
-        let read = tokio::time::timeout(DEADLINE, asked).await;
+        let _turn = self.turns.acquire().await;
+        let read = tokio::time::timeout(CALL, source(question)).await;
         let read = read.unwrap_or_else(|_| {
-            let why = format!("connectord did not answer within {} s", DEADLINE.as_secs());
+            let why = format!("connectord did not answer within {} ms", CALL.as_millis());
             Err(AppError::new(Reason::Deadline, why))
         });
         let silent = |error: &AppError| {
             use Reason as R;
             matches!(
                 error.reason,
-                R::Deadline | R::Unavailable | R::SystemUnavailable | R::PeerUnreachable
+                R::Deadline | R::Unavailable | R::PeerUnreachable
             )
         };
         let mut health = self.health();
         if read.as_ref().is_err_and(silent) {
             health.failed = health.failed.saturating_add(1);
-            health.rests = (health.failed >= FAILED_MAX).then(|| Instant::now() + REST);
+            if health.failed >= FAILED_MAX {
+                // After the rest it takes as many again.
+                *health = Health {
+                    failed: 0,
+                    rests: Some(Instant::now() + REST),
+                };
+            }
         } else {
             *health = Health::default();
         }
@@ -230,9 +235,11 @@ impl Systems {
             };
             let changed = share.changed.get(&key).await;
             let stale = |held: &Arc<Held>| {
-                held.read.is_err() || !held.answers(asked, Duration::ZERO, changed)
+                // That there was nothing a moment ago says nothing of now.
+                let is_there = matches!(held.read, Ok(Some(_)));
+                !is_there || !held.answers(asked, Duration::ZERO, changed)
             };
-            let entry = share.held.entry(key.clone());
+            let entry = share.held.entry((key.clone(), asked.names()));
             let held = entry.or_insert_with_if(read, stale).await.into_value();
             // Whoever waits for the question of another gets its answer, whatever was asked.
             if !held.answers(asked, DEADLINE, share.changed.get(&key).await) {
@@ -262,8 +269,7 @@ impl Systems {
                 .cloned()
         };
         if let Some(share) = known {
-            share.changed.insert(key.clone(), Instant::now()).await;
-            share.held.invalidate(&key).await;
+            share.changed.insert(key, Instant::now()).await;
         }
     }
 }
@@ -285,7 +291,10 @@ impl App {
         };
         let known = tokio::time::timeout(DEADLINE, self.readings(request, &facts, need)).await;
         let late = |_| {
-            let why = format!("connectord did not answer within {} s", DEADLINE.as_secs());
+            let why = format!(
+                "connectord did not answer within {} ms",
+                DEADLINE.as_millis()
+            );
             Err(AppError::new(Reason::Deadline, why))
         };
         let known = known.unwrap_or_else(late);
@@ -339,18 +348,14 @@ impl App {
 /// What is not too old by now, also where this process stood still since it was read.
 fn fresh(readings: Vec<Reading>, facts: &Facts) -> Result<Vec<Reading>, AppError> {
     let now_ms = clock::now().timestamp_millis();
-    let is_old = |reading: &Reading| {
-        let seconds = facts.policies.max_age_of(&reading.kind).unwrap_or_default();
-        let most = Duration::from_secs(seconds.into()).saturating_add(DEADLINE);
-        let most_ms = i64::try_from(most.as_millis()).unwrap_or(i64::MAX);
-        // A clock that was set back says nothing of how long ago it was.
-        !(-CLOCK_MS..=most_ms).contains(&now_ms.saturating_sub(reading.asked_ms))
-    };
-    if readings.iter().any(is_old) {
-        let why = "what the system said is too old by now";
-        return Err(AppError::new(Reason::Deadline, why));
+    if readings
+        .iter()
+        .all(|reading| reading.is_fresh(&facts.policies, now_ms))
+    {
+        return Ok(readings);
     }
-    Ok(readings)
+    let why = "what the system said is too old by now";
+    Err(AppError::new(Reason::Deadline, why))
 }
 
 #[cfg(test)]

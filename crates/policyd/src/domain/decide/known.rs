@@ -10,7 +10,7 @@ use writ_proto::money::Money;
 use writ_proto::value::{Map, Value};
 
 use crate::domain::decide::facts::Facts;
-use crate::domain::policy::facts::{Asked, FactKind, Need};
+use crate::domain::policy::facts::{Asked, FactKind, Need, READ_MS_MAX};
 use crate::domain::policy::{TenantPolicies, customer_in, schema::entity_type};
 use crate::domain::request::Request;
 
@@ -33,7 +33,25 @@ pub struct Reading {
     pub fields: Map,
 }
 
+/// How far a clock goes back while it is kept right, in milliseconds.
+const CLOCK_MS: i64 = 1_000;
+/// Bytes of all facts of one decision, in canonical CBOR: its trace stays as small as any record.
+const FACTS_BYTES_MAX: usize = 8 * 1_024;
+
 impl Reading {
+    /// Whether it is no older than the set allows, at a moment in Unix milliseconds; and whether it can be at all.
+    #[must_use]
+    pub fn is_fresh(&self, policies: &TenantPolicies, now_ms: i64) -> bool {
+        let seconds = policies.max_age_of(&self.kind).unwrap_or_default();
+        let most_ms = u64::from(seconds)
+            .saturating_mul(1_000)
+            .saturating_add(READ_MS_MAX);
+        let most_ms = i64::try_from(most_ms).unwrap_or(i64::MAX);
+        let is_whole = self.exists || self.fields.iter().next().is_none();
+        // A clock that was set back says nothing of how long ago it was.
+        is_whole && (-CLOCK_MS..=most_ms).contains(&now_ms.saturating_sub(self.asked_ms))
+    }
+
     /// Whether it answers what is asked of a kind of record now: nothing that was not asked for is absent.
     #[must_use]
     pub fn answers(&self, asked: &Asked, id: &str) -> bool {
@@ -201,6 +219,12 @@ impl Facts {
             found.ok_or_else(other)
         };
         let unreadable = |why: String| (Reason::FieldUnreadable, why);
+        let bytes = readings.iter().map(|reading| reading.fields.encode().len());
+        if bytes.sum::<usize>() > FACTS_BYTES_MAX {
+            return Err(unreadable(format!(
+                "the facts are more than {FACTS_BYTES_MAX} bytes"
+            )));
+        }
         let mut told = Vec::new();
         let own = match target {
             Some(asked) => Some((asked, find(asked, id)?)),
@@ -239,6 +263,9 @@ impl Facts {
     #[must_use]
     pub fn customer_of(&self, request: &Request) -> Option<String> {
         let (kind, id) = request.target.as_ref()?;
+        if self.policies.is_customer_kind(kind) && request.tenant == request.caller_tenant {
+            return Some(id.clone());
+        }
         let from_system = self.policies.is_customer_asked(kind);
         let card = self.policies.card(&request.action).filter(|_| from_system);
         let Some(card) = card else {

@@ -19,6 +19,8 @@ pub(super) type FactsText = BTreeMap<String, BTreeMap<String, toml::Value>>;
 const FIELDS_MAX: usize = 32;
 /// Longest time that an answer of the system may be used, in seconds.
 const MAX_AGE_SECONDS_MAX: u32 = 60;
+/// Longest time that reads for one decision take, in milliseconds.
+pub const READ_MS_MAX: u64 = 2_000;
 /// Most records that are read for one decision: the target, and those that it names.
 pub const RECORDS_MAX: usize = 4;
 
@@ -244,6 +246,11 @@ impl TenantPolicies {
         };
         let needed = target.is_some() || named();
         (needed && self.may_permit(request, now)).then_some(Need { target })
+    }
+
+    /// Whether a system is asked for facts of customers, of whom such a record is one itself.
+    pub(in crate::domain) fn is_customer_kind(&self, kind: &str) -> bool {
+        self.asked.contains_key(kind) && entity_type(kind) == super::CUSTOMER
     }
 
     /// The kind that an entity is of, where a system is asked for it and a rule mentions one of its facts.

@@ -76,7 +76,7 @@ async fn what_is_about_to_change_is_asked_for_again() {
 
 #[tokio::test]
 async fn a_failure_is_not_kept_and_denies() {
-    let (_folder, app, asked) = asking(Duration::ZERO, Err(Reason::SystemUnavailable)).await;
+    let (_folder, app, asked) = asking(Duration::ZERO, Err(Reason::PeerUnreachable)).await;
     for times in 1..=3 {
         let answer = app.authorize(&other(times)).await.unwrap();
         assert_eq!(answer.decided.reason_code, Reason::FactsUnavailable.code());
@@ -201,4 +201,21 @@ async fn what_is_old_by_now_is_not_known() {
         fresh(aged(-60_000), &facts).is_err(),
         "the clock was set back"
     );
+}
+
+/// A record that was not there a moment ago may be there now: an agent can guess ids.
+#[tokio::test]
+async fn that_there_is_no_record_is_asked_each_time() {
+    let folder = folder_that_asks(STRICT);
+    let app = opened(&config(&folder)).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    app.systems.ask_at(Arc::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { Ok(None) })
+    }));
+    for _ in 0..2 {
+        app.facts(&other(1), None).await.unwrap();
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
 }

@@ -332,6 +332,18 @@ pub(crate) fn replay(
         halts: halts(recorded).ok_or_else(|| missing("the first step of the trace"))?,
         known: known(recorded).ok_or_else(|| missing("the step `facts` of the trace"))?,
     };
+    if let Known::Read(readings) = &facts.known {
+        let now_ms = facts.now.timestamp_millis();
+        let old = readings
+            .iter()
+            .find(|reading| !reading.is_fresh(policies, now_ms));
+        if let Some(old) = old {
+            let (kind, id) = (&old.kind, &old.id);
+            return Err(format!(
+                "the facts of {kind} {id} are older than the policies allow"
+            ));
+        }
+    }
     let outcome = decide(&request, &facts);
     let (outcome, holds) = reserve(&request, &facts, outcome, TTL_SECONDS);
     let (verdict, reason) = match full(recorded.last()) {
