@@ -27,7 +27,7 @@ use crate::system::http::{HttpClient, Plugin, base_url};
 use crate::system::{Document, Http, Postgres, System, account_of};
 
 /// How long a start waits for the Vault that credentials are in.
-const VAULT_AT_START: Duration = Duration::from_secs(5);
+const VAULT_AT_START: Duration = Duration::from_secs(6);
 const CARDS_MAX: usize = 100_000;
 /// Longest card or system file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 256 * 1_024;

@@ -220,7 +220,38 @@ fn check_sealed(config: &Config, name: &str) -> Result<(), AppError> {
     };
     let why = format!("{name}: its credential is in {place}, as connectord.toml says");
     let error = AppError::new(Reason::RequestMalformed, why);
-    Err(error.with_fix("change it there; or take `credential` out of the [[connection]] first"))
+    Err(error.with_fix(
+        "change it or take it away there; or take `credential` out of the [[connection]] first",
+    ))
+}
+
+/// Prints where each credential is, and none of them.
+fn list(config: &Config, store: &CredentialStore, output: Output) -> Result<(), AppError> {
+    for (name, place) in elsewhere(config) {
+        let text = format!("{name}  in {place}");
+        output.line(&text, &json!({"connection": name, "in": place}));
+    }
+    for listed in store.list()? {
+        let added = chrono::DateTime::from_timestamp(listed.added, 0).unwrap_or_default();
+        let added = added.format("%Y-%m-%d").to_string();
+        let unused = elsewhere(config)
+            .iter()
+            .any(|(name, _)| *name == listed.connection);
+        let unused = if unused {
+            "  (not used: it is elsewhere)"
+        } else {
+            ""
+        };
+        let text = format!(
+            "{}  added {added}  ****{}{unused}",
+            listed.connection, listed.last_four
+        );
+        output.line(
+            &text,
+            &json!({"connection": listed.connection, "added": added}),
+        );
+    }
+    Ok(())
 }
 
 pub(super) fn run(
@@ -267,25 +298,9 @@ pub(super) fn run(
                 &json!({"connection": name.as_str()}),
             );
         }
-        CredsCommand::Ls => {
-            for (name, place) in elsewhere(&config) {
-                let text = format!("{name}  in {place}");
-                output.line(&text, &json!({"connection": name, "in": place}));
-            }
-            for listed in store.list()? {
-                let added = chrono::DateTime::from_timestamp(listed.added, 0).unwrap_or_default();
-                let added = added.format("%Y-%m-%d").to_string();
-                let text = format!(
-                    "{}  added {added}  ****{}",
-                    listed.connection, listed.last_four
-                );
-                output.line(
-                    &text,
-                    &json!({"connection": listed.connection, "added": added}),
-                );
-            }
-        }
+        CredsCommand::Ls => list(&config, &store, *output)?,
         CredsCommand::Rm { connection } => {
+            check_sealed(&config, connection)?;
             store.remove(connection)?;
             output.line(
                 &format!("{connection}  removed"),

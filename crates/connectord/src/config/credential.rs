@@ -132,8 +132,9 @@ impl VaultConfig {
         if !REFRESH_SECONDS.contains(&self.refresh_seconds) {
             return wrong("refresh is 1s to 1h");
         }
-        if !(self.refresh_seconds..=STALE_SECONDS_MAX).contains(&self.stale_after_seconds) {
-            return wrong("stale_after is at least refresh, and at most 24h");
+        let least = self.refresh_seconds.saturating_mul(3);
+        if !(least..=STALE_SECONDS_MAX).contains(&self.stale_after_seconds) {
+            return wrong("stale_after is at least three times refresh, and at most 24h");
         }
         if !is_path(&self.mount) {
             return wrong("mount is the path of an auth method, such as approle");
@@ -158,7 +159,6 @@ impl VaultConfig {
             ca: self.ca.clone(),
             namespace: self.namespace.clone(),
             login,
-            stale_after: Duration::from_secs(self.stale_after_seconds.into()),
         }
     }
 }
@@ -180,7 +180,12 @@ pub fn elsewhere(config: &Config) -> (Sources, Option<Vault>) {
                 )),
             },
             CredentialFrom::Vault(path) => {
-                let slot = Arc::new(Slot::new(path));
+                let seconds = config
+                    .vault
+                    .as_ref()
+                    .map_or(0, |vault| vault.stale_after_seconds);
+                let stale_after = Duration::from_secs(seconds.into());
+                let slot = Arc::new(Slot::new(path, stale_after));
                 slots.push(Arc::clone(&slot));
                 Source::Vault(slot)
             }

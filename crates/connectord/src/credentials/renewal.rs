@@ -83,7 +83,11 @@ impl Credential {
             Refusal::new(Reason::CredentialMissing, detail)
         };
         if let Some(source) = store.elsewhere(connection) {
-            let now = store.shown(connection, source.secret()?)?;
+            // A file that is away for a moment says nothing, as below.
+            let secret = source
+                .secret()
+                .map_err(|refusal| Refusal::new(Reason::StoreUnavailable, refusal.detail))?;
+            let now = store.shown(connection, secret)?;
             let same = now.fingerprint() == self.fingerprint();
             return if same { Ok(()) } else { Err(gone("replaced")) };
         }
@@ -136,7 +140,11 @@ impl Credential {
     pub fn renew(&self, refresh: &SecretString) -> Result<(), Refusal> {
         let (store, connection) = &self.home;
         let _exclusive = store.exclusive()?;
-        self.stands()?;
+        // Of a source that others keep nobody knows what it holds this moment; the token is bound to this very credential,
+        // and lost if it is not kept now.
+        if store.elsewhere(connection).is_none() {
+            self.stands()?;
+        }
         let mut all = store.renewed()?;
         let renewed = Renewed {
             of: hex::encode(self.fingerprint()),

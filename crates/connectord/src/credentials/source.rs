@@ -39,6 +39,8 @@ pub type Sources = BTreeMap<String, Source>;
 pub struct Slot {
     /// Below `/v1/`.
     pub(super) path: String,
+    /// How long what the Vault said holds while it says nothing.
+    stale_after: Duration,
     held: Mutex<Held>,
 }
 
@@ -56,9 +58,10 @@ struct Held {
 impl Slot {
     /// Of a path that was never asked for.
     #[must_use]
-    pub fn new(path: &str) -> Self {
+    pub fn new(path: &str, stale_after: Duration) -> Self {
         Self {
             path: path.to_owned(),
+            stale_after,
             held: Mutex::new(Held {
                 secret: None,
                 why: "the Vault was not asked yet".to_owned(),
@@ -72,14 +75,14 @@ impl Slot {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The Vault holds this.
-    pub(super) fn put(&self, secret: SecretString) {
+    /// The Vault holds this, as it was asked at a moment.
+    pub(super) fn put(&self, secret: SecretString, asked: Instant) {
         let mut held = self.held();
         let same = held
             .secret
             .as_ref()
             .is_some_and(|old| old.expose_secret() == secret.expose_secret());
-        held.said = Some(Instant::now());
+        held.said = Some(asked);
         if !same {
             tracing::info!(
                 path = self.path,
@@ -95,12 +98,25 @@ impl Slot {
         self.drop_it(&mut self.held(), why);
     }
 
-    /// The Vault said nothing. What it said before holds for so long.
-    pub(super) fn away(&self, why: &str, stale_after: Duration) {
+    /// The Vault said nothing.
+    pub(super) fn away(&self, why: &str) {
         let mut held = self.held();
-        let fresh = held.said.is_some_and(|said| said.elapsed() < stale_after);
-        if !fresh {
-            self.drop_it(&mut held, why.to_owned());
+        held.why = why.to_owned();
+        self.age(&mut held);
+    }
+
+    /// Drops what the Vault said too long ago, whoever looks: what asks it may hang, or have stood still.
+    fn age(&self, held: &mut Held) {
+        let old = held
+            .said
+            .is_some_and(|said| said.elapsed() >= self.stale_after);
+        if old && held.secret.is_some() {
+            let why = format!(
+                "the Vault said nothing of it for {} s: {}",
+                self.stale_after.as_secs(),
+                held.why
+            );
+            self.drop_it(held, why);
         }
     }
 
@@ -118,11 +134,15 @@ fn missing(why: String) -> Refusal {
 }
 
 /// The text of a file that somebody else keeps, read from one open file.
-fn given(path: &Path) -> Result<SecretString, Refusal> {
+pub(super) fn given(path: &Path) -> Result<SecretString, Refusal> {
     let name = path.display();
     // A file that is not there was taken away; of any other failure nobody knows.
     let unknown =
         |why: &dyn core::fmt::Display| Refusal::new(Reason::KeyInvalid, format!("{name}: {why}"));
+    // A pipe would never open. Looked at by its name first, and then by the open file.
+    if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+        return Err(unknown(&"not a file"));
+    }
     let file = File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => missing(format!("{name} is not there")),
         _ => unknown(&error),
@@ -151,8 +171,11 @@ fn given(path: &Path) -> Result<SecretString, Refusal> {
 /// A secret without its last line break; named parts in JSON may have line breaks between them.
 fn checked(text: &str, name: &dyn core::fmt::Display) -> Result<SecretString, Refusal> {
     let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(missing(format!("{name} is empty")));
+    }
     let is_named = text.trim_start().starts_with('{');
-    let plain = !text.is_empty() && text.len() <= SECRET_BYTES_MAX;
+    let plain = text.len() <= SECRET_BYTES_MAX;
     if !plain || !is_named && text.chars().any(char::is_control) {
         let why = format!(
             "{name}: a secret is one line of text, or a JSON object of named parts, of at most {SECRET_BYTES_MAX} bytes"
@@ -172,7 +195,8 @@ impl Source {
             Self::File(path) => given(path),
             Self::Nowhere(why) => Err(missing(why.clone())),
             Self::Vault(slot) => {
-                let held = slot.held();
+                let mut held = slot.held();
+                slot.age(&mut held);
                 let secret = held.secret.clone();
                 secret.ok_or_else(|| missing(format!("{}: {}", slot.path, held.why)))
             }
@@ -187,7 +211,11 @@ impl Source {
                 Err(refusal) => refusal.detail.into_bytes(),
             },
             Self::Nowhere(_) => Vec::new(),
-            Self::Vault(slot) => slot.held().version.to_be_bytes().to_vec(),
+            Self::Vault(slot) => {
+                let mut held = slot.held();
+                slot.age(&mut held);
+                held.version.to_be_bytes().to_vec()
+            }
         }
     }
 

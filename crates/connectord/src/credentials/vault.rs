@@ -10,16 +10,18 @@ use reqwest::header::HeaderValue;
 use reqwest::{Certificate, Client, Method, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinSet;
 use writ_proto::egress::{self, Named};
 use zeroize::Zeroizing;
 
-use super::source::Slot;
-use crate::private_file::read_private;
+use super::source::{Slot, given};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 64 * 1_024;
 const SAID_CHARS_MAX: usize = 200;
+/// Paths that are asked for at the same time.
+const AT_ONCE: usize = 8;
 /// A token is asked for anew when less than this part of its life is left.
 const LEFT_PART: u32 = 3;
 
@@ -34,8 +36,6 @@ pub struct Place {
     pub namespace: String,
     /// Who we are.
     pub login: Login,
-    /// How long the last answer holds while the Vault says nothing.
-    pub stale_after: Duration,
 }
 
 /// Who we are at a Vault.
@@ -82,8 +82,26 @@ enum Failed {
 
 #[derive(Deserialize)]
 struct Errors {
-    #[serde(default)]
     errors: Vec<String>,
+}
+
+/// A secret whose version was deleted.
+#[derive(Deserialize)]
+struct Deleted {
+    data: DeletedData,
+}
+
+#[derive(Deserialize)]
+struct DeletedData {
+    data: Option<serde::de::IgnoredAny>,
+    #[serde(rename = "metadata")]
+    _metadata: serde::de::IgnoredAny,
+}
+
+/// Whether a 404 is the Vault's own word that there is nothing: a proxy before it has no such word.
+fn is_nothing(body: &[u8]) -> bool {
+    let none = serde_json::from_slice::<Errors>(body).is_ok_and(|said| said.errors.is_empty());
+    none || serde_json::from_slice::<Deleted>(body).is_ok_and(|deleted| deleted.data.data.is_none())
 }
 
 type Parts = BTreeMap<String, Zeroizing<String>>;
@@ -159,21 +177,18 @@ fn client(place: &Place) -> Result<(Client, Url), String> {
 }
 
 /// The secret in an answer of KV, as named parts in JSON.
-fn parts(body: &[u8]) -> Result<SecretString, String> {
+fn parts(body: &[u8]) -> Result<Option<SecretString>, String> {
     let second = serde_json::from_slice::<Second>(body).map(|second| second.data.data);
     let first = || serde_json::from_slice::<First>(body).map(|first| first.data);
     let parts = second.or_else(|_| first());
     let parts =
         parts.map_err(|_| "it holds something else than texts, each under a name".to_owned())?;
-    if parts.is_empty() {
-        return Err("it holds nothing".to_owned());
-    }
     let named: BTreeMap<&str, &str> = parts
         .iter()
         .map(|(name, text)| (name.as_str(), text.as_str()))
         .collect();
     let text = serde_json::to_string(&named).map_err(|error| error.to_string())?;
-    Ok(SecretString::from(text))
+    Ok((!named.is_empty()).then(|| SecretString::from(text)))
 }
 
 impl Vault {
@@ -188,38 +203,69 @@ impl Vault {
         }
     }
 
-    /// Asks for every path once; whether all answered.
-    pub async fn refresh(&self) -> bool {
-        let mut all = true;
+    /// Asks for every path once, some at a time; whether all answered.
+    pub async fn refresh(self: &Arc<Self>) -> bool {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let mut asked = JoinSet::new();
         for slot in &self.slots {
-            let read = match self.read(&slot.path).await {
-                // A token that is not taken is asked for anew, once.
-                Err(Failed::Denied(_)) if self.logs_in() => {
-                    *self.token.lock().await = None;
-                    self.read(&slot.path).await
-                }
-                other => other,
-            };
-            match read {
-                Ok(secret) => slot.put(secret),
-                Err(Failed::Gone(why)) => slot.gone(why),
-                // With a token of a moment ago: its policies do not let us.
-                Err(Failed::Denied(why)) if self.logs_in() => slot.gone(why),
-                Err(Failed::Denied(why) | Failed::Away(why)) => {
-                    tracing::warn!(path = slot.path, "the Vault was not read: {why}");
-                    slot.away(&why, self.place.stale_after);
-                    all = false;
-                }
-            }
+            let (vault, slot, places) = (Arc::clone(self), Arc::clone(slot), Arc::clone(&places));
+            asked.spawn(async move {
+                let _place = places.acquire_owned().await;
+                vault.refresh_one(&slot).await
+            });
+        }
+        let mut all = true;
+        while let Some(answered) = asked.join_next().await {
+            all &= answered.unwrap_or(false);
         }
         all
+    }
+
+    async fn refresh_one(&self, slot: &Slot) -> bool {
+        let asked = Instant::now();
+        let mut read = self.read(&slot.path).await;
+        if let Err(Failed::Denied(why)) = &read {
+            // The same code says that the token is none, and that it may not.
+            match self.is_taken().await {
+                Ok(true) => read = Err(Failed::Gone(why.clone())),
+                Ok(false) if self.logs_in() => {
+                    *self.token.lock().await = None;
+                    read = self.read(&slot.path).await;
+                }
+                Ok(false) | Err(_) => {}
+            }
+        }
+        match read {
+            Ok(Some(secret)) => slot.put(secret, asked),
+            Ok(None) => slot.gone("it holds nothing".to_owned()),
+            Err(Failed::Gone(why)) => slot.gone(why),
+            Err(Failed::Denied(why) | Failed::Away(why)) => {
+                tracing::warn!(path = slot.path, "the Vault was not read: {why}");
+                slot.away(&why);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether the Vault takes our token at all.
+    async fn is_taken(&self) -> Result<bool, Failed> {
+        let token = self.token().await?;
+        match self
+            .call(Method::GET, "auth/token/lookup-self", Some(&token), None)
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(Failed::Denied(_)) => Ok(false),
+            Err(other) => Err(other),
+        }
     }
 
     const fn logs_in(&self) -> bool {
         matches!(self.place.login, Login::AppRole { .. })
     }
 
-    async fn read(&self, path: &str) -> Result<SecretString, Failed> {
+    async fn read(&self, path: &str) -> Result<Option<SecretString>, Failed> {
         let token = self.token().await?;
         let body = self.call(Method::GET, path, Some(&token), None).await?;
         parts(&body).map_err(Failed::Away)
@@ -236,21 +282,38 @@ impl Vault {
             } => (mount, role_id, secret_id_file),
         };
         let mut held = self.token.lock().await;
+        let mut left = None;
         if let Some(token) = held.as_ref() {
-            let left = token
+            let lasts = token
                 .lasts
                 .map(|(end, life)| (end.saturating_duration_since(Instant::now()), life));
-            match left {
-                Some((left, life)) if left < life / LEFT_PART => {
-                    let renewed = self.renew(token, life).await;
-                    if let Some(renewed) = renewed {
+            match lasts {
+                Some((remains, life)) if remains < life / LEFT_PART => {
+                    if let Some(renewed) = self.renew(token, life).await {
                         *held = Some(renewed.clone());
                         return Ok(renewed.secret);
                     }
+                    left = (!remains.is_zero()).then(|| token.secret.clone());
                 }
                 _ => return Ok(token.secret.clone()),
             }
         }
+        match self.log_in(mount, role_id, secret_id_file).await {
+            Ok(token) => {
+                *held = Some(token.clone());
+                Ok(token.secret)
+            }
+            // What is left of the old one is good still.
+            Err(failed) => left.ok_or(failed),
+        }
+    }
+
+    async fn log_in(
+        &self,
+        mount: &str,
+        role_id: &str,
+        secret_id_file: &Path,
+    ) -> Result<Token, Failed> {
         let secret_id = private(secret_id_file)?;
         let login = AppRole {
             role_id,
@@ -259,15 +322,12 @@ impl Vault {
         let body = serde_json::to_vec(&login).map(Zeroizing::new);
         let body = body.map_err(|error| Failed::Away(error.to_string()))?;
         let path = format!("auth/{mount}/login");
-        let answer = match self.call(Method::POST, &path, None, Some(&body)).await {
+        match self.call(Method::POST, &path, None, Some(&body)).await {
             Err(Failed::Gone(why) | Failed::Denied(why)) => {
-                return Err(Failed::Away(format!("no token: {why}")));
+                Err(Failed::Away(format!("no token: {why}")))
             }
-            other => other?,
-        };
-        let token = lease(&answer)?;
-        *held = Some(token.clone());
-        Ok(token.secret)
+            answer => lease(&answer?),
+        }
     }
 
     /// The same token for longer, where the Vault lets it live on for most of its life.
@@ -338,7 +398,7 @@ impl Vault {
         };
         match status {
             200 => Ok(bytes),
-            404 => Err(Failed::Gone(said())),
+            404 if is_nothing(&bytes) => Err(Failed::Gone(said())),
             403 => Err(Failed::Denied(said())),
             _ => Err(Failed::Away(said())),
         }
@@ -346,8 +406,7 @@ impl Vault {
 }
 
 fn private(path: &Path) -> Result<SecretString, Failed> {
-    let text = read_private(path).map_err(|refusal| Failed::Away(refusal.detail))?;
-    Ok(SecretString::from(text.trim()))
+    given(path).map_err(|refusal| Failed::Away(refusal.detail))
 }
 
 /// The token in an answer to a login or a renewal.
@@ -357,7 +416,11 @@ fn lease(body: &[u8]) -> Result<Token, Failed> {
     let life = Duration::from_secs(read.auth.lease_duration);
     Ok(Token {
         secret: SecretString::from(read.auth.client_token.as_str()),
-        lasts: (!life.is_zero()).then(|| (Instant::now() + life, life)),
+        // One that ends in a time that no clock knows does not end.
+        lasts: Instant::now()
+            .checked_add(life)
+            .filter(|_| !life.is_zero())
+            .map(|end| (end, life)),
     })
 }
 

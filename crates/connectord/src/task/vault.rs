@@ -10,7 +10,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Asks until the process ends.
 pub async fn ask(vault: Arc<Vault>, period: Duration) {
-    let mut pause = period;
+    // What the start did not get is not waited for any longer.
+    let mut pause = period.min(AGAIN);
     loop {
         tokio::time::sleep(pause).await;
         pause = if vault.refresh().await {

@@ -35,7 +35,7 @@ fn a_file_is_read_as_systemd_and_kubernetes_leave_it_and_no_other() {
         (SECRET, 0o444, Err(Reason::KeyFileMode)),
         (SECRET, 0o460, Err(Reason::KeyFileMode)),
         (SECRET, 0o601, Err(Reason::KeyFileMode)),
-        ("", 0o400, Err(Reason::KeyInvalid)),
+        ("", 0o400, Err(Reason::CredentialMissing)),
         ("a\nb", 0o400, Err(Reason::KeyInvalid)),
         (&long, 0o400, Err(Reason::KeyInvalid)),
     ] {
@@ -48,8 +48,21 @@ fn a_file_is_read_as_systemd_and_kubernetes_leave_it_and_no_other() {
         Err(Reason::CredentialMissing),
         "it was taken away"
     );
-    let folder = Source::File(folder.path().to_owned());
-    assert_eq!(read(&folder), Err(Reason::KeyInvalid), "nobody knows");
+    let fifo = folder.path().join("fifo");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    for odd in [fifo, folder.path().to_owned()] {
+        assert_eq!(
+            read(&Source::File(odd)),
+            Err(Reason::KeyInvalid),
+            "nobody knows"
+        );
+    }
 }
 
 #[test]
@@ -64,27 +77,31 @@ fn another_secret_or_another_right_is_another_mark_and_no_mark_tells_the_secret(
 
 #[test]
 fn what_a_vault_said_holds_until_it_says_otherwise_or_is_silent_for_long() {
-    let slot = Arc::new(Slot::new("secret/data/crm"));
-    let source = Source::Vault(Arc::clone(&slot));
     let long = Duration::from_secs(3_600);
+    let slot = Arc::new(Slot::new("secret/data/crm", long));
+    let source = Source::Vault(Arc::clone(&slot));
+    let put = |text: &str, asked: Instant| slot.put(SecretString::from(text), asked);
     assert_eq!(read(&source), Err(Reason::CredentialMissing), "never asked");
-    slot.away("down", long);
+    slot.away("down");
     assert_eq!(read(&source), Err(Reason::CredentialMissing));
-    slot.put(SecretString::from("one"));
+    put("one", Instant::now());
     let first = source.mark();
-    slot.put(SecretString::from("one"));
+    put("one", Instant::now());
     assert_eq!(source.mark(), first, "the same one is no change");
-    slot.away("down", long);
+    slot.away("down");
     assert_eq!(read(&source).as_deref(), Ok("one"));
-    slot.put(SecretString::from("two"));
+    put("two", Instant::now());
     assert_ne!(source.mark(), first);
-    slot.away("down", Duration::ZERO);
+    // Nobody has to look for it to be old: what asks may have stood still.
+    let before = source.mark();
+    put("two", Instant::now().checked_sub(long).unwrap());
+    assert_ne!(source.mark(), before);
     assert_eq!(
         read(&source),
         Err(Reason::CredentialMissing),
         "too long ago"
     );
-    slot.put(SecretString::from("three"));
+    put("three", Instant::now());
     slot.gone("HTTP 404".to_owned());
     let refusal = source.secret().unwrap_err();
     assert_eq!(refusal.detail, "secret/data/crm: HTTP 404");
