@@ -142,7 +142,12 @@ impl Credential {
         let _exclusive = store.exclusive()?;
         // Of a source that others keep nobody knows what it holds this moment; the token is bound to this very credential,
         // and lost if it is not kept now.
-        if store.elsewhere(connection).is_none() {
+        let own = hex::encode(self.fingerprint());
+        let others = store
+            .renewed()?
+            .get(connection)
+            .is_some_and(|renewed| renewed.of != own);
+        if store.elsewhere(connection).is_none() || others {
             self.stands()?;
         }
         let mut all = store.renewed()?;

@@ -20,6 +20,8 @@ use super::source::{Slot, given};
 const TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 64 * 1_024;
 const SAID_CHARS_MAX: usize = 200;
+/// So long what a token may is what its role may.
+const YOUNG: Duration = Duration::from_secs(600);
 /// Paths that are asked for at the same time.
 const AT_ONCE: usize = 8;
 /// A token is asked for anew when less than this part of its life is left.
@@ -68,6 +70,19 @@ struct Token {
     secret: SecretString,
     /// When it ends, and how long it lasts; none where it does not end, or others renew it.
     lasts: Option<(Instant, Duration)>,
+    /// When it was given.
+    made: Instant,
+}
+
+impl Token {
+    /// One that somebody else renews.
+    fn of(secret: SecretString) -> Self {
+        Self {
+            secret,
+            lasts: None,
+            made: Instant::now(),
+        }
+    }
 }
 
 /// Why nothing was read.
@@ -223,19 +238,7 @@ impl Vault {
 
     async fn refresh_one(&self, slot: &Slot) -> bool {
         let asked = Instant::now();
-        let mut read = self.read(&slot.path).await;
-        if let Err(Failed::Denied(why)) = &read {
-            // The same code says that the token is none, and that it may not.
-            match self.is_taken().await {
-                Ok(true) => read = Err(Failed::Gone(why.clone())),
-                Ok(false) if self.logs_in() => {
-                    *self.token.lock().await = None;
-                    read = self.read(&slot.path).await;
-                }
-                Ok(false) | Err(_) => {}
-            }
-        }
-        match read {
+        match self.read(&slot.path).await {
             Ok(Some(secret)) => slot.put(secret, asked),
             Ok(None) => slot.gone("it holds nothing".to_owned()),
             Err(Failed::Gone(why)) => slot.gone(why),
@@ -248,16 +251,58 @@ impl Vault {
         true
     }
 
-    /// Whether the Vault takes our token at all.
-    async fn is_taken(&self) -> Result<bool, Failed> {
+    /// Reads a path. A refusal says that the token is none, or that it may not: only of one that the Vault takes, and that
+    /// is not old, it is said of the path.
+    async fn read(&self, path: &str) -> Result<Option<SecretString>, Failed> {
         let token = self.token().await?;
-        match self
-            .call(Method::GET, "auth/token/lookup-self", Some(&token), None)
-            .await
-        {
-            Ok(_) => Ok(true),
-            Err(Failed::Denied(_)) => Ok(false),
-            Err(other) => Err(other),
+        let why = match self.read_with(&token.secret, path).await {
+            Err(Failed::Denied(why)) => why,
+            other => return other,
+        };
+        let taken = self.call(
+            Method::GET,
+            "auth/token/lookup-self",
+            Some(&token.secret),
+            None,
+        );
+        let is_taken = match taken.await {
+            Ok(_) => true,
+            Err(Failed::Denied(_)) => false,
+            Err(other) => return Err(other),
+        };
+        // What a token may was settled when it was given.
+        let is_young = !self.logs_in() || token.made.elapsed() < YOUNG;
+        if is_taken && is_young {
+            return Err(Failed::Gone(why));
+        }
+        if !self.logs_in() {
+            return Err(Failed::Denied(why));
+        }
+        self.give_up(&token).await;
+        let token = self.token().await?;
+        match self.read_with(&token.secret, path).await {
+            Err(Failed::Denied(why)) if is_taken => Err(Failed::Gone(why)),
+            other => other,
+        }
+    }
+
+    async fn read_with(
+        &self,
+        token: &SecretString,
+        path: &str,
+    ) -> Result<Option<SecretString>, Failed> {
+        let body = self.call(Method::GET, path, Some(token), None).await?;
+        parts(&body).map_err(Failed::Away)
+    }
+
+    /// Forgets a token, unless another one took its place.
+    async fn give_up(&self, token: &Token) {
+        let mut held = self.token.lock().await;
+        let same = held
+            .as_ref()
+            .is_some_and(|held| held.secret.expose_secret() == token.secret.expose_secret());
+        if same {
+            *held = None;
         }
     }
 
@@ -265,16 +310,10 @@ impl Vault {
         matches!(self.place.login, Login::AppRole { .. })
     }
 
-    async fn read(&self, path: &str) -> Result<Option<SecretString>, Failed> {
-        let token = self.token().await?;
-        let body = self.call(Method::GET, path, Some(&token), None).await?;
-        parts(&body).map_err(Failed::Away)
-    }
-
     /// A token that lasts a while still.
-    async fn token(&self) -> Result<SecretString, Failed> {
+    async fn token(&self) -> Result<Token, Failed> {
         let (mount, role_id, secret_id_file) = match &self.place.login {
-            Login::TokenFile(path) => return private(path),
+            Login::TokenFile(path) => return private(path).map(Token::of),
             Login::AppRole {
                 mount,
                 role_id,
@@ -291,17 +330,17 @@ impl Vault {
                 Some((remains, life)) if remains < life / LEFT_PART => {
                     if let Some(renewed) = self.renew(token, life).await {
                         *held = Some(renewed.clone());
-                        return Ok(renewed.secret);
+                        return Ok(renewed);
                     }
-                    left = (!remains.is_zero()).then(|| token.secret.clone());
+                    left = (!remains.is_zero()).then(|| token.clone());
                 }
-                _ => return Ok(token.secret.clone()),
+                _ => return Ok(token.clone()),
             }
         }
         match self.log_in(mount, role_id, secret_id_file).await {
             Ok(token) => {
                 *held = Some(token.clone());
-                Ok(token.secret)
+                Ok(token)
             }
             // What is left of the old one is good still.
             Err(failed) => left.ok_or(failed),
@@ -346,6 +385,7 @@ impl Vault {
             .is_none_or(|(_, lasts)| lasts >= life / LEFT_PART);
         long.then(|| Token {
             lasts: renewed.lasts.map(|(end, _)| (end, life)),
+            made: token.made,
             ..renewed
         })
     }
@@ -399,7 +439,7 @@ impl Vault {
         match status {
             200 => Ok(bytes),
             404 if is_nothing(&bytes) => Err(Failed::Gone(said())),
-            403 => Err(Failed::Denied(said())),
+            403 if serde_json::from_slice::<Errors>(&bytes).is_ok() => Err(Failed::Denied(said())),
             _ => Err(Failed::Away(said())),
         }
     }
@@ -421,6 +461,7 @@ fn lease(body: &[u8]) -> Result<Token, Failed> {
             .checked_add(life)
             .filter(|_| !life.is_zero())
             .map(|end| (end, life)),
+        made: Instant::now(),
     })
 }
 

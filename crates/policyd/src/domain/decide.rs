@@ -145,8 +145,7 @@ fn decide_step_by_step(request: &Request, facts: &Facts, trace: &mut Vec<Step>) 
         Ok(told) => told,
         Err((reason, why)) => {
             trace.push(Step::Unread { reason });
-            let message = format!("{}: {why}", Reason::FactsUnavailable.sentence());
-            return Outcome::deny(Reason::FactsUnavailable, message);
+            return untold(reason, &why);
         }
     };
     if let Some(readings) = facts.read_of(request, card) {
@@ -159,6 +158,16 @@ fn decide_step_by_step(request: &Request, facts: &Facts, trace: &mut Vec<Step>) 
         errors: answer.errors.clone(),
     });
     conclude(request, facts, answer)
+}
+
+/// The denial where what the system says of the target is not known. A rule that forbids by a fact would not fire, so a
+/// record that is not there is one of these: it may be there by the time of the write.
+fn untold(reason: Reason, why: &str) -> Outcome {
+    if reason == Reason::TargetNotFound {
+        return Outcome::deny(reason, reason.sentence());
+    }
+    let message = format!("{}: {why}", Reason::FactsUnavailable.sentence());
+    Outcome::deny(Reason::FactsUnavailable, message)
 }
 
 /// What the card itself rules out, before any policy is asked.

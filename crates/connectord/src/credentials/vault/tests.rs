@@ -203,6 +203,7 @@ async fn a_token_is_renewed_while_that_helps_and_asked_for_anew_otherwise() {
             Instant::now() + Duration::from_secs(10),
             Duration::from_secs(60),
         )),
+        made: Instant::now(),
     });
     stage.says(RENEW, 200, &token("t-1", 60));
     assert!(stage.vault.refresh().await);
@@ -220,6 +221,7 @@ async fn a_token_is_renewed_while_that_helps_and_asked_for_anew_otherwise() {
             Instant::now() + Duration::from_secs(10),
             Duration::from_secs(60),
         )),
+        made: Instant::now(),
     });
     stage.says(RENEW, 200, &token("t-1", 5));
     stage.says(LOGIN, 200, &token("t-2", 60));

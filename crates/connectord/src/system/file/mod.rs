@@ -373,6 +373,14 @@ impl Bound {
         });
         for (object, verb, compiled) in digests {
             compiled.digest = digest::of_verb(table, &object, &verb);
+            if driver == Driver::Remote && compiled.steps.len() > 1 {
+                let why = "behind a plug-in a verb has one step: what a later one sends cannot be rehearsed";
+                let error = FileError::new(why)
+                    .within("step")
+                    .within(&verb)
+                    .within("verb");
+                return Err(error.within(&object).within("object"));
+            }
         }
         Ok(objects)
     }

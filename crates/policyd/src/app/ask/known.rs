@@ -319,6 +319,14 @@ impl App {
         let (_, id) = request.target.clone().unwrap_or_default();
         let mut readings = Vec::new();
         if let Some(asked) = need.target {
+            // It is the facts of what others name; a target of that kind is another object of its own system.
+            if asked.object != asked.kind {
+                let (kind, object) = (&asked.kind, &asked.object);
+                let why = format!(
+                    "the facts of a {kind} come from the object {object}, and the target is none"
+                );
+                return Err(AppError::new(Reason::FieldUnreadable, why));
+            }
             readings.push(self.systems.reading((request, asked), &id).await?);
         }
         let own = readings.first().cloned();

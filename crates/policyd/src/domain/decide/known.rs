@@ -231,19 +231,22 @@ impl Facts {
             None => None,
         };
         if let Some((asked, reading)) = own {
+            if !reading.exists {
+                let why = format!("the system has no {} {id}", asked.kind);
+                return Err((Reason::TargetNotFound, why));
+            }
             told.push(entity(&self.policies, asked, reading).map_err(unreadable)?);
         }
         let named = |name: &str| id_in(own?.1.fields.get(name)?);
         let links = self.policies.links(request, target, named);
         for (asked, id) in links.map_err(unreadable)? {
             let reading = find(asked, &id)?;
-            // Of the target connectord makes sure before it writes. Of what it names nobody does.
             if !reading.exists {
                 let why = format!(
                     "the system has no {} {id}, which the target names",
                     asked.kind
                 );
-                return Err((Reason::TargetNotFound, why));
+                return Err(unreadable(why));
             }
             told.push(entity(&self.policies, asked, reading).map_err(unreadable)?);
         }

@@ -41,7 +41,10 @@ impl Service<Uri> for Socket {
 /// Whoever may replace a socket, or a folder above it, is its server: nobody but the owner of its folder may. Where a folder
 /// is for all, each may replace only what is his own (the sticky bit). Gives the owner of the folder.
 fn check_folder(socket: &Path) -> io::Result<u32> {
-    let folder = socket.parent().unwrap_or(Path::new(".")).canonicalize()?;
+    let folder = socket
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).canonicalize()?;
     for above in folder.ancestors() {
         let mode = std::fs::metadata(above)?.mode();
         let is_sticky = mode & 0o1000 != 0 && above != folder;

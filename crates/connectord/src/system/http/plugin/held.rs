@@ -14,7 +14,7 @@ const HEADER_BYTES_MAX: usize = 1_024;
 pub(super) const HEADERS_MAX: usize = 16;
 
 /// Headers that say what a call is, or whom an answer goes to: connectord's to set, beside those of every file.
-const HEADERS_KEPT: [&str; 19] = [
+const HEADERS_KEPT: [&str; 21] = [
     "accept",
     "accept-encoding",
     "expect",
@@ -34,6 +34,8 @@ const HEADERS_KEPT: [&str; 19] = [
     "x-http-method-override",
     "x-method-override",
     "x-original-url",
+    "x-rewrite-url",
+    "x-host",
 ];
 /// Headers of an answer that are, or lead to, a credential: no plug-in sees them.
 const SECRET: [&str; 7] = [
@@ -56,7 +58,9 @@ fn stays(path: &str) -> bool {
     let mut segments = path.split('/');
     segments.all(|segment| {
         let decoded = percent_decode_str(segment).decode_utf8_lossy().into_owned();
-        !matches!(decoded.as_str(), "." | "..") && !decoded.contains(['/', '\\', '%'])
+        // Some servers cut off what follows a semicolon.
+        let name = decoded.split(';').next().unwrap_or_default();
+        !matches!(name, "." | "..") && !decoded.contains(['/', '\\', '%'])
     })
 }
 
@@ -70,7 +74,12 @@ fn headers_of(
     let mut own: Vec<(String, String)> = Vec::new();
     for pb::PluginHeader { name, value } in headers {
         let lower = name.to_ascii_lowercase();
-        if is_own_header(&name) || HEADERS_KEPT.contains(&lower.as_str()) || kept.contains(&lower) {
+        if is_own_header(&name)
+            || HEADERS_KEPT.contains(&lower.as_str())
+            || lower.starts_with("x-forwarded-")
+            || lower.starts_with("x-http-")
+            || kept.contains(&lower)
+        {
             return Err(format!(
                 "the header `{}` belongs to connectord",
                 clean(&name)
@@ -142,7 +151,9 @@ pub(super) fn may_mean(status: u16, judged: u16) -> bool {
             matches!(judged, 202 | 300..=399 | 408 | 409 | 500..=599)
         }
         400..=499 => judged >= 400,
-        _ => true,
+        200..=299 => true,
+        // No status of HTTP.
+        _ => matches!(judged, 500..=599),
     }
 }
 

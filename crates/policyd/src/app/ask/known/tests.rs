@@ -219,3 +219,23 @@ async fn that_there_is_no_record_is_asked_each_time() {
     }
     assert_eq!(asked.load(Ordering::Relaxed), 2);
 }
+
+/// Facts of customers come from contacts: an order that were one of them would be read as another object.
+#[tokio::test]
+async fn a_target_is_never_read_as_another_object() {
+    let folder = folder_that_asks(STRICT);
+    let path = folder.path().join("policies/acme/set.toml");
+    let set = std::fs::read_to_string(&path).unwrap();
+    let set = set.replacen(
+        "from = \"system\"",
+        "from = \"system\"\nobject = \"contact\"",
+        1,
+    );
+    std::fs::write(&path, set).unwrap();
+    let app = opened(&config(&folder)).await;
+    app.systems.ask_at(Arc::new(|_| {
+        Box::pin(async { Ok(args_from_json(ORDER).ok()) })
+    }));
+    let answer = app.authorize(&other(1)).await.unwrap();
+    assert_eq!(answer.decided.reason_code, Reason::FactsUnavailable.code());
+}

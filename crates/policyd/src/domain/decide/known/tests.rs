@@ -174,14 +174,14 @@ fn what_could_not_be_read_is_no_absence() {
 }
 
 #[test]
-fn a_record_that_is_not_there_has_no_facts_and_one_that_is_named_must_be_read() {
+fn a_record_that_is_not_there_is_denied_and_one_that_is_named_must_be_read() {
     let gone = Reading {
         exists: false,
         fields: Map::new(),
         ..order(1, "0")
     };
     let outcome = decided("1.00", Known::Read(vec![gone]));
-    assert_eq!(outcome.reason, Some(Reason::Forbidden));
+    assert_eq!(outcome.reason, Some(Reason::TargetNotFound));
     let outcome = decided("1.00", Known::Read(vec![order(450, "0")]));
     assert_eq!(
         outcome.reason,
@@ -305,7 +305,7 @@ fn a_named_record_that_is_not_there_or_one_too_many_is_no_absence() {
         "{outcome:?}"
     );
     assert!(outcome.trace.contains(&Step::Unread {
-        reason: Reason::TargetNotFound
+        reason: Reason::FieldUnreadable
     }));
     let mut sources = as_shipped("acme");
     let names = ["payer", "shipper", "buyer", "owner"];

@@ -104,21 +104,6 @@ fn no_fact_stands_in_two_places() {
     assert!(errors.contains("entities.json:1"), "{errors}");
 }
 
-#[test]
-fn the_facts_of_a_target_come_from_the_object_that_is_written() {
-    let mut sources = as_shipped("acme");
-    sources.set_toml = sources.set_toml.replacen(
-        "from = \"system\"",
-        "from = \"system\"\nobject = \"shop_order\"",
-        1,
-    );
-    let errors = TenantPolicies::build(&sources).unwrap_err().to_string();
-    assert!(
-        errors.contains("its facts would come from `shop_order`"),
-        "{errors}"
-    );
-}
-
 fn asks(sources: &Sources, change: impl Fn(&mut Request)) -> bool {
     let set = TenantPolicies::build(sources).unwrap();
     let mut request = refund("49.00");

@@ -160,23 +160,6 @@ fn zone(set: &SetText, findings: &mut Findings<'_>) -> Option<Tz> {
     zone
 }
 
-/// The facts of a target come from the very object that is written.
-fn check_objects(
-    asked: &AskedKinds,
-    cards: &BTreeMap<ActionName, Arc<Card>>,
-    findings: &mut Findings<'_>,
-) {
-    for asked in asked.values().filter(|asked| asked.object != asked.kind) {
-        let kind = &asked.kind;
-        if let Some(card) = cards.values().find(|card| card.target == *kind) {
-            findings.of_set(format!(
-                "facts.{kind}: `{}` acts on the object `{kind}`, and its facts would come from `{}`: leave `object` out",
-                card.name, asked.object
-            ));
-        }
-    }
-}
-
 pub(crate) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
     let mut findings = Findings(Vec::new(), &sources.set_toml);
     let (set, types, asked) = set_text(sources, &mut findings)?;
@@ -193,7 +176,6 @@ pub(crate) fn build(sources: &Sources) -> Result<TenantPolicies, PolicyErrors> {
             return Err(PolicyErrors(findings.0));
         }
     };
-    check_objects(&asked, &cards, &mut findings);
     let all = validated((sources, &cards), &policies, &schema, &mut findings);
     let entities = entities(sources, (&schema, &types, &asked), &mut findings);
     let slices = slices(
