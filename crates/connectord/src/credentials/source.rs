@@ -218,16 +218,6 @@ impl Source {
             }
         }
     }
-
-    /// Where it is, for people.
-    #[must_use]
-    pub fn described(&self) -> String {
-        match self {
-            Self::File(path) => path.display().to_string(),
-            Self::Nowhere(why) => why.clone(),
-            Self::Vault(slot) => format!("vault {}", slot.path),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -26,15 +26,15 @@ use crate::error::AppError;
 
 /// Longest wait of one decision for all that it reads.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(READ_MS_MAX);
-/// Reads of one tenant that are under way at the same time.
+/// Reads of one tenant at one connection that are under way at the same time.
 const AT_ONCE: usize = 16;
-/// Bytes of answers of one tenant that are kept.
+/// Bytes of answers of one tenant and connection that are kept.
 const KEPT_BYTES_MAX: u64 = 4 * 1_024 * 1_024;
 /// What an answer takes beside its fields.
 const KEPT_BYTES: u32 = 512;
 /// Records of one connection whose last change is remembered.
 const CHANGED_MAX: u64 = 10_000;
-/// How often it is asked again where what came is no answer: somebody else asked for something else, or it was changed.
+/// How often it is asked again where what came is no answer: the record was changed meanwhile.
 const TRIES: usize = 3;
 /// Longest that any answer is kept; the set says how long it is used.
 const KEPT_MAX: Duration = Duration::from_secs(60);
@@ -64,7 +64,6 @@ pub(crate) type Source =
 /// An answer, or why there is none.
 #[derive(Debug)]
 struct Held {
-    fields: Vec<String>,
     read: Read,
     /// Before it was asked for.
     asked: Instant,
@@ -72,13 +71,11 @@ struct Held {
 }
 
 impl Held {
-    /// Whether it answers such a question still: the same fields, not too old, and asked for after the last change that
-    /// is known of.
+    /// Whether it answers its question still: not too old, and asked for after the last change that is known of.
     fn answers(&self, asked: &Asked, late: Duration, changed: Option<Instant>) -> bool {
         let max_age = Duration::from_secs(asked.max_age_seconds.into()).saturating_add(late);
-        let same = self.fields.iter().eq(asked.fields.keys());
         let after = changed.is_none_or(|changed| self.asked >= changed);
-        same && after && self.asked.elapsed() <= max_age
+        after && self.asked.elapsed() <= max_age
     }
 }
 
@@ -227,7 +224,6 @@ impl Systems {
             let read = async {
                 let (now, now_ms) = (Instant::now(), clock::now().timestamp_millis());
                 Arc::new(Held {
-                    fields: question.fields.clone(),
                     read: share.ask(source, question).await,
                     asked: now,
                     asked_ms: now_ms,
@@ -241,7 +237,7 @@ impl Systems {
             };
             let entry = share.held.entry((key.clone(), asked.names()));
             let held = entry.or_insert_with_if(read, stale).await.into_value();
-            // Whoever waits for the question of another gets its answer, whatever was asked.
+            // Whoever waits for the question of another gets its answer, however old it is.
             if !held.answers(asked, DEADLINE, share.changed.get(&key).await) {
                 continue;
             }
@@ -286,6 +282,10 @@ impl App {
         at: Option<DateTime<Utc>>,
     ) -> Result<Facts, AppError> {
         let facts = self.facts_here(request, at.unwrap_or_else(clock::now))?;
+        // Most sets ask nobody: their decisions look at halts and card once.
+        if !facts.policies.asks_anybody() {
+            return Ok(facts);
+        }
         let Some(need) = wants(request, &facts) else {
             return Ok(facts);
         };

@@ -221,6 +221,12 @@ pub(in crate::domain) fn linked(value: EvalResult, found: &mut BTreeSet<EntityUi
 }
 
 impl TenantPolicies {
+    /// Whether a system is asked for any fact at all.
+    #[must_use]
+    pub fn asks_anybody(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// How long an answer about a kind of record may be used, in seconds.
     #[must_use]
     pub fn max_age_of(&self, kind: &str) -> Option<u32> {
