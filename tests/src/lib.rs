@@ -131,6 +131,8 @@ pub struct World {
     pub overrides: Vec<String>,
     /// Connections beside the sandbox CRM: name, system and base URL.
     pub connections: Vec<(&'static str, &'static str, String)>,
+    /// What credentials may do beyond their need, by connection, as TOML has a list.
+    pub accepted: Vec<(&'static str, &'static str)>,
     /// Sockets of plug-ins, by the connection that asks them.
     pub plugins: Vec<(&'static str, PathBuf)>,
 }
@@ -200,6 +202,7 @@ impl World {
             stores: None,
             overrides: Vec::new(),
             connections: Vec::new(),
+            accepted: Vec::new(),
             plugins: Vec::new(),
             folder,
         }

@@ -24,7 +24,9 @@ impl World {
         let all = all.iter().map(|(name, system, base)| {
             let plugin = self.plugins.iter().find(|(of, _)| of == name);
             let plugin = plugin.map_or_else(String::new, |(_, socket)| format!(", plugin=\"{}\"", socket.display()));
-            format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\", tenants=[\"acme\", \"globex\"]{plugin}}}")
+            let accepted = self.accepted.iter().find(|(of, _)| of == name);
+            let accepted = accepted.map_or_else(String::new, |(_, scopes)| format!(", accept_scopes={scopes}"));
+            format!("{{name=\"{name}\", system=\"{system}\", base_url=\"{base}\", tenants=[\"acme\", \"globex\"]{plugin}{accepted}}}")
         });
         format!("connection=[{}]", all.collect::<Vec<_>>().join(", "))
     }

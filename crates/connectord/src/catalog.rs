@@ -375,9 +375,13 @@ impl Files {
                     }
                 }
             };
-            catalog
-                .connections
-                .insert(connection.name.clone(), Connection { tenants, system });
+            let accepts = connection.accept_scopes.iter().cloned().collect();
+            let made = Connection {
+                tenants,
+                system,
+                accepts,
+            };
+            catalog.connections.insert(connection.name.clone(), made);
         }
         self.systems = now;
     }

@@ -415,6 +415,7 @@ fn begin(app: &SharedApp, files: Files) {
     tokio::spawn(task::reload::watch_trust(SharedApp::clone(app)));
     tokio::spawn(task::halt_watch::watch(SharedApp::clone(app)));
     tokio::spawn(task::marks::keep(SharedApp::clone(app)));
+    tokio::spawn(task::probe::ask(SharedApp::clone(app)));
     tokio::spawn(Reserve::watch(Arc::clone(&app.reserve)));
 }
 

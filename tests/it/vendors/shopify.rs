@@ -1,7 +1,7 @@
 //! Shopify: notes and tags by comparing, a metafield by its digest, refunds that are asked for once and held to what it says is left.
 
-use e2e::World;
 use e2e::vendors::shopify::{CLIENT, Shopify, TOKEN};
+use e2e::{PATIENCE, World, program};
 use serde_json::{Value as Json, json};
 use writ_proto::pb::ExecutionState as State;
 
@@ -236,4 +236,69 @@ pub(in super::super) async fn conforms_here() {
     refund.extend(["--over".to_owned(), amount(4_999).to_string()]);
     let left = conforms(&world, refund).await;
     assert!(!left.contains(&"more than the record has left".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_may_do_more_than_the_file_needs_is_not_used_unless_that_is_accepted_by_name()
+{
+    let (mut world, shopify) = started().await;
+    let mut agent = world.agent().await;
+    let note = |text: &str| {
+        of_order(
+            "order_fields",
+            "order",
+            json!({"note": text, "tags": ["web"]}),
+        )
+    };
+    let done = present(&mut agent, &note("one")).await.unwrap();
+    assert!(done.wrote, "{done:?}");
+
+    shopify.held().more_scopes = vec!["read_customers", "write_products"];
+    let probe = |world: &World| {
+        let done = world.run_connected(&["probe", "shop/main"]);
+        (
+            done.status.success(),
+            String::from_utf8(done.stdout).unwrap(),
+        )
+    };
+    let (good, said) = probe(&world);
+    assert!(!good, "{said}");
+    let names = "read_customers, write_products";
+    assert!(
+        said.contains("CREDENTIAL_TOO_WIDE") && said.contains(names),
+        "{said}"
+    );
+    // A daemon that starts with such a token changes nothing, and says why.
+    let again = |world: &mut World| {
+        world.kill_connectord();
+        world.start_connectord(&program("connectord"), &[]);
+    };
+    again(&mut world);
+    let mut agent = world.agent().await;
+    let refused = present(&mut agent, &note("two")).await;
+    assert_eq!(refused.unwrap_err(), "CREDENTIAL_TOO_WIDE");
+    assert_eq!(shopify.held().orders["1001"]["note"], "one");
+    // Narrowed at the vendor, it is taken without a restart.
+    shopify.held().more_scopes.clear();
+    let started = std::time::Instant::now();
+    while present(&mut agent, &note("three")).await.is_err() {
+        assert!(started.elapsed() < PATIENCE, "the narrowed token is taken");
+    }
+    // Accepted by name, and by no other.
+    shopify.held().more_scopes = vec!["read_customers", "write_products"];
+    world.accepted = vec![("shop/main", "[\"read_customers\"]")];
+    let (good, said) = probe(&world);
+    assert!(
+        !good && said.contains("for nothing: write_products"),
+        "{said}"
+    );
+    world.accepted = vec![("shop/main", "[\"read_customers\", \"write_products\"]")];
+    let (good, said) = probe(&world);
+    assert!(
+        good && said.contains(&format!("what no card needs: {names}")),
+        "{said}"
+    );
+    again(&mut world);
+    let mut agent = world.agent().await;
+    assert!(present(&mut agent, &note("four")).await.unwrap().wrote);
 }

@@ -181,7 +181,11 @@ pub(super) fn holds_graphql(served: &Served, file: &str) {
     // Newer than what the compiler knows by itself.
     let text = format!("directive @oneOf on INPUT_OBJECT\n{text}");
     let schema = Schema::parse_and_validate(text, file).unwrap_or_else(|error| panic!("{error}"));
-    for heard in served.heard() {
+    let heard = served.heard();
+    for heard in heard
+        .iter()
+        .filter(|one| one.path.ends_with("/graphql.json"))
+    {
         let body: Json = serde_json::from_str(&heard.body).unwrap();
         let query = body["query"].as_str().unwrap();
         let parsed = ExecutableDocument::parse_and_validate(&schema, query, "operation");

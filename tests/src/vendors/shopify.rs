@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use apollo_compiler::ast::{Definition, Document, Field, Selection, Value};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Form, Json as Body, Router};
 use serde_json::{Map, Value as Json, json};
 
@@ -32,6 +32,8 @@ pub struct Held {
     pub statuses: Vec<&'static str>,
     /// So many refunds are made and answered with 502.
     pub fails_after: u32,
+    /// What the token may do beside reading and writing orders.
+    pub more_scopes: Vec<&'static str>,
     ticks: u32,
 }
 
@@ -60,6 +62,7 @@ impl Shopify {
         let app = Router::new()
             .route("/admin/api/2026-10/graphql.json", post(graphql))
             .route("/admin/oauth/access_token", post(token))
+            .route("/admin/oauth/access_scopes.json", get(scopes))
             .with_state(Arc::clone(&held));
         Self {
             served: Served::start(app).await,
@@ -166,6 +169,22 @@ async fn token(Form(asked): Form<BTreeMap<String, String>>) -> Response {
     }
     Body(json!({"access_token": TOKEN, "scope": "write_orders,read_orders", "expires_in": 86_399}))
         .into_response()
+}
+
+/// <https://shopify.dev/docs/api/admin-rest/latest/resources/accessscope>
+async fn scopes(State(held): State<Shared>, headers: HeaderMap) -> Response {
+    if headers
+        .get("x-shopify-access-token")
+        .map(HeaderValue::as_bytes)
+        != Some(TOKEN.as_bytes())
+    {
+        let said = json!({"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"});
+        return (StatusCode::UNAUTHORIZED, Body(said)).into_response();
+    }
+    let more = held.lock().unwrap().more_scopes.clone();
+    let all = ["read_orders", "write_orders"].into_iter().chain(more);
+    let all: Vec<Json> = all.map(|handle| json!({"handle": handle})).collect();
+    Body(json!({"access_scopes": all})).into_response()
 }
 
 fn failed(message: &str, code: &str) -> Response {

@@ -14,6 +14,8 @@ use serde_json::{Value as Json, json};
 use super::{Served, bearer, pairs};
 
 pub const TOKEN: &str = "xoxb-0123456789-0123456789012-abcdefghijklmnop";
+/// What the token may do, as Slack says in a header of every answer.
+const SCOPES: &str = "chat:write,channels:read,channels:history";
 /// What stands for a message of blocks alone where those are not shown.
 const NO_TEXT: &str = "This content can't be displayed.";
 /// Longest text of a section.
@@ -81,7 +83,8 @@ fn stranger(headers: &HeaderMap) -> Option<Response> {
 
 async fn test(headers: HeaderMap) -> Response {
     let body = json!({"ok": true, "url": "https://acme.slack.com/", "team": "acme", "user": "writ", "team_id": "T1", "user_id": "U01WRIT"});
-    stranger(&headers).unwrap_or_else(|| Body(body).into_response())
+    let scopes = [("x-oauth-scopes", SCOPES)];
+    stranger(&headers).unwrap_or_else(|| (scopes, Body(body)).into_response())
 }
 
 /// The parameters of a query and of a form.

@@ -49,6 +49,19 @@ pub struct Connection {
     pub tenants: BTreeSet<String>,
     /// Its driver; or why it cannot be used.
     pub system: Result<Arc<System>, Refusal>,
+    /// What its credential may do although the system file needs it for nothing.
+    pub accepts: BTreeSet<String>,
+}
+
+impl Connection {
+    /// What a credential may do beyond what the system file needs and the operator accepted by name.
+    #[must_use]
+    pub fn beyond(&self, system: &System, held: &BTreeSet<String>) -> Vec<String> {
+        let needed = system.needs_at_most();
+        let more = held.difference(&needed);
+        let more = more.filter(|name| !self.accepts.contains(*name));
+        more.cloned().collect()
+    }
 }
 
 /// Something wrong in a file, and whose it is; nobody's is everybody's.

@@ -10,6 +10,7 @@ pub mod order;
 pub mod outcome;
 pub mod read;
 pub mod rollout;
+pub mod standing;
 pub mod undo;
 pub mod veil;
 pub mod work;

@@ -2,6 +2,8 @@
 //! one run. It serves nothing, and changes nothing but this: a journal that is not there is made, and one of an older
 //! version brought to this one.
 
+mod reached;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
@@ -12,8 +14,8 @@ use tonic_health::pb::health_client::HealthClient;
 use writ_proto::Reason;
 use writ_proto::host::channel::Peer;
 use writ_proto::host::layers::Layers;
-use writ_proto::host::store::postgres::without_password;
 use writ_proto::together::{Side, disagreements};
+use writ_proto::toml_flaw::near;
 
 use super::Common;
 use super::journal::foreign_reports;
@@ -25,7 +27,6 @@ use crate::grpc::client;
 use crate::marks::MarkFile;
 use crate::output::{Output, plural};
 use crate::server::{check_marks, door, open_as_it_is, open_halts, own_files, summary};
-use crate::system::System;
 
 /// How long policyd has to answer.
 const LOOK: Duration = Duration::from_secs(3);
@@ -65,6 +66,36 @@ impl Doctor<'_> {
         let fix = fix.map_or_else(String::new, |fix| format!("  Fix: {fix}"));
         self.bad(&format!("{code} {}{fix}", error.public));
     }
+}
+
+/// What each system of record says of its credential, or one of them; exit 1 if anything is wrong with one.
+pub(super) async fn probe(
+    common: &Common,
+    connection: Option<&str>,
+    output: &Output,
+) -> Result<u8, AppError> {
+    let config = common.read()?;
+    let app = open_as_it_is(&config).await?;
+    let catalog = app.catalog.load_full();
+    let mut doctor = Doctor {
+        output,
+        failed: false,
+    };
+    let names = catalog.connections.keys();
+    let names: Vec<&String> = names
+        .filter(|name| connection.is_none_or(|wanted| wanted == name.as_str()))
+        .collect();
+    if let (Some(wanted), []) = (connection, names.as_slice()) {
+        let known = catalog.connections.keys().map(String::as_str);
+        let near = near(wanted, known)
+            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        let why = format!("there is no connection `{wanted}` in this configuration{near}");
+        return Err(AppError::new(Reason::UnknownConnection, why));
+    }
+    for name in names {
+        reached::reached(&mut doctor, (&config, &catalog, name)).await;
+    }
+    Ok(u8::from(doctor.failed))
 }
 
 /// Examines a configuration; exit 1 if anything fails.
@@ -154,42 +185,8 @@ async fn in_force(doctor: &mut Doctor<'_>, config: &Config, app: &SharedApp) {
             "connection {name} does not name {tenant} in its tenants: {cards} of {tenant} cannot be used"
         ));
     }
-    for (name, connection) in &catalog.connections {
-        if let Ok(system) = &connection.system {
-            reached(doctor, (config, name), system).await;
-        }
-    }
-}
-
-/// What a system of record answers.
-async fn reached(doctor: &mut Doctor<'_>, (config, name): (&Config, &str), system: &System) {
-    // What a file leaves to chance, it leaves aloud.
-    for choice in system.choices_of_none() {
-        doctor.note(&format!("connection {name}: {choice}"));
-    }
-    if system.has_no_probe() {
-        doctor.note(&format!(
-            "connection {name}: its system file has no `probe`, so it was not asked anything"
-        ));
-        return;
-    }
-    match system.probe().await {
-        Ok(()) => doctor.ok(&format!(
-            "connection {name}: it answers, and takes the credential"
-        )),
-        Err(error) => {
-            let at = config.connection.iter().find(|one| one.name == *name);
-            let at = at.map_or("", |one| one.base_url.as_str());
-            let why = format!("connection {name} at {}: {error}", without_password(at));
-            let found = AppError::new(error.reason(), why);
-            // The fix of that code is this command.
-            doctor.error(&match found.reason {
-                Reason::SystemUnavailable => found.with_fix(format!(
-                    "start the system of record, or mend base_url of {name} in connectord.toml"
-                )),
-                _ => found,
-            });
-        }
+    for name in catalog.connections.keys() {
+        reached::reached(doctor, (config, &catalog, name)).await;
     }
 }
 

@@ -68,6 +68,11 @@ enum Command {
     Health(remote::Remote),
     /// Check configuration, keys, cards and systems without serving.
     Doctor,
+    /// Ask each system of record whether it takes its credential, and what that may do beyond what cards need.
+    Probe {
+        /// Connection id; all of them if absent.
+        connection: Option<String>,
+    },
     /// Show the plan of a call; nothing is claimed or written.
     Preview(call::CallArgs),
     /// Shows what a card lets an agent see of records; takes a writ of an action that reads.
@@ -145,6 +150,7 @@ impl Command {
         matches!(
             self,
             Self::Doctor
+                | Self::Probe { .. }
                 | Self::Undo(_)
                 | Self::Conform(_)
                 | Self::Lint(_)
@@ -276,6 +282,9 @@ async fn run(cli: &Cli, output: &Output) -> Result<u8, AppError> {
         Command::Server(args) => Box::pin(server::run(common, args)).await,
         Command::Health(remote) => remote::health(remote, output).await,
         Command::Doctor => Box::pin(doctor::run(common, output)).await,
+        Command::Probe { connection } => {
+            Box::pin(doctor::probe(common, connection.as_deref(), output)).await
+        }
         Command::Preview(args) => call::preview(args, output).await,
         Command::Read(args) => call::read(args, output).await,
         Command::Execute(args) => call::execute(args, output).await,

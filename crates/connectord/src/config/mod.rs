@@ -243,6 +243,9 @@ pub struct ConnectionConfig {
     /// Socket of the plug-in, for a system file with `driver = "remote"`.
     #[serde(default)]
     pub plugin: Option<PathBuf>,
+    /// What its credential may do although the system file needs it for nothing, by the names that the system gives.
+    #[serde(default)]
+    pub accept_scopes: Vec<String>,
     /// The folder of `document`, absolute.
     #[serde(skip)]
     pub folder: Option<PathBuf>,

@@ -62,6 +62,7 @@ const fn code(reason: Reason) -> Code {
         | R::VerbMismatch
         | R::SystemRefused
         | R::SystemDenied
+        | R::CredentialTooWide
         | R::NotTaken
         | R::FieldUnreadable
         | R::NothingSeen

@@ -11,7 +11,9 @@ mod failure;
 pub mod file;
 pub mod http;
 pub mod postgres;
+mod standing;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -28,6 +30,7 @@ pub use document::Document;
 pub use failure::{NotDone, SystemError};
 pub use http::Http;
 pub use postgres::Postgres;
+pub use standing::{HOLDS, STALE, Standing};
 
 /// Leave to write: one of the two permits, and nothing else.
 #[derive(Debug, Clone, Copy)]
@@ -371,15 +374,15 @@ impl System {
         }
     }
 
-    /// Shows that the credential works.
+    /// Shows that the credential works, and what it may do where that can be told.
     ///
     /// # Errors
     /// What the system said instead.
-    pub async fn probe(&self) -> Result<(), SystemError> {
+    pub async fn probe(&self) -> Result<Option<BTreeSet<String>>, SystemError> {
         match self {
             Self::Http(system) => system.probe().await,
-            Self::Postgres(system) => system.probe().await,
-            Self::Document(_) => Ok(()),
+            Self::Postgres(system) => system.probe().await.map(Some),
+            Self::Document(_) => Ok(None),
         }
     }
 }

@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
 use writ_proto::value::Map;
 
 use super::file::{Bound, Object, Table, clean};
-use super::{Applied, Between, Doubt, Happened, NotDone, Receipt, SystemError, Wanted};
+use super::{Applied, Between, Doubt, Happened, NotDone, Receipt, Standing, SystemError, Wanted};
 use crate::credentials::Credential;
 use crate::domain::image::Image;
 use crate::domain::plan::Plan;
@@ -35,6 +35,8 @@ pub struct Postgres {
     pool: PgPool,
     base: String,
     fingerprint: [u8; 32],
+    /// What its login was seen to have.
+    pub(super) standing: Standing,
 }
 
 /// What became of one statement.
@@ -182,6 +184,7 @@ impl Postgres {
             pool,
             base: base.to_owned(),
             fingerprint: credential.fingerprint(),
+            standing: Standing::default(),
         })
     }
 

@@ -5,6 +5,7 @@ pub mod halt_watch;
 pub mod marks;
 pub mod member;
 pub mod outbox;
+pub mod probe;
 pub mod reload;
 pub mod settle;
 pub mod vault;

@@ -212,6 +212,8 @@ pub enum Reason {
     SystemRateLimited,
     /// `SYSTEM_DENIED`: the credential of the connection may not do this, and nothing was changed.
     SystemDenied,
+    /// `CREDENTIAL_TOO_WIDE`: the credential of the connection may do more than the system file needs.
+    CredentialTooWide,
     /// `NOT_TAKEN`: the system answered as if it had written, and the record shows that it did not.
     NotTaken,
     /// `FIELD_UNREADABLE`: a field of the record is missing in the answer, or holds what its codec has no meaning for.

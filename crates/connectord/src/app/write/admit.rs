@@ -197,6 +197,10 @@ impl App {
                 return Ok(Err(refusal));
             }
         }
+        // Last, since it may ask the system: only who may do something makes it ask.
+        if let Err(refusal) = self.check_standing(&call.connection, &system).await {
+            return Ok(Err(refusal));
+        }
         Ok(Ok(Admitted {
             permit,
             card,

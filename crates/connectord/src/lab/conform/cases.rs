@@ -72,7 +72,7 @@ async fn probe(world: &World) -> Tried {
         .app
         .system(world.ours.tenant(), world.card.connection.as_str());
     Ok(match system?.probe().await {
-        Ok(()) => Verdict::holds(),
+        Ok(_) => Verdict::holds(),
         Err(error) => Verdict::Fails(error.to_string()),
     })
 }

@@ -29,6 +29,11 @@ pub(super) fn of_verb(table: &toml::Table, object: &str, verb: &str) -> [u8; 32]
     let own = own
         .and_then(|own| own.get("verb"))
         .and_then(|all| all.get(verb));
-    kept.extend(own.map(|value| ("verb".to_owned(), value.clone())));
+    let mut own = own.cloned();
+    // What a credential is called changes nothing that is sent.
+    if let Some(own) = own.as_mut().and_then(toml::Value::as_table_mut) {
+        own.remove("scopes");
+    }
+    kept.extend(own.map(|value| ("verb".to_owned(), value)));
     sha256(toml::to_string(&kept).unwrap_or_default().as_bytes())
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod look;
+pub(crate) mod scopes;
 pub(crate) mod settle;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -268,6 +269,9 @@ impl Exchange {
         encoding: Encoding,
         writes: bool,
     ) -> Result<Self, FileError> {
+        // What such a system answers beside GraphQL is asked by a plain GET.
+        let plain = !writes && raw.document.is_none() && raw.request.starts_with("GET ");
+        let encoding = if plain { Encoding::Json } else { encoding };
         let by_post = encoding == Encoding::Graphql || raw.reads == Some(true);
         let (method, path, query) = request_line(&raw.request, !writes && !by_post)?;
         if (by_post && !writes || encoding == Encoding::Graphql) && method != "POST" {

@@ -15,7 +15,7 @@ pub mod slot;
 mod table;
 mod verb;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use regex::Regex;
@@ -25,6 +25,7 @@ pub use exchange::answer::{Answer, Judged, Meaning, Rules, clean};
 
 pub use codec::{Codec, opaque};
 pub use exchange::look::{Found, Look, Matches};
+pub use exchange::scopes::{ScopesAt, all};
 pub use exchange::settle::Settle;
 pub use exchange::{Exchange, Request, Sent, is_own_header};
 pub use field::Field;
@@ -194,6 +195,8 @@ pub struct Object {
     pub watch: Vec<String>,
     /// Searches by a signal.
     pub find: BTreeMap<String, Look>,
+    /// Scopes of a credential that may read it.
+    pub scopes: BTreeSet<String>,
     /// What can be done.
     pub verbs: BTreeMap<String, Verb>,
 }
@@ -241,6 +244,8 @@ pub struct Bound {
     pub rules: Rules,
     /// A read that shows that the credential works.
     pub probe: Option<Exchange>,
+    /// Where its answer says what the credential may do.
+    pub scopes: Option<ScopesAt>,
     /// Object types.
     pub objects: BTreeMap<String, Object>,
 }
@@ -321,6 +326,7 @@ impl Bound {
             retry_after.map(|text| VersionAt::parse(text)).collect();
         let probe = raw.probe.as_ref().map(|probe| probe.as_probe(encoding));
         let probe = probe.transpose().map_err(|error| error.within("probe"))?;
+        let scopes = exchange::scopes::declared(raw)?;
         if raw.object.is_empty() {
             return Err(FileError::new("a system file names at least one object").within("object"));
         }
@@ -348,6 +354,7 @@ impl Bound {
             retry_after: retry_after.map_err(|error| error.within("rate.retry_after"))?,
             rules,
             probe,
+            scopes,
             objects,
         })
     }
@@ -447,6 +454,7 @@ impl Bound {
             fields,
             watch: raw.watch.clone(),
             find,
+            scopes: raw.scopes.iter().cloned().collect(),
             verbs: BTreeMap::new(),
         };
         for (name, one) in &raw.verb {

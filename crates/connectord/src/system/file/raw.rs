@@ -149,6 +149,9 @@ pub(super) struct RawObject {
     pub(super) watch: Vec<String>,
     #[serde(default)]
     pub(super) find: BTreeMap<String, RawFind>,
+    /// What a credential is named that may read this.
+    #[serde(default)]
+    pub(super) scopes: Vec<String>,
     #[serde(default)]
     pub(super) verb: BTreeMap<String, RawVerb>,
 }
@@ -174,6 +177,7 @@ pub(super) struct RawExchange {
     pub(super) among: Option<RawAmong>,
     #[serde(default)]
     pub(super) unchanged: Vec<String>,
+    pub(super) scopes: Option<String>,
 }
 
 impl RawExchange {
@@ -185,7 +189,7 @@ impl RawExchange {
 
     /// The read that shows that the credential works.
     pub(super) fn as_probe(&self, encoding: Encoding) -> Result<Exchange, FileError> {
-        self.only(&["reads", "expect"])?;
+        self.only(&["reads", "expect", "scopes"])?;
         let probe = Exchange::compile(self, encoding, false)?;
         super::allowed::check_slots(&probe, &super::allowed::Allowed::default())?;
         Ok(probe)
@@ -204,6 +208,7 @@ impl RawExchange {
             ("ceiling", self.ceiling.is_some(), "prepare"),
             ("among", self.among.is_some(), "prepare"),
             ("unchanged", !self.unchanged.is_empty(), "prepare"),
+            ("scopes", self.scopes.is_some(), "the probe"),
         ];
         let strange = places
             .iter()
@@ -291,4 +296,7 @@ pub(super) struct RawVerb {
     pub(super) prepare: Vec<RawExchange>,
     #[serde(default)]
     pub(super) step: Vec<RawExchange>,
+    /// What a credential is named that may do this, beside what reads the object.
+    #[serde(default)]
+    pub(super) scopes: Vec<String>,
 }

@@ -1,6 +1,8 @@
 //! How a verb is performed: its guard, its key, its steps, and how a doubt is settled. Each of these
 //! is a closed choice without a default: whoever writes a file says it aloud.
 
+use std::collections::BTreeSet;
+
 use toml::Value as Toml;
 use writ_proto::money::minor_digits;
 
@@ -185,6 +187,8 @@ pub struct Verb {
     pub prepare: Vec<Prepare>,
     /// Its calls, in order; only the last may change the target.
     pub steps: Vec<Step>,
+    /// Scopes of a credential that may do it, beside those that read the object.
+    pub scopes: BTreeSet<String>,
     /// Hash of what it sends, proves and guards.
     pub digest: [u8; 32],
 }
@@ -317,6 +321,7 @@ impl Verb {
             settle,
             prepare,
             steps,
+            scopes: raw.scopes.iter().cloned().collect(),
             digest: [0; 32],
         };
         verb.check(of, object)?;

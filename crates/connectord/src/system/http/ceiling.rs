@@ -6,7 +6,7 @@ use writ_proto::value::{Value, minor_units, number_from_text};
 
 use crate::domain::plan::Plan;
 use crate::system::SystemError;
-use crate::system::file::{Among, Ceiling, Currency, Object, Unit, clean};
+use crate::system::file::{Among, Ceiling, Currency, Object, Unit, all, clean};
 
 /// The number at a pointer, in minor units of a currency or as it is.
 fn amount(body: &Json, at: &str, unit: Unit, digits: u32) -> Option<i64> {
@@ -87,21 +87,6 @@ pub(super) fn left(ceiling: &Ceiling, plan: &Plan, body: &Json) -> Result<(), Sy
 
 /// Most values that are named to somebody who gave another.
 const SHOWN_MAX: usize = 12;
-
-/// Every value at a pointer in which `*` is every item of a list.
-fn all<'a>(body: &'a Json, at: &str) -> Vec<&'a Json> {
-    let mut found = vec![body];
-    for part in at.split('/').skip(1) {
-        let inner = |one: &'a Json| -> Vec<&'a Json> {
-            match part {
-                "*" => one.as_array().into_iter().flatten().collect(),
-                part => one.pointer(&format!("/{part}")).into_iter().collect(),
-            }
-        };
-        found = found.into_iter().flat_map(inner).collect();
-    }
-    found
-}
 
 /// Whether the system knows the new value of a field now; none is asked for where the plan does not change it.
 pub(super) fn known(

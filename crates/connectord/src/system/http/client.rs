@@ -23,7 +23,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const BODY_BYTES_MAX: usize = 1_024 * 1_024;
 /// Most headers of an answer that are kept, and their longest value in bytes.
 const HEADERS_MAX: usize = 64;
-const HEADER_BYTES_MAX: usize = 1_024;
+const HEADER_BYTES_MAX: usize = 4 * 1_024;
 /// Longest time a system may ask to wait, in seconds.
 const WAIT_SECONDS_MAX: u64 = 24 * 3_600;
 

@@ -8,6 +8,7 @@ mod scope;
 mod token;
 mod write;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -18,8 +19,8 @@ use plugin::Planned;
 pub use plugin::Plugin;
 pub use token::{lasts, settled};
 
-use super::file::{Answer, Bound, Exchange, Judged, Meaning, Object, Request};
-use super::{NotDone, SystemError, Wanted};
+use super::file::{Answer, Bound, Exchange, Judged, Meaning, Object, Request, ScopesAt};
+use super::{NotDone, Standing, SystemError, Wanted};
 use crate::domain::identity::MATCHES_MAX;
 use crate::domain::image::Image;
 use crate::domain::plan::Plan;
@@ -33,6 +34,8 @@ pub struct Http {
     origin: String,
     /// What translates calls and answers, where the driver is `remote`.
     plugin: Option<Plugin>,
+    /// What its credential was seen to have.
+    pub(super) standing: Standing,
 }
 
 /// What a system said, or what came instead, after the meaning that it has.
@@ -53,6 +56,7 @@ impl Http {
             client,
             origin,
             plugin,
+            standing: Standing::default(),
         }
     }
 
@@ -205,21 +209,25 @@ impl Http {
         Ok(found.ids)
     }
 
-    /// Shows that the credential works, by the file's probe.
+    /// Shows that the credential works, by the file's probe, and what it may do, where the file says how that is told.
     ///
     /// # Errors
     /// What the system said instead.
-    pub async fn probe(&self) -> Result<(), SystemError> {
+    pub async fn probe(&self) -> Result<Option<BTreeSet<String>>, SystemError> {
         let Some(probe) = &self.bound.probe else {
-            return Ok(());
+            return Ok(None);
         };
         let scope = Filled {
             base: &self.origin,
             ..Filled::default()
         };
         let answer = self.ask(probe, &scope).await?;
-        let body = answer.body.unwrap_or(Json::Null);
-        probe.proof(&body, &scope).map_err(SystemError::Unavailable)
+        let body = answer.body.as_ref().unwrap_or(&Json::Null);
+        let proven = probe.proof(body, &scope);
+        proven.map_err(SystemError::Unavailable)?;
+        let read = |at: &ScopesAt| at.read(&answer);
+        let scopes = self.bound.scopes.as_ref().map(read).transpose();
+        scopes.map_err(SystemError::Unavailable)
     }
 }
 
