@@ -50,6 +50,21 @@ pub(super) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
+/// Whether a media type is one of a kind.
+type Fits<'a> = &'a dyn Fn(&str) -> bool;
+
+/// A media type without its parameters.
+fn essence(kind: &str) -> String {
+    let own = kind.split(';').next().unwrap_or_default();
+    own.trim().to_ascii_lowercase()
+}
+
+/// Whether a body of that type holds the fields as they are: a JSON Patch (RFC 6902) lists operations instead.
+fn is_json(kind: &str) -> bool {
+    let own = essence(kind);
+    (own == "application/json" || own.ends_with("+json")) && own != "application/json-patch+json"
+}
+
 fn is_slot(segment: &str) -> bool {
     segment.starts_with('{') && segment.ends_with('}')
 }
@@ -85,6 +100,15 @@ impl Document {
     /// The schemas that a schema is made of, itself first. Of alternatives that are no null each counts, and what stands beside
     /// a reference counts as well as what it refers to.
     pub(super) fn parts<'a>(&'a self, schema: &'a Json) -> Vec<&'a Json> {
+        self.made_of(schema, &["allOf", "anyOf", "oneOf"])
+    }
+
+    /// The schemas all of which a value must satisfy.
+    pub(super) fn conjuncts<'a>(&'a self, schema: &'a Json) -> Vec<&'a Json> {
+        self.made_of(schema, &["allOf"])
+    }
+
+    fn made_of<'a>(&'a self, schema: &'a Json, keys: &[&str]) -> Vec<&'a Json> {
         let (mut open, mut parts) = (VecDeque::from([schema]), Vec::new());
         while let Some(next) = open.pop_front().filter(|_| parts.len() < PARTS_MAX) {
             if next.get("$ref").is_some() {
@@ -94,8 +118,8 @@ impl Document {
                 continue;
             };
             parts.push(own);
-            for key in ["allOf", "anyOf", "oneOf"] {
-                let all = own.get(key).and_then(Json::as_array).into_iter().flatten();
+            for key in keys {
+                let all = own.get(*key).and_then(Json::as_array).into_iter().flatten();
                 let room = PARTS_MAX.saturating_sub(open.len());
                 open.extend(all.take(room));
             }
@@ -218,7 +242,7 @@ impl Document {
         let schema = own.get("content")?.as_object()?;
         let schema = schema
             .iter()
-            .find(|(kind, _)| kind.contains("json"))?
+            .find(|(kind, _)| is_json(kind))?
             .1
             .get("schema")?;
         Some((schema, names.map(|name| name.to_lowercase()).collect()))
@@ -231,13 +255,11 @@ impl Document {
     ) -> Option<(&'static str, &'a str, &'a Json)> {
         let own = self.resolved(operation.get("requestBody")?)?;
         let all = own.get("content")?.as_object()?;
-        let kinds = [
-            ("json", "application/json"),
-            ("json", "json"),
-            ("form", "x-www-form-urlencoded"),
-        ];
-        kinds.into_iter().find_map(|(word, part)| {
-            let (kind, own) = all.iter().find(|(kind, _)| kind.contains(part))?;
+        let plain = |kind: &str| essence(kind) == "application/json";
+        let form = |kind: &str| essence(kind) == "application/x-www-form-urlencoded";
+        let kinds: [(&str, Fits<'_>); 3] = [("json", &plain), ("json", &is_json), ("form", &form)];
+        kinds.into_iter().find_map(|(word, fits)| {
+            let (kind, own) = all.iter().find(|(kind, _)| fits(kind))?;
             Some((word, kind.as_str(), own.get("schema")?))
         })
     }
@@ -256,7 +278,7 @@ impl Document {
         let (mut looked_at, mut members_seen) = (0_usize, 0_usize);
         while let Some((at, own, depth)) = open.pop_front() {
             looked_at = looked_at.saturating_add(1);
-            if looked_at > NODES_MAX || members_seen > MEMBERS_MAX {
+            if looked_at > NODES_MAX {
                 break;
             }
             let parts = self.parts(own);
@@ -272,6 +294,9 @@ impl Document {
                 let members = part.get("properties").and_then(Json::as_object);
                 for (member, schema) in members.into_iter().flatten() {
                     members_seen = members_seen.saturating_add(1);
+                    if members_seen > MEMBERS_MAX {
+                        return (None, anything);
+                    }
                     let place = format!("{at}/{}", escaped(member));
                     if member == name {
                         return (
