@@ -93,3 +93,39 @@ fn a_slip_is_told_with_its_line_and_a_card_that_does_not_fit_with_its_reason() {
     let (code, _) = lint(&world, &["nothing.toml"]);
     assert_eq!(code, 1);
 }
+
+#[test]
+fn the_cards_and_rules_for_each_vendor_can_be_performed_and_are_accepted() {
+    let world = World::prepare(&[]);
+    let mut seen = 0;
+    for entry in std::fs::read_dir(root().join("deploy/cards")).unwrap() {
+        let folder = entry.unwrap().path();
+        let system = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let files = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        let (cards, rules): (Vec<_>, Vec<_>) =
+            files.partition(|file| file.extension().is_some_and(|ending| ending == "toml"));
+        assert!(!cards.is_empty() && rules.len() == 1, "{system}");
+        for card in cards {
+            let file = root().join(format!("deploy/systems/{system}.toml"));
+            let args = [file.to_str().unwrap(), "--card", card.to_str().unwrap()];
+            let (code, rows) = lint(&world, &args);
+            assert_eq!(
+                (code, of(&rows, "fail").len()),
+                (0, 0),
+                "{}: {rows:?}",
+                card.display()
+            );
+            let name = card.file_name().unwrap().to_str().unwrap();
+            std::fs::copy(&card, world.path(&format!("policies/acme/actions/{name}"))).unwrap();
+            seen += 1;
+        }
+        let to = world.path(&format!("policies/acme/{system}.cedar"));
+        std::fs::copy(&rules[0], to).unwrap();
+    }
+    assert!(seen > 12, "{seen}");
+    let checked = world.run("policyd", &["check", "policies", "--deny-warnings"]);
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "{said}");
+}

@@ -9,12 +9,14 @@ use writ_proto::value::args_from_json;
 
 use crate::vendors::hubspot::{HubSpot, TOKEN};
 use crate::vendors::salesforce::{CLIENT, OPPORTUNITY, SECRET, Salesforce};
+use crate::vendors::shopify::{self, Shopify};
+use crate::vendors::stripe::{self, Stripe};
 use crate::vendors::zendesk::{self, Zendesk};
 use crate::wish::{Asked, Wish, stage};
 use crate::{Actor, PATIENCE, World, code, program};
 
 /// The systems that can be named.
-pub const NAMES: [&str; 3] = ["hubspot", "salesforce", "zendesk"];
+pub const NAMES: [&str; 5] = ["hubspot", "salesforce", "zendesk", "shopify", "stripe"];
 const CONNECTION: &str = "crm/side";
 const ACTION: &str = "move_stage";
 const CARD: &str = r#"
@@ -22,7 +24,6 @@ name = "move_stage"
 connection = "crm/side"
 sentence = "Move one record to another stage."
 owner = "ops@acme.example"
-verb = "set_status"
 risk = "medium"
 tier = "reversible"
 undo = "restores the previous stage if nobody changed it since"
@@ -49,6 +50,7 @@ struct Vendor {
     system: &'static str,
     base: String,
     secret: String,
+    verb: &'static str,
     record: (&'static str, &'static str),
     /// The field of the system file, and its values: as it is, as the agent sets it, as a person does.
     field: &'static str,
@@ -69,6 +71,7 @@ async fn hubspot() -> Vendor {
         system: "hubspot",
         base,
         secret: TOKEN.to_owned(),
+        verb: "set_status",
         record: ("deal", "512"),
         field: "stage",
         values: ["appointmentscheduled", "qualifiedtobuy", "contractsent"],
@@ -89,6 +92,7 @@ async fn salesforce() -> Vendor {
         system: "salesforce",
         base,
         secret: json!({"client_id": CLIENT, "client_secret": SECRET}).to_string(),
+        verb: "set_status",
         record: ("opportunity", OPPORTUNITY),
         field: "stage",
         values: ["Prospecting", "Qualification", "Closed Won"],
@@ -109,11 +113,65 @@ async fn zendesk() -> Vendor {
         system: "zendesk",
         base,
         secret: zendesk::SECRET.to_owned(),
+        verb: "set_status",
         record: ("ticket", "35"),
         field: "status",
         values: ["open", "pending", "hold"],
         look: Box::new(look),
         edit: Box::new(move |value| own.held().edit(35, "status", value.into())),
+    }
+}
+
+async fn shopify() -> Vendor {
+    let own = Shopify::start().await;
+    let (base, seen) = (own.served.base(), own.clone());
+    let look = move || {
+        let held = seen.held();
+        let kept = held.orders["1001"]["metafield"]["value"].as_str();
+        kept.unwrap_or_default().to_owned()
+    };
+    let edit = move |value: &str| {
+        let mut held = own.held();
+        let order = held.orders.get_mut("1001").expect("it is there");
+        order["metafield"]["value"] = value.into();
+        order["metafield"]["compareDigest"] = "of a person".into();
+    };
+    Vendor {
+        system: "shopify",
+        base,
+        secret: shopify::TOKEN.to_owned(),
+        verb: "set_status",
+        record: ("order_status", "1001"),
+        field: "status",
+        values: ["new", "seen", "done"],
+        look: Box::new(look),
+        edit: Box::new(edit),
+    }
+}
+
+async fn stripe() -> Vendor {
+    let own = Stripe::start().await;
+    let (base, seen) = (own.served.base(), own.clone());
+    let look = move || {
+        let held = seen.held();
+        let kept = held.customers["cus_1"]["description"].as_str();
+        kept.unwrap_or_default().to_owned()
+    };
+    let edit = move |value: &str| {
+        let mut held = own.held();
+        let customer = held.customers.get_mut("cus_1").expect("it is there");
+        customer["description"] = value.into();
+    };
+    Vendor {
+        system: "stripe",
+        base,
+        secret: stripe::KEY.to_owned(),
+        verb: "update_fields",
+        record: ("customer", "cus_1"),
+        field: "description",
+        values: ["old", "wholesale", "retail"],
+        look: Box::new(look),
+        edit: Box::new(edit),
     }
 }
 
@@ -137,6 +195,8 @@ pub async fn play(name: &str) -> Vec<Step> {
         "hubspot" => hubspot().await,
         "salesforce" => salesforce().await,
         "zendesk" => zendesk().await,
+        "shopify" => shopify().await,
+        "stripe" => stripe().await,
         other => panic!("{other} is none of {NAMES:?}"),
     };
     let world = started(&vendor);
@@ -156,7 +216,8 @@ fn started(vendor: &Vendor) -> World {
     let values = vendor.values.map(|value| format!("\"{value}\"")).join(", ");
     let (target, field) = (vendor.record.0, vendor.field);
     let card = format!(
-        "target = \"{target}\"{CARD}[args.stage]\ntype = \"choice\"\nfield = \"{field}\"\nvalues = [{values}]\n"
+        "target = \"{target}\"\nverb = \"{}\"{CARD}[args.stage]\ntype = \"choice\"\nfield = \"{field}\"\nvalues = [{values}]\n",
+        vendor.verb
     );
     let rule = RULE.trim_start().to_owned();
     let system = (CONNECTION, vendor.system, vendor.base.clone());
