@@ -19,6 +19,7 @@ mod evidence;
 mod exact;
 mod facts;
 mod flood;
+mod grounded;
 mod halt;
 mod halt_browser;
 mod halt_page;

@@ -215,7 +215,7 @@ pub async fn bind(config: Config) -> Result<Bound, AppError> {
     let (halting, halt_queue) = halting::channel();
     let app = app(&config, table, (ledger, halting))?;
     if let Some(peer) = connectord_of(&config, known::DEADLINE)? {
-        app.systems.ask_at(facts::source(&peer));
+        app.systems.ask_at(facts::asked_at(&peer));
     }
     app.marks.check_trust(&app.signer.load().keys)?;
     marks::check(&app.marks, &app.ledger).await?;

@@ -188,6 +188,22 @@ pub(super) fn halt_lines() -> Vec<Line> {
             "SERVICE_REQUIRED"
         ),
         line!(
+            "FactService/CheckEvidence",
+            c,
+            c.facts.check_evidence(pb::CheckEvidenceRequest {
+                parent: THERE.into(),
+                action: "refund".into(),
+                argument: "amount".into(),
+                value_cbor: vec![0xa0],
+                source: None,
+                quote: "x".into(),
+                extractor: pb::Extractor::Money.into(),
+                sha256: vec![],
+            }),
+            "SERVICE_REQUIRED",
+            "SERVICE_REQUIRED"
+        ),
+        line!(
             "HaltService/ListHalts",
             c,
             c.actor.halt.list_halts(pb::ListHaltsRequest {}),

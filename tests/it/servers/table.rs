@@ -7,7 +7,7 @@ use writ_proto::pb::ExecutionState as State;
 
 use super::super::halt::set;
 use super::super::rollout::present;
-use super::{undone, wish, world};
+use super::{undone, wish, world_with};
 
 /// A world with one table behind it, its database, and the role that connectord logs in as.
 pub(super) async fn table() -> Option<(World, sqlx::PgPool, String)> {
@@ -23,9 +23,13 @@ pub(super) async fn table() -> Option<(World, sqlx::PgPool, String)> {
          INSERT INTO ticket VALUES (7, 'open', 12.50, '2026-11-28T10:00:00+01', ARRAY['b','a'], '{{\"x\":1e30}}', 's'), (8, 'open', 1, NULL, NULL, NULL, 's');
          CREATE TABLE ticket_line (ticket int, nr int, price numeric(12,2), labels jsonb, PRIMARY KEY (ticket, nr));
          INSERT INTO ticket_line VALUES (7, 1, 5, '[\"b\", \"a\"]'), (7, 2, 5, NULL), (8, 1, 5, '[]');
+         CREATE TABLE intake (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, what text NOT NULL, amount numeric(12,2), due timestamptz,
+           state text NOT NULL DEFAULT 'waiting', writ_key uuid NOT NULL UNIQUE, CONSTRAINT no_spam CHECK (what <> 'spam'));
          CREATE ROLE {role} LOGIN PASSWORD 'pw-of-a-test';
          GRANT SELECT ON ticket TO {role}; GRANT UPDATE (status, amount, due, tags) ON ticket TO {role};
-         GRANT SELECT ON ticket_line TO {role}; GRANT UPDATE (price, labels) ON ticket_line TO {role};"
+         GRANT SELECT ON ticket_line TO {role}; GRANT UPDATE (price, labels) ON ticket_line TO {role};
+         GRANT SELECT ON intake TO {role}; GRANT INSERT (what, amount, due, writ_key) ON intake TO {role};
+         CREATE ROLE {role}_r NOLOGIN; GRANT SELECT ON ticket, ticket_line, intake TO {role}_r; GRANT {role}_r TO {role};"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(make))
         .execute(&admin)
@@ -40,8 +44,14 @@ pub(super) async fn table() -> Option<(World, sqlx::PgPool, String)> {
         "ticket",
         "verb = \"update_fields\"\ntarget = \"ticket\"\n[caps]\nrecords_per_day = 50\n[args.status]\ntype = \"choice\"\nvalues = [\"open\", \"closed\"]\noptional = true\n[args.amount]\ntype = \"decimal\"\ndecimals = 2\nmin = \"0\"\nmax = \"1000\"\noptional = true\n[args.due]\ntype = \"timestamp\"\nmin = \"2020-01-01\"\nmax = \"2035-01-01\"\noptional = true\n[args.tags]\ntype = \"list\"\nmax_items = 5\noptional = true\n[args.tags.of]\ntype = \"text\"\nmax_chars = 20\n",
     );
-    let cards = [line, ticket];
-    let world = world("db/main", "table", base, "pw-of-a-test", &cards);
+    let intake = (
+        "take_in",
+        "verb = \"insert_staging\"\ntarget = \"intake\"\n[caps]\nrecords_per_day = 50\n[args.what]\ntype = \"text\"\nmax_chars = 50\n[args.amount]\ntype = \"decimal\"\ndecimals = 2\nmin = \"0\"\nmax = \"1000\"\noptional = true\n[args.due]\ntype = \"timestamp\"\nmin = \"2020-01-01\"\nmax = \"2035-01-01\"\noptional = true\n",
+    );
+    let cards = [intake, line, ticket];
+    let reader = format!("driver = \"postgres\"\nread_as = \"{role}_r\"");
+    let change = |text: String| text.replace("driver = \"postgres\"", &reader);
+    let world = world_with(("db/main", "table", base), "pw-of-a-test", &cards, change);
     Some((world, admin, role))
 }
 
@@ -199,6 +209,103 @@ async fn a_login_that_may_do_more_or_less_than_the_cards_need_is_named() {
     world.settle().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_with_more_rights_changes_nothing_and_rows_are_read_as_the_role_that_only_reads() {
+    let Some((mut world, admin, role)) = table().await else {
+        return;
+    };
+    let run = async |sql: String| {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(&admin)
+            .await
+            .unwrap();
+    };
+    let mut agent = world.agent().await;
+    let open = || change("8", json!({"status": "open", "amount": 2}));
+    assert!(present(&mut agent, &open()).await.unwrap().wrote);
+    run(format!("REVOKE SELECT ON ticket FROM {role}_r")).await;
+    let unread = present(&mut agent, &open()).await.unwrap();
+    assert_eq!(unread.reason_code, "SYSTEM_DENIED", "{unread:?}");
+    run(format!(
+        "GRANT SELECT ON ticket TO {role}_r; CREATE TABLE other (id int)"
+    ))
+    .await;
+    // Each of these is more than the file needs, whichever way the login has it.
+    let boss = format!("{role}_boss");
+    run(format!(
+        "CREATE ROLE {boss} NOLOGIN; GRANT DELETE ON ticket TO {boss}"
+    ))
+    .await;
+    for (grant, revoke, name) in [
+        (
+            format!("GRANT DELETE ON ticket TO {role}"),
+            format!("REVOKE DELETE ON ticket FROM {role}"),
+            "DELETE on public.ticket",
+        ),
+        (
+            format!("GRANT {boss} TO {role}"),
+            format!("REVOKE {boss} FROM {role}"),
+            "DELETE on public.ticket",
+        ),
+        (
+            format!("GRANT UPDATE (secret) ON ticket TO {role}"),
+            format!("REVOKE UPDATE (secret) ON ticket FROM {role}"),
+            "UPDATE (secret) on public.ticket",
+        ),
+        (
+            format!("GRANT INSERT ON other TO {role}"),
+            format!("REVOKE INSERT ON other FROM {role}"),
+            "INSERT on public.other",
+        ),
+        (
+            format!("ALTER TABLE other OWNER TO {role}"),
+            "ALTER TABLE other OWNER TO CURRENT_USER".to_owned(),
+            "OWNER of public.other",
+        ),
+        (
+            format!("ALTER ROLE {role} CREATEDB"),
+            format!("ALTER ROLE {role} NOCREATEDB"),
+            "CREATEDB",
+        ),
+        (
+            format!("GRANT pg_read_all_settings TO {role}"),
+            format!("REVOKE pg_read_all_settings FROM {role}"),
+            "pg_read_all_settings",
+        ),
+    ] {
+        run(grant).await;
+        let probed = world.run_connected(&["probe", "db/main"]);
+        let said = String::from_utf8_lossy(&probed.stdout).into_owned();
+        assert!(
+            said.contains("CREDENTIAL_TOO_WIDE") && said.contains(name),
+            "{name}: {said}"
+        );
+        run(revoke).await;
+        let probed = world.run_connected(&["probe", "db/main"]);
+        assert!(
+            probed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&probed.stdout)
+        );
+    }
+    run(format!("GRANT DELETE ON ticket TO {role}")).await;
+    world.kill_connectord();
+    world.start_connectord(&e2e::program("connectord"), &[]);
+    let mut agent = world.agent().await;
+    assert_eq!(
+        present(&mut agent, &open()).await.unwrap_err(),
+        "CREDENTIAL_TOO_WIDE"
+    );
+    let dry = Wish {
+        mode: pb::Mode::DryRun,
+        ..open()
+    };
+    assert_eq!(
+        present(&mut agent, &dry).await.unwrap_err(),
+        "CREDENTIAL_TOO_WIDE"
+    );
+}
+
 /// Waits until connectord waits for a lock.
 async fn waits(admin: &sqlx::PgPool) {
     let started = std::time::Instant::now();
@@ -275,4 +382,95 @@ async fn a_halt_while_a_lock_is_waited_for_stops_the_write() {
         .await
         .unwrap();
     assert_eq!(shown, "open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_staged_once_under_the_key_of_its_call() {
+    let Some((mut world, admin, _)) = table().await else {
+        return;
+    };
+    let mut agent = world.agent().await;
+    let rows = async || -> String {
+        let all = "SELECT coalesce(string_agg(concat_ws(' ', what, amount, due AT TIME ZONE 'UTC', state), '|' ORDER BY id), '') FROM intake";
+        sqlx::query_scalar(all).fetch_one(&admin).await.unwrap()
+    };
+    let stage = |args: Json| wish("db/main", "take_in", ("intake", "-"), args);
+    let args = json!({"what": "a \"quoted\" wish", "amount": 7.5});
+    let dry = Wish {
+        mode: pb::Mode::DryRun,
+        ..stage(args.clone())
+    };
+    let tried = present(&mut agent, &dry).await.unwrap();
+    assert_eq!(
+        (tried.state(), rows().await),
+        (State::Done, String::new()),
+        "{tried:?}"
+    );
+    let asked = agent.ask(&stage(args)).await;
+    let done = agent.present(&asked).await.unwrap();
+    assert!(done.wrote && !done.created_id.is_empty(), "{done:?}");
+    assert_eq!(
+        rows().await,
+        "a \"quoted\" wish 7.50 waiting",
+        "what was not given has the default of the table"
+    );
+    // The key is that of the decision, so the row itself says who made it.
+    let key: String = sqlx::query_scalar("SELECT writ_key::text FROM intake")
+        .fetch_one(&admin)
+        .await
+        .unwrap();
+    assert!(
+        asked.decision.name.ends_with(&key),
+        "{key} {}",
+        asked.decision.name
+    );
+    let refused = present(&mut agent, &stage(json!({"what": "spam"})))
+        .await
+        .unwrap();
+    assert!(
+        !refused.wrote && refused.message.contains("no_spam"),
+        "{refused:?}"
+    );
+    // A process that dies right after the COMMIT finds its row again, and adds no second one.
+    world.kill_connectord();
+    let point = [("CONNECTORD_CRASH_AT", "after_write")];
+    world.start_connectord(&e2e::failpoint_connectord(), &point);
+    let mut agent = world.agent().await;
+    let asked = agent.ask(&stage(json!({"what": "twice?"}))).await;
+    let mut caller = agent.clone();
+    let call = tokio::spawn(async move { caller.present(&asked).await });
+    let started = std::time::Instant::now();
+    while rows().await.matches("waiting").count() < 2 {
+        assert!(started.elapsed() < e2e::PATIENCE, "the row is committed");
+    }
+    let reached = || {
+        world
+            .connectord
+            .as_ref()
+            .unwrap()
+            .logged()
+            .contains("crash point after_write")
+    };
+    while !reached() {
+        assert!(
+            started.elapsed() < e2e::PATIENCE,
+            "the crash point is reached"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    world.kill_connectord();
+    call.await.unwrap().unwrap_err();
+    world.start_connectord(&e2e::program("connectord"), &[]);
+    world.settle().await;
+    assert_eq!(
+        rows().await,
+        "a \"quoted\" wish 7.50 waiting|twice? waiting"
+    );
+    let ended = world.executions().await;
+    let ended = ended
+        .iter()
+        .filter(|one| one.action == "take_in" && one.wrote);
+    assert_eq!(ended.count(), 2);
+    let said = String::from_utf8(world.run_connected(&["doctor"]).stdout).unwrap();
+    assert!(said.contains("ok    connection db/main"), "{said}");
 }

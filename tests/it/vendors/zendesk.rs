@@ -1,15 +1,20 @@
 //! Zendesk: tickets that are changed only as they were seen, notes that mail nobody, closed tickets.
 
-use e2e::World;
 use e2e::vendors::zendesk::{SECRET, Zendesk};
+use e2e::{Actor, World};
 use serde_json::{Value as Json, json};
+use writ_proto::pb;
 
 use super::super::rollout::present;
 use super::super::servers::conform::{adds, conforms, fields};
 use super::super::servers::{undone, wish, world};
 use super::{client, spec, writes};
 
-const CARDS: [(&str, &str); 3] = [
+const CARDS: [(&str, &str); 4] = [
+    (
+        "cited_status",
+        "verb = \"set_status\"\ntarget = \"ticket\"\n[caps]\nrecords_per_day = 500\n[args.status]\ntype = \"choice\"\nevidence = [\"ticket.comments\"]\nvalues = [\"open\", \"pending\"]\n",
+    ),
     (
         "ticket_status",
         "verb = \"set_status\"\ntarget = \"ticket\"\n[caps]\nrecords_per_day = 500\n[args.status]\ntype = \"choice\"\nvalues = [\"open\", \"pending\", \"hold\", \"solved\"]\n",
@@ -144,4 +149,61 @@ pub(in super::super) async fn conforms_here() {
     conforms(&world, fields("ticket_status", "ticket/35", "99", values)).await;
     let note = adds("ticket_note", "ticket/35", "99", &json!({"text": "called"}));
     conforms(&world, note).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn public_comments_of_a_ticket_are_evidence_and_internal_notes_are_none() {
+    let (world, zendesk) = started().await;
+    let mut agent = world.agent().await;
+    // What the agent itself may add is internal.
+    let noted = present(
+        &mut agent,
+        &ticket("ticket_note", json!({"text": "please set it to pending"})),
+    )
+    .await
+    .unwrap();
+    assert!(noted.wrote, "{noted:?}");
+    let cites = |quote: &str| pb::Evidence {
+        quote: quote.into(),
+        argument: "status".into(),
+        source: Some(pb::TextSource {
+            connection: String::new(),
+            object_type: "ticket".into(),
+            object_id: "35".into(),
+            text: "comments".into(),
+        }),
+        extractor: pb::Extractor::Enum.into(),
+        ..pb::Evidence::default()
+    };
+    let request = || pb::AuthorizeRequest {
+        evidence: vec![cites("set it to pending")],
+        ..Actor::request(&ticket("cited_status", json!({"status": "pending"})))
+    };
+    let denied = agent.ask_for(request()).await.decision;
+    assert_eq!(denied.reason_code, "NOT_GROUNDED", "{denied:?}");
+    // Another text of the ticket is not the one that the card takes.
+    let subject = pb::TextSource {
+        text: "subject".into(),
+        ..cites("x").source.unwrap()
+    };
+    let elsewhere = pb::AuthorizeRequest {
+        evidence: vec![pb::Evidence {
+            source: Some(subject),
+            ..cites("pending")
+        }],
+        ..Actor::request(&ticket("cited_status", json!({"status": "pending"})))
+    };
+    let denied = agent.ask_for(elsewhere).await.decision;
+    assert!(
+        denied.reason_code == "NOT_GROUNDED"
+            && denied.message.contains("from ticket.comments only"),
+        "{denied:?}"
+    );
+    zendesk.held().comment(
+        35,
+        true,
+        "We wait for the part: set it to pending, thank you",
+    );
+    let allowed = agent.ask_for(request()).await.decision;
+    assert_eq!(allowed.verdict(), pb::Verdict::Allow, "{allowed:?}");
 }

@@ -74,6 +74,13 @@ impl Zendesk {
 }
 
 impl Held {
+    /// Somebody says something on a ticket.
+    pub fn comment(&mut self, id: u64, public: bool, text: &str) {
+        let own = self.comments.entry(id).or_default();
+        own.push(json!({"id": 8_000 + own.len(), "type": "Comment", "author_id": 7, "body": text, "public": public,
+            "html_body": text, "plain_body": text, "created_at": "2026-11-02T08:00:00Z", "attachments": [], "audit_id": 1}));
+    }
+
     /// A later moment, to the second as Zendesk writes it.
     fn now(&mut self) -> String {
         self.ticks += 1;

@@ -58,7 +58,7 @@ impl Places {
     }
 
     /// A place of a tenant at a connection that takes so many calls at once. Both are known: nobody makes up names.
-    async fn take(
+    pub(super) async fn take(
         &self,
         tenant: &TenantId,
         connection: &str,
@@ -110,6 +110,7 @@ impl App {
         let system = catalog.system(tenant.as_str(), connection)?;
         let place = places.take(tenant, connection, system.places()).await;
         let _place = place.map_err(|_| AppError::of(Reason::Internal))?;
+        self.check_standing(connection, &system).await?;
         let wanted = Wanted {
             written: fields.clone(),
             seen: Vec::new(),

@@ -4,6 +4,7 @@
 pub mod alike;
 pub mod catalog;
 pub mod facts;
+pub mod ground;
 pub mod halts;
 pub mod long;
 pub mod order;

@@ -13,8 +13,6 @@ use crate::system::{HOLDS, System, SystemError};
 
 /// How long a credential that may do too much is taken for one without another look.
 const TOO_MUCH_FOR: Duration = Duration::from_secs(3);
-/// Most names that are told at once.
-const SHOWN_MAX: usize = 12;
 
 /// What a credential may do, beside what is needed of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,25 +27,12 @@ pub struct Told {
     pub unused: Vec<String>,
 }
 
-/// Names, the first ones of many.
-#[must_use]
-pub fn listed(names: &[String]) -> String {
-    let shown: Vec<&str> = names.iter().take(SHOWN_MAX).map(String::as_str).collect();
-    let more = names.len().saturating_sub(shown.len());
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
-    format!("{}{more}", shown.join(", "))
-}
-
-/// Why a credential is not used.
+/// Why a credential is not used, for operators.
 #[must_use]
 pub fn too_wide(name: &str, beyond: &[String]) -> Refusal {
     let why = format!(
         "the credential of {name} may also do what its system file needs for nothing: {}",
-        listed(beyond)
+        beyond.join(", ")
     );
     Refusal::new(Reason::CredentialTooWide, why)
 }
@@ -63,8 +48,7 @@ fn needed(
     let own = cards.filter(|((tenant, _), held)| {
         held.card.connection.as_str() == name && connection.tenants.contains(tenant)
     });
-    own.flat_map(|(_, held)| system.needs(&held.card.target, held.card.verb.name()))
-        .collect()
+    own.flat_map(|(_, held)| system.needs(&held.card)).collect()
 }
 
 /// What the system of a connection says of its credential, no longer than `within` ago.
@@ -82,7 +66,7 @@ pub async fn told(
     let needed = needed(catalog, name, connection, system);
     let beyond = connection.beyond(system, &held);
     // A wider right that was accepted may hold what is needed under another name: an administrator is an agent.
-    let wider = held.iter().any(|name| connection.accepts.contains(name));
+    let wider = system.says_a_role() && held.iter().any(|name| connection.accepts.contains(name));
     let missing = needed.difference(&held).filter(|_| !wider);
     let unused = held
         .difference(&needed)
@@ -113,8 +97,9 @@ impl App {
             if beyond.is_empty() {
                 return Ok(());
             }
+            // Which rights those are is for operators: in the log, and `connectord probe` says it.
             if within == TOO_MUCH_FOR {
-                return Err(too_wide(name, &beyond));
+                return Err(Refusal::of(Reason::CredentialTooWide));
             }
         }
         Ok(())

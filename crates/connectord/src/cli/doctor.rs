@@ -21,6 +21,8 @@ use super::Common;
 use super::journal::foreign_reports;
 use super::remote::failed;
 use crate::app::SharedApp;
+use crate::app::catalog::Catalog;
+use crate::catalog::Files;
 use crate::config::{Config, environment};
 use crate::error::AppError;
 use crate::grpc::client;
@@ -75,8 +77,10 @@ pub(super) async fn probe(
     output: &Output,
 ) -> Result<u8, AppError> {
     let config = common.read()?;
-    let app = open_as_it_is(&config).await?;
-    let catalog = app.catalog.load_full();
+    // Files alone: the journal of a daemon that runs is not touched.
+    let mut files = Files::new(config.clone());
+    files.ask_vault().await;
+    let catalog = files.load(&Catalog::default(), 0)?;
     let mut doctor = Doctor {
         output,
         failed: false,
@@ -93,7 +97,7 @@ pub(super) async fn probe(
         return Err(AppError::new(Reason::UnknownConnection, why));
     }
     for name in names {
-        reached::reached(&mut doctor, (&config, &catalog, name)).await;
+        reached::reached(&mut doctor, (&config, &catalog, name), true).await;
     }
     Ok(u8::from(doctor.failed))
 }
@@ -186,7 +190,7 @@ async fn in_force(doctor: &mut Doctor<'_>, config: &Config, app: &SharedApp) {
         ));
     }
     for name in catalog.connections.keys() {
-        reached::reached(doctor, (config, &catalog, name)).await;
+        reached::reached(doctor, (config, &catalog, name), false).await;
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod caps;
 pub mod execution;
 pub mod gate;
+pub mod ground;
 pub mod identity;
 pub mod image;
 pub mod outcome;

@@ -172,6 +172,18 @@ impl Found {
             &old.abbreviations,
             &new.abbreviations,
         );
+        match (old.evidence_required, new.evidence_required) {
+            (true, false) => self.add(
+                Way::Wider,
+                format!("{what}: no evidence is wanted any more"),
+            ),
+            (false, true) => self.add(Way::Narrower, format!("{what}: evidence is wanted")),
+            _ => self.other(
+                &format!("{what}.evidence"),
+                &old.evidence_from,
+                &new.evidence_from,
+            ),
+        }
         if old.optional != new.optional {
             let way = if new.optional {
                 Way::Wider
@@ -336,6 +348,9 @@ pub fn check_promoted(
             old.field == new.field
                 && old.write == new.write
                 && old.abbreviations == new.abbreviations
+                // Whether there was any, policyd alone knows, and it asked by the newer card.
+                && (!old.evidence_required
+                    || new.evidence_required && old.evidence_from == new.evidence_from)
         };
         if !promoted
             .args
@@ -343,7 +358,7 @@ pub fn check_promoted(
             .zip(card.args.get(name))
             .is_some_and(|(old, new)| alike(old, new))
         {
-            return refuse(format!("args.{name} writes otherwise"));
+            return refuse(format!("args.{name} writes otherwise, or without evidence"));
         }
     }
     if let Some(signal) = promoted

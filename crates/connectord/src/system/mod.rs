@@ -243,7 +243,7 @@ impl System {
     #[must_use]
     pub fn searches(&self, object: &str, verb: &str) -> bool {
         let verb = self.verb(object, verb);
-        verb.is_some_and(|verb| matches!(verb.settle, file::Settle::Find(_)))
+        verb.is_some_and(|verb| matches!(verb.settle, file::Settle::Find(_) | file::Settle::Key))
     }
 
     /// How many calls to it may be open at once.
@@ -271,9 +271,45 @@ impl System {
     ) -> Result<Image, SystemError> {
         match self {
             Self::Http(system) => system.read(object, id, wanted).await,
-            Self::Postgres(system) => system.read(object, id, wanted).await,
+            Self::Postgres(system) => Box::pin(system.read(object, id, wanted)).await,
             Self::Document(system) => system.read(object, id, wanted).await,
         }
+    }
+
+    /// Where a field stands in answers.
+    #[must_use]
+    pub fn field_at(&self, object: &str, field: &str) -> Option<&str> {
+        let object = self.bound()?.objects.get(object)?;
+        Some(object.fields.get(field)?.at())
+    }
+
+    /// The parts of a text of a record, in their order, and whether there is more than is shown: a field that is a text, or what the file names beside the fields.
+    ///
+    /// # Errors
+    /// When there is no such record or text, or it cannot be read.
+    pub async fn text(
+        &self,
+        object: &str,
+        id: &str,
+        name: &str,
+    ) -> Result<(Vec<String>, bool), SystemError> {
+        let known = self.bound().and_then(|bound| bound.objects.get(object));
+        let known = known.ok_or_else(|| SystemError::Unknown(format!("there is no {object}")))?;
+        if let (Self::Http(system), true) = (self, known.texts.contains_key(name)) {
+            return system.text(object, id, name).await;
+        }
+        let is_text = |field: &file::Field| matches!(field.codec(), file::Codec::Text { .. });
+        if !known.fields.get(name).is_some_and(is_text) {
+            let why = format!("the system file has no text `{name}` of a {object}");
+            return Err(SystemError::Unknown(why));
+        }
+        let wanted = Wanted {
+            written: vec![name.to_owned()],
+            seen: Vec::new(),
+        };
+        let image = self.read(object, id, &wanted).await?;
+        let text = image.value(name).and_then(Value::as_text);
+        Ok((text.map(str::to_owned).into_iter().collect(), false))
     }
 
     /// Ids of the records that carry a signal, at most one more than may match.
@@ -331,7 +367,7 @@ impl System {
     ) -> Result<Vec<String>, SystemError> {
         match self {
             Self::Http(system) => system.rehearse(plan, prepared).await,
-            Self::Postgres(system) => system.rehearse(plan).await,
+            Self::Postgres(system) => Box::pin(system.rehearse(plan)).await,
             Self::Document(system) => system.rehearse(plan).await.map(|()| Vec::new()),
         }
     }
@@ -360,7 +396,7 @@ impl System {
         }
         match self {
             Self::Http(system) => system.write(plan, prepared, between).await,
-            Self::Postgres(system) => system.write(plan, between).await,
+            Self::Postgres(system) => Box::pin(system.write(plan, between)).await,
             Self::Document(system) => system.write(plan).await,
         }
     }
@@ -369,7 +405,7 @@ impl System {
     pub async fn settle(&self, plan: &Plan, doubt: &Doubt) -> Happened {
         match self {
             Self::Http(system) => system.settle(plan, doubt).await,
-            Self::Postgres(system) => system.settle(plan, doubt).await,
+            Self::Postgres(system) => Box::pin(system.settle(plan, doubt)).await,
             Self::Document(system) => system.reconcile(plan).await,
         }
     }
@@ -381,7 +417,7 @@ impl System {
     pub async fn probe(&self) -> Result<Option<BTreeSet<String>>, SystemError> {
         match self {
             Self::Http(system) => system.probe().await,
-            Self::Postgres(system) => system.probe().await.map(Some),
+            Self::Postgres(system) => Box::pin(system.probe()).await.map(Some),
             Self::Document(_) => Ok(None),
         }
     }

@@ -6,15 +6,19 @@
 //! types of the table, so `numeric`, `timestamptz`, `jsonb` and arrays need no code here.
 
 mod probe;
+mod staging;
+mod written;
 
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map as JsonMap, Value as Json};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow, PgSslMode};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
 use writ_proto::value::Map;
+
+use written::written;
 
 use super::file::{Bound, Object, Table, clean};
 use super::{Applied, Between, Doubt, Happened, NotDone, Receipt, Standing, SystemError, Wanted};
@@ -92,12 +96,12 @@ fn is_rolled_back(error: &sqlx::Error) -> bool {
 }
 
 /// What an error in the place of an answer to COMMIT makes of a write; the version is the one that it has if it happened.
-fn instead_of_commit(error: sqlx::Error, version: String) -> Applied {
+fn instead_of_commit(error: sqlx::Error, version: Option<String>) -> Applied {
     if !is_rolled_back(&error) {
         let why = clean(&error.to_string());
         return Applied::Unknown {
             why: format!("the answer to COMMIT was lost: {why}"),
-            version: Some(version),
+            version,
         };
     }
     match Failed::from(error) {
@@ -242,10 +246,8 @@ impl Postgres {
             same_key(table),
             table = table.name
         );
-        let query = sqlx::query(AssertSqlSafe(sql))
-            .bind(key.to_string())
-            .fetch_all(&self.pool);
-        let rows = tokio::time::timeout(self.bound.timeout, query).await;
+        let read = self.only_read(&sql, key.to_string());
+        let rows = tokio::time::timeout(self.bound.timeout, read).await;
         let rows = rows
             .map_err(|_| SystemError::Unavailable("no answer in time".to_owned()))?
             .map_err(Failed::from)?;
@@ -268,6 +270,22 @@ impl Postgres {
         })
     }
 
+    /// The rows of a question, in a transaction that can change nothing, as the role that only reads where the file names one.
+    async fn only_read(&self, sql: &str, bound: String) -> Result<Vec<PgRow>, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        let mut first = "SET TRANSACTION READ ONLY".to_owned();
+        if let Some(role) = &self.bound.read_as {
+            first.push_str(&format!("; SET LOCAL ROLE {role}"));
+        }
+        sqlx::raw_sql(AssertSqlSafe(first))
+            .execute(&mut *transaction)
+            .await?;
+        let query = sqlx::query(AssertSqlSafe(sql.to_owned())).bind(bound);
+        let rows = query.fetch_all(&mut *transaction).await?;
+        transaction.rollback().await?;
+        Ok(rows)
+    }
+
     /// The one statement of a plan, and what it is bound to.
     fn statement(&self, plan: &Plan) -> Result<(String, [String; 3]), SystemError> {
         let (object, table) = self.table(&plan.object)?;
@@ -278,25 +296,11 @@ impl Postgres {
             )));
         }
         let key = Self::key(object, table, &plan.object, &plan.id)?;
-        let (mut values, mut sets) = (JsonMap::new(), Vec::new());
-        for planned in &plan.fields {
-            let field = object.fields.get(&planned.field);
-            let field = field.ok_or_else(|| {
-                SystemError::Unknown(format!("there is no field {}", planned.field))
-            })?;
-            let column = column(field.at());
-            let mut sent = JsonMap::new();
-            field
-                .write(&planned.new, &mut sent)
-                .map_err(SystemError::Field)?;
-            values.insert(
-                column.trim_matches('"').to_owned(),
-                sent.into_iter()
-                    .next()
-                    .map_or(Json::Null, |(_, value)| value),
-            );
-            sets.push(format!("{column} = r.{column}"));
-        }
+        let (values, columns) = written(object, plan)?;
+        let sets: Vec<String> = columns
+            .iter()
+            .map(|column| format!("{column} = r.{column}"))
+            .collect();
         let relied = plan
             .version
             .clone()
@@ -315,30 +319,30 @@ impl Postgres {
         ))
     }
 
-    /// Runs the statement in a transaction that is open still; the version afterwards if it hit one row.
-    async fn run(&self, connection: &mut PgConnection, plan: &Plan) -> Result<String, Failed> {
+    /// Runs the statement in a transaction that is open still: what it did to the one row that it hit.
+    async fn run(&self, connection: &mut PgConnection, plan: &Plan) -> Result<Receipt, Failed> {
+        self.limit(connection).await?;
+        if let Some(staged) = self.staged(plan) {
+            return staged.insert(connection).await;
+        }
         let (sql, bound) = self
             .statement(plan)
             .map_err(|error| Failed::Not(NotDone::Refused, error.to_string()))?;
-        let milliseconds = self.bound.timeout.as_millis();
-        let limits = format!(
-            "SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {}; \
-             SET LOCAL idle_in_transaction_session_timeout = {}",
-            WAIT.as_millis(),
-            IDLE.as_millis()
-        );
-        sqlx::raw_sql(AssertSqlSafe(limits))
-            .execute(&mut *connection)
-            .await?;
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for value in bound {
             query = query.bind(value);
         }
         let rows = query.fetch_all(connection).await?;
         match rows.as_slice() {
-            [only] => Ok(shown(only)
-                .map_err(|error| Failed::Not(NotDone::Refused, error.to_string()))?
-                .1),
+            [only] => {
+                let shown = shown(only);
+                let shown =
+                    shown.map_err(|error| Failed::Not(NotDone::Refused, error.to_string()))?;
+                Ok(Receipt {
+                    version: Some(shown.1),
+                    ..Receipt::default()
+                })
+            }
             [] => Err(Failed::Not(
                 NotDone::Stale,
                 "no row of this version".to_owned(),
@@ -350,12 +354,33 @@ impl Postgres {
         }
     }
 
+    /// The server's own limits of a transaction.
+    async fn limit(&self, connection: &mut PgConnection) -> Result<(), Failed> {
+        let milliseconds = self.bound.timeout.as_millis();
+        let limits = format!(
+            "SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {}; \
+             SET LOCAL idle_in_transaction_session_timeout = {}",
+            WAIT.as_millis(),
+            IDLE.as_millis()
+        );
+        sqlx::raw_sql(AssertSqlSafe(limits))
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+
     /// The same statement as the write, rolled back.
     ///
     /// # Errors
     /// What the write would be refused for.
     pub async fn rehearse(&self, plan: &Plan) -> Result<Vec<String>, SystemError> {
-        let (sql, bound) = self.statement(plan)?;
+        let line = match self.staged(plan) {
+            Some(staged) => staged.line(),
+            None => {
+                let (sql, bound) = self.statement(plan)?;
+                format!("{sql} [{}]", bound.join(", "))
+            }
+        };
         let tried = async {
             let mut transaction = self.pool.begin().await?;
             let ran = self.run(&mut transaction, plan).await;
@@ -363,7 +388,7 @@ impl Postgres {
             ran
         };
         match tried.await {
-            Ok(_) => Ok(vec![format!("{sql} [{}]", bound.join(", "))]),
+            Ok(_) => Ok(vec![line]),
             Err(Failed::Not(NotDone::Refused, why)) => Err(SystemError::Field(why)),
             Err(Failed::Not(NotDone::Stale, why)) => Err(SystemError::Moved(why)),
             Err(failed) => Err(failed.into()),
@@ -375,7 +400,7 @@ impl Postgres {
         let ran = async {
             let mut transaction = self.pool.begin().await?;
             match self.run(&mut transaction, plan).await {
-                Ok(version) => Ok((transaction, version)),
+                Ok(receipt) => Ok((transaction, receipt)),
                 Err(failed) => {
                     // Whatever becomes of this, the transaction is not committed.
                     drop(transaction.rollback().await);
@@ -383,7 +408,7 @@ impl Postgres {
                 }
             }
         };
-        let (transaction, version) = match ran.await {
+        let (transaction, receipt) = match ran.await {
             Ok(ran) => ran,
             Err(Failed::Not(not, why)) => return Applied::Not(not, why),
             Err(Failed::Lost(why)) => {
@@ -397,16 +422,16 @@ impl Postgres {
             return Applied::Not(NotDone::Stopped(refusal.reason), refusal.detail);
         }
         match transaction.commit().await {
-            Ok(()) => Applied::Answered(Receipt {
-                version: Some(version),
-                ..Receipt::default()
-            }),
-            Err(error) => instead_of_commit(error, version),
+            Ok(()) => Applied::Answered(receipt),
+            Err(error) => instead_of_commit(error, receipt.version),
         }
     }
 
     /// Looks whether a write of unknown outcome has happened.
     pub async fn settle(&self, plan: &Plan, doubt: &Doubt) -> Happened {
+        if let Some(staged) = self.staged(plan) {
+            return staged.find(&self.pool, self.bound.timeout).await;
+        }
         let written = plan
             .fields
             .iter()
@@ -433,7 +458,7 @@ impl Postgres {
 }
 
 /// The row as JSON with its numbers as they are spelled, and its version.
-fn shown(row: &sqlx::postgres::PgRow) -> Result<(Json, String), SystemError> {
+fn shown(row: &PgRow) -> Result<(Json, String), SystemError> {
     let wrong = |error: sqlx::Error| SystemError::Unavailable(error.to_string());
     let text: String = row.try_get(0).map_err(wrong)?;
     let body =

@@ -63,6 +63,8 @@ fn argument((name, arg): (&String, &Arg)) -> pb::ActionArgument {
         optional,
         write,
         effects,
+        evidence_required,
+        evidence_from,
         abbreviations: _,
     } = arg;
     pb::ActionArgument {
@@ -77,6 +79,8 @@ fn argument((name, arg): (&String, &Arg)) -> pb::ActionArgument {
         }
         .to_owned(),
         effects: effects.clone(),
+        evidence_required: *evidence_required,
+        evidence_from: evidence_from.clone(),
         r#type: Some(argument_type(kind)),
     }
 }

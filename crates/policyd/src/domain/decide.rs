@@ -99,12 +99,16 @@ pub fn decide(request: &Request, facts: &Facts) -> Outcome {
 /// or refused by its card, costs the system nothing.
 #[must_use]
 pub fn wants<'a>(request: &Request, facts: &'a Facts) -> Option<Need<'a>> {
+    let card = reaches_rules(request, facts)?;
+    facts.asks(request, card)
+}
+
+/// The card of a request that neither a halt nor its card refuses.
+#[must_use]
+pub fn reaches_rules<'a>(request: &Request, facts: &'a Facts) -> Option<&'a Card> {
     let card = facts.policies.card(&request.action)?;
     let is_halted = !card.verb.reads() && facts.halted(request).is_some();
-    if is_halted || refused_by_card(request, card, facts).is_some() {
-        return None;
-    }
-    facts.asks(request, card)
+    (!is_halted && refused_by_card(request, card, facts).is_none()).then_some(card)
 }
 
 fn decide_step_by_step(request: &Request, facts: &Facts, trace: &mut Vec<Step>) -> Outcome {
@@ -151,7 +155,10 @@ fn decide_step_by_step(request: &Request, facts: &Facts, trace: &mut Vec<Step>) 
     if let Some(readings) = facts.read_of(request, card) {
         trace.push(Step::Facts(readings.to_vec()));
     }
-    let answer = evaluate(request, card, (&facts.policies, &told), facts.now);
+    if let Some(refused) = by_evidence(request, card, facts, trace) {
+        return refused;
+    }
+    let answer = evaluate(request, card, (facts, &told));
     trace.push(Step::Policies {
         allowed: answer.allowed,
         determining: answer.determining.clone(),
@@ -168,6 +175,27 @@ fn untold(reason: Reason, why: &str) -> Outcome {
     }
     let message = format!("{}: {why}", Reason::FactsUnavailable.sentence());
     Outcome::deny(Reason::FactsUnavailable, message)
+}
+
+/// What was found of the evidence, as a step; and the denial where that is not known, or not what the card wants.
+fn by_evidence(
+    request: &Request,
+    card: &Card,
+    facts: &Facts,
+    trace: &mut Vec<Step>,
+) -> Option<Outcome> {
+    match facts.grounds_of(request) {
+        Err((reason, why)) => {
+            trace.push(Step::Unlooked { reason });
+            let message = format!("{}: {why}", Reason::FactsUnavailable.sentence());
+            return Some(Outcome::deny(Reason::FactsUnavailable, message));
+        }
+        Ok([]) => {}
+        Ok(found) => trace.push(Step::Evidence(found.to_vec())),
+    }
+    let (name, why) = facts.ungrounded(request, card)?;
+    let message = format!("`{name}` needs evidence: {why}");
+    Some(Outcome::deny(Reason::NotGrounded, message))
 }
 
 /// What the card itself rules out, before any policy is asked.
@@ -378,6 +406,7 @@ fn allowed(rules: &[&Rule]) -> Outcome {
 pub mod cedar;
 pub mod counter_offer;
 pub mod facts;
+pub mod grounds;
 pub mod known;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -23,6 +23,57 @@ pub struct Evidence {
     pub sha256: Option<[u8; 32]>,
     /// Arguments of the request that the agent is not sure of.
     pub uncertain: Vec<String>,
+    /// Where the value of an argument is to be found; none where it is only told.
+    pub cites: Option<Cites>,
+}
+
+/// Which argument a quote supports, and where connectord finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cites {
+    /// The argument.
+    pub argument: String,
+    /// Connection, object, id and name of the text.
+    pub source: [String; 4],
+    /// How its value is looked for.
+    pub extractor: Extractor,
+}
+
+/// How the value of an argument is looked for in a quote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extractor {
+    /// The value itself.
+    Literal,
+    /// A word of the card.
+    Enum,
+    /// A day.
+    Date,
+    /// An amount.
+    Money,
+}
+
+impl Extractor {
+    const NAMES: [(Self, &str); 4] = [
+        (Self::Literal, "literal"),
+        (Self::Enum, "enum"),
+        (Self::Date, "date"),
+        (Self::Money, "money"),
+    ];
+
+    /// Its name in records and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let mut names = Self::NAMES.iter();
+        let own = names.find(|(extractor, _)| *extractor == self);
+        own.map_or("", |(_, name)| name)
+    }
+
+    /// By its name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mut names = Self::NAMES.iter();
+        let own = names.find(|(_, known)| *known == name);
+        own.map(|(extractor, _)| *extractor)
+    }
 }
 
 /// What made the agent ask, as it or the program around it says; recorded, and seen by no policy.
@@ -51,7 +102,27 @@ impl Evidence {
             quote: String::new(),
             sha256: None,
             uncertain,
+            cites: None,
         })
+    }
+}
+
+impl Evidence {
+    /// Evidence for an argument in a policy test, where nobody looks.
+    #[must_use]
+    pub fn found(argument: &str) -> Self {
+        Self {
+            kind: String::new(),
+            id: String::new(),
+            quote: String::new(),
+            sha256: None,
+            uncertain: Vec::new(),
+            cites: Some(Cites {
+                argument: argument.to_owned(),
+                source: Default::default(),
+                extractor: Extractor::Literal,
+            }),
+        }
     }
 }
 
@@ -133,6 +204,12 @@ impl Request {
     pub fn uncertain(&self) -> impl Iterator<Item = &str> {
         let items = self.evidence.iter();
         items.flat_map(|item| item.uncertain.iter().map(String::as_str))
+    }
+
+    /// The items of evidence that say where a value stands, in their order.
+    pub fn cited(&self) -> impl Iterator<Item = (&Evidence, &Cites)> {
+        let items = self.evidence.iter();
+        items.filter_map(|item| Some((item, item.cites.as_ref()?)))
     }
 
     /// Tells one request under a `request_id` from another: hash, agent and mode.

@@ -29,9 +29,78 @@ pub struct ClientFiles<'a> {
     pub key: &'a Path,
 }
 
+/// An item of evidence as it is written in JSON. `argument`, `source` and `extractor` go together.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quoted {
+    /// What kind of document.
+    #[serde(rename = "type")]
+    kind: String,
+    /// Its id.
+    id: String,
+    /// What stands there.
+    quote: String,
+    /// SHA-256 of the text, in hex.
+    sha256: String,
+    /// The argument whose value stands in the quote.
+    argument: String,
+    /// Where the text is.
+    source: Option<QuotedSource>,
+    /// `literal`, `enum`, `date` or `money`.
+    extractor: String,
+}
+
+/// A text of a system of record, as it is written in JSON.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotedSource {
+    #[serde(default)]
+    connection: String,
+    object_type: String,
+    object_id: String,
+    text: String,
+}
+
+/// Items of evidence, and which arguments the agent is not sure of.
+///
+/// # Errors
+/// What is wrong with an item.
+pub fn evidence(quoted: &[Quoted], uncertain: &[String]) -> Result<Vec<pb::Evidence>, AppError> {
+    let malformed = |why: &str| AppError::new(Reason::RequestMalformed, format!("evidence: {why}"));
+    let item = |item: &Quoted| {
+        let extractor = match item.extractor.as_str() {
+            "" => pb::Extractor::Unspecified,
+            "literal" => pb::Extractor::Literal,
+            "enum" => pb::Extractor::Enum,
+            "date" => pb::Extractor::Date,
+            "money" => pb::Extractor::Money,
+            _ => return Err(malformed("the extractor is literal, enum, date or money")),
+        };
+        let source = item.source.as_ref().map(|source| pb::TextSource {
+            connection: source.connection.clone(),
+            object_type: source.object_type.clone(),
+            object_id: source.object_id.clone(),
+            text: source.text.clone(),
+        });
+        Ok(pb::Evidence {
+            r#type: item.kind.clone(),
+            id: item.id.clone(),
+            quote: item.quote.clone(),
+            sha256: hex::decode(&item.sha256).map_err(|_| malformed("sha256 is written in hex"))?,
+            uncertain_fields: Vec::new(),
+            argument: item.argument.clone(),
+            source,
+            extractor: extractor.into(),
+        })
+    };
+    let mut all: Vec<pb::Evidence> = quoted.iter().map(item).collect::<Result<_, _>>()?;
+    all.extend(self_report(uncertain));
+    Ok(all)
+}
+
 /// An agent's own word on which arguments it is not sure of, as evidence; empty without any.
 #[must_use]
-pub fn self_report(uncertain: &[String]) -> Vec<pb::Evidence> {
+fn self_report(uncertain: &[String]) -> Vec<pb::Evidence> {
     if uncertain.is_empty() {
         return Vec::new();
     }

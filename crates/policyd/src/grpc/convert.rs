@@ -20,7 +20,7 @@ use crate::app::ask::decided::Decided;
 use crate::app::ask::offers::Offered;
 use crate::domain::approval;
 use crate::domain::decide::counter_offer::{Retry, retry_of};
-use crate::domain::request::{Evidence, Provenance, Request};
+use crate::domain::request::{Cites, Evidence, Extractor, Provenance, Request};
 use crate::error::AppError;
 
 fn malformed(what: impl Into<String>) -> AppError {
@@ -90,6 +90,7 @@ pub fn request(
         None => return Err(malformed("arguments are missing")),
     };
     let args = args.map_err(|error| AppError::new(error.reason, error.to_string()))?;
+    let evidence = self::evidence(evidence, (&connection, &args))?;
     Ok(Request {
         caller_tenant,
         agent,
@@ -101,7 +102,7 @@ pub fn request(
         target: target.map(self::target).transpose()?,
         // Spaces are no reason, and policies compare with the empty text.
         reason: reason.trim().to_owned(),
-        evidence: self::evidence(evidence, &args)?,
+        evidence,
         args_cbor: args.encode(),
         args,
         precondition,
@@ -187,7 +188,13 @@ fn provenance(said: pb::Provenance) -> Result<Provenance, AppError> {
     })
 }
 
-fn evidence(items: Vec<pb::Evidence>, args: &Map) -> Result<Vec<Evidence>, AppError> {
+/// Most items of one request that connectord looks up.
+const CITED_MAX: usize = 4;
+
+fn evidence(
+    items: Vec<pb::Evidence>,
+    (connection, args): (&str, &Map),
+) -> Result<Vec<Evidence>, AppError> {
     if items.len() > EVIDENCE_ITEMS_MAX {
         let message = format!("evidence: at most {EVIDENCE_ITEMS_MAX} items");
         return Err(AppError::new(Reason::RequestTooLarge, message));
@@ -199,6 +206,9 @@ fn evidence(items: Vec<pb::Evidence>, args: &Map) -> Result<Vec<Evidence>, AppEr
             quote,
             sha256,
             uncertain_fields,
+            argument,
+            source,
+            extractor,
         } = item;
         within("evidence.type", &r#type, IDENT_BYTES_MAX)?;
         within("evidence.id", &id, IDENT_BYTES_MAX)?;
@@ -222,9 +232,83 @@ fn evidence(items: Vec<pb::Evidence>, args: &Map) -> Result<Vec<Evidence>, AppEr
             quote,
             sha256: digest("evidence.sha256", sha256)?,
             uncertain: uncertain.into_iter().collect(),
+            cites: cites((argument, source, extractor), connection, args)?,
         })
     };
-    items.into_iter().map(convert).collect()
+    let items: Vec<Evidence> = items.into_iter().map(convert).collect::<Result<_, _>>()?;
+    let mut arguments = BTreeSet::new();
+    for cites in items.iter().filter_map(|item| item.cites.as_ref()) {
+        // Several tries at once would make looking cheap.
+        if !arguments.insert(cites.argument.as_str()) {
+            return Err(malformed(
+                "evidence: one item with a source for an argument",
+            ));
+        }
+    }
+    if arguments.len() > CITED_MAX {
+        let message = format!("evidence: at most {CITED_MAX} items with a source");
+        return Err(AppError::new(Reason::RequestTooLarge, message));
+    }
+    Ok(items)
+}
+
+/// Where a value stands: all that is needed to look, or nothing of it.
+fn cites(
+    (argument, source, extractor): (String, Option<pb::TextSource>, i32),
+    connection: &str,
+    args: &Map,
+) -> Result<Option<Cites>, AppError> {
+    let extractor = match pb::Extractor::try_from(extractor) {
+        Ok(pb::Extractor::Unspecified) => None,
+        Ok(pb::Extractor::Literal) => Some(Extractor::Literal),
+        Ok(pb::Extractor::Enum) => Some(Extractor::Enum),
+        Ok(pb::Extractor::Date) => Some(Extractor::Date),
+        Ok(pb::Extractor::Money) => Some(Extractor::Money),
+        Err(_) => {
+            return Err(malformed(
+                "evidence.extractor: literal, enum, date or money",
+            ));
+        }
+    };
+    let (Some(source), Some(extractor), false) = (&source, extractor, argument.is_empty()) else {
+        return if source.is_none() && extractor.is_none() && argument.is_empty() {
+            Ok(None)
+        } else {
+            Err(malformed(
+                "evidence: argument, source and extractor go together",
+            ))
+        };
+    };
+    if args.get(&argument).is_none() {
+        return Err(malformed(
+            "evidence.argument: the request has no such argument",
+        ));
+    }
+    let pb::TextSource {
+        connection: of,
+        object_type,
+        object_id,
+        text,
+    } = source.clone();
+    let of = if of.is_empty() {
+        connection.to_owned()
+    } else {
+        of
+    };
+    let source = [of, object_type, object_id, text];
+    for part in &source {
+        within("evidence.source", part, IDENT_BYTES_MAX)?;
+        if part.is_empty() || part.chars().any(char::is_control) {
+            return Err(malformed(
+                "evidence.source: object_type, object_id and text name a text",
+            ));
+        }
+    }
+    Ok(Some(Cites {
+        argument,
+        source,
+        extractor,
+    }))
 }
 
 /// W3C traceparent, version 00; anything else counts as absent.

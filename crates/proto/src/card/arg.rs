@@ -136,10 +136,31 @@ pub struct Arg {
     pub optional: bool,
     /// How it changes the field.
     pub write: WriteMode,
+    /// Whether a request must show by evidence where its value stands.
+    pub evidence_required: bool,
+    /// Object and name of the texts that may show it; any text if there is none.
+    pub evidence_from: Vec<String>,
     /// What a change triggers downstream; policies see it.
     pub effects: Vec<String>,
     /// Short word to long word, lower case, for mechanical edits.
     pub abbreviations: BTreeMap<String, String>,
+}
+
+impl ArgKind {
+    /// Whether a value of it can be found in a text.
+    #[must_use]
+    pub const fn is_cited(&self) -> bool {
+        matches!(
+            self,
+            Self::Choice { .. }
+                | Self::Text { .. }
+                | Self::Reference { .. }
+                | Self::Integer { .. }
+                | Self::Decimal { .. }
+                | Self::Money { .. }
+                | Self::Date { .. }
+        )
+    }
 }
 
 impl Arg {

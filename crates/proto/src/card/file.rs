@@ -71,7 +71,7 @@ fn of_toml(error: &toml::de::Error) -> CardError {
     let flaw = flaw(error);
     CardError {
         at: flaw.at,
-        ..invalid(later(&flaw.message))
+        ..invalid(flaw.message)
     }
 }
 
@@ -88,18 +88,6 @@ pub(super) fn parse(text: &str) -> Result<Card, CardError> {
         at: place_of(text, &error.detail),
         ..error
     })
-}
-
-/// Names a key of the design that is not enforced yet for what it is.
-fn later(message: &str) -> String {
-    let planned = ["evidence"];
-    let named = planned
-        .iter()
-        .find(|key| message.contains(&format!("no key `{key}`")));
-    match named {
-        Some(key) => format!("`{key}` is not supported by this version, so it is not accepted"),
-        None => message.to_owned(),
-    }
 }
 
 fn content(value: &toml::Value) -> Result<Value, CardError> {

@@ -28,6 +28,8 @@ pub(super) struct ArgText {
     #[serde(default)]
     write: Option<String>,
     #[serde(default)]
+    evidence: Option<EvidenceText>,
+    #[serde(default)]
     effects: Vec<String>,
     #[serde(default)]
     abbreviations: BTreeMap<String, String>,
@@ -42,6 +44,14 @@ pub(super) struct ArgText {
     pattern: Option<String>,
     of: Option<Box<ArgText>>,
     max_items: Option<u32>,
+}
+
+/// `"required"`, or the texts that it may come from.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum EvidenceText {
+    Word(String),
+    From(Vec<String>),
 }
 
 #[derive(Deserialize, Clone)]
@@ -85,14 +95,50 @@ fn arg(name: &str, text: &ArgText) -> Result<Arg, CardError> {
         return Err(invalid("only a text can be edited mechanically"));
     }
     check_abbreviations(write, &text.abbreviations)?;
+    let (evidence_required, evidence_from) = evidence(text.evidence.as_ref(), &kind)?;
     Ok(Arg {
         kind,
+        evidence_required,
+        evidence_from,
         field: text.field.clone().unwrap_or_else(|| name.to_owned()),
         optional: text.optional,
         write,
         effects: text.effects.clone(),
         abbreviations: text.abbreviations.clone(),
     })
+}
+
+/// Whether evidence is wanted, and from which texts if not from any.
+fn evidence(text: Option<&EvidenceText>, kind: &ArgKind) -> Result<(bool, Vec<String>), CardError> {
+    let from = match text {
+        None => return Ok((false, Vec::new())),
+        Some(EvidenceText::Word(word)) if word == "required" => Vec::new(),
+        Some(EvidenceText::From(from)) if !from.is_empty() && from.len() <= LIST_ITEMS_MAX => {
+            from.clone()
+        }
+        Some(_) => {
+            return Err(invalid(
+                "evidence is \"required\", a list such as [\"ticket.message\"], or absent",
+            ));
+        }
+    };
+    let is_place = |place: &String| {
+        let parts = place.split_once('.');
+        parts.is_some_and(|(object, text)| {
+            !object.is_empty() && !text.is_empty() && !text.contains('.')
+        })
+    };
+    if !from.iter().all(is_place) {
+        return Err(invalid(
+            "evidence: a text is named by its object and name, such as ticket.message",
+        ));
+    }
+    if !kind.is_cited() {
+        return Err(invalid(
+            "evidence: nothing finds a value of this type in a text",
+        ));
+    }
+    Ok((true, from))
 }
 
 fn check_abbreviations(

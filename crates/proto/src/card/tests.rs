@@ -168,8 +168,18 @@ fn a_card_that_promises_what_nobody_enforces_is_refused() {
         ("[caps]", "[cpas]", "cpas"),
         (
             "optional = true",
-            "optional = true\nevidence = \"required\"",
-            "not supported",
+            "optional = true\nevidence = \"wanted\"",
+            "evidence is \"required\"",
+        ),
+        (
+            "optional = true",
+            "optional = true\nevidence = [\"ticket\"]",
+            "named by its object and name",
+        ),
+        (
+            "optional = true",
+            "optional = true\nevidence = []",
+            "evidence is \"required\"",
         ),
         (
             "name = \"set_stage\"",

@@ -32,6 +32,8 @@ pub enum Verb {
     FillTemplate,
     /// Tell people something where they read it, such as in a channel.
     Notify,
+    /// Add one row to a table from which a person or a program takes it over.
+    InsertStaging,
 }
 
 /// Every verb by its name in cards, policies and system files.
@@ -46,6 +48,7 @@ pub(super) const VERBS: &[(&str, Verb)] = &[
     ("refund", Verb::Refund),
     ("fill_template", Verb::FillTemplate),
     ("notify", Verb::Notify),
+    ("insert_staging", Verb::InsertStaging),
 ];
 
 impl Verb {
@@ -73,7 +76,7 @@ impl Verb {
     /// Whether the arguments are fields of what is written.
     #[must_use]
     pub const fn names_fields(self) -> bool {
-        self.sets_fields() || matches!(self, Self::CreateDraft)
+        self.sets_fields() || self.makes_record()
     }
 
     /// Whether the verb only looks.
@@ -85,7 +88,13 @@ impl Verb {
     /// Whether the verb acts on a record that is there, and names it.
     #[must_use]
     pub const fn has_record(self) -> bool {
-        !matches!(self, Self::Find | Self::CreateDraft)
+        !matches!(self, Self::Find) && !self.makes_record()
+    }
+
+    /// Whether the verb makes a record of its own, whose fields are the arguments.
+    #[must_use]
+    pub const fn makes_record(self) -> bool {
+        matches!(self, Self::CreateDraft | Self::InsertStaging)
     }
 }
 

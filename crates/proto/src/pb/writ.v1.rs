@@ -93,6 +93,14 @@ pub struct Evidence {
     /// Arguments of the request that the agent is not sure of.
     #[prost(string, repeated, tag = "5")]
     pub uncertain_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The argument whose value stands in `quote`. With `source` and `extractor` connectord looks whether it does, and
+    /// policies see its name in `context.grounded`; `sha256` is then that of the text, if it is there.
+    #[prost(string, tag = "6")]
+    pub argument: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "7")]
+    pub source: ::core::option::Option<TextSource>,
+    #[prost(enumeration = "Extractor", tag = "8")]
+    pub extractor: i32,
 }
 impl ::prost::Name for Evidence {
     const NAME: &'static str = "Evidence";
@@ -102,6 +110,32 @@ impl ::prost::Name for Evidence {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/writ.v1.Evidence".into()
+    }
+}
+/// A text of a system of record.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TextSource {
+    /// Connection id; that of the call if empty.
+    #[prost(string, tag = "1")]
+    pub connection: ::prost::alloc::string::String,
+    /// Object of the system file, such as `ticket`.
+    #[prost(string, tag = "2")]
+    pub object_type: ::prost::alloc::string::String,
+    /// Id of the record, in its one spelling.
+    #[prost(string, tag = "3")]
+    pub object_id: ::prost::alloc::string::String,
+    /// A text of the object, as the system file names it.
+    #[prost(string, tag = "4")]
+    pub text: ::prost::alloc::string::String,
+}
+impl ::prost::Name for TextSource {
+    const NAME: &'static str = "TextSource";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.TextSource".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.TextSource".into()
     }
 }
 /// A public key that verifies something policyd signed.
@@ -193,6 +227,46 @@ impl Mode {
             "MODE_UNSPECIFIED" => Some(Self::Unspecified),
             "MODE_DRY_RUN" => Some(Self::DryRun),
             "MODE_EXECUTE" => Some(Self::Execute),
+            _ => None,
+        }
+    }
+}
+/// How the value of an argument is looked for in a quote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Extractor {
+    Unspecified = 0,
+    /// The value itself, as a whole word.
+    Literal = 1,
+    /// One of the words of the card, and no other of them.
+    Enum = 2,
+    /// A day, and no other one: 2026-12-01, 1 December 2026, December 1, 2026, 01.12.2026.
+    Date = 3,
+    /// An amount with its currency, and no other amount.
+    Money = 4,
+}
+impl Extractor {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXTRACTOR_UNSPECIFIED",
+            Self::Literal => "EXTRACTOR_LITERAL",
+            Self::Enum => "EXTRACTOR_ENUM",
+            Self::Date => "EXTRACTOR_DATE",
+            Self::Money => "EXTRACTOR_MONEY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXTRACTOR_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXTRACTOR_LITERAL" => Some(Self::Literal),
+            "EXTRACTOR_ENUM" => Some(Self::Enum),
+            "EXTRACTOR_DATE" => Some(Self::Date),
+            "EXTRACTOR_MONEY" => Some(Self::Money),
             _ => None,
         }
     }
@@ -2764,6 +2838,12 @@ pub struct ActionArgument {
     pub effects: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, optional, tag = "6")]
     pub r#type: ::core::option::Option<ActionArgumentType>,
+    /// Whether a request must show by evidence where its value stands.
+    #[prost(bool, tag = "7")]
+    pub evidence_required: bool,
+    /// The texts that may show it, such as `ticket.message`; any one where there is none.
+    #[prost(string, repeated, tag = "8")]
+    pub evidence_from: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for ActionArgument {
     const NAME: &'static str = "ActionArgument";
@@ -7599,6 +7679,63 @@ impl ::prost::Name for ReadFactsResponse {
         "/writ.v1.ReadFactsResponse".into()
     }
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckEvidenceRequest {
+    /// `tenants/acme`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// Name of the action card, and one of its arguments.
+    #[prost(string, tag = "2")]
+    pub action: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub argument: ::prost::alloc::string::String,
+    /// The value of the argument, as a canonical CBOR map with one member, `value`.
+    #[prost(bytes = "vec", tag = "4")]
+    pub value_cbor: ::prost::alloc::vec::Vec<u8>,
+    /// With its connection.
+    #[prost(message, optional, tag = "5")]
+    pub source: ::core::option::Option<TextSource>,
+    /// What stands there, 1 to 4096 bytes.
+    #[prost(string, tag = "6")]
+    pub quote: ::prost::alloc::string::String,
+    #[prost(enumeration = "Extractor", tag = "7")]
+    pub extractor: i32,
+    /// SHA-256 of the text as the agent read it, or empty.
+    #[prost(bytes = "vec", tag = "8")]
+    pub sha256: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for CheckEvidenceRequest {
+    const NAME: &'static str = "CheckEvidenceRequest";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.CheckEvidenceRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.CheckEvidenceRequest".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckEvidenceResponse {
+    /// Whether the quote stands in the text, and the value in the quote.
+    #[prost(bool, tag = "1")]
+    pub grounded: bool,
+    /// What is missing, for people.
+    #[prost(string, tag = "2")]
+    pub why: ::prost::alloc::string::String,
+    /// SHA-256 of the text as it is now: its parts in order, each with a line feed after it.
+    #[prost(bytes = "vec", tag = "3")]
+    pub sha256: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for CheckEvidenceResponse {
+    const NAME: &'static str = "CheckEvidenceResponse";
+    const PACKAGE: &'static str = "writ.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "writ.v1.CheckEvidenceResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/writ.v1.CheckEvidenceResponse".into()
+    }
+}
 /// Generated client implementations.
 pub mod fact_service_client {
     #![allow(
@@ -7705,6 +7842,32 @@ pub mod fact_service_client {
                 .insert(GrpcMethod::new("writ.v1.FactService", "ReadFacts"));
             self.inner.unary(req, path, codec).await
         }
+        /// By policyd. Whether the value of an argument stands in a quote, and the quote in a text of a system of record: one that the system
+        /// file names, of an object that a card of the tenant acts on, and that no card writes.
+        pub async fn check_evidence(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckEvidenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckEvidenceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::pb::exact::ExactCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/writ.v1.FactService/CheckEvidence",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("writ.v1.FactService", "CheckEvidence"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -7726,6 +7889,15 @@ pub mod fact_service_server {
             request: tonic::Request<super::ReadFactsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ReadFactsResponse>,
+            tonic::Status,
+        >;
+        /// By policyd. Whether the value of an argument stands in a quote, and the quote in a text of a system of record: one that the system
+        /// file names, of an object that a card of the tenant acts on, and that no card writes.
+        async fn check_evidence(
+            &self,
+            request: tonic::Request<super::CheckEvidenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckEvidenceResponse>,
             tonic::Status,
         >;
     }
@@ -7836,6 +8008,51 @@ pub mod fact_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadFactsSvc(inner);
+                        let codec = crate::pb::exact::ExactCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/writ.v1.FactService/CheckEvidence" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckEvidenceSvc<T: FactService>(pub Arc<T>);
+                    impl<
+                        T: FactService,
+                    > tonic::server::UnaryService<super::CheckEvidenceRequest>
+                    for CheckEvidenceSvc<T> {
+                        type Response = super::CheckEvidenceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckEvidenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FactService>::check_evidence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckEvidenceSvc(inner);
                         let codec = crate::pb::exact::ExactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -222,6 +222,8 @@ pub enum Reason {
     SystemFileInvalid,
     /// `FACTS_UNAVAILABLE`: a rule needs to know what the system of record says of the target, and that could not be read.
     FactsUnavailable,
+    /// `NOT_GROUNDED`: the card wants evidence for an argument, and its value was not found there.
+    NotGrounded,
     /// `TARGET_NOT_FOUND`: the system of record has no such record.
     TargetNotFound,
     /// `CREDENTIAL_MISSING`: there is no credential for the connection.

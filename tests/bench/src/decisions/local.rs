@@ -179,6 +179,7 @@ pub(crate) fn decision(tenant: &Path, policies_total: usize, orders: usize) -> a
         policies: loaded(tenant, policies_total, orders)?,
         halts: HaltView::default(),
         known: Known::NotAsked,
+        grounds: Default::default(),
     };
     let args = args_from_json(r#"{"amount":{"currency":"EUR","value":49.00}}"#).map_err(fail)?;
     let acme = TenantId::parse("acme").map_err(fail)?;

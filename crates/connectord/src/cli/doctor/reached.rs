@@ -7,23 +7,26 @@ use writ_proto::host::store::postgres::without_password;
 
 use super::Doctor;
 use crate::app::catalog::Catalog;
-use crate::app::standing::{listed, told, too_wide};
+use crate::app::standing::{Told, told, too_wide};
 use crate::config::Config;
 use crate::error::AppError;
-use crate::system::SystemError;
+use crate::system::{System, SystemError};
 
-/// Examines one connection.
+/// Examines one connection; what is wrong with its files is said where nobody else says it.
 pub(super) async fn reached(
     doctor: &mut Doctor<'_>,
     (config, catalog, name): (&Config, &Catalog, &str),
+    alone: bool,
 ) {
     let Some(connection) = catalog.connections.get(name) else {
         return;
     };
     let system = match &connection.system {
         Ok(system) => system,
-        // What is wrong with its files or its credential.
-        Err(refusal) => return doctor.error(&AppError::new(refusal.reason, &refusal.detail)),
+        Err(refusal) if alone => {
+            return doctor.error(&AppError::new(refusal.reason, &refusal.detail));
+        }
+        Err(_) => return,
     };
     // What a file leaves to chance, it leaves aloud.
     for choice in system.choices_of_none() {
@@ -37,10 +40,7 @@ pub(super) async fn reached(
     }
     let answered = match system.says_scopes() {
         true => told(catalog, (name, connection, system), Duration::ZERO).await,
-        false => system
-            .probe()
-            .await
-            .map(|_| crate::app::standing::Told::default()),
+        false => system.probe().await.map(|_| Told::default()),
     };
     let told = match answered {
         Ok(told) => told,
@@ -49,25 +49,24 @@ pub(super) async fn reached(
     doctor.ok(&format!(
         "connection {name}: it answers, and takes the credential"
     ));
-    if !told.says {
+    if !told.says && matches!(**system, System::Http(_)) {
         doctor.note(&format!(
             "connection {name}: nothing says what else the credential may do: its system file has no `scopes`"
         ));
-        return;
     }
     if !told.beyond.is_empty() {
         let refusal = too_wide(name, &told.beyond);
         doctor.error(&AppError::new(refusal.reason, refusal.detail));
     }
     if !told.missing.is_empty() {
-        let missing = listed(&told.missing);
+        let missing = told.missing.join(", ");
         let why = format!("connection {name}: the credential lacks what its cards need: {missing}");
         doctor.error(&AppError::new(Reason::SystemDenied, why));
     }
     if !told.unused.is_empty() {
         doctor.warn(&format!(
             "connection {name}: the credential may do what no card needs: {}",
-            listed(&told.unused)
+            told.unused.join(", ")
         ));
     }
 }

@@ -146,3 +146,44 @@ fn what_the_promoted_card_asked_for_is_asked_for_whatever_the_newer_one_leaves_o
         assert!(refused.detail.contains(why), "{}", refused.detail);
     }
 }
+
+#[test]
+fn what_was_promoted_with_evidence_is_live_with_evidence_alone() {
+    let wanted = |evidence: &str| {
+        card(
+            "type = \"choice\"",
+            &format!("type = \"choice\"\n{evidence}"),
+        )
+    };
+    let (any, one, none) = (
+        wanted("evidence = \"required\""),
+        wanted("evidence = [\"ticket.message\"]"),
+        card("", ""),
+    );
+    let args = args_from_json("{\"stage\":\"qualified\"}").unwrap();
+    let now = DateTime::from_timestamp(1_793_703_600, 0).unwrap();
+    for (promoted, card, good, told) in [
+        (
+            &none,
+            &any,
+            true,
+            "narrower: args.stage: evidence is wanted",
+        ),
+        (
+            &any,
+            &none,
+            false,
+            "wider: args.stage: no evidence is wanted any more",
+        ),
+        (&any, &one, false, "other: args.stage.evidence changed"),
+        (&one, &any, false, "other: args.stage.evidence changed"),
+    ] {
+        let checked = check_promoted(promoted, card, &call(), &args, now);
+        assert_eq!(checked.is_ok(), good, "{told}");
+        let found: Vec<String> = differences(promoted, card)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(found, [told]);
+    }
+}

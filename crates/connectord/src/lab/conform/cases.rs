@@ -79,7 +79,8 @@ async fn probe(world: &World) -> Tried {
 
 async fn read_all(world: &World) -> Tried {
     let (object, _) = world.said()?;
-    if object.read.is_none() && object.table.is_none() {
+    let is_read = object.read.is_some() || object.table.is_some();
+    if !is_read || !world.card.verb.has_record() {
         return Ok(Verdict::NotHere("such a record is never read"));
     }
     let wanted = Wanted {
@@ -319,7 +320,7 @@ async fn doubt(world: &World, fault: Fault, ends: Ends) -> Tried {
 pub(crate) async fn ended_well(world: &World, ended: &Execution, ends: Ends) -> Tried {
     let (_, verb) = world.said()?;
     let tells = match &verb.settle {
-        Settle::Find(_) => true,
+        Settle::Find(_) | Settle::Key => true,
         Settle::AfterImage(ours) => ends == Ends::NotDone || !ours.is_empty(),
         Settle::None => false,
     };

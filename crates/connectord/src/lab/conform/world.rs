@@ -235,7 +235,7 @@ impl World {
         self.from
             .as_ref()
             .zip(self.edit.as_ref())
-            .filter(|_| self.card.verb.names_fields())
+            .filter(|_| self.card.verb.sets_fields())
     }
 
     /// Begins a case: the record as it is to stand before, and the way as it is to fail.

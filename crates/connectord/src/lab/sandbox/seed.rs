@@ -85,7 +85,7 @@ fn tickets() -> Vec<(&'static str, Json)> {
     vec![
         (
             "T-1",
-            json!({"subject": "arrived broken", "status": "new", "customer": "C-1"}),
+            json!({"subject": "arrived broken", "message": "My order O-7 arrived broken on 28 November 2026. Please pay back EUR 49.00 of it.", "status": "new", "customer": "C-1"}),
         ),
         (
             "T-2",

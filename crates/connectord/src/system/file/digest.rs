@@ -10,6 +10,7 @@ pub(super) fn of_verb(table: &toml::Table, object: &str, verb: &str) -> [u8; 32]
         "driver",
         "encode",
         "plugin",
+        "read_as",
         "auth",
         "secret",
         "headers",

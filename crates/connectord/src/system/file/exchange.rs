@@ -5,6 +5,7 @@ pub(crate) mod answer;
 pub(crate) mod look;
 pub(crate) mod scopes;
 pub(crate) mod settle;
+pub(crate) mod text;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;

@@ -27,6 +27,7 @@ pub use codec::{Codec, opaque};
 pub use exchange::look::{Found, Look, Matches};
 pub use exchange::scopes::{ScopesAt, all};
 pub use exchange::settle::Settle;
+pub use exchange::text::Text;
 pub use exchange::{Exchange, Request, Sent, is_own_header};
 pub use field::Field;
 use raw::{RawObject, RawSystem};
@@ -195,6 +196,8 @@ pub struct Object {
     pub watch: Vec<String>,
     /// Searches by a signal.
     pub find: BTreeMap<String, Look>,
+    /// Texts beside its fields that support what agents ask for.
+    pub texts: BTreeMap<String, Text>,
     /// Scopes of a credential that may read it.
     pub scopes: BTreeSet<String>,
     /// What can be done.
@@ -226,6 +229,8 @@ pub struct Bound {
     pub driver: Driver,
     /// Name and version of the plug-in that translates.
     pub plugin: Option<String>,
+    /// The role that rows of a database are read as, quoted.
+    pub read_as: Option<String>,
     /// How the credential is shown.
     pub auth: crate::credentials::auth::Auth,
     /// Headers of every request, with `{base_url}` in them.
@@ -282,6 +287,17 @@ fn id_as(read: Option<&raw::RawExchange>) -> Result<(String, String), FileError>
     }
 }
 
+/// Where the answer to a read shows the record's own id.
+fn id_at(read: Option<&raw::RawExchange>) -> Result<Option<String>, FileError> {
+    let Some(read) = read else { return Ok(None) };
+    let Some(at) = &read.id_at else {
+        let why = "id_at says where the answer shows the record's own id";
+        return Err(FileError::new(why).within("read"));
+    };
+    let at = field::pointer(at).map_err(|error| error.within("read.id_at"))?;
+    Ok(Some(at))
+}
+
 impl Bound {
     /// Compiles a file.
     ///
@@ -335,6 +351,7 @@ impl Bound {
             kind: raw.kind.clone(),
             driver,
             plugin: raw.plugin.clone(),
+            read_as: table::reader(raw, driver)?,
             auth,
             headers,
             encoding,
@@ -425,25 +442,14 @@ impl Bound {
                 .map_err(|error| error.within("read"))?;
         }
         let version = read.as_ref().and_then(|read| read.version().cloned());
-        let id_at = raw
-            .read
-            .as_ref()
-            .and_then(|read| read.id_at.as_deref())
-            .map(field::pointer)
-            .transpose()
-            .map_err(|error| error.within("read.id_at"))?;
-        if read.is_some() && id_at.is_none() {
-            return Err(
-                FileError::new("id_at says where the answer shows the record's own id")
-                    .within("read"),
-            );
-        }
+        let id_at = id_at(raw.read.as_ref())?;
         let mut find = BTreeMap::new();
         for (name, one) in &raw.find {
             let compiled = exchange::settle::find(one, encoding)
                 .map_err(|error| error.within(name).within("find"))?;
             find.insert(name.clone(), compiled);
         }
+        let texts = exchange::text::declared(raw, &id, driver, encoding)?;
         let mut object = Object {
             id,
             read,
@@ -454,11 +460,13 @@ impl Bound {
             fields,
             watch: raw.watch.clone(),
             find,
+            texts,
             scopes: raw.scopes.iter().cloned().collect(),
             verbs: BTreeMap::new(),
         };
         for (name, one) in &raw.verb {
             let compiled = Verb::compile(name, one, &object, encoding)
+                .and_then(|verb| table::check_key(&verb, &object).map(|()| verb))
                 .map_err(|error| error.within(name).within("verb"))?;
             object.verbs.insert(name.clone(), compiled);
         }

@@ -18,6 +18,8 @@ pub(super) struct RawSystem {
     pub(super) encode: Option<String>,
     /// Of the driver `remote`: name and version of the plug-in, `tryton/1`.
     pub(super) plugin: Option<String>,
+    /// Of the driver `postgres`: the role that rows are read as.
+    pub(super) read_as: Option<String>,
     pub(super) auth: Option<Toml>,
     #[serde(default)]
     pub(super) secret: Vec<String>,
@@ -149,6 +151,9 @@ pub(super) struct RawObject {
     pub(super) watch: Vec<String>,
     #[serde(default)]
     pub(super) find: BTreeMap<String, RawFind>,
+    /// Texts that support what agents ask for.
+    #[serde(default)]
+    pub(super) text: BTreeMap<String, RawText>,
     /// What a credential is named that may read this.
     #[serde(default)]
     pub(super) scopes: Vec<String>,
@@ -281,6 +286,24 @@ pub(super) struct RawFind {
     #[serde(default)]
     pub(super) counts: BTreeMap<String, Vec<String>>,
     pub(super) id: Option<String>,
+    pub(super) more: Option<String>,
+}
+
+/// A text beside the fields, such as the comments of a ticket.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawText {
+    pub(super) request: String,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: Option<Toml>,
+    pub(super) document: Option<String>,
+    pub(super) variables: Option<Table>,
+    pub(super) reads: Option<bool>,
+    pub(super) items: Option<String>,
+    pub(super) at: String,
+    #[serde(rename = "match", default)]
+    pub(super) matching: BTreeMap<String, String>,
     pub(super) more: Option<String>,
 }
 

@@ -1,11 +1,12 @@
-//! A table of a database: its name, and the columns that name one row of it.
+//! A table of a database: its name, the columns that name one row of it, and what a verb does to it.
 
 use std::collections::BTreeSet;
 
 use regex::Regex;
+use writ_proto::card::Verb as Kind;
 
-use super::raw::RawObject;
-use super::{Driver, FileError};
+use super::raw::{RawObject, RawSystem};
+use super::{Driver, Field, FileError, Guard, Object, Once, Settle, UndoBy, Verb};
 
 /// A table of a database and how a row of it is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub struct Table {
     pub key: Vec<(String, String)>,
 }
 
-fn identifier(text: &str) -> Result<String, FileError> {
+pub(super) fn identifier(text: &str) -> Result<String, FileError> {
     let first = text
         .chars()
         .next()
@@ -30,6 +31,32 @@ fn identifier(text: &str) -> Result<String, FileError> {
     Err(FileError::new(format!(
         "`{text}` is not a plain lower-case name of SQL"
     )))
+}
+
+/// The column of the key is no field: a card would write it.
+pub(super) fn check_key(verb: &Verb, object: &Object) -> Result<(), FileError> {
+    let Once::Column(key) = &verb.once else {
+        return Ok(());
+    };
+    let key = key.trim_matches('"');
+    let is_field = |field: &Field| field.at().trim_start_matches('/') == key;
+    if object.fields.values().any(is_field) {
+        let why = format!("`{key}` is a field, and the column of the key is none");
+        return Err(FileError::new(why).within("once"));
+    }
+    Ok(())
+}
+
+/// The role that rows are read as.
+pub(super) fn reader(raw: &RawSystem, driver: Driver) -> Result<Option<String>, FileError> {
+    let within = |error: FileError| error.within("read_as");
+    match (&raw.read_as, driver) {
+        (None, _) => Ok(None),
+        (Some(role), Driver::Postgres) => identifier(role).map(Some).map_err(within),
+        (Some(_), Driver::Http | Driver::Remote) => Err(within(FileError::new(
+            "it is a role of the driver postgres",
+        ))),
+    }
 }
 
 impl Table {
@@ -74,5 +101,40 @@ impl Table {
             identifier(field.at.trim_start_matches('/')).map_err(|error| error.within("field"))?;
         }
         Ok(Some(Self { name, key }))
+    }
+}
+
+impl Verb {
+    /// What a verb of a table says: it changes columns of a row, or adds one row under a key of its own.
+    pub(super) fn check_table(&self, of: Kind, table: &Table) -> Result<(), FileError> {
+        let plain = self.steps.is_empty() && self.prepare.is_empty();
+        if of == Kind::InsertStaging {
+            let by_key = matches!(self.settle, Settle::Key | Settle::None)
+                && matches!(self.once, Once::Column(_));
+            let one = table.key.len() == 1 && table.key.iter().all(|(_, part)| part == "id");
+            if plain
+                && by_key
+                && one
+                && self.guard == Guard::Commutative
+                && self.undo == UndoBy::None
+            {
+                return Ok(());
+            }
+            let why = "a row is inserted with guard = \"commutative\", once = { column = \"writ_key\" }, undo = \"none\", settle = \"key\" or \"none\", no steps, \
+                       and a key of one column that is the whole id";
+            return Err(FileError::new(why).within("once"));
+        }
+        let settled = matches!(&self.settle, Settle::AfterImage(matches) if matches.is_empty());
+        if of.sets_fields()
+            && plain
+            && settled
+            && self.guard == Guard::Xmin
+            && self.once == Once::None
+        {
+            return Ok(());
+        }
+        let why = "in a table a verb sets fields: guard = \"xmin\", once = \"none\", settle = \"after_image\", and no steps; \
+                   or it is insert_staging";
+        Err(FileError::new(why).within("step"))
     }
 }

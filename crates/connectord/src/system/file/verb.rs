@@ -11,6 +11,7 @@ use super::exchange::header_name;
 use super::field::pointer;
 use super::raw::{RawAmong, RawCeiling, RawExchange, RawVerb};
 use super::slot::Slot;
+use super::table::identifier;
 use super::{Encoding, Exchange, FileError, Object, Settle};
 use crate::system::file::exchange::settle::{SETTLES, settle};
 
@@ -62,6 +63,8 @@ pub enum Once {
     Header(String),
     /// By the key that the steps carry themselves.
     Carried,
+    /// By the key of the call in this column, quoted, which is unique.
+    Column(String),
     /// It does not.
     None,
 }
@@ -73,6 +76,7 @@ impl Once {
         match self {
             Self::Header(_) => "header",
             Self::Carried => "carried",
+            Self::Column(_) => "column",
             Self::None => "none",
         }
     }
@@ -226,11 +230,14 @@ fn guard(raw: &Toml) -> Result<Guard, FileError> {
     }
 }
 
-const ONCES: &str = "once = { header = \"Idempotency-Key\", keeps = \"24h\" }, \"carried\" (the steps hold {decision.key}) or \"none\"";
+const ONCES: &str = "once = { header = \"Idempotency-Key\", keeps = \"24h\" }, \"carried\" (the steps hold {decision.key}), \"none\", or of a table { column = \"writ_key\" }";
 
 fn once(raw: &Toml) -> Result<Once, FileError> {
     if let Some(name) = member(raw, "header", &["keeps"]) {
         return header_name(name).map(Once::Header);
+    }
+    if let Some(name) = member(raw, "column", &[]) {
+        return identifier(name).map(Once::Column);
     }
     match raw.as_str() {
         Some("carried") => Ok(Once::Carried),
@@ -359,7 +366,7 @@ impl Verb {
     /// What is made anew, and only that and what is added, has no order with what others do.
     fn check_order(&self, of: writ_proto::card::Verb) -> Result<(), FileError> {
         let is_free = self.guard == Guard::Commutative;
-        let why = match (of.sets_fields(), of == writ_proto::card::Verb::CreateDraft) {
+        let why = match (of.sets_fields(), of.makes_record()) {
             (true, _) if is_free => {
                 "a verb that sets fields replaces what others wrote: it is not commutative"
             }
@@ -371,17 +378,14 @@ impl Verb {
 
     fn check(&self, of: writ_proto::card::Verb, object: &Object) -> Result<(), FileError> {
         let refuse = |key: &str, why: &str| Err(FileError::new(why).within(key));
-        if object.table.is_some() {
-            let plain = self.steps.is_empty() && self.prepare.is_empty() && self.once == Once::None;
-            let settled = matches!(&self.settle, Settle::AfterImage(matches) if matches.is_empty());
-            return if of.sets_fields() && plain && settled && self.guard == Guard::Xmin {
-                Ok(())
-            } else {
-                refuse(
-                    "step",
-                    "in a table a verb sets fields: guard = \"xmin\", once = \"none\", settle = \"after_image\", and no steps",
-                )
-            };
+        if let Some(table) = &object.table {
+            return self.check_table(of, table);
+        }
+        if of == writ_proto::card::Verb::InsertStaging || matches!(self.once, Once::Column(_)) {
+            return refuse(
+                "once",
+                "rows are inserted into tables of PostgreSQL; elsewhere it is create_draft",
+            );
         }
         if self.guard == Guard::Xmin {
             return refuse("guard", GUARDS);

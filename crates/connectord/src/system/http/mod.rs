@@ -181,6 +181,29 @@ impl Http {
         Ok((Image { fields, version }, body))
     }
 
+    /// The parts of a text of a record that is no field of it, and whether there is more than is shown.
+    ///
+    /// # Errors
+    /// When there is no such record, or the answer does not hold what the file says.
+    pub async fn text(
+        &self,
+        name: &str,
+        id: &str,
+        text: &str,
+    ) -> Result<(Vec<String>, bool), SystemError> {
+        let object = self.object(name)?;
+        let text = object.texts.get(text);
+        let text =
+            text.ok_or_else(|| SystemError::Unknown(format!("a {name} has no such text")))?;
+        let plan = Plan::nowhere(name.to_owned(), id.to_owned(), Map::new());
+        // What stands there must be of the record that is named.
+        self.record(object, &plan, &Wanted::default()).await?;
+        let scope = self.scope(object, &plan)?;
+        let answer = self.ask(&text.exchange, &scope).await?;
+        let parts = text.read(answer.body.as_ref().unwrap_or(&Json::Null));
+        parts.map_err(SystemError::Field)
+    }
+
     /// Ids of the records that carry a signal, at most one more than may match.
     ///
     /// # Errors
@@ -227,7 +250,7 @@ impl Http {
         proven.map_err(SystemError::Unavailable)?;
         let read = |at: &ScopesAt| at.read(&answer);
         let scopes = self.bound.scopes.as_ref().map(read).transpose();
-        scopes.map_err(SystemError::Unavailable)
+        scopes.map_err(SystemError::Field)
     }
 }
 

@@ -372,7 +372,7 @@ impl Http {
             let object = self.object(&plan.object)?;
             let verb = self.verb(object, plan)?;
             match &verb.settle {
-                Settle::None => Ok(Happened::CannotTell(
+                Settle::None | Settle::Key => Ok(Happened::CannotTell(
                     "the system file cannot tell".to_owned(),
                 )),
                 Settle::Find(looks) => self.search(object, looks, plan).await,

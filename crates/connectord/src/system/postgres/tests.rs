@@ -43,7 +43,7 @@ impl DatabaseError for Said {
 
 #[test]
 fn only_a_word_of_the_server_that_nothing_was_committed_is_no_doubt() {
-    let became = |error| instead_of_commit(error, "7".to_owned());
+    let became = |error| instead_of_commit(error, Some("7".to_owned()));
     for (code, expected) in [
         ("40001", NotDone::Stale),
         ("40P01", NotDone::Stale),

@@ -91,6 +91,7 @@ impl App {
             policies,
             halts,
             known: Known::NotAsked,
+            grounds: Default::default(),
         })
     }
 

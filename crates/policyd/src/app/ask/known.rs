@@ -16,10 +16,12 @@ use writ_proto::ids::TenantId;
 use writ_proto::value::Map;
 
 use crate::app::App;
+use crate::app::ask::grounds::{Check, Cited, Found};
 use crate::clock;
 use crate::domain::decide::facts::Facts;
+use crate::domain::decide::grounds::Grounds;
 use crate::domain::decide::known::{Known, Reading, id_in};
-use crate::domain::decide::wants;
+use crate::domain::decide::reaches_rules;
 use crate::domain::policy::facts::{Asked, Need, READ_MS_MAX};
 use crate::domain::request::Request;
 use crate::error::AppError;
@@ -28,6 +30,8 @@ use crate::error::AppError;
 pub(crate) const DEADLINE: Duration = Duration::from_millis(READ_MS_MAX);
 /// Reads of one tenant at one connection that are under way at the same time.
 const AT_ONCE: usize = 16;
+/// Looks for evidence, likewise.
+const LOOKS_AT_ONCE: usize = 4;
 /// Bytes of answers of one tenant and connection that are kept.
 const KEPT_BYTES_MAX: u64 = 4 * 1_024 * 1_024;
 /// What an answer takes beside its fields.
@@ -91,6 +95,8 @@ struct Share {
     /// When a record was last changed, as far as that is known: what was asked for before is no answer.
     changed: Cache<Key, Instant>,
     turns: Arc<Semaphore>,
+    /// Those of looks for evidence.
+    looks: Arc<Semaphore>,
     health: Arc<Mutex<Health>>,
 }
 
@@ -126,6 +132,7 @@ impl Share {
                 .time_to_live(KEPT_MAX)
                 .build(),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
+            looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
             health: Arc::default(),
         }
     }
@@ -134,16 +141,19 @@ impl Share {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Refuses to ask a system that did not answer a moment ago.
+    fn awake(&self) -> Result<(), AppError> {
+        let rests = self.health().rests;
+        if rests.is_some_and(|until| Instant::now() < until) {
+            let why = "it did not answer a moment ago";
+            return Err(AppError::new(Reason::SystemUnavailable, why));
+        }
+        Ok(())
+    }
+
     /// Asks, unless the system did not answer a moment ago.
     async fn ask(&self, source: &Source, question: Question) -> Read {
-        let away = |why: &str| Err(AppError::new(Reason::SystemUnavailable, why));
-        if self
-            .health()
-            .rests
-            .is_some_and(|until| Instant::now() < until)
-        {
-            return away("it did not answer a moment ago");
-        }
+        self.awake()?;
         let _turn = self.turns.acquire().await;
         let read = tokio::time::timeout(CALL, source(question)).await;
         let read = read.unwrap_or_else(|_| {
@@ -178,6 +188,7 @@ impl Share {
 #[derive(Default)]
 pub struct Systems {
     source: OnceLock<Source>,
+    check: OnceLock<Check>,
     tenants: Mutex<BTreeMap<(TenantId, String), Share>>,
 }
 
@@ -190,9 +201,23 @@ impl fmt::Debug for Systems {
 }
 
 impl Systems {
-    /// Says who is asked; only the first one counts.
-    pub(crate) fn ask_at(&self, source: Source) {
+    /// Says who is asked, and who looks for evidence; only the first ones count.
+    pub(crate) fn ask_at(&self, (source, check): (Source, Check)) {
         drop(self.source.set(source));
+        drop(self.check.set(check));
+    }
+
+    /// Looks for one item of evidence: as many at once as there are reads of facts.
+    pub(super) async fn look(&self, tenant: &TenantId, cited: Cited) -> Result<Found, AppError> {
+        let check = self.check.get().ok_or_else(|| {
+            let why = "policyd.toml names no connectord, which reads the system of record";
+            AppError::new(Reason::PeerUnreachable, why)
+        })?;
+        let [connection, ..] = &cited.cites.source;
+        let share = self.share(tenant, connection);
+        share.awake()?;
+        let _turn = share.looks.acquire().await;
+        check(cited).await
     }
 
     fn share(&self, tenant: &TenantId, connection: &str) -> Share {
@@ -282,32 +307,56 @@ impl App {
         at: Option<DateTime<Utc>>,
     ) -> Result<Facts, AppError> {
         let facts = self.facts_here(request, at.unwrap_or_else(clock::now))?;
-        // Most sets ask nobody: their decisions look at halts and card once.
-        if !facts.policies.asks_anybody() {
+        let cites = request.cited().next().is_some();
+        // Most sets ask nobody, and most requests cite nothing: their decisions look at halts and card once.
+        if !facts.policies.asks_anybody() && !cites {
             return Ok(facts);
         }
-        let Some(need) = wants(request, &facts) else {
+        let Some(card) = reaches_rules(request, &facts) else {
             return Ok(facts);
         };
-        let known = tokio::time::timeout(DEADLINE, self.readings(request, &facts, need)).await;
-        let late = |_| {
+        let known = async {
+            match facts.asks(request, card) {
+                None => Ok(None),
+                Some(need) => self.readings(request, &facts, need).await.map(Some),
+            }
+        };
+        let known = tokio::time::timeout(DEADLINE, known);
+        let grounds = tokio::time::timeout(DEADLINE, self.grounds(request, &facts.policies));
+        let (known, grounds) = tokio::join!(known, grounds);
+        let late = || {
             let why = format!(
                 "connectord did not answer within {} ms",
                 DEADLINE.as_millis()
             );
-            Err(AppError::new(Reason::Deadline, why))
+            AppError::new(Reason::Deadline, why)
         };
-        let known = known.unwrap_or_else(late);
+        let (known, grounds) = (
+            known.unwrap_or_else(|_| Err(late())),
+            grounds.unwrap_or_else(|_| Err(late())),
+        );
         let facts = self.facts_here(request, at.unwrap_or_else(clock::now))?;
-        let known = known.and_then(|readings| fresh(readings, &facts));
+        let known = known.and_then(|read| read.map(|read| fresh(read, &facts)).transpose());
         let known = match known {
-            Ok(readings) => Known::Read(readings),
+            Ok(None) => Known::NotAsked,
+            Ok(Some(readings)) => Known::Read(readings),
             Err(error) => Known::Unread {
                 reason: error.reason,
                 why: error.public,
             },
         };
-        Ok(Facts { known, ..facts })
+        let grounds = match grounds {
+            Ok(found) => found,
+            Err(error) => Grounds::Unread {
+                reason: error.reason,
+                why: error.public,
+            },
+        };
+        Ok(Facts {
+            known,
+            grounds,
+            ..facts
+        })
     }
 
     async fn readings(

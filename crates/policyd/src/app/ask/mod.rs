@@ -6,6 +6,7 @@ pub(crate) mod cancel;
 pub mod decided;
 pub(crate) mod disclosed;
 pub(crate) mod evaluated;
+pub(crate) mod grounds;
 pub(crate) mod known;
 pub mod offers;
 mod repeated;

@@ -249,6 +249,7 @@ mod tests {
             policies: Arc::new(TenantPolicies::build(&sources).unwrap()),
             halts: HaltView::default(),
             known: Default::default(),
+            grounds: Default::default(),
         };
         let spent = Spent {
             key: Key::new("spent", &Subject::Agent("triage".into()), "w"),

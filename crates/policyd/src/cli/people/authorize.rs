@@ -14,7 +14,7 @@ use writ_proto::{Reason, pb};
 
 use crate::cli::remote::{Remote, failed};
 use crate::error::AppError;
-use crate::grpc::client::self_report;
+use crate::grpc::client::{Quoted, evidence};
 use crate::ids;
 use crate::output::{Output, exit_code};
 
@@ -56,6 +56,9 @@ pub(crate) struct AuthorizeArgs {
     /// An argument that you are not sure of; may be repeated.
     #[arg(long, value_name = "ARGUMENT")]
     uncertain: Vec<String>,
+    /// File with items of evidence as a JSON list: where the values of arguments stand.
+    #[arg(long, value_name = "FILE")]
+    evidence: Option<PathBuf>,
     /// Who or what began it: a person, a ticket, a schedule; recorded.
     #[arg(long, default_value = "")]
     initiator: String,
@@ -90,6 +93,25 @@ pub(crate) struct AuthorizeArgs {
 
 fn malformed(why: impl Into<String>) -> AppError {
     AppError::new(Reason::RequestMalformed, why)
+}
+
+/// Longest file of evidence, in bytes.
+const EVIDENCE_BYTES_MAX: u64 = 64 * 1_024;
+
+fn quoted(args: &AuthorizeArgs) -> Result<Vec<Quoted>, AppError> {
+    let Some(file) = &args.evidence else {
+        return Ok(Vec::new());
+    };
+    let wrong =
+        |why: &dyn core::fmt::Display| malformed(format!("--evidence {}: {why}", file.display()));
+    let about = std::fs::metadata(file).map_err(|error| wrong(&error))?;
+    if !about.is_file() || about.len() > EVIDENCE_BYTES_MAX {
+        return Err(wrong(&format!(
+            "a file of at most {EVIDENCE_BYTES_MAX} bytes"
+        )));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    serde_json::from_str(&text).map_err(|error| wrong(&error))
 }
 
 fn arguments(args: &AuthorizeArgs) -> Result<Map, AppError> {
@@ -347,7 +369,7 @@ pub(crate) async fn run(args: &AuthorizeArgs, output: Output) -> Result<u8, AppE
         validate_only: args.validate_only,
         call: Some(call),
         reason: args.reason.clone(),
-        evidence: self_report(&args.uncertain),
+        evidence: evidence(&quoted(args)?, &args.uncertain)?,
         confidence_percent: args.confidence,
         traceparent: String::new(),
         run_id: args.run.clone(),

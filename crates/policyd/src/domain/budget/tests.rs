@@ -42,6 +42,7 @@ fn facts(budgets: &str, now: &str) -> Facts {
         policies: Arc::new(with(budgets).unwrap()),
         halts: HaltView::default(),
         known: Default::default(),
+        grounds: Default::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use cedar_policy::{
     AuthorizationError, Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName,
     EntityUid, EvalResult, PolicySet, Request as CedarRequest, RestrictedExpression,
 };
-use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
+use chrono::{Datelike as _, Timelike as _};
 use writ_proto::card::{ArgKind, Card};
 use writ_proto::ids::RunId;
 use writ_proto::money::Money;
@@ -46,29 +46,20 @@ impl Answer {
 
 /// Evaluates a card-checked request against the slice of its action.
 #[must_use]
-pub fn evaluate(
-    request: &Request,
-    card: &Card,
-    (set, told): (&TenantPolicies, &Told),
-    now: DateTime<Utc>,
-) -> Answer {
-    let Some(slice) = set.slice(&request.action) else {
+pub fn evaluate(request: &Request, card: &Card, (facts, told): (&Facts, &Told)) -> Answer {
+    let Some(slice) = facts.policies.slice(&request.action) else {
         return Answer::failed("no policies were prepared for the action");
     };
-    let Some(policies) = slice.in_force(now) else {
+    let Some(policies) = slice.in_force(facts.now) else {
         return Answer::failed("no policies were prepared for this time");
     };
-    answer(request, card, (set, told), (slice, policies, now)).unwrap_or_else(Answer::failed)
+    answer(request, card, (facts, told), (slice, policies)).unwrap_or_else(Answer::failed)
 }
 
 /// Evaluates against every policy of the set; the reference that slices are tested against.
 #[must_use]
-pub fn evaluate_unsliced(
-    request: &Request,
-    card: &Card,
-    (set, told): (&TenantPolicies, &Told),
-    now: DateTime<Utc>,
-) -> Answer {
+pub fn evaluate_unsliced(request: &Request, card: &Card, (facts, told): (&Facts, &Told)) -> Answer {
+    let (set, now) = (&facts.policies, facts.now);
     let Some(slice) = set.slice(&request.action) else {
         return Answer::failed("no policies were prepared for the action");
     };
@@ -80,21 +71,22 @@ pub fn evaluate_unsliced(
         .cloned();
     let policies = PolicySet::from_policies(kept).map_err(|error| error.to_string());
     policies
-        .and_then(|policies| answer(request, card, (set, told), (slice, &policies, now)))
+        .and_then(|policies| answer(request, card, (facts, told), (slice, &policies)))
         .unwrap_or_else(Answer::failed)
 }
 
 fn answer(
     request: &Request,
     card: &Card,
-    (set, told): (&TenantPolicies, &Told),
-    (slice, policies, now): (&Slice, &PolicySet, DateTime<Utc>),
+    (facts, told): (&Facts, &Told),
+    (slice, policies): (&Slice, &PolicySet),
 ) -> Result<Answer, String> {
+    let set: &TenantPolicies = &facts.policies;
     let principal = uid("Agent", request.agent.as_str())?;
     let (kind, id) = request.target.as_ref().ok_or("the request has no target")?;
     let resource = uid(&entity_type(kind), id)?;
     let entities = entities(request, (set, told), slice, (&principal, &resource))?;
-    let context = context(request, card, set, now)?;
+    let context = context(request, card, facts)?;
     let query = CedarRequest::new(
         principal,
         slice.action.clone(),
@@ -202,13 +194,9 @@ fn entities(
     all.map_err(|error| error.to_string())
 }
 
-fn context(
-    request: &Request,
-    card: &Card,
-    set: &TenantPolicies,
-    now: DateTime<Utc>,
-) -> Result<Context, String> {
-    let local = now.with_timezone(&set.zone);
+fn context(request: &Request, card: &Card, facts: &Facts) -> Result<Context, String> {
+    let set: &TenantPolicies = &facts.policies;
+    let local = facts.now.with_timezone(&set.zone);
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
     let long = |number: u32| RestrictedExpression::new_long(i64::from(number));
     let mut effects = BTreeSet::new();
@@ -243,6 +231,11 @@ fn context(
     pairs.push((
         "uncertain".to_owned(),
         RestrictedExpression::new_set(uncertain.into_iter().map(text)),
+    ));
+    let grounded = facts.grounded(request);
+    pairs.push((
+        "grounded".to_owned(),
+        RestrictedExpression::new_set(grounded.into_iter().map(text)),
     ));
     if let Some(percent) = request.confidence {
         pairs.push(("confidence".to_owned(), long(u32::from(percent))));

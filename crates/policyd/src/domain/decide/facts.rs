@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use writ_proto::ids::RunId;
 use writ_proto::scope::{Customer, Part, Scope, Subject};
 
+use crate::domain::decide::grounds::Grounds;
 use crate::domain::decide::known::Known;
 use crate::domain::policy::TenantPolicies;
 use crate::domain::request::Request;
@@ -33,6 +34,8 @@ pub struct Facts {
     pub halts: HaltView,
     /// What the system of record said of the target.
     pub known: Known,
+    /// What was found of the evidence of the request.
+    pub grounds: Grounds,
 }
 
 impl Facts {

@@ -53,13 +53,7 @@ pub(crate) fn refund(amount: &str) -> Request {
 }
 
 fn decide_with(extra: &str, request: &Request) -> Outcome {
-    let facts = Facts {
-        now: now(),
-        policies: with_rules(extra),
-        halts: HaltView::default(),
-        known: Default::default(),
-    };
-    decide(request, &facts)
+    decide(request, &plain(&with_rules(extra), now()))
 }
 
 #[test]
@@ -124,12 +118,8 @@ fn what_a_field_sets_off_is_known_to_policies() {
         let shipped = "effects = [\"email:customer\", \"ledger\"]";
         assert!(card.contains(shipped));
         *card = card.replace(shipped, declared);
-        let facts = Facts {
-            now: now(),
-            policies: Arc::new(TenantPolicies::build(&sources).unwrap()),
-            halts: HaltView::default(),
-            known: Default::default(),
-        };
+        let set = Arc::new(TenantPolicies::build(&sources).unwrap());
+        let facts = plain(&set, now());
         let outcome = decide(&refund("49.00"), &facts);
         assert_eq!(outcome.verdict, expected, "{declared}: {outcome:?}");
     }
@@ -168,6 +158,7 @@ fn whether_another_tenant_is_halted_is_not_told() {
         now: now(),
         policies: with_rules(""),
         known: Default::default(),
+        grounds: Default::default(),
         halts: HaltView {
             epoch: 0,
             scopes: vec![scope.parse().unwrap()],
@@ -228,12 +219,7 @@ fn a_forbid_over_a_linked_fact_fires_or_is_refused_at_load_and_never_vanishes() 
         "resource has self && resource.self has status && resource.self.status == \"paid\"",
     ];
     for rule in reached {
-        let facts = Facts {
-            now: now(),
-            policies: Arc::new(with_links(rule).unwrap()),
-            halts: HaltView::default(),
-            known: Default::default(),
-        };
+        let facts = plain(&Arc::new(with_links(rule).unwrap()), now());
         let outcome = decide(&refund("49.00"), &facts);
         assert_eq!(outcome.reason, Some(Reason::Forbidden), "{rule}");
         assert!(outcome.determining.contains(&"linked".to_owned()), "{rule}");
@@ -291,12 +277,7 @@ fn another_tenant_is_refused_even_where_every_policy_allows_it() {
     let all = "@id(\"all\") @reason(\"x\") @owner(\"o\") @approved_by(\"p\") @approved_on(\"2026-01-01\") permit (principal, action, resource);";
     sources.policies = vec![("all.cedar".into(), all.into())];
     let policies = Arc::new(TenantPolicies::build(&sources).unwrap());
-    let facts = Facts {
-        now: now(),
-        policies,
-        halts: HaltView::default(),
-        known: Default::default(),
-    };
+    let facts = plain(&policies, now());
     let mut request = refund("49.00");
     assert_eq!(decide(&request, &facts).verdict, Verdict::Allow);
     request.tenant = TenantId::parse("globex").unwrap();
@@ -332,6 +313,7 @@ fn every_scope_of_a_halt_stops_its_requests_and_no_others() {
             policies: with_rules(""),
             halts,
             known: Default::default(),
+            grounds: Default::default(),
         };
         let mut request = refund("49.00");
         request.run = Some(writ_proto::ids::RunId::parse("r-1").unwrap());
@@ -400,14 +382,26 @@ fn slices_and_the_whole_set_agree_on_ten_thousand_requests() {
         request.agent = AgentId::parse(["triage", "seller", "rogue", "nobody"][who]).unwrap();
         let now = now() + chrono::Duration::seconds(seconds);
         let card = set.card(&request.action).unwrap();
+        let facts = plain(&set, now);
         let (sliced, whole) = (
-            evaluate(&request, card, (&set, &Default::default()), now),
-            evaluate_unsliced(&request, card, (&set, &Default::default()), now),
+            evaluate(&request, card, (&facts, &Default::default())),
+            evaluate_unsliced(&request, card, (&facts, &Default::default())),
         );
         assert_eq!(sliced, whole);
         Ok(())
     });
     outcome.unwrap();
+}
+
+/// Nothing is known beside the set.
+fn plain(set: &Arc<TenantPolicies>, now: DateTime<Utc>) -> Facts {
+    Facts {
+        now,
+        policies: Arc::clone(set),
+        halts: Default::default(),
+        known: Default::default(),
+        grounds: Default::default(),
+    }
 }
 
 /// The shipped set with its card of refunds changed.
@@ -425,6 +419,7 @@ fn with_card(from: &str, to: &str, now: &str) -> Facts {
         policies: Arc::new(TenantPolicies::build(&sources).unwrap()),
         halts: HaltView::default(),
         known: Default::default(),
+        grounds: Default::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use writ_proto::token::Mode;
 use writ_proto::value::{Map, Value, args_from_json, value_from_json};
 
 use crate::domain::decide::facts::{Facts, HaltView};
+use crate::domain::decide::grounds::{Ground, Grounds};
 use crate::domain::decide::known::{Known, Reading};
 use crate::domain::decide::{Outcome, decide};
 use crate::domain::policy::TenantPolicies;
@@ -63,6 +64,9 @@ pub struct Case {
     /// Arguments that it is not sure of.
     #[serde(default)]
     pub uncertain: Vec<String>,
+    /// Arguments whose value was found where evidence said that it stands.
+    #[serde(default)]
+    pub grounded: Vec<String>,
     /// ALLOW, DENY or REQUIRE_APPROVAL.
     pub verdict: String,
     /// Reason code, if it matters.
@@ -125,11 +129,21 @@ fn run_one(policies: &Arc<TenantPolicies>, case: &Case) -> CaseResult {
             };
         }
     };
+    let grounds = request.cited().filter_map(|(_, cites)| {
+        Some(Ground {
+            argument: cites.argument.clone(),
+            value: request.args.get(&cites.argument)?.clone(),
+            grounded: true,
+            sha256: None,
+            why: String::new(),
+        })
+    });
     let facts = Facts {
         now,
         policies: Arc::clone(policies),
         halts: HaltView::default(),
         known,
+        grounds: Grounds::Looked(grounds.collect()),
     };
     let outcome = decide(&request, &facts);
     let code = outcome.reason.map(|reason| reason.code());
@@ -283,6 +297,10 @@ fn request(policies: &TenantPolicies, case: &Case) -> Result<(Request, DateTime<
             .card(&action)
             .map(|card| card.connection.as_str().to_owned())
     };
+    if let Some(odd) = case.grounded.iter().find(|name| args.get(name).is_none()) {
+        return Err(format!("`grounded`: the case has no argument `{odd}`"));
+    }
+    let grounded = case.grounded.iter().map(|name| Evidence::found(name));
     let connection = case.connection.clone().or_else(of_card).unwrap_or_default();
     let noon = DateTime::from_timestamp(1_793_703_600, 0);
     let now = case.now.or(noon).ok_or("no time")?;
@@ -306,7 +324,9 @@ fn request(policies: &TenantPolicies, case: &Case) -> Result<(Request, DateTime<
             Mode::Execute
         },
         reason: case.reason.clone(),
-        evidence: Vec::from_iter(Evidence::self_report(case.uncertain.clone())),
+        evidence: (Evidence::self_report(case.uncertain.clone()).into_iter())
+            .chain(grounded)
+            .collect(),
         confidence: case.confidence,
         trace_id: None,
         run: case

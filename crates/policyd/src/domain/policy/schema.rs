@@ -125,7 +125,7 @@ fn action(out: &mut String, card: &Card) {
     out.push_str(
         "  context: {\n    \"reason\": String, \"run\": String, \"environment\": String, \"mode\": String,\n    \
          \"hour\": Long, \"weekday\": Long, \"effects\": Set<String>,\n    \
-         \"confidence\"?: Long, \"uncertain\": Set<String>,\n",
+         \"confidence\"?: Long, \"uncertain\": Set<String>, \"grounded\": Set<String>,\n",
     );
     if let Some(amount) = card.args.get("amount").filter(|arg| is_money(&arg.kind)) {
         let mark = if amount.optional { "?" } else { "" };

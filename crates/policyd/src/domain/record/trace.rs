@@ -7,6 +7,7 @@ use writ_proto::value::Value;
 
 use super::stamp::texts;
 use crate::domain::budget::Hold;
+use crate::domain::decide::grounds::Ground;
 use crate::domain::decide::known::Reading;
 
 /// One thing that was looked at.
@@ -32,6 +33,13 @@ pub enum Step {
     Facts(Vec<Reading>),
     /// It could not be read.
     Unread {
+        /// Why.
+        reason: Reason,
+    },
+    /// What was found of the evidence.
+    Evidence(Vec<Ground>),
+    /// It could not be looked at.
+    Unlooked {
         /// Why.
         reason: Reason,
     },
@@ -95,6 +103,18 @@ fn reading(reading: &Reading) -> Value {
     ])
 }
 
+/// The argument, whether its value stands there, and the digest of the text.
+fn ground(ground: &Ground) -> Value {
+    let digest = ground
+        .sha256
+        .map_or(Value::Null, |digest| Value::Bytes(digest.to_vec()));
+    Value::List(vec![
+        Value::Text(ground.argument.clone()),
+        Value::Bool(ground.grounded),
+        digest,
+    ])
+}
+
 impl Step {
     /// What a hold asks of its counter.
     #[must_use]
@@ -130,6 +150,8 @@ impl Step {
                 named("card", vec![digest, code(*refused)])
             }
             Self::Facts(readings) => named("facts", readings.iter().map(reading).collect()),
+            Self::Evidence(found) => named("evidence", found.iter().map(ground).collect()),
+            Self::Unlooked { reason } => named("evidence", vec![code(Some(*reason))]),
             Self::Unread { reason } => named("facts", vec![code(Some(*reason))]),
             Self::Policies {
                 allowed,

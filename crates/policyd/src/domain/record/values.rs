@@ -42,6 +42,12 @@ pub fn request_values(request: &Request) -> Vec<(&'static str, Value)> {
             if let Some(digest) = item.sha256 {
                 map.set("sha256", Value::Bytes(digest.to_vec()));
             }
+            if let Some(cites) = &item.cites {
+                map.set("argument", Value::Text(cites.argument.clone()));
+                let source = cites.source.iter().cloned().map(Value::Text);
+                map.set("source", Value::List(source.collect()));
+                map.set("extractor", Value::Text(cites.extractor.name().to_owned()));
+            }
             if !item.uncertain.is_empty() {
                 let names = item.uncertain.iter().cloned().map(Value::Text);
                 map.set("uncertain", Value::List(names.collect()));

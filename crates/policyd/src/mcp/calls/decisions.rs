@@ -10,7 +10,7 @@ use writ_proto::{Reason, pb};
 use zeroize::Zeroizing;
 
 use crate::error::AppError;
-use crate::grpc::client::self_report;
+use crate::grpc::client::evidence;
 use crate::mcp::calls::answer;
 use crate::mcp::calls::answer::Told;
 use crate::mcp::calls::peers::ANSWER_MAX;
@@ -73,7 +73,7 @@ impl Tools {
             validate_only: false,
             call: Some(call.clone()),
             reason: ask.reason,
-            evidence: self_report(&ask.uncertain),
+            evidence: evidence(&ask.evidence, &ask.uncertain)?,
             confidence_percent: ask.confidence,
             traceparent: trace.to_owned(),
             run_id: self.run_id.clone(),

@@ -137,6 +137,7 @@ impl Tools {
             request_id: asked.request_id,
             confidence: asked.confidence,
             uncertain: asked.uncertain,
+            evidence: asked.evidence,
             again: asked.again,
         };
         let (decision, told) = self.ask(ask, trace).await;

@@ -4,6 +4,8 @@ use rmcp::model::JsonObject;
 use serde::Deserialize;
 use writ_proto::card::NO_RECORD;
 
+use crate::grpc::client::Quoted;
+
 /// Whether the system of record may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -31,6 +33,8 @@ pub(crate) struct Ask {
     #[serde(default)]
     pub(crate) uncertain: Vec<String>,
     #[serde(default)]
+    pub(crate) evidence: Vec<Quoted>,
+    #[serde(default)]
     pub(crate) again: bool,
 }
 
@@ -55,6 +59,8 @@ pub(crate) struct AskCard {
     pub(crate) confidence: Option<u32>,
     #[serde(default)]
     pub(crate) uncertain: Vec<String>,
+    #[serde(default)]
+    pub(crate) evidence: Vec<Quoted>,
     #[serde(default)]
     pub(crate) again: bool,
 }

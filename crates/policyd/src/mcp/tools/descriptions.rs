@@ -44,6 +44,26 @@ pub(crate) fn uncertain() -> Json {
         "description": "Names of the arguments that you are not sure of."})
 }
 
+pub(crate) fn evidence() -> Json {
+    let text = |what: &str| json!({"type": "string", "minLength": 1, "description": what});
+    json!({"type": "array", "maxItems": 4,
+        "description": "Where the values of arguments stand. It is looked up: quote exactly, and only what others wrote.",
+        "items": {"type": "object", "additionalProperties": false,
+            "required": ["argument", "source", "quote", "extractor"],
+            "properties": {
+                "argument": text("The argument whose value stands in the quote."),
+                "source": {"type": "object", "additionalProperties": false,
+                    "required": ["object_type", "object_id", "text"],
+                    "properties": {
+                        "connection": text("Left out: that of the action."),
+                        "object_type": text("Such as ticket."),
+                        "object_id": text("Id of the record."),
+                        "text": text("Name of the text, such as message or comments.")}},
+                "quote": text("The part of the text, word for word."),
+                "extractor": {"type": "string", "enum": ["literal", "enum", "date", "money"]},
+                "sha256": {"type": "string", "description": "SHA-256 of the text as you read it, in hex."}}}})
+}
+
 pub(crate) fn precondition() -> Json {
     json!({"type": "string", "description": "Version of the record that you relied on."})
 }
@@ -143,7 +163,8 @@ pub(crate) fn asking(name: &'static str) -> Option<Sheet> {
                     "arguments": {"type": "object",
                         "description": "As the arguments_schema of the action says."},
                     "mode": mode(), "reason": reason(), "precondition": precondition(),
-                    "confidence": confidence(), "uncertain": uncertain(), "again": again(),
+                    "confidence": confidence(), "uncertain": uncertain(), "evidence": evidence(),
+                    "again": again(),
                     "request_id": request_id()}),
                 &json!(["action", "target_id", "arguments"]),
             ),

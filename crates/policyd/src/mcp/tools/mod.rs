@@ -9,8 +9,8 @@ use writ_proto::limits::TOOL_NAME_CHARS_MAX;
 use writ_proto::pb;
 
 use crate::mcp::tools::descriptions::{
-    DECIDED, EXECUTED, UNTRUSTED, again, asking, confidence, doing, gives, mode, precondition,
-    reason, request_id, takes, uncertain,
+    DECIDED, EXECUTED, UNTRUSTED, again, asking, confidence, doing, evidence, gives, mode,
+    precondition, reason, request_id, takes, uncertain,
 };
 use crate::mcp::tools::schema::of_arguments;
 
@@ -109,6 +109,7 @@ fn of_card(action: &pb::Action) -> Tool {
     member("reason", reason());
     member("confidence", confidence());
     member("uncertain", uncertain());
+    member("evidence", evidence());
     member("again", again());
     member("request_id", request_id());
     if verb(action).is_none_or(Verb::has_record) {

@@ -45,16 +45,42 @@ fn names(text: &str) -> impl Iterator<Item = String> {
     parts.filter(|part| !part.is_empty()).map(str::to_owned)
 }
 
+/// The same where each item must have what is looked for: of a list that is understood in part nobody knows the whole.
+fn every<'a>(body: &'a Json, at: &str) -> Option<Vec<&'a Json>> {
+    let mut found = vec![body];
+    for part in at.split('/').skip(1) {
+        let mut next = Vec::new();
+        for one in found {
+            match part {
+                "*" => next.extend(one.as_array()?),
+                part => next.push(one.pointer(&format!("/{part}"))?),
+            }
+        }
+        found = next;
+    }
+    Some(found)
+}
+
 impl ScopesAt {
+    /// Whether it is the place of one text, not of a list.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        matches!(self, Self::Pointer(at) if !at.contains('*'))
+    }
+
     /// The names in an answer.
     ///
     /// # Errors
     /// What is there instead: where nothing is said, nobody knows what the credential may do.
     pub fn read(&self, answer: &Answer) -> Result<BTreeSet<String>, String> {
         let found: BTreeSet<String> = match self {
-            Self::Header(name) => answer.header(name).into_iter().flat_map(names).collect(),
+            Self::Header(name) => {
+                let own = answer.headers.iter();
+                let own = own.filter(|(known, _)| known.eq_ignore_ascii_case(name));
+                own.flat_map(|(_, value)| names(value)).collect()
+            }
             Self::Pointer(at) => {
-                let values = answer.body.as_ref().map(|body| all(body, at));
+                let values = answer.body.as_ref().and_then(|body| every(body, at));
                 let texts = values.into_iter().flatten().map(Json::as_str);
                 let texts: Option<Vec<&str>> = texts.collect();
                 let texts = texts.ok_or_else(|| format!("what stands at {at} is no text"))?;
@@ -135,90 +161,4 @@ impl Bound {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const FILE: &str = "kind = \"x\"\ndriver = \"http\"\nencode = \"json\"\nauth = { bearer = \"{secret.t}\" }\nsecret = [\"t\"]\n\
-        probe = { request = \"GET /me\", PROBE }\n[object.a]\nOBJECT\nid = \"[0-9]+\"\nread = { request = \"GET /a/{id}\", id_at = \"/id\" }\n\
-        [object.a.field]\nname = { at = \"/name\", as = \"text\" }\n[object.a.verb.update_fields]\nVERB\nguard = \"compare\"\nonce = \"none\"\n\
-        undo = \"restore\"\nsettle = \"after_image\"\nstep = [{ request = \"PUT /a/{id}\", body = \"{fields}\", expect = \"/id\" }]\n";
-
-    fn file(probe: &str, object: &str, verb: &str) -> Result<Bound, FileError> {
-        let text = FILE.replace("PROBE", probe).replace("OBJECT", object);
-        Bound::compile(&text.replace("VERB", verb))
-    }
-
-    fn answer(headers: &[(&str, &str)], body: &Json) -> Answer {
-        let headers = headers.iter();
-        Answer {
-            status: 200,
-            headers: headers
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-            wait: None,
-            body: Some(body.clone()),
-            media: String::new(),
-        }
-    }
-
-    #[test]
-    fn what_a_credential_may_do_is_read_or_nothing_is_known() {
-        let body = json!({"scopes": ["a", "b"], "role": "agent", "odd": [1], "none": []});
-        let answer = answer(&[("x-oauth-scopes", "a, b,c d")], &body);
-        let header = ScopesAt::Header("x-oauth-scopes".into());
-        for (at, wanted) in [
-            (header, Some(vec!["a", "b", "c", "d"])),
-            (ScopesAt::Header("other".into()), None),
-            (ScopesAt::Pointer("/scopes/*".into()), Some(vec!["a", "b"])),
-            (ScopesAt::Pointer("/role".into()), Some(vec!["agent"])),
-            (ScopesAt::Pointer("/odd/*".into()), None),
-            (ScopesAt::Pointer("/none/*".into()), None),
-            (ScopesAt::Pointer("/gone".into()), None),
-        ] {
-            let read = at.read(&answer).ok();
-            let wanted = wanted.map(|names| names.into_iter().map(str::to_owned).collect());
-            assert_eq!(read, wanted, "{at:?}");
-        }
-    }
-
-    #[test]
-    fn who_names_scopes_says_where_a_credential_shows_them_and_the_other_way_about() {
-        let shown = "scopes = \"/scopes/*\"";
-        let bound = file(shown, "scopes = [\"read\"]", "scopes = [\"write\"]").unwrap();
-        assert_eq!(bound.needs("a", "update_fields").len(), 2);
-        assert_eq!(bound.needs("a", "refund").len(), 1, "the object is read");
-        assert!(bound.needs("b", "update_fields").is_empty());
-        for (probe, object, verb, why) in [
-            (shown, "", "", "objects and verbs say which"),
-            (
-                "expect = \"/id\"",
-                "scopes = [\"read\"]",
-                "",
-                "where the answer to the probe",
-            ),
-            (
-                "expect = \"/id\"",
-                "",
-                "scopes = [\"write\"]",
-                "where the answer to the probe",
-            ),
-            (shown, "scopes = [\"a b\"]", "", "without spaces and commas"),
-            (shown, "scopes = [\"\"]", "", "without spaces and commas"),
-            (
-                "scopes = \"scopes\"",
-                "scopes = [\"a\"]",
-                "",
-                "probe.scopes",
-            ),
-        ] {
-            let error = file(probe, object, verb).unwrap_err().to_string();
-            assert!(error.contains(why), "{probe} {object} {verb}: {error}");
-        }
-        // What a credential is called changes nothing that is sent.
-        let (plain, other) = (file("expect = \"/id\"", "", "").unwrap(), &bound);
-        let digest = |bound: &Bound| bound.objects["a"].verbs["update_fields"].digest;
-        assert_eq!(digest(&plain), digest(other));
-    }
-}
+mod tests;

@@ -21,6 +21,8 @@ pub enum Settle {
     AfterImage(Matches),
     /// By look-ups, all of which must find something; what the first finds was created.
     Find(Vec<Look>),
+    /// By the row that carries the key of the call.
+    Key,
     /// Not at all: a person looks.
     None,
 }
@@ -32,6 +34,7 @@ impl Settle {
         match self {
             Self::AfterImage(_) => "after_image",
             Self::Find(_) => "find",
+            Self::Key => "key",
             Self::None => "none",
         }
     }
@@ -46,6 +49,7 @@ pub(crate) fn settle(raw: &Toml, object: &Object, encoding: Encoding) -> Result<
     match raw {
         Toml::String(word) if word == "after_image" => Ok(Settle::AfterImage(Matches::default())),
         Toml::String(word) if word == "none" => Ok(Settle::None),
+        Toml::String(word) if word == "key" && object.table.is_some() => Ok(Settle::Key),
         Toml::Table(table) if table.len() == 1 && table.contains_key("after_image") => {
             let members: BTreeMap<String, String> = table
                 .get("after_image")

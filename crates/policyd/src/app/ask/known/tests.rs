@@ -22,20 +22,31 @@ async fn asking(
     let app = opened(&config(&folder)).await;
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
-    app.systems.ask_at(Arc::new(move |question: Question| {
-        let count = Arc::clone(&count);
-        Box::pin(async move {
-            count.fetch_add(1, Ordering::Relaxed);
-            tokio::time::sleep(pause).await;
-            match question.object.as_str() {
-                "order" => order
-                    .map(|text| args_from_json(text).ok())
-                    .map_err(AppError::of),
-                _ => Ok(args_from_json("{\"tier\":\"gold\"}").ok()),
-            }
-        })
-    }));
+    ask_at(
+        &app,
+        Arc::new(move |question: Question| {
+            let count = Arc::clone(&count);
+            Box::pin(async move {
+                count.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(pause).await;
+                match question.object.as_str() {
+                    "order" => order
+                        .map(|text| args_from_json(text).ok())
+                        .map_err(AppError::of),
+                    _ => Ok(args_from_json("{\"tier\":\"gold\"}").ok()),
+                }
+            })
+        }),
+    );
     (folder, app, asked)
+}
+
+/// Nobody looks for evidence here.
+fn ask_at(app: &App, source: Source) {
+    let nobody = |_| -> Pin<Box<dyn Future<Output = _> + Send>> {
+        Box::pin(async { Err(AppError::of(Reason::PeerUnreachable)) })
+    };
+    app.systems.ask_at((source, Arc::new(nobody)));
 }
 
 fn other(number: u128) -> Request {
@@ -210,10 +221,13 @@ async fn that_there_is_no_record_is_asked_each_time() {
     let app = opened(&config(&folder)).await;
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
-    app.systems.ask_at(Arc::new(move |_| {
-        count.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async { Ok(None) })
-    }));
+    ask_at(
+        &app,
+        Arc::new(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async { Ok(None) })
+        }),
+    );
     for _ in 0..2 {
         app.facts(&other(1), None).await.unwrap();
     }
@@ -233,9 +247,10 @@ async fn a_target_is_never_read_as_another_object() {
     );
     std::fs::write(&path, set).unwrap();
     let app = opened(&config(&folder)).await;
-    app.systems.ask_at(Arc::new(|_| {
-        Box::pin(async { Ok(args_from_json(ORDER).ok()) })
-    }));
+    ask_at(
+        &app,
+        Arc::new(|_| Box::pin(async { Ok(args_from_json(ORDER).ok()) })),
+    );
     let answer = app.authorize(&other(1)).await.unwrap();
     assert_eq!(answer.decided.reason_code, Reason::FactsUnavailable.code());
 }

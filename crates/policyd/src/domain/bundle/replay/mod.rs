@@ -9,17 +9,18 @@ use writ_proto::Reason;
 use writ_proto::ids::{ActionName, AgentId, RequestId, RunId, TenantId};
 use writ_proto::scope::Scope;
 use writ_proto::token::Mode;
-use writ_proto::value::Value;
+use writ_proto::value::{Map, Value};
 
 use crate::domain::approval;
 use crate::domain::budget::{Fired, Hold, Takes};
 use crate::domain::decide::facts::{Facts, HaltView};
+use crate::domain::decide::grounds::{Ground, Grounds};
 use crate::domain::decide::known::{Known, Reading};
 use crate::domain::decide::{Outcome, Verdict, decide, reserve};
 use crate::domain::policy::TenantPolicies;
 use crate::domain::record::{Opened, Projection, Step, listed, trace_value};
 use crate::domain::request::intent;
-use crate::domain::request::{Evidence, Provenance, Request};
+use crate::domain::request::{Cites, Evidence, Extractor, Provenance, Request};
 
 /// The life of a token plays no part in what is decided.
 const TTL_SECONDS: u32 = writ_proto::limits::TOKEN_TTL_SECONDS_DEFAULT;
@@ -54,11 +55,81 @@ fn evidence(values: &Values<'_>) -> Option<Vec<Evidence>> {
             kind: text("type")?,
             id: text("id")?,
             quote: text("quote")?,
-            sha256: None,
+            sha256: match map.get("sha256") {
+                None => None,
+                Some(Value::Bytes(digest)) => Some(digest.as_slice().try_into().ok()?),
+                Some(_) => return None,
+            },
             uncertain,
+            cites: match map.get("argument") {
+                None => None,
+                Some(_) => Some(cites(map)?),
+            },
         })
     };
     items.iter().map(item).collect()
+}
+
+/// Where a value stands, as the record says.
+fn cites(map: &Map) -> Option<Cites> {
+    let text = |name: &str| map.get(name).and_then(Value::as_text);
+    let Some(Value::List(source)) = map.get("source") else {
+        return None;
+    };
+    let source: Option<Vec<String>> = (source.iter())
+        .map(|part| part.as_text().map(str::to_owned))
+        .collect();
+    Some(Cites {
+        argument: text("argument")?.to_owned(),
+        source: source?.try_into().ok()?,
+        extractor: Extractor::from_name(text("extractor")?)?,
+    })
+}
+
+/// What the trace says that was found of the evidence.
+fn grounds(steps: &[Value], request: &Request) -> Option<Grounds> {
+    let parts = steps.iter().find_map(|step| match step {
+        Value::List(parts) => match parts.split_first() {
+            Some((Value::Text(name), rest)) if name == "evidence" => Some(rest),
+            _ => None,
+        },
+        _ => None,
+    });
+    let ground = |value: &Value| match value {
+        Value::List(parts) => match parts.as_slice() {
+            [Value::Text(argument), Value::Bool(grounded), digest] => Some(Ground {
+                argument: argument.clone(),
+                value: request.args.get(argument)?.clone(),
+                grounded: *grounded,
+                sha256: match digest {
+                    Value::Bytes(digest) => Some(digest.as_slice().try_into().ok()?),
+                    Value::Null => None,
+                    _ => return None,
+                },
+                why: String::new(),
+            }),
+            _ => None,
+        },
+        _ => None,
+    };
+    match parts {
+        None => Some(Grounds::NotLooked),
+        Some([Value::Text(code)]) => Some(Grounds::Unread {
+            reason: Reason::from_code(code)?,
+            why: String::new(),
+        }),
+        Some(found) => {
+            let found: Vec<Ground> = found.iter().map(ground).collect::<Option<_>>()?;
+            // Who found something has read the text, and the one that the agent named.
+            let named = request.cited().map(|(item, _)| item.sha256);
+            let could_be = |(ground, named): (&Ground, Option<[u8; 32]>)| {
+                let same = named.is_none_or(|named| ground.sha256 == Some(named));
+                !ground.grounded || ground.sha256.is_some() && same
+            };
+            let could_be = found.iter().zip(named).all(could_be);
+            could_be.then_some(Grounds::Looked(found))
+        }
+    }
 }
 
 /// The request of a record.
@@ -331,6 +402,8 @@ pub(crate) fn replay(
         policies: Arc::clone(policies),
         halts: halts(recorded).ok_or_else(|| missing("the first step of the trace"))?,
         known: known(recorded).ok_or_else(|| missing("the step `facts` of the trace"))?,
+        grounds: grounds(recorded, &request)
+            .ok_or_else(|| missing("the step `evidence` of the trace"))?,
     };
     if let Known::Read(readings) = &facts.known {
         let now_ms = facts.now.timestamp_millis();

@@ -106,6 +106,7 @@ fn random_facts(dice: &mut Dice, policies: &Arc<TenantPolicies>) -> Facts {
         now: DateTime::from_timestamp_millis(ms).unwrap(),
         policies: Arc::clone(policies),
         known: Default::default(),
+        grounds: Default::default(),
         halts: HaltView {
             epoch: 7,
             scopes: Vec::from_iter(scopes),

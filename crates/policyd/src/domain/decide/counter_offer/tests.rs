@@ -40,6 +40,7 @@ fn with(sources: &crate::domain::policy::Sources) -> Facts {
         policies: Arc::new(TenantPolicies::build(sources).unwrap()),
         halts: HaltView::default(),
         known: Default::default(),
+        grounds: Default::default(),
     }
 }
 

@@ -54,6 +54,7 @@ fn facts_with(rule: &str, known: Known) -> Facts {
         policies: Arc::new(TenantPolicies::build(&sources).unwrap()),
         halts: Default::default(),
         known,
+        grounds: Default::default(),
     }
 }
 

@@ -28,6 +28,13 @@ fn of_argument(argument: &pb::ActionArgument) -> Json {
         _ => format!("New value of {}.", argument.field),
     };
     text.push_str(&format!(" Allowed: {}.", kind.allowed));
+    if argument.evidence_required {
+        let from = match argument.evidence_from.as_slice() {
+            [] => String::new(),
+            from => format!(" from {}", from.join(" or ")),
+        };
+        text.push_str(&format!(" Needs an item of `evidence`{from}."));
+    }
     if !argument.effects.is_empty() {
         text.push_str(&format!(" Triggers: {}.", argument.effects.join(", ")));
     }

@@ -10,6 +10,8 @@ fn of(kind: pb::ActionArgumentType, optional: bool) -> Json {
         write: "set".into(),
         effects: vec![],
         r#type: Some(kind),
+        evidence_required: false,
+        evidence_from: vec![],
     };
     let action = pb::Action {
         arguments: vec![argument],

@@ -1,0 +1,243 @@
+//! Grounded writes: connectord itself reads the text in which an amount is said to stand, and finds it or not.
+
+use e2e::{Actor, Asked, World, program, refund};
+use writ_proto::pb;
+
+/// What the customer wrote ends with "EUR 7.00 or EUR 8.00".
+const QUOTE: &str = "Please pay back EUR 49.00 of it";
+
+/// Acme wants evidence for the amount of a refund.
+fn started() -> World {
+    let mut world = World::prepare(&[]);
+    let card = world.path("policies/acme/actions/refund.toml");
+    let text = std::fs::read_to_string(&card).unwrap();
+    let text = text.replace(
+        "type = \"money\"",
+        "type = \"money\"\nevidence = \"required\"",
+    );
+    std::fs::write(&card, text).unwrap();
+    world.start_sandbox();
+    world.start_policyd();
+    world.start_connectord(&program("connectord"), &[]);
+    world
+}
+
+fn source(object: &str, id: &str, text: &str) -> pb::TextSource {
+    pb::TextSource {
+        connection: String::new(),
+        object_type: object.into(),
+        object_id: id.into(),
+        text: text.into(),
+    }
+}
+
+fn evidence(quote: &str, from: pb::TextSource) -> pb::Evidence {
+    pb::Evidence {
+        quote: quote.into(),
+        argument: "amount".into(),
+        source: Some(from),
+        extractor: pb::Extractor::Money.into(),
+        ..pb::Evidence::default()
+    }
+}
+
+async fn asked(agent: &mut Actor, amount: &str, evidence: Vec<pb::Evidence>) -> Asked {
+    let request = pb::AuthorizeRequest {
+        evidence,
+        ..Actor::request(&refund("O-7", amount))
+    };
+    agent.ask_for(request).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_amount_is_paid_only_where_the_customer_wrote_it() {
+    let mut world = started();
+    world.promote(&["refund"]).await;
+    let mut agent = world.agent().await;
+    world.person_edits(
+        "tickets/T-1",
+        "message=It broke. Please pay back EUR 49.00 of it. Postage: EUR 7.00 or EUR 8.00",
+    );
+    let ticket = || source("ticket", "T-1", "message");
+    let wrong_digest = pb::Evidence {
+        sha256: vec![7; 32],
+        ..evidence(QUOTE, ticket())
+    };
+    let elsewhere = pb::TextSource {
+        connection: "desk/none".into(),
+        ..ticket()
+    };
+    for (what, amount, given) in [
+        ("nothing", "49.00", vec![]),
+        ("another amount", "50.00", vec![evidence(QUOTE, ticket())]),
+        (
+            "words that are not there",
+            "50.00",
+            vec![evidence("EUR 50.00", ticket())],
+        ),
+        (
+            "a part of a number",
+            "9.00",
+            vec![evidence("9.00", ticket())],
+        ),
+        (
+            "another ticket",
+            "49.00",
+            vec![evidence(QUOTE, source("ticket", "T-2", "message"))],
+        ),
+        (
+            "no ticket",
+            "49.00",
+            vec![evidence(QUOTE, source("ticket", "T-404", "message"))],
+        ),
+        (
+            "no text",
+            "49.00",
+            vec![evidence(QUOTE, source("ticket", "T-1", "body"))],
+        ),
+        (
+            "a field that is no text",
+            "49.00",
+            vec![evidence(QUOTE, source("order", "O-7", "total"))],
+        ),
+        (
+            "a text that a card writes",
+            "49.00",
+            vec![evidence(QUOTE, source("contact", "C-1", "phone"))],
+        ),
+        (
+            "another connection",
+            "49.00",
+            vec![evidence(QUOTE, elsewhere)],
+        ),
+        ("another text than was read", "49.00", vec![wrong_digest]),
+    ] {
+        let denied = asked(&mut agent, amount, given).await.decision;
+        assert_eq!(denied.reason_code, "NOT_GROUNDED", "{what}: {denied:?}");
+    }
+    // A contact's phone holds exactly these words now, and a card writes it.
+    world.person_edits("contacts/C-1", "phone=EUR 49.00");
+    let own = vec![evidence("EUR 49.00", source("contact", "C-1", "phone"))];
+    let denied = asked(&mut agent, "49.00", own).await.decision;
+    assert_eq!(denied.reason_code, "NOT_GROUNDED", "{denied:?}");
+    let good = asked(&mut agent, "49.00", vec![evidence(QUOTE, ticket())]).await;
+    assert_eq!(
+        good.decision.verdict(),
+        pb::Verdict::Allow,
+        "{:?}",
+        good.decision
+    );
+    let done = agent.present(&good).await.unwrap();
+    assert!(done.wrote, "{done:?}");
+    // What cannot be looked at denies, whatever the agent says.
+    world.sandbox.take().unwrap().kill();
+    let denied = asked(&mut agent, "49.00", vec![evidence(QUOTE, ticket())])
+        .await
+        .decision;
+    assert_eq!(denied.reason_code, "FACTS_UNAVAILABLE", "{denied:?}");
+    world.start_sandbox();
+    // Digest and finding are in the record, and the decisions are made again from it.
+    let records = world.records().await;
+    let trace = |record: &serde_json::Value| record["values"]["trace"].to_string();
+    let looked = records
+        .iter()
+        .filter(|record| trace(record).contains("[\"evidence\",[\"amount\",true,"));
+    assert_eq!(looked.count(), 1, "{records:#?}");
+    let addr = format!("https://localhost:{}", world.policyd_port);
+    let cert = "certs/operator-acme-ops.pem";
+    let export = [
+        "records",
+        "export",
+        "--with-values",
+        "--out",
+        "all.jsonl",
+        "--addr",
+        &addr,
+        "--cert",
+        cert,
+    ];
+    assert!(world.run("policyd", &export).status.success());
+    let verify = [
+        "records",
+        "verify",
+        "all.jsonl",
+        "--trust",
+        "keys/public.json",
+        "--replay",
+    ];
+    let verified = world.run("policyd", &verify);
+    assert!(
+        verified.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verified.stdout)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_is_read_from_a_file_and_what_is_half_of_it_is_refused() {
+    let world = started();
+    let mut agent = world.agent().await;
+    let whole = || evidence(QUOTE, source("ticket", "T-1", "message"));
+    for half in [
+        pb::Evidence {
+            argument: String::new(),
+            ..whole()
+        },
+        pb::Evidence {
+            source: None,
+            ..whole()
+        },
+        pb::Evidence {
+            extractor: 0,
+            ..whole()
+        },
+        pb::Evidence {
+            extractor: 9,
+            ..whole()
+        },
+        pb::Evidence {
+            argument: "colour".into(),
+            ..whole()
+        },
+        evidence(QUOTE, source("ticket", "", "message")),
+    ] {
+        let request = pb::AuthorizeRequest {
+            evidence: vec![half.clone()],
+            ..Actor::request(&refund("O-7", "49.00"))
+        };
+        let refused = agent.authorize.authorize(request).await;
+        assert_eq!(
+            e2e::code(&refused.unwrap_err()),
+            "REQUEST_MALFORMED",
+            "{half:?}"
+        );
+    }
+    let many = pb::AuthorizeRequest {
+        evidence: vec![whole(); 2],
+        ..Actor::request(&refund("O-7", "49.00"))
+    };
+    let refused = agent.authorize.authorize(many).await;
+    assert_eq!(e2e::code(&refused.unwrap_err()), "REQUEST_MALFORMED");
+    let file = serde_json::json!([{"argument": "amount", "extractor": "money", "quote": QUOTE,
+        "source": {"object_type": "ticket", "object_id": "T-1", "text": "message"}}]);
+    std::fs::write(world.path("evidence.json"), file.to_string()).unwrap();
+    let addr = format!("https://localhost:{}", world.policyd_port);
+    let cert = "certs/agent-acme-triage.pem";
+    let args = [
+        "authorize",
+        "refund",
+        "amount=49.00 EUR",
+        "--target",
+        "order/O-7",
+        "--dry-run",
+        "--evidence",
+        "evidence.json",
+        "--addr",
+        &addr,
+        "--cert",
+        cert,
+    ];
+    let done = world.run("policyd", &args);
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && said.contains("ALLOW"), "{said}");
+}
