@@ -63,10 +63,33 @@ struct Fill<'a> {
 }
 
 impl Fill<'_> {
+    /// One that is looked up, for an argument of the call.
+    fn evidence(&self) -> pb::Evidence {
+        let argument = match self.call.action.as_str() {
+            "refund" => "amount",
+            _ => "stage",
+        };
+        pb::Evidence {
+            quote: "of it".into(),
+            argument: argument.into(),
+            source: Some(pb::TextSource {
+                connection: String::new(),
+                object_type: "ticket".into(),
+                object_id: "T-1".into(),
+                text: "message".into(),
+            }),
+            extractor: pb::Extractor::Enum.into(),
+            ..pb::Evidence::default()
+        }
+    }
+
     fn message(&self, name: &str, depth: usize) -> Vec<u8> {
         let name = name.trim_start_matches('.');
         if name == "writ.v1.ActionCall" {
             return self.call.encode_to_vec();
+        }
+        if name == "writ.v1.Evidence" {
+            return self.evidence().encode_to_vec();
         }
         let mut out = Vec::new();
         let Some(message) = self.messages.get(name).filter(|_| depth < DEEP) else {

@@ -12,7 +12,7 @@ use writ_proto::value::Value;
 use super::catalog::{Catalog, Held};
 use super::facts::Places;
 use super::{App, AppError};
-use crate::domain::ground::{Extractor, shows, standing};
+use crate::domain::ground::{Extractor, PLACES_MAX, shows, standing};
 use crate::system::{System, SystemError};
 
 /// A text of a record, and what is said to stand there.
@@ -110,19 +110,18 @@ fn missing(
 ) -> Option<&'static str> {
     let (quote, value) = (cited.quote.as_str(), (kind, &cited.argument.2));
     let places = parts.iter().flat_map(|part| standing(part, quote));
-    let read: Vec<_> = places
-        .map(|around| shows(cited.extractor, (quote, &around), value))
-        .collect();
-    if read.iter().any(Result::is_ok) {
-        return None;
-    }
-    match read.into_iter().next() {
-        Some(told) => told.err(),
-        None if more => {
-            Some("the quote does not stand in the part of the text that is looked through")
+    let mut first = None;
+    for around in places.take(PLACES_MAX) {
+        match shows(cited.extractor, (quote, &around), value) {
+            Ok(()) => return None,
+            Err(why) => {
+                first.get_or_insert(why);
+            }
         }
-        None => Some("the quote does not stand in a line of the text"),
     }
+    let beyond = "the quote does not stand in the part of the text that is looked through";
+    let nowhere = "the quote does not stand in a line of the text";
+    first.or(Some(if more { beyond } else { nowhere }))
 }
 
 impl App {

@@ -10,10 +10,14 @@ use writ_proto::value::{Value, number_from_text};
 
 /// Words on each side of a quote that are read with it.
 const AROUND: usize = 3;
+/// Longest quote, in words: a page of one word is looked through in no time.
+const QUOTE_WORDS_MAX: usize = 128;
+/// Most places of a text that are read.
+pub const PLACES_MAX: usize = 16;
 /// Words between two numbers that make one statement of them.
-const JOINING: [&str; 14] = [
-    "or", "to", "and", "till", "until", "bis", "und", "oder", "-", "\u{2013}", "\u{2014}", "/",
-    "~", "by",
+const JOINING: [&str; 25] = [
+    "or", "to", "and", "till", "until", "through", "thru", "bis", "und", "oder", "-", "\u{2013}",
+    "\u{2014}", "/", "~", "by", "&", "+", "x", "\u{d7}", "*", "times", "mal", "\u{2026}", "=",
 ];
 
 /// How the value is looked for.
@@ -46,7 +50,15 @@ fn bare(word: &str) -> &str {
 fn ends(word: &str, next: &str) -> bool {
     let short = bare(word).chars().count() <= 4 && bare(word).chars().all(char::is_lowercase);
     let stops = word.ends_with('.') && !has_digit(word) && !(short && has_digit(next));
+    // What goes on in small letters is one sentence: "24 Nov. to 1 Dec.".
+    let stops = stops && !next.starts_with(char::is_lowercase);
     stops || word.ends_with([';', '!', '?'])
+}
+
+/// Whether a word makes one statement of the numbers beside it.
+fn joins(word: &str) -> bool {
+    let dots = word.len() > 1 && word.bytes().all(|byte| byte == b'.');
+    dots || JOINING.contains(&bare(word).to_lowercase().as_str())
 }
 
 fn has_digit(word: &str) -> bool {
@@ -59,7 +71,7 @@ fn joined(all: &[&str], at: usize, skip: impl Fn(&str) -> bool) -> bool {
     let word = |at: Option<usize>| at.and_then(|at| all.get(at)).copied().unwrap_or_default();
     let parts =
         |at: usize| word(Some(at)).ends_with(':') || ends(word(Some(at)), word(at.checked_add(1)));
-    let passed = |word: &str| JOINING.contains(&bare(word).to_lowercase().as_str()) || skip(word);
+    let passed = |word: &str| joins(word) || skip(word);
     let mut back = (0..at).rev().take_while(|before| !parts(*before));
     let mut ahead = (at..all.len())
         .take_while(|before| !parts(*before))
@@ -74,10 +86,15 @@ fn joined(all: &[&str], at: usize, skip: impl Fn(&str) -> bool) -> bool {
 pub fn standing(text: &str, quote: &str) -> Vec<String> {
     let wanted = words(quote);
     let mut found = Vec::new();
-    if wanted.is_empty() || quote.contains('\n') {
+    if wanted.is_empty() || wanted.len() > QUOTE_WORDS_MAX || quote.contains('\n') {
         return found;
     }
-    let lines: Vec<Vec<&str>> = text.lines().map(words).collect();
+    // What a mail quotes of an earlier one stands behind marks of its own.
+    let marks = ['>', '|', ' ', '\t'];
+    let lines = text
+        .lines()
+        .map(|line| words(line.trim_start_matches(marks)));
+    let lines: Vec<Vec<&str>> = lines.collect();
     for (at, line) in lines.iter().enumerate() {
         // A mail is broken into lines anywhere; an empty line parts.
         let above = at
@@ -96,6 +113,9 @@ pub fn standing(text: &str, quote: &str) -> Vec<String> {
         let all = [above, line.as_slice(), below].concat();
         for (start, run) in line.windows(wanted.len()).enumerate() {
             if run == wanted.as_slice() || is_run(run, &wanted) {
+                if found.len() == PLACES_MAX {
+                    return found;
+                }
                 found.push(around(
                     &all,
                     above.len().saturating_add(start),
@@ -143,8 +163,12 @@ fn plain_number(word: &str) -> Option<Value> {
     let digits = word
         .bytes()
         .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    // 1.000 is a thousand for some.
+    let grouped = word
+        .split_once('.')
+        .is_some_and(|(_, rest)| rest.len() == 3);
     let number = number_from_text(word).ok()?;
-    (digits && word.starts_with(|c: char| c.is_ascii_digit())).then_some(number)
+    (digits && !grouped && word.starts_with(|c: char| c.is_ascii_digit())).then_some(number)
 }
 
 /// Whether a number is the only one of a quote, and no other number, sign or factor stands beside it in the sentence.

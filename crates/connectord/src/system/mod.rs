@@ -276,11 +276,12 @@ impl System {
         }
     }
 
-    /// Where a field stands in answers.
+    /// Where a field stands in answers, or a text that is one value.
     #[must_use]
     pub fn field_at(&self, object: &str, field: &str) -> Option<&str> {
         let object = self.bound()?.objects.get(object)?;
-        Some(object.fields.get(field)?.at())
+        let own = object.fields.get(field).map(file::Field::at);
+        own.or_else(|| object.texts.get(field)?.at())
     }
 
     /// The parts of a text of a record, in their order, and whether there is more than is shown: a field that is a text, or what the file names beside the fields.

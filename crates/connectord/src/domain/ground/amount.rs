@@ -6,17 +6,20 @@ use writ_proto::value::{Value, number_from_text};
 use super::{bare, has_digit, joined, words};
 
 /// Words that make a number another one.
-const FACTORS: [&str; 34] = [
+const FACTORS: [&str; 41] = [
     "k",
     "m",
     "mio",
+    "mil",
     "mill",
     "mln",
+    "mld",
     "mn",
     "mrd",
     "bn",
     "b",
     "tsd",
+    "tys",
     "hundred",
     "hundreds",
     "hundert",
@@ -28,8 +31,12 @@ const FACTORS: [&str; 34] = [
     "millions",
     "millionen",
     "millon",
+    "millones",
+    "milioni",
+    "miljoen",
     "billion",
     "billions",
+    "trillion",
     "milliard",
     "milliards",
     "milliarden",
@@ -52,12 +59,14 @@ const SYMBOLS: [(&str, &str); 5] = [
 
 /// Whether a word is a sign by itself, or ends with one.
 pub(super) fn is_sign(word: &str) -> bool {
-    word.ends_with(['-', '\u{2212}', '\u{2013}', '\u{2014}', '+', '\u{b1}'])
+    let said = matches!(bare(word).to_lowercase().as_str(), "minus" | "plus");
+    said || word.ends_with(['-', '\u{2212}', '\u{2013}', '\u{2014}', '+', '\u{b1}'])
 }
 
 /// Whether a word makes the number before it another one.
 pub(super) fn is_factor(word: &str) -> bool {
-    FACTORS.contains(&bare(word).to_lowercase().as_str())
+    let word = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '%');
+    FACTORS.contains(&word.to_lowercase().as_str())
 }
 
 /// The number of a word; none where it could be several: 1.234 is one thing here and another one there.

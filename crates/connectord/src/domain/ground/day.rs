@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use super::{JOINING, bare, has_digit, words};
+use super::{bare, has_digit, joins, words};
 
 const MONTHS: &str = "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?";
 const NUMBERED: [&str; 12] = [
@@ -81,14 +81,13 @@ fn is_range(before: &str, behind: &str) -> bool {
     {
         return true;
     }
-    let joins = |word: &&str| JOINING.contains(&bare(word).to_lowercase().as_str());
     let month = |word: &&str| {
         let word = bare(word).to_lowercase();
         has_digit(&word) || word.len() >= 3 && NUMBERED.iter().any(|month| word.starts_with(month))
     };
     let (before, behind) = (words(before), words(behind));
     let mut back = before.iter().rev();
-    let joined_before = back.next().is_some_and(&joins) && back.take(NEAR).any(&month);
+    let joined_before = back.next().is_some_and(|word| joins(word)) && back.take(NEAR).any(&month);
     // A number right before it, without a mark between: "29 1 December".
     let plain = before
         .last()
@@ -100,6 +99,6 @@ fn is_range(before: &str, behind: &str) -> bool {
         .last()
         .is_some_and(|word| parted.contains(&bare(word).to_lowercase().as_str()));
     let mut ahead = behind.iter();
-    let joined_behind = ahead.next().is_some_and(joins) && ahead.take(NEAR).any(month);
+    let joined_behind = ahead.next().is_some_and(|word| joins(word)) && ahead.take(NEAR).any(month);
     joined_before || joined_behind || plain || open
 }

@@ -115,6 +115,14 @@ fn what_stands_around_a_quote_counts() {
         ),
         ("your order 7\n5 EUR", "5 EUR", false),
         ("5 EUR bzw. 59 EUR", "5 EUR", false),
+        ("> please pay EUR 5\n> million of it", "pay EUR 5", false),
+        ("> order 7\n> 5 EUR", "5 EUR", false),
+        ("EUR 5 through 49", "EUR 5", false),
+        ("EUR 5 ... 49", "EUR 5", false),
+        ("3 x EUR 5", "EUR 5", false),
+        ("EUR 5 (Mio.)", "EUR 5", false),
+        ("minus 5 EUR", "5 EUR", false),
+        ("> please pay EUR 5\n> thank you", "pay EUR 5", true),
         ("EUR 5 Tausend", "EUR 5", false),
         ("EUR 5 thousands", "EUR 5", false),
         (
@@ -140,6 +148,10 @@ fn what_stands_around_a_quote_counts() {
             "{text}: {quote}"
         );
     }
+}
+
+#[test]
+fn what_stands_around_a_word_a_day_and_another_dollar_counts() {
     let usd = "{\"currency\":\"USD\",\"value\":50}";
     for (text, quote) in [
         ("pay CAD $50", "$50"),
@@ -155,6 +167,9 @@ fn what_stands_around_a_quote_counts() {
     for (text, good) in [
         ("it is closed won", false),
         ("it is not won", false),
+        ("none of these won", false),
+        ("(not) won", false),
+        ("wir haben keinen won", false),
         ("we have not\nwon", false),
         ("we have not\n\nwon", true),
     ] {
@@ -164,8 +179,23 @@ fn what_stands_around_a_quote_counts() {
             "{text}"
         );
     }
-    let days = ("from 2026-11-30 to 2026-12-01", "2026-12-01");
-    assert!(!cut(Extractor::Date, days, "day", "\"2026-12-01\""));
+    for days in [
+        ("from 2026-11-30 to 2026-12-01", "2026-12-01"),
+        ("open from 24 Nov. to 1 Dec. 2026", "1 Dec. 2026"),
+        (
+            "from 24 November through 1 December 2026",
+            "1 December 2026",
+        ),
+    ] {
+        assert!(
+            !cut(Extractor::Date, days, "day", "\"2026-12-01\""),
+            "{days:?}"
+        );
+    }
+    // One page of the same word, and a quote of it.
+    let (page, quote) = ("a ".repeat(500_000), "a ".repeat(100));
+    assert_eq!(standing(&page, &quote).len(), PLACES_MAX);
+    assert!(standing(&page, &"a ".repeat(200)).is_empty());
 }
 
 #[test]
@@ -174,6 +204,7 @@ fn a_number_that_goes_on_beside_a_quote_is_another_one() {
         ("take 12 of them, order 1,234", "take 12", true),
         ("take 12 000 of them", "take 12", false),
         ("change - 12", "12", false),
+        ("change by minus 12", "12", false),
         ("between 12 and 90", "between 12", false),
         ("we need 12 million units", "need 12", false),
         (
@@ -338,6 +369,8 @@ fn a_word_of_the_card_is_the_only_one_and_a_literal_is_whole() {
         ("take - 12 of them", "count", "12", false),
         ("take .12 of them", "count", "12", false),
         ("take 112 of them", "count", "12", false),
+        ("take 1.000 of them", "count", "1", false),
+        ("take 2.500 of them", "price", "2.5", false),
         ("anything", "name", "\"\"", false),
         // Each type has its own extractor: the literal one knows no other words and no other days.
         ("we won", "stage", "\"won\"", false),

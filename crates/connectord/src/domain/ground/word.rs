@@ -1,9 +1,10 @@
 //! The words of a card in sentences.
 
 /// What turns a word around.
-const NOT: [&str; 16] = [
-    "not", "no", "non", "never", "cannot", "without", "neither", "nor", "isn't", "wasn't", "won't",
-    "don't", "didn't", "nicht", "kein", "keine",
+const NOT: [&str; 26] = [
+    "not", "no", "non", "none", "nobody", "nothing", "never", "cannot", "without", "neither",
+    "nor", "isn't", "wasn't", "won't", "don't", "didn't", "nicht", "kein", "keine", "keinen",
+    "keiner", "keinem", "keines", "niemand", "nie", "niemals",
 ];
 
 /// One spelling of words: lower case, with spaces for `_` and `-`.
@@ -73,10 +74,9 @@ pub(super) fn shows(text: &str, wanted: &str, values: &[String]) -> Result<(), &
         return Err("several words of the card are spelled alike");
     }
     let said = lower(text);
-    if said
-        .split_whitespace()
-        .any(|word| NOT.contains(&super::bare(word)) || word.contains("n't"))
-    {
+    if said.split_whitespace().any(|word| {
+        NOT.contains(&word.trim_matches(|c: char| !c.is_alphabetic())) || word.contains("n't")
+    }) {
         return Err("what is quoted says no to something");
     }
     match chosen(text, values).as_slice() {

@@ -73,6 +73,12 @@ impl Text {
         })
     }
 
+    /// Where it stands, if it is one value.
+    #[must_use]
+    pub fn at(&self) -> Option<&str> {
+        self.items.is_none().then_some(self.at.as_str())
+    }
+
     /// The parts of the text in an answer, in their order, and whether there are more.
     ///
     /// # Errors

@@ -398,3 +398,52 @@ fn a_limit_that_the_set_does_not_have_ends_no_decision() {
         }
     }
 }
+
+#[test]
+fn evidence_that_live_code_cannot_have_found_does_not_replay() {
+    let args = args_from_json("{\"amount\":{\"currency\":\"EUR\",\"value\":49}}").unwrap();
+    let dice = &mut Dice(7);
+    let mut request = |named: Option<[u8; 32]>| Request {
+        args: args.clone(),
+        evidence: vec![Evidence {
+            sha256: named,
+            ..Evidence::found("amount")
+        }],
+        ..random_request(dice)
+    };
+    let step = |parts: Vec<Value>| {
+        let mut step = vec![Value::Text("evidence".into())];
+        step.extend(parts);
+        vec![Value::List(step)]
+    };
+    let found = |grounded: bool, digest: Option<[u8; 32]>| {
+        let digest = digest.map_or(Value::Null, |digest| Value::Bytes(digest.to_vec()));
+        step(vec![Value::List(vec![
+            Value::Text("amount".into()),
+            Value::Bool(grounded),
+            digest,
+        ])])
+    };
+
+    for (named, steps, good) in [
+        (None, found(true, Some([1; 32])), true),
+        (Some([1; 32]), found(true, Some([1; 32])), true),
+        (Some([1; 32]), found(true, Some([2; 32])), false),
+        (None, found(true, None), false),
+        (None, found(false, None), true),
+        (
+            None,
+            step(vec![Value::Text("SYSTEM_UNAVAILABLE".into())]),
+            true,
+        ),
+        (None, step(vec![Value::Text("NO_CODE".into())]), false),
+        (None, step(vec![Value::Int(1)]), false),
+        (None, vec![], true),
+    ] {
+        assert_eq!(
+            grounds(&steps, &request(named)).is_some(),
+            good,
+            "{named:?} {steps:?}"
+        );
+    }
+}

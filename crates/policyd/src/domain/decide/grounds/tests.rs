@@ -166,3 +166,22 @@ fn what_was_found_is_a_step_of_the_trace() {
         .collect();
     assert_eq!(names, ["halts", "card", "evidence", "policies"]);
 }
+
+#[test]
+fn a_policy_test_says_what_was_found() {
+    let set = facts(true, "", Grounds::NotLooked).policies;
+    let case = |grounded: &str, verdict: &str| {
+        let json = format!(
+            "[{{\"name\":\"x\",\"agent\":\"triage\",\"action\":\"refund\",\"target\":[\"order\",\"O-7\"],\"reason\":\"broken\",\
+             \"args\":{{\"amount\":{{\"currency\":\"EUR\",\"value\":49}}}},\"grounded\":{grounded},\"verdict\":\"{verdict}\"}}]"
+        );
+        crate::domain::policy::case::run(&set, &json)
+            .unwrap()
+            .remove(0)
+            .failure
+    };
+    assert_eq!(case("[\"amount\"]", "ALLOW"), None);
+    assert_eq!(case("[]", "DENY"), None);
+    let odd = case("[\"colour\"]", "ALLOW").unwrap();
+    assert!(odd.contains("no argument `colour`"), "{odd}");
+}
