@@ -1,6 +1,7 @@
 //! Grounded writes: connectord itself reads the text in which an amount is said to stand, and finds it or not.
 
 use e2e::{Actor, Asked, World, program, refund};
+use serde_json::{Value as Json, json};
 use writ_proto::pb;
 
 /// What the customer wrote ends with "EUR 7.00 or EUR 8.00".
@@ -138,7 +139,7 @@ async fn an_amount_is_paid_only_where_the_customer_wrote_it() {
     world.start_sandbox();
     // Digest and finding are in the record, and the decisions are made again from it.
     let records = world.records().await;
-    let trace = |record: &serde_json::Value| record["values"]["trace"].to_string();
+    let trace = |record: &Json| record["values"]["trace"].to_string();
     let looked = records
         .iter()
         .filter(|record| trace(record).contains("[\"evidence\",[\"amount\",true,"));
@@ -218,7 +219,7 @@ async fn evidence_is_read_from_a_file_and_what_is_half_of_it_is_refused() {
     };
     let refused = agent.authorize.authorize(many).await;
     assert_eq!(e2e::code(&refused.unwrap_err()), "REQUEST_MALFORMED");
-    let file = serde_json::json!([{"argument": "amount", "extractor": "money", "quote": QUOTE,
+    let file = json!([{"argument": "amount", "extractor": "money", "quote": QUOTE,
         "source": {"object_type": "ticket", "object_id": "T-1", "text": "message"}}]);
     std::fs::write(world.path("evidence.json"), file.to_string()).unwrap();
     let addr = format!("https://localhost:{}", world.policyd_port);
@@ -240,4 +241,35 @@ async fn evidence_is_read_from_a_file_and_what_is_half_of_it_is_refused() {
     let done = world.run("policyd", &args);
     let said = String::from_utf8_lossy(&done.stdout);
     assert!(done.status.success() && said.contains("ALLOW"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_learns_from_the_tools_what_is_wanted_and_names_where_it_stands() {
+    let world = started();
+    let mut bridge = world.mcp("agent-acme-triage", &[]);
+    let listed = bridge.ok("list_actions", json!({}));
+    let actions = listed["actions"].as_array().unwrap();
+    let refund = actions
+        .iter()
+        .find(|action| action["name"] == "refund")
+        .unwrap();
+    let told = refund["arguments_schema"]["properties"]["amount"]["description"]
+        .as_str()
+        .unwrap();
+    assert!(told.contains("Needs an item of `evidence`"), "{told}");
+    let ask = |evidence: Json| {
+        json!({"action": "refund", "target_id": "O-7", "mode": "dry_run", "reason": "arrived broken", "evidence": evidence,
+            "arguments": {"amount": {"currency": "EUR", "value": 49}}})
+    };
+    let item = |quote: &str| {
+        json!([{"argument": "amount", "extractor": "money", "quote": quote,
+            "source": {"object_type": "ticket", "object_id": "T-1", "text": "message"}}])
+    };
+    for evidence in [json!([]), item("pay back EUR 50.00")] {
+        let denied = bridge.tool("request_authorization", ask(evidence));
+        let told = &denied["structuredContent"];
+        assert_eq!(told["reason_code"], "NOT_GROUNDED", "{denied}");
+    }
+    let allowed = bridge.ok("request_authorization", ask(item(QUOTE)));
+    assert_eq!(allowed["verdict"], "ALLOW", "{allowed}");
 }

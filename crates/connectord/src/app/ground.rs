@@ -66,7 +66,8 @@ fn is_written(catalog: &Catalog, system: &System, [_, object, _, text]: &[String
             let same_name = card.target == *object && arg.field == *text;
             let same_place =
                 own_place.is_some() && other.field_at(&card.target, &arg.field) == own_place;
-            !card.identify.contains(name) && (same_name || same_place)
+            let only_identifies = card.verb.has_record() && card.identify.contains(name);
+            !only_identifies && (same_name || same_place)
         })
     };
     catalog.cards.values().any(|held| {

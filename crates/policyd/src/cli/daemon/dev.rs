@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use writ_proto::Reason;
 use writ_proto::host::cli::client_files::address_beside;
 
-use crate::cli::daemon::init::{InitArgs, run as init};
+use crate::cli::daemon::init::{InitArgs, PORTS, run as init};
 use crate::cli::demo::processes::{Starter, broken, ended, sibling};
 use crate::error::AppError;
 use crate::output::Output;
@@ -67,6 +67,7 @@ async fn prepared(dir: &Path, port_base: Option<u16>, output: Output) -> Result<
     let is_new = !dir.join("policyd.toml").exists();
     if is_new {
         let base = port_base.unwrap_or(PORT_BASE);
+        are_free(base)?;
         init(&InitArgs::new(dir, base), output.silenced())?;
     } else if port_base.is_some() {
         let shown = dir.display();
@@ -82,6 +83,20 @@ async fn prepared(dir: &Path, port_base: Option<u16>, output: Output) -> Result<
         Starter { folder: dir }.seal(&sibling()?).await?;
     }
     Ok(is_new)
+}
+
+/// Nothing is made that could not be started.
+fn are_free(base: u16) -> Result<(), AppError> {
+    for offset in PORTS {
+        let port = base.saturating_add(offset);
+        if let Err(error) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+            let message = format!("127.0.0.1:{port}: {error}; nothing was made");
+            return Err(AppError::new(Reason::PortInUse, message).with_fix(
+                "stop what listens there, or choose other ports: policyd dev FOLDER --port-base 8350",
+            ));
+        }
+    }
+    Ok(())
 }
 
 async fn started(folder: &Path) -> Result<Vec<Child>, AppError> {

@@ -309,7 +309,10 @@ async fn store(config: &Config, tenants: &[TenantId], doctor: &mut Doctor) {
                 );
                 doctor.say(Finding::Warn(Reason::TokenNotYetValid, text));
             }
-            Ok((size, _)) => doctor.say(Finding::Ok(format!("log of {tenant}: {size} records"))),
+            Ok((size, _)) => doctor.say(Finding::Ok(format!(
+                "log of {tenant}: {}",
+                plural(size, "record")
+            ))),
             Err(error) => doctor.say(Finding::Fail(
                 error.reason,
                 format!("{tenant}: {}", error.public),

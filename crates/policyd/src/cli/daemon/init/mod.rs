@@ -144,18 +144,19 @@ const POLICYD_TOML: &str = include_str!("../../../../../../deploy/policyd.exampl
 const CONNECTORD_TOML: &str = include_str!("../../../../../../deploy/connectord.example.toml");
 const NO_ROOT: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
+/// Ports of policyd, connectord, the halt page and the sandbox CRM, counted from the base.
+pub(crate) const PORTS: [u16; 4] = [0, 10, 11, 30];
+
 /// An example with the addresses of another port base.
 fn configuration(example: &str, port_base: u16) -> String {
-    [0_u16, 10, 11, 30]
-        .iter()
-        .fold(example.to_owned(), |text, offset| {
-            let default = PORT_BASE.saturating_add(*offset);
-            let port = port_base.saturating_add(*offset);
-            text.replace(
-                &format!("127.0.0.1:{default}"),
-                &format!("127.0.0.1:{port}"),
-            )
-        })
+    PORTS.iter().fold(example.to_owned(), |text, offset| {
+        let default = PORT_BASE.saturating_add(*offset);
+        let port = port_base.saturating_add(*offset);
+        text.replace(
+            &format!("127.0.0.1:{default}"),
+            &format!("127.0.0.1:{port}"),
+        )
+    })
 }
 
 #[cfg(test)]
