@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
-use super::super::file::{Once, clean};
+use super::super::file::{Once, Settle, clean};
 use super::super::{Happened, NotDone, Receipt};
 use super::written::written;
 use super::{Failed, Postgres};
@@ -18,6 +18,8 @@ pub(super) struct Staged {
     values: Result<String, String>,
     /// The column of the key, as JSON.
     key: String,
+    /// Whether a row that is not there says that it was never made.
+    settles: bool,
 }
 
 impl Postgres {
@@ -58,6 +60,7 @@ impl Postgres {
             Err(why) => (String::new(), Err(why)),
         };
         Some(Staged {
+            settles: matches!(verb.settle, Settle::Key),
             insert,
             find,
             values,
@@ -108,6 +111,9 @@ impl Staged {
 
     /// Looks for the row of this very call.
     pub(super) async fn find(&self, pool: &PgPool, timeout: Duration) -> Happened {
+        if !self.settles {
+            return Happened::CannotTell("the system file cannot tell".to_owned());
+        }
         let asked = async {
             let mut transaction = pool.begin().await?;
             sqlx::raw_sql("SET TRANSACTION READ ONLY")

@@ -70,14 +70,38 @@ fn only_a_word_of_the_server_that_nothing_was_committed_is_no_doubt() {
     }
 }
 
-#[tokio::test]
-async fn a_database_on_another_machine_proves_its_name() {
+fn credential() -> Credential {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("seal.key");
     write_private(&key, hex::encode([7; 32]).as_bytes()).unwrap();
     let store = CredentialStore::new(folder.path().join("credentials.json"), key);
     store.put("db/main", "pw-of-a-test", 5).unwrap();
-    let credential = store.open("db/main").unwrap();
+    store.open("db/main").unwrap()
+}
+
+#[tokio::test]
+async fn a_staged_row_that_may_be_taken_away_settles_nothing() {
+    let staged = "settle = \"key\"";
+    assert!(TABLE.contains(staged));
+    // Nobody listens there: who looks is told so, and who does not look cannot tell.
+    for (settle, looks) in [(staged, true), ("settle = \"none\"", false)] {
+        let bound = Arc::new(Bound::compile(&TABLE.replace(staged, settle)).unwrap());
+        let system = Postgres::new(bound, "postgres://u@127.0.0.1:1/x", &credential()).unwrap();
+        let mut plan = Plan::nowhere("intake".into(), "-".into(), Map::new());
+        plan.verb = "insert_staging".into();
+        let settled = system.settle(&plan, &Doubt::default()).await;
+        assert_eq!(matches!(settled, Happened::Away(_)), looks, "{settled:?}");
+        assert_eq!(
+            matches!(settled, Happened::CannotTell(_)),
+            !looks,
+            "{settled:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_database_on_another_machine_proves_its_name() {
+    let credential = credential();
     let bound = Arc::new(Bound::compile(TABLE).unwrap());
     for (base, good) in [
         ("postgres://u@db.example/x", false),
