@@ -193,3 +193,63 @@ async fn reports_wait_for_policyd_and_a_caller_that_hangs_up_changes_nothing() {
     let mode = pb::Mode::Execute;
     assert_eq!(executions[0].mode, i32::from(mode));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_system_does_not_find_after_hours_away_is_left_to_a_person() {
+    let mut world = World::prepare(&[]);
+    world.start_sandbox();
+    world.start_policyd();
+    world.start_connectord(&program("connectord"), &[]);
+    world.promote(&["refund"]).await;
+    world.kill_connectord();
+    let point = [("CONNECTORD_CRASH_AT", "after_sending_marked")];
+    world.start_connectord(&failpoint_connectord(), &point);
+    let mut agent = world.agent().await;
+    let asked = agent.ask(&refund("O-7", "10.00")).await;
+    let call = tokio::spawn(async move { agent.present(&asked).await });
+    let started = Instant::now();
+    let reached = || {
+        world
+            .connectord
+            .as_ref()
+            .unwrap()
+            .logged()
+            .contains("crash point")
+    };
+    while !reached() {
+        assert!(
+            started.elapsed() < e2e::PATIENCE,
+            "the crash point is reached"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.kill_connectord();
+    call.await.unwrap().unwrap_err();
+    // The CRM is away while connectord takes it over, and for two hours more.
+    world.sandbox.take().unwrap().kill();
+    world.start_connectord(&program("connectord"), &[]);
+    let state = async |world: &World| world.executions().await[0].state();
+    while state(&world).await != State::InDoubt {
+        assert!(started.elapsed() < e2e::PATIENCE, "it is in doubt");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    world.kill_connectord();
+    let earlier = "UPDATE execution SET body = json_set(body, '$.sent_ms', json_extract(body, '$.sent_ms') - 7200000, \
+                   '$.created_ms', json_extract(body, '$.created_ms') - 7200000)";
+    sqlx::query(earlier)
+        .execute(&world.journal().await)
+        .await
+        .unwrap();
+    world.start_sandbox();
+    world.start_connectord(&program("connectord"), &[]);
+    while state(&world).await == State::InDoubt {
+        assert!(started.elapsed() < 2 * e2e::PATIENCE, "a person is asked");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let execution = world.executions().await.remove(0);
+    assert_eq!(execution.state(), State::Human, "{execution:?}");
+    assert!(
+        execution.message.contains("put back from a backup"),
+        "{execution:?}"
+    );
+}

@@ -12,7 +12,7 @@ use writ_proto::value::Value;
 use super::catalog::{Catalog, Held};
 use super::facts::Places;
 use super::{App, AppError};
-use crate::domain::ground::{Extractor, PLACES_MAX, shows, standing};
+use crate::domain::ground::{Extractor, MARKS, PLACES_MAX, QUOTE_WORDS_MAX, shows, standing};
 use crate::system::{System, SystemError};
 
 /// A text of a record, and what is said to stand there.
@@ -109,7 +109,11 @@ fn missing(
     kind: &ArgKind,
     (parts, more): (&[String], bool),
 ) -> Option<&'static str> {
-    let (quote, value) = (cited.quote.as_str(), (kind, &cited.argument.2));
+    let quote = cited.quote.trim_start_matches(MARKS);
+    let value = (kind, &cited.argument.2);
+    if quote.split_whitespace().count() > QUOTE_WORDS_MAX {
+        return Some("the quote is longer than 128 words");
+    }
     let places = parts.iter().flat_map(|part| standing(part, quote));
     let mut first = None;
     for around in places.take(PLACES_MAX) {

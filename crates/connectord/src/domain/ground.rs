@@ -11,7 +11,7 @@ use writ_proto::value::{Value, number_from_text};
 /// Words on each side of a quote that are read with it.
 const AROUND: usize = 3;
 /// Longest quote, in words: a page of one word is looked through in no time.
-const QUOTE_WORDS_MAX: usize = 128;
+pub const QUOTE_WORDS_MAX: usize = 128;
 /// Most places of a text that are read.
 pub const PLACES_MAX: usize = 16;
 /// Words between two numbers that make one statement of them.
@@ -33,6 +33,9 @@ pub enum Extractor {
     Money,
 }
 
+/// What a mail puts before the lines of an earlier one.
+pub const MARKS: [char; 4] = ['>', '|', ' ', '\t'];
+
 /// The words of a line. Only plain white space parts them: what else may stand between digits is part of the word.
 fn words(line: &str) -> Vec<&str> {
     line.split([' ', '\t', '\r'])
@@ -51,7 +54,8 @@ fn ends(word: &str, next: &str) -> bool {
     let short = bare(word).chars().count() <= 4 && bare(word).chars().all(char::is_lowercase);
     let stops = word.ends_with('.') && !has_digit(word) && !(short && has_digit(next));
     // What goes on in small letters is one sentence: "24 Nov. to 1 Dec.".
-    let stops = stops && !next.starts_with(char::is_lowercase);
+    let goes_on = joins(word) || joins(next) || next.starts_with(char::is_lowercase);
+    let stops = stops && !goes_on;
     stops || word.ends_with([';', '!', '?'])
 }
 
@@ -89,11 +93,9 @@ pub fn standing(text: &str, quote: &str) -> Vec<String> {
     if wanted.is_empty() || wanted.len() > QUOTE_WORDS_MAX || quote.contains('\n') {
         return found;
     }
-    // What a mail quotes of an earlier one stands behind marks of its own.
-    let marks = ['>', '|', ' ', '\t'];
     let lines = text
         .lines()
-        .map(|line| words(line.trim_start_matches(marks)));
+        .map(|line| words(line.trim_start_matches(MARKS)));
     let lines: Vec<Vec<&str>> = lines.collect();
     for (at, line) in lines.iter().enumerate() {
         // A mail is broken into lines anywhere; an empty line parts.
@@ -166,7 +168,7 @@ fn plain_number(word: &str) -> Option<Value> {
     // 1.000 is a thousand for some.
     let grouped = word
         .split_once('.')
-        .is_some_and(|(_, rest)| rest.len() == 3);
+        .is_some_and(|(lead, rest)| rest.len() == 3 && lead.len() <= 3 && !lead.starts_with('0'));
     let number = number_from_text(word).ok()?;
     (digits && !grouped && word.starts_with(|c: char| c.is_ascii_digit())).then_some(number)
 }

@@ -23,6 +23,8 @@ pub use round::Settling;
 
 /// An execution that cannot be told is given to a person after this long.
 const DOUBT_MS_MAX: i64 = 10 * 60 * 1_000;
+/// After a system was away for so long it may have been put back from a backup: that nothing is found there proves nothing then.
+const PUT_BACK_MS: i64 = 60 * 60 * 1_000;
 /// Looks that must find nothing before "not there" is believed.
 const LOOKS: u32 = 2;
 /// Shortest time between two looks that count, in milliseconds, whoever makes them.
@@ -31,6 +33,29 @@ const LOOK_GAP_MS: i64 = 1_000;
 /// A task that has not written its execution for so long is gone: every step of one takes seconds.
 /// Should it be alive after all, the revision of the execution stops it.
 pub const TAKEOVER: Duration = Duration::from_secs(90);
+
+/// Why it says nothing that a system does not show what was sent, where that is so.
+fn no_proof(execution: &Execution, system: &System, age: i64) -> Option<&'static str> {
+    let digest = hex::encode(system.digest(&execution.object, &execution.verb));
+    let searches = system.searches(&execution.object, &execution.verb);
+    if searches && execution.looked == 0 && age > PUT_BACK_MS {
+        // What a record shows is there; what a search does not find may have been there before.
+        return Some(
+            "nothing was found, and the system was away for so long that it may have been put back from a backup",
+        );
+    }
+    // Another user may not be shown what is there.
+    if !execution.account.is_empty() && system.account() != execution.account {
+        return Some("the credential was replaced since, so nothing found is no proof");
+    }
+    // What is not found in another place, or in another way, proves nothing.
+    if !execution.place.is_empty() && digest != execution.system_digest {
+        return Some(
+            "the system file or the address was changed since, so nothing found is no proof",
+        );
+    }
+    None
+}
 
 impl App {
     /// Settles what has not ended: all that is in doubt, and what nobody touched for `idle`. Each
@@ -144,25 +169,12 @@ impl App {
             Some(system) => system.settle(&plan_of(&execution), &doubt).await,
             None => Happened::Away("this connection is not configured".to_owned()),
         };
-        let digest =
-            |system: &Arc<System>| hex::encode(system.digest(&execution.object, &execution.verb));
-        let changed = system.as_ref().is_some_and(|system| {
-            !execution.place.is_empty() && digest(system) != execution.system_digest
-        });
-        let other = system.as_ref().is_some_and(|system| {
-            !execution.account.is_empty() && system.account() != execution.account
-        });
-        let happened = match happened {
-            // Another user may not be shown what is there.
-            Happened::No if other => Happened::CannotTell(
-                "the credential was replaced since, so nothing found is no proof".to_owned(),
-            ),
-            // What is not found in another place, or in another way, proves nothing.
-            Happened::No if changed => Happened::CannotTell(
-                "the system file or the address was changed since, so nothing found is no proof"
-                    .to_owned(),
-            ),
-            happened => happened,
+        let proves_nothing = system
+            .as_ref()
+            .and_then(|system| no_proof(&execution, system, age));
+        let happened = match (happened, proves_nothing) {
+            (Happened::No, Some(why)) => Happened::CannotTell(why.to_owned()),
+            (happened, _) => happened,
         };
         let state = match happened {
             Happened::Yes { created_id } => {

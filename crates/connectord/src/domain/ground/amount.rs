@@ -228,7 +228,11 @@ impl<'a> Seen<'a> {
         } else {
             ""
         };
-        is_sign(outer) || is_sign(self.back(1)) || before || is_sign(self.ahead(1)) || last == "-"
+        is_sign(outer)
+            || is_sign(self.back(1))
+            || before
+            || is_sign(self.ahead(1))
+            || matches!(bare(last).to_lowercase().as_str(), "-" | "minus" | "plus")
     }
 
     fn has_factor(&self) -> bool {

@@ -119,6 +119,13 @@ fn what_stands_around_a_quote_counts() {
         ("> order 7\n> 5 EUR", "5 EUR", false),
         ("EUR 5 through 49", "EUR 5", false),
         ("EUR 5 ... 49", "EUR 5", false),
+        ("EUR 5 ... EUR 49", "EUR 5", false),
+        ("5 EUR minus 3", "5 EUR", false),
+        ("5 EUR plus shipping", "5 EUR", false),
+        ("Please refund EUR 5 for order 1,234.", "refund EUR 5", true),
+        ("Pay EUR 5 and keep the rest", "Pay EUR 5", true),
+        ("2 mugs at EUR 5 each", "EUR 5 each", true),
+        ("5 EUR \u{2013} thanks", "5 EUR", true),
         ("3 x EUR 5", "EUR 5", false),
         ("EUR 5 (Mio.)", "EUR 5", false),
         ("minus 5 EUR", "5 EUR", false),
@@ -182,6 +189,8 @@ fn what_stands_around_a_word_a_day_and_another_dollar_counts() {
     for days in [
         ("from 2026-11-30 to 2026-12-01", "2026-12-01"),
         ("open from 24 Nov. to 1 Dec. 2026", "1 Dec. 2026"),
+        ("24 Nov. ... 1 Dec. 2026", "1 Dec. 2026"),
+        ("24 Nov. & 1 Dec. 2026", "1 Dec. 2026"),
         (
             "from 24 November through 1 December 2026",
             "1 December 2026",
@@ -371,6 +380,7 @@ fn a_word_of_the_card_is_the_only_one_and_a_literal_is_whole() {
         ("take 112 of them", "count", "12", false),
         ("take 1.000 of them", "count", "1", false),
         ("take 2.500 of them", "price", "2.5", false),
+        ("a rate of 0.125", "price", "0.125", true),
         ("anything", "name", "\"\"", false),
         // Each type has its own extractor: the literal one knows no other words and no other days.
         ("we won", "stage", "\"won\"", false),
