@@ -98,28 +98,6 @@ fn dev_starts_everything_and_ends_it_with_a_signal() {
     terminate(child);
 }
 
-#[test]
-fn dev_makes_no_folder_that_it_could_not_start() {
-    let folder = tempfile::tempdir().unwrap();
-    let base = free_ports(31);
-    let taken = std::net::TcpListener::bind(("127.0.0.1", base + 30)).unwrap();
-    let run = std::process::Command::new(program("policyd"))
-        .args(["dev", "fresh", "--port-base", &base.to_string()])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&run.stderr);
-    assert!(
-        said.contains("PORT_IN_USE") && said.contains(&(base + 30).to_string()),
-        "{said}"
-    );
-    assert!(
-        said.contains("--port-base") && !folder.path().join("fresh").exists(),
-        "{said}"
-    );
-    drop(taken);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_story_of_a_record_is_one_answer_and_defaults_are_found() {
     let world = World::start();

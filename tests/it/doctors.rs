@@ -141,3 +141,25 @@ fn a_certificate_of_another_authority_is_told_whichever_side_has_it() {
     assert!(said.contains("does not let it in"), "{said}");
     assert!(said.contains("TLS_INVALID"), "{said}");
 }
+
+#[test]
+fn dev_makes_no_folder_that_it_could_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = e2e::free_ports(31);
+    let taken = std::net::TcpListener::bind(("127.0.0.1", base + 30)).unwrap();
+    let run = std::process::Command::new(e2e::program("policyd"))
+        .args(["dev", "fresh", "--port-base", &base.to_string()])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(
+        said.contains("PORT_IN_USE") && said.contains(&(base + 30).to_string()),
+        "{said}"
+    );
+    assert!(
+        said.contains("--port-base") && !folder.path().join("fresh").exists(),
+        "{said}"
+    );
+    drop(taken);
+}
