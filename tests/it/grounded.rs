@@ -50,15 +50,8 @@ async fn asked(agent: &mut Actor, amount: &str, evidence: Vec<pb::Evidence>) -> 
     agent.ask_for(request).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_amount_is_paid_only_where_the_customer_wrote_it() {
-    let mut world = started();
-    world.promote(&["refund"]).await;
-    let mut agent = world.agent().await;
-    world.person_edits(
-        "tickets/T-1",
-        "message=It broke. Please pay back EUR 49.00 of it. Postage: EUR 7.00 or EUR 8.00",
-    );
+/// What shows nothing: for which amount, and what is named.
+fn refused() -> Vec<(&'static str, &'static str, Vec<pb::Evidence>)> {
     let ticket = || source("ticket", "T-1", "message");
     let wrong_digest = pb::Evidence {
         sha256: vec![7; 32],
@@ -68,9 +61,14 @@ async fn an_amount_is_paid_only_where_the_customer_wrote_it() {
         connection: "desk/none".into(),
         ..ticket()
     };
-    for (what, amount, given) in [
+    vec![
         ("nothing", "49.00", vec![]),
         ("another amount", "50.00", vec![evidence(QUOTE, ticket())]),
+        (
+            "one of two amounts",
+            "7.00",
+            vec![evidence("EUR 7.00", ticket())],
+        ),
         (
             "words that are not there",
             "50.00",
@@ -112,38 +110,11 @@ async fn an_amount_is_paid_only_where_the_customer_wrote_it() {
             vec![evidence(QUOTE, elsewhere)],
         ),
         ("another text than was read", "49.00", vec![wrong_digest]),
-    ] {
-        let denied = asked(&mut agent, amount, given).await.decision;
-        assert_eq!(denied.reason_code, "NOT_GROUNDED", "{what}: {denied:?}");
-    }
-    // A contact's phone holds exactly these words now, and a card writes it.
-    world.person_edits("contacts/C-1", "phone=EUR 49.00");
-    let own = vec![evidence("EUR 49.00", source("contact", "C-1", "phone"))];
-    let denied = asked(&mut agent, "49.00", own).await.decision;
-    assert_eq!(denied.reason_code, "NOT_GROUNDED", "{denied:?}");
-    let good = asked(&mut agent, "49.00", vec![evidence(QUOTE, ticket())]).await;
-    assert_eq!(
-        good.decision.verdict(),
-        pb::Verdict::Allow,
-        "{:?}",
-        good.decision
-    );
-    let done = agent.present(&good).await.unwrap();
-    assert!(done.wrote, "{done:?}");
-    // What cannot be looked at denies, whatever the agent says.
-    world.sandbox.take().unwrap().kill();
-    let denied = asked(&mut agent, "49.00", vec![evidence(QUOTE, ticket())])
-        .await
-        .decision;
-    assert_eq!(denied.reason_code, "FACTS_UNAVAILABLE", "{denied:?}");
-    world.start_sandbox();
-    // Digest and finding are in the record, and the decisions are made again from it.
-    let records = world.records().await;
-    let trace = |record: &Json| record["values"]["trace"].to_string();
-    let looked = records
-        .iter()
-        .filter(|record| trace(record).contains("[\"evidence\",[\"amount\",true,"));
-    assert_eq!(looked.count(), 1, "{records:#?}");
+    ]
+}
+
+/// What was decided is exported and decided again.
+fn verified(world: &World) {
     let addr = format!("https://localhost:{}", world.policyd_port);
     let cert = "certs/operator-acme-ops.pem";
     let export = [
@@ -172,6 +143,51 @@ async fn an_amount_is_paid_only_where_the_customer_wrote_it() {
         "{}",
         String::from_utf8_lossy(&verified.stdout)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_amount_is_paid_only_where_the_customer_wrote_it() {
+    let mut world = started();
+    world.promote(&["refund"]).await;
+    let mut agent = world.agent().await;
+    world.person_edits(
+        "tickets/T-1",
+        "message=It broke. Please pay back EUR 49.00 of it. Postage: EUR 7.00 or EUR 8.00",
+    );
+    for (what, amount, given) in refused() {
+        let denied = asked(&mut agent, amount, given).await.decision;
+        assert_eq!(denied.reason_code, "NOT_GROUNDED", "{what}: {denied:?}");
+    }
+    // A contact's phone holds exactly these words now, and a card writes it.
+    world.person_edits("contacts/C-1", "phone=EUR 49.00");
+    let own = vec![evidence("EUR 49.00", source("contact", "C-1", "phone"))];
+    let denied = asked(&mut agent, "49.00", own).await.decision;
+    assert_eq!(denied.reason_code, "NOT_GROUNDED", "{denied:?}");
+    let ticket = || source("ticket", "T-1", "message");
+    let good = asked(&mut agent, "49.00", vec![evidence(QUOTE, ticket())]).await;
+    assert_eq!(
+        good.decision.verdict(),
+        pb::Verdict::Allow,
+        "{:?}",
+        good.decision
+    );
+    let done = agent.present(&good).await.unwrap();
+    assert!(done.wrote, "{done:?}");
+    // What cannot be looked at denies, whatever the agent says.
+    world.sandbox.take().unwrap().kill();
+    let denied = asked(&mut agent, "49.00", vec![evidence(QUOTE, ticket())])
+        .await
+        .decision;
+    assert_eq!(denied.reason_code, "FACTS_UNAVAILABLE", "{denied:?}");
+    world.start_sandbox();
+    // Digest and finding are in the record, and the decisions are made again from it.
+    let records = world.records().await;
+    let trace = |record: &Json| record["values"]["trace"].to_string();
+    let looked = records
+        .iter()
+        .filter(|record| trace(record).contains("[\"evidence\",[\"amount\",true,"));
+    assert_eq!(looked.count(), 1, "{records:#?}");
+    verified(&world);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,7 +262,7 @@ async fn evidence_is_read_from_a_file_and_what_is_half_of_it_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_learns_from_the_tools_what_is_wanted_and_names_where_it_stands() {
     let world = started();
-    let mut bridge = world.mcp("agent-acme-triage", &[]);
+    let mut bridge = world.mcp_of("agent-acme-triage", "2025-11-25", &[]);
     let listed = bridge.ok("list_actions", json!({}));
     let actions = listed["actions"].as_array().unwrap();
     let refund = actions

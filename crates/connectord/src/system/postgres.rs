@@ -32,6 +32,9 @@ const WAIT: Duration = Duration::from_secs(3);
 /// has written nothing. Takeover waits far longer.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// How a transaction begins that can change nothing.
+pub(crate) const READ_ONLY: &str = "BEGIN READ ONLY";
+
 /// A connection to the tables of one database.
 #[derive(Debug)]
 pub struct Postgres {
@@ -272,14 +275,12 @@ impl Postgres {
 
     /// The rows of a question, in a transaction that can change nothing, as the role that only reads where the file names one.
     async fn only_read(&self, sql: &str, bound: String) -> Result<Vec<PgRow>, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
-        let mut first = "SET TRANSACTION READ ONLY".to_owned();
+        let mut transaction = self.pool.begin_with(READ_ONLY).await?;
         if let Some(role) = &self.bound.read_as {
-            first.push_str(&format!("; SET LOCAL ROLE {role}"));
+            sqlx::raw_sql(AssertSqlSafe(format!("SET LOCAL ROLE {role}")))
+                .execute(&mut *transaction)
+                .await?;
         }
-        sqlx::raw_sql(AssertSqlSafe(first))
-            .execute(&mut *transaction)
-            .await?;
         let query = sqlx::query(AssertSqlSafe(sql.to_owned())).bind(bound);
         let rows = query.fetch_all(&mut *transaction).await?;
         transaction.rollback().await?;

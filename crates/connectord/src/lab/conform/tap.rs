@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::error::AppError;
 use crate::lab::conform::fail;
 use crate::lab::conform::way::{Fault, Moment, Way};
+use crate::system::postgres::READ_ONLY;
 
 const CHUNK_BYTES: usize = 64 * 1_024;
 
@@ -73,7 +74,8 @@ async fn forward(
         let Some(chunk) = bytes.get(..count).filter(|chunk| !chunk.is_empty()) else {
             return Ok(());
         };
-        if holds(chunk, b"BEGIN") {
+        // What only reads is the look itself.
+        if holds(chunk, b"BEGIN") && !holds(chunk, READ_ONLY.as_bytes()) {
             way.meanwhile(Moment::AfterLook).await;
         }
         if !holds(chunk, b"COMMIT") {

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use super::super::file::{Once, Settle, clean};
 use super::super::{Happened, NotDone, Receipt};
 use super::written::written;
-use super::{Failed, Postgres};
+use super::{Failed, Postgres, READ_ONLY};
 use crate::domain::plan::Plan;
 
 /// What is inserted.
@@ -115,10 +115,7 @@ impl Staged {
             return Happened::CannotTell("the system file cannot tell".to_owned());
         }
         let asked = async {
-            let mut transaction = pool.begin().await?;
-            sqlx::raw_sql("SET TRANSACTION READ ONLY")
-                .execute(&mut *transaction)
-                .await?;
+            let mut transaction = pool.begin_with(READ_ONLY).await?;
             let rows = sqlx::query_scalar(AssertSqlSafe(self.find.clone()))
                 .bind(&self.key)
                 .fetch_all(&mut *transaction)
