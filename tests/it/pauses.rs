@@ -1,7 +1,10 @@
 //! Each check that stands right before the one write: the process stands still at a named point, the
 //! world changes meanwhile, and nothing may be written any more.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
 
 use e2e::{Actor, World, failpoint_connectord, stage};
 use writ_proto::pb;
@@ -235,8 +238,10 @@ const STOPS: [(&str, usize); 10] = [
 ];
 /// Longer than any process is waited for before another one takes over.
 const STOPPED: Duration = Duration::from_secs(120);
-/// Time for the signal to come while the process stands at the point.
-const STANDS_MS: u32 = 3_000;
+/// Time for the signal to come while the process stands at the point, also on a machine that is busy.
+const STANDS_MS: u32 = 30_000;
+/// Worlds that start at once: each has five processes.
+const STARTING_MAX: usize = 3;
 
 fn signal(world: &World, name: &str) {
     let id = world.connectord.as_ref().unwrap().id().to_string();
@@ -247,7 +252,11 @@ fn signal(world: &World, name: &str) {
 }
 
 /// Stops one of two replicas at a point for two minutes; what the CRM has seen afterwards.
-async fn stopped_at(server: String, point: &'static str, before: usize) {
+async fn stopped_at(
+    (server, starting): (String, Arc<Semaphore>),
+    (point, before): (&'static str, usize),
+) {
+    let start = starting.acquire_owned().await.unwrap();
     let mut world = World::prepare(&[]);
     world.stores = Some((
         e2e::postgres::fresh_database(&server).await,
@@ -269,6 +278,7 @@ async fn stopped_at(server: String, point: &'static str, before: usize) {
     };
     stands(&world, point).await;
     signal(&world, "-STOP");
+    drop(start);
     tokio::time::sleep(STOPPED).await;
     let there = world.effects().await.len();
     assert_eq!(
@@ -295,7 +305,11 @@ async fn a_stop_of_two_minutes_anywhere_beside_a_replica_doubles_and_hides_nothi
     let Some(server) = e2e::postgres::server() else {
         return;
     };
-    let all = STOPS.map(|(point, before)| tokio::spawn(stopped_at(server.clone(), point, before)));
+    let starting = Arc::new(Semaphore::new(STARTING_MAX));
+    let all = STOPS.map(|stop| {
+        let shared = (server.clone(), Arc::clone(&starting));
+        tokio::spawn(stopped_at(shared, stop))
+    });
     for one in all {
         one.await.unwrap();
     }
