@@ -240,7 +240,7 @@ const STOPS: [(&str, usize); 10] = [
 const STOPPED: Duration = Duration::from_secs(120);
 /// Time for the signal to come while the process stands at the point, also on a machine that is busy.
 const STANDS_MS: u32 = 30_000;
-/// Worlds that start at once: each has five processes.
+/// Worlds that start at once: each has four processes.
 const STARTING_MAX: usize = 3;
 
 fn signal(world: &World, name: &str) {
